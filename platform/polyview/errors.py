@@ -1,0 +1,8 @@
+"""The one exception that a user is meant to read."""
+
+
+class UserError(Exception):
+    """Something the user can fix: one readable line that names the thing, the place and the remedy.
+
+    The command line prints it without a traceback and exits with code 2.
+    """

@@ -1,0 +1,70 @@
+"""Where outputs live: everything polyview writes is under one home folder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyview.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Home:
+    """The layout of one home: `views/`, `trials/`, `studies/` and `mlflow.db`."""
+
+    root: Path
+
+    @property
+    def stores(self) -> Path:
+        return self.root / "views"
+
+    @property
+    def trials(self) -> Path:
+        return self.root / "trials"
+
+    @property
+    def studies(self) -> Path:
+        return self.root / "studies"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's store: `MLFLOW_TRACKING_URI` if set, else SQLite in the home."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "mlartifacts"
+
+
+def open_home() -> Home:
+    """The home at `POLYVIEW_HOME`, or `./outputs`; made if missing. Raises `UserError` if it cannot be written."""
+    root = Path(os.environ.get("POLYVIEW_HOME") or "outputs").expanduser().resolve()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{root}: the home folder cannot be written ({error.strerror}); set POLYVIEW_HOME to a folder that can"
+        ) from None
+    return Home(root)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name when the block ends well, and vanishes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,313 @@
+"""What a user may ask for: an `Experiment` is one recipe, a `Study` compares many.
+
+Both are read from YAML, validated as a whole (every fault is listed at once, with its dotted path),
+frozen, and identified by the hash of their content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from yaml import YAMLError
+
+from polyview.errors import UserError
+from polyview.faults import describe_faults
+
+Positive = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Weight = Annotated[float, Field(ge=0)]
+M = TypeVar("M", bound="Model")
+Interval = tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]]
+
+DatasetName = Literal["synthetic", "facekit", "folder"]
+EXPRESSIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
+ProbeName = Literal["linear", "knn", "zero_shot"]
+
+
+class Model(BaseModel):
+    """A strict, frozen piece of a recipe."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Generator(Model):
+    """How many faces the datasets that make their own (synthetic, facekit) should make."""
+
+    subjects: Positive = 100
+    sequences: Positive = Field(2, description="sequences per subject and expression")
+    frames: Positive = Field(1, description="frames per sequence, neutral to apex to neutral; 1 is the apex")
+    apex: Interval = Field((0.7, 1.0), description="range of the expression's strength at the apex")
+    pose: Weight = Field(5.0, description="standard deviation of the head's yaw and pitch, degrees")
+    noise: Weight = Field(0.0, description="standard deviation of the scan noise, millimetres")
+    holes: Natural = Field(0, description="scan holes per face")
+    seed: Natural = 0
+
+
+class Corpus(Model):
+    """Which faces: a dataset, where it lies, and what of it is used."""
+
+    dataset: DatasetName = "synthetic"
+    root: str | None = Field(None, description="the dataset's folder; none for synthetic")
+    table: str | None = Field(None, description="folder only: CSV or Parquet with path, subject, expression")
+    expressions: tuple[str, ...] = Field(EXPRESSIONS, min_length=2)
+    intensity: Interval = Field((0.0, 1.0), description="frames kept, by intensity; neutral always stays")
+    max_rejected: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="share of unreadable meshes above which rendering is an error"
+    )
+    generator: Generator = Generator()
+
+    @model_validator(mode="after")
+    def _has_a_root(self) -> Self:
+        if self.dataset != "synthetic" and self.root is None:
+            raise ValueError(f"dataset {self.dataset} needs corpus.root, the folder where it lies")
+        return self
+
+
+class Views(Model):
+    """A rig of cameras around the face."""
+
+    rig: Literal["arc", "front_left_right"] = "arc"
+    count: Positive = 3
+    span: Annotated[float, Field(ge=0, le=180)] = Field(60.0, description="degrees from the first to the last camera")
+
+    @model_validator(mode="after")
+    def _front_left_right_is_three(self) -> Self:
+        if self.rig == "front_left_right" and self.count != 3:
+            raise ValueError(f"rig front_left_right has 3 views, not {self.count}; use rig arc for another count")
+        return self
+
+
+class Rendering(Model):
+    """How a mesh becomes views."""
+
+    views: Views = Views()
+    size: Annotated[int, Field(ge=16, le=1024)] = Field(64, description="pixels, square")
+    shading: Literal["shaded", "color"] = Field("shaded", description="lit albedo, or vertex colours unlit")
+    albedo: Literal["color", "grey"] = Field("color", description="what is lit: vertex colours, or plain grey")
+    framing: Literal["face", "whole"] = Field("face", description="the face fills the picture, or the whole mesh")
+    radius: PositiveFloat = Field(95.0, description="half the picture's width at the face, millimetres")
+    backend: Literal["auto", "raster", "opengl"] = "auto"
+
+
+class Modeling(Model):
+    """The towers, and what joins the views."""
+
+    tower: str = Field("tiny-resnet", description="an open_clip model's name, or one of polyview's own")
+    pretrained: str | None = Field(None, description="open_clip's tag of pretrained weights, or a local file")
+    projector: tuple[Positive, ...] = Field((128, 128), description="widths of the decorrelation head; none if empty")
+    fusion: Literal["attention", "mean"] = "attention"
+
+
+class Language(Model):
+    """Where a prompt comes from: the class's own prompts (weak supervision), or nowhere."""
+
+    prompts: Literal["label", "none"] = "label"
+    ensemble: Positive = Field(4, description="prompts per class")
+
+
+class Decorrelation(Model):
+    """Barlow Twins over view pairs."""
+
+    weight: Weight = 1.0
+    off_diagonal: Weight = 0.0051
+    augment: bool = Field(False, description="with one view, make the second by augmentation")
+
+
+class Alignment(Model):
+    """CLIP's loss between text and the fused and each single view."""
+
+    weight: Weight = 1.0
+
+
+class Redundancy(Model):
+    """Cross-modal decorrelation of the fused and the text embeddings."""
+
+    weight: Weight = 0.05
+    form: Literal["off_diagonal", "full"] = "off_diagonal"
+
+
+class Objective(Model):
+    """The loss: a weighted sum of the terms that are not null."""
+
+    decorrelation: Decorrelation | None = None
+    alignment: Alignment | None = None
+    redundancy: Redundancy | None = None
+
+    @model_validator(mode="after")
+    def _has_a_term(self) -> Self:
+        if not any(getattr(self, name) for name in type(self).model_fields):
+            raise ValueError(f"at least one of {', '.join(type(self).model_fields)} is needed")
+        return self
+
+
+class Training(Model):
+    """The optimiser and its schedule."""
+
+    epochs: Natural = Field(10, description="0 evaluates the towers as they are")
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    lr: PositiveFloat = 1e-3
+    weight_decay: Weight = 0.05
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="share of the steps")
+    augment: bool = Field(True, description="random shift, brightness, contrast and noise on each view")
+    precision: Literal["fp32", "bf16"] = "fp32"
+    workers: Positive = 1
+
+
+class Evaluation(Model):
+    """Who is set aside, and what is asked of the embeddings."""
+
+    protocol: Literal["holdout"] = "holdout"
+    share: Share = Field(0.3, description="share of the subjects that pretraining never sees")
+    probes: tuple[ProbeName, ...] = Field(("linear", "knn", "zero_shot"), min_length=1)
+
+
+class Experiment(Model):
+    """One recipe, from faces to scores."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    corpus: Corpus = Corpus()
+    rendering: Rendering = Rendering()
+    model: Modeling = Modeling()
+    language: Language = Language()
+    objective: Objective
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    seed: Natural = Field(0, description="of the split, the weights, the batches: all that is random")
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        term = self.objective.decorrelation
+        if term and not term.augment and self.rendering.views.count < 2:
+            raise ValueError(
+                "objective.decorrelation needs pairs of views and rendering.views.count is 1; "
+                "set objective.decorrelation.augment: true, or remove objective.decorrelation"
+            )
+        if self.language.prompts == "none":
+            for name in ("alignment", "redundancy"):
+                if getattr(self.objective, name):
+                    raise ValueError(f"objective.{name} needs text; language.prompts is none")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that identify the content; the name does not count."""
+        return digest(self.model_dump(mode="json", exclude={"name"}))
+
+
+class Resources(Model):
+    """What one worker of one trial occupies."""
+
+    cpus: Positive = 1
+    gpus: Weight = 0
+
+
+class Study(Model):
+    """A comparison: one experiment, varied."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    experiment: Experiment
+    seeds: tuple[Natural, ...] = Field((0, 1, 2), min_length=1)
+    metric: str = "linear/accuracy"
+    baseline: str = "full"
+    remove: dict[str, str] = {}
+    variants: dict[str, dict[str, Any]] = {}
+    grid: dict[str, tuple[Any, ...]] = {}
+    references: bool = Field(True, description="add rows for raw pixels and for the untrained tower")
+    resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _lists_are_sound(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds repeat: {list(self.seeds)}")
+        empty = [key for key, values in self.grid.items() if not values]
+        if empty:
+            raise ValueError(f"grid lists no value for {', '.join(empty)}")
+        both = sorted(set(self.remove) & set(self.variants))
+        if both:
+            raise ValueError(f"named in both remove and variants: {', '.join(both)}")
+        return self
+
+
+def digest(content: Any) -> str:
+    """Sixteen hex digits of the BLAKE2 hash of `content` as canonical JSON."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def with_overrides(experiment: Experiment, overrides: Mapping[str, Any], place: str = "overrides") -> Experiment:
+    """The experiment with dotted keys replaced, validated anew.
+
+    Raises `UserError` that lists every fault, with `place` said first.
+    """
+    config = OmegaConf.create(experiment.model_dump(mode="json"))
+    return _validate(Experiment, _updated(config, overrides), place)
+
+
+def load_experiment(path: Path, assignments: Sequence[str] = ()) -> Experiment:
+    """Read an experiment from YAML, with `key=value` assignments on top; raises `UserError`."""
+    config = _read(path)
+    return _validate(Experiment, _updated(config, _parse(assignments)), str(path))
+
+
+def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
+    """Read a study from YAML; raises `UserError`.
+
+    `experiment` in the file is a path relative to the file, or a recipe written in place. An assignment
+    whose first name is a key of the study (`seeds=[0,1]`) changes the study; any other changes the experiment.
+    """
+    config = _read(path)
+    if isinstance(config.get("experiment"), str):
+        config["experiment"] = _read(path.parent / config["experiment"])
+    for key, value in _parse(assignments).items():
+        own = key.split(".")[0] in Study.model_fields
+        config = OmegaConf.create(_updated(config, {key if own else f"experiment.{key}": value}))
+    return _validate(Study, OmegaConf.to_container(config, resolve=True), str(path))
+
+
+def _read(path: Path) -> Any:
+    try:
+        config = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; the repository's recipes are in experiments/ and ablations/") from None
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not OmegaConf.is_dict(config):
+        raise UserError(f"{path}: expected keys and values at the top level")
+    return config
+
+
+def _parse(assignments: Sequence[str]) -> dict[str, Any]:
+    overrides: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not (key and equals):
+            raise UserError(f"--set {assignment}: expected KEY=VALUE, for example --set training.epochs=20")
+        try:
+            overrides[key] = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))["value"]  # type: ignore[index, call-overload]
+        except (YAMLError, OmegaConfBaseException) as error:
+            raise UserError(f"--set {assignment}: the value is not readable as YAML") from error
+    return overrides
+
+
+def _updated(config: Any, overrides: Mapping[str, Any]) -> Any:
+    config = config.copy()
+    for key, value in overrides.items():
+        OmegaConf.update(config, key, value, merge=False, force_add=True)
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def _validate(kind: type[M], data: Any, place: str) -> M:
+    try:
+        # JSON mode keeps strictness and still takes lists for tuples.
+        return kind.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        raise UserError(describe_faults(kind, error, place)) from None
