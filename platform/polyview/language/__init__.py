@@ -1,0 +1,1 @@
+"""What is said about a face: the prompts of each expression."""

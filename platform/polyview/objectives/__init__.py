@@ -1,0 +1,1 @@
+"""The losses: pure functions of a global batch, and their weighted sum."""

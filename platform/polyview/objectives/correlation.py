@@ -1,0 +1,37 @@
+"""The cross-correlation of two sets of embeddings over the batch, which decorrelation and redundancy both shape."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-5
+
+
+def cross_correlation(left: Tensor, right: Tensor) -> Tensor:
+    """C = L'R / N of the standardised embeddings, entries in [-1, 1].
+
+    `left` is (..., N, D) and `right` (..., N, E); the result is (..., D, E). Leading dimensions are batched.
+    """
+    return standardise(left).mT @ standardise(right) / left.shape[-2]
+
+
+def standardise(embeddings: Tensor) -> Tensor:
+    """Each dimension of (..., N, D) to zero mean and unit variance over N.
+
+    The variance is the biased one and `EPSILON` is added to it, as batch normalisation does: a constant dimension
+    becomes zero and its gradient stays finite.
+    """
+    variance, mean = torch.var_mean(embeddings, dim=-2, correction=0, keepdim=True)
+    return (embeddings - mean) * torch.rsqrt(variance + EPSILON)
+
+
+def diagonal_error(correlation: Tensor) -> Tensor:
+    """sum_i (1 - C_ii)^2 over the last two dimensions."""
+    return (1 - correlation.diagonal(dim1=-2, dim2=-1)).square().sum(-1)
+
+
+def off_diagonal_energy(correlation: Tensor) -> Tensor:
+    """sum_{i≠j} C_ij^2 over the last two dimensions."""
+    diagonal = torch.diag_embed(correlation.diagonal(dim1=-2, dim2=-1))
+    return (correlation - diagonal).square().sum((-2, -1))
