@@ -1,0 +1,106 @@
+"""Three ways to ask frozen embeddings for the expression: a linear classifier, neighbours, and the text anchors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+from sklearn.neighbors import KNeighborsClassifier
+
+from polyview.errors import UserError
+from polyview.evaluation.embedded import Embedded
+
+Features = NDArray[np.floating]
+
+STRENGTHS = (1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3)
+INNER_FOLDS = 3
+NEIGHBOURS = 20
+BLOCK = 4096
+
+
+def linear(train: Embedded, test: Embedded, seed: int) -> list[str]:
+    """The test labels that a multinomial logistic regression fitted on `train` predicts.
+
+    Features are standardised by the training set's statistics and divided by the square root of their number, so that
+    C, the inverse strength of the L2 penalty, means the same at any width. C is the value of `STRENGTHS` with the best
+    accuracy over inner folds of the training subjects (shuffled by `seed`), the smallest of equals; no subject is on
+    both sides of an inner fold. Raises `UserError` where `train` has one subject or one class only.
+    """
+    for name, values in (("subject", train.subjects), ("class", train.labels)):
+        if len(set(values)) < 2:
+            raise UserError(f"the linear probe needs more than one training {name}, and there is only {values[:1]}")
+    fitted, asked = coordinates(train.features, test.features)
+    labels = np.asarray(train.labels)
+    strength = _best_strength(fitted, labels, np.asarray(train.subjects), seed)
+    predicted: list[str] = _classifier().set_params(C=strength).fit(fitted, labels).predict(asked).tolist()
+    return predicted
+
+
+def _best_strength(features: Features, labels: NDArray[np.str_], subjects: NDArray[np.str_], seed: int) -> float:
+    folds = GroupKFold(min(INNER_FOLDS, len(set(subjects))), shuffle=True, random_state=seed)
+    correct = np.zeros(len(STRENGTHS), dtype=np.int64)
+    for fit, held in folds.split(features, groups=subjects):
+        if len(set(labels[fit])) < 2:
+            continue
+        model = _classifier()
+        for i, strength in enumerate(STRENGTHS):
+            model.set_params(C=strength).fit(features[fit], labels[fit])
+            correct[i] += (model.predict(features[held]) == labels[held]).sum()
+    return STRENGTHS[int(correct.argmax())]
+
+
+def _classifier() -> LogisticRegression:
+    """Warm: each fit starts from the last one's weights, which along a path of growing C are near."""
+    return LogisticRegression(tol=1e-5, max_iter=5000, warm_start=True)
+
+
+def coordinates(train: Features, test: Features) -> tuple[Features, Features]:
+    """Standardised features over the square root of their number D, in at most as many dimensions as `train` has rows.
+
+    Where D exceeds the number of training rows N, the features are given by their coordinates (N_train, R) and
+    (N_test, R), R < N, in an orthonormal basis of the span of the standardised training rows. To an L2-regularised
+    linear model that changes nothing: its weights lie in that span (representer theorem), so all inner products stay.
+    """
+    samples, width = train.shape
+    if width <= samples:
+        fitted, asked = _standardise(train, test)
+        return fitted / np.sqrt(width), asked / np.sqrt(width)
+    gram, cross = np.zeros((samples, samples)), np.zeros((len(test), samples))
+    for start in range(0, width, BLOCK):
+        fitted, asked = _standardise(train[:, start : start + BLOCK], test[:, start : start + BLOCK])
+        gram += fitted @ fitted.T
+        cross += asked @ fitted.T
+    energy, axes = np.linalg.eigh(gram / width)
+    kept = energy > energy[-1] * samples * np.finfo(gram.dtype).eps
+    lengths = np.sqrt(energy[kept])
+    return axes[:, kept] * lengths, cross / width @ axes[:, kept] / lengths
+
+
+def _standardise(train: Features, test: Features) -> tuple[Features, Features]:
+    """Zero mean and unit variance over `train`; what is constant there becomes zero."""
+    mean = train.mean(axis=0, dtype=np.float64)
+    deviation = train.std(axis=0, dtype=np.float64)
+    constant = deviation <= 1e-6 * np.abs(mean)
+    scale = np.where(constant, 0, 1 / np.where(constant, 1, deviation))
+    return (train - mean) * scale, (test - mean) * scale
+
+
+def knn(train: Embedded, test: Embedded) -> list[str]:
+    """The test labels by a vote of the nearest training samples in cosine distance, each weighted by 1 / distance.
+
+    There are 20 voters, or as many as the smallest training class has members.
+    """
+    voters = min(NEIGHBOURS, *Counter(train.labels).values())
+    model = KNeighborsClassifier(voters, metric="cosine", weights="distance")
+    predicted: list[str] = model.fit(train.features, train.labels).predict(test.features).tolist()
+    return predicted
+
+
+def zero_shot(test: Embedded, anchors: NDArray[np.floating], classes: Sequence[str]) -> list[str]:
+    """The class whose text anchor has the largest cosine to the sample; `anchors` (K, D) are in `classes`' order."""
+    directions = anchors / np.linalg.norm(anchors, axis=1, keepdims=True)
+    return [classes[best] for best in (test.features @ directions.T).argmax(axis=1)]

@@ -1,0 +1,84 @@
+"""Who is judged by whom: the rules that keep test subjects out of everything that is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from polyview.errors import UserError
+from polyview.evaluation.embedded import Embedded
+from polyview.evaluation.metrics import confusion, scores
+from polyview.evaluation.probes import knn, linear, zero_shot
+from polyview.recipe import ProbeName
+
+SCHEMA = pl.Schema(
+    {"protocol": pl.String, "fold": pl.Int64, "probe": pl.String, "metric": pl.String, "value": pl.Float64}
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """`results`, one row per probe and metric (see `SCHEMA`), and each probe's confusion matrix over `classes`."""
+
+    results: pl.DataFrame
+    confusions: dict[str, list[list[int]]]
+    classes: list[str]
+
+
+def evaluate(
+    train: Embedded,
+    test: Embedded,
+    anchors: NDArray[np.floating] | None,
+    probes: Sequence[ProbeName],
+    classes: Sequence[str],
+    seed: int,
+) -> Evaluation:
+    """The holdout protocol: probes fitted on the training subjects and scored on the subjects set aside.
+
+    `anchors` is (K, D), one text direction per class in the order of `classes`; without it zero_shot is left out.
+    Raises `UserError` if a subject is on both sides, or a side is empty.
+    """
+    _refuse_shared_subjects(train, test)
+    rows = []
+    confusions: dict[str, list[list[int]]] = {}
+    for probe in probes:
+        if probe == "zero_shot" and anchors is None:
+            continue
+        predicted = _predict(probe, train, test, anchors, classes, seed)
+        confusions[probe] = confusion(test.labels, predicted, classes).tolist()
+        for metric, value in scores(test.labels, predicted, classes).items():
+            rows.append(("holdout", 0, probe, metric, value))
+    return Evaluation(pl.DataFrame(rows, schema=SCHEMA, orient="row"), confusions, list(classes))
+
+
+def _refuse_shared_subjects(train: Embedded, test: Embedded) -> None:
+    for side, embedded in (("training", train), ("test", test)):
+        if not embedded.subjects:
+            raise UserError(f"evaluation has no {side} samples; change evaluation.share or use more subjects")
+    shared = sorted(set(train.subjects) & set(test.subjects))
+    if shared:
+        names = ", ".join(shared[:5]) + (", ..." if len(shared) > 5 else "")
+        count = "1 subject is" if len(shared) == 1 else f"{len(shared)} subjects are"
+        raise UserError(f"evaluation: {count} in both the training and the test set ({names}); split by subject")
+
+
+def _predict(
+    probe: ProbeName,
+    train: Embedded,
+    test: Embedded,
+    anchors: NDArray[np.floating] | None,
+    classes: Sequence[str],
+    seed: int,
+) -> list[str]:
+    match probe:
+        case "linear":
+            return linear(train, test, seed)
+        case "knn":
+            return knn(train, test)
+        case "zero_shot":
+            assert anchors is not None
+            return zero_shot(test, anchors, classes)
