@@ -273,6 +273,11 @@ def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
     return _validate(Study, OmegaConf.to_container(config, resolve=True), str(path))
 
 
+def to_yaml(experiment: Experiment) -> str:
+    """The experiment as YAML that `load_experiment` reads back."""
+    return OmegaConf.to_yaml(OmegaConf.create(experiment.model_dump(mode="json")))
+
+
 def _read(path: Path) -> Any:
     try:
         config = OmegaConf.load(path)
@@ -292,7 +297,7 @@ def _parse(assignments: Sequence[str]) -> dict[str, Any]:
         if not (key and equals):
             raise UserError(f"--set {assignment}: expected KEY=VALUE, for example --set training.epochs=20")
         try:
-            overrides[key] = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))["value"]  # type: ignore[index, call-overload]
+            overrides[key] = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))["value"]
         except (YAMLError, OmegaConfBaseException) as error:
             raise UserError(f"--set {assignment}: the value is not readable as YAML") from error
     return overrides

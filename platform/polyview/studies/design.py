@@ -31,6 +31,10 @@ class Trial:
         """The same recipe and seed have the same id in every study, so a trial is never run twice."""
         return self.experiment.digest
 
+    @property
+    def name(self) -> str:
+        return f"{self.variant} · seed {self.seed}"
+
 
 def variants(study: Study) -> dict[str, dict[str, Any]]:
     """The overrides of each variant, by name; the baseline, which overrides nothing, comes first."""

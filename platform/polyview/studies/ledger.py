@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from polyview.errors import UserError
 from polyview.paths import replacing
 from polyview.recipe import Experiment
-
-
-class Epoch(BaseModel):
-    """What one epoch of pretraining measured: the loss, each of its terms, the learning rate, samples per second."""
-
-    model_config = ConfigDict(frozen=True)
-
-    epoch: int
-    ended: float
-    metrics: dict[str, float]
+from polyview.training.history import Epoch
 
 
 class Record(BaseModel):
@@ -34,12 +25,11 @@ class Record(BaseModel):
 
     id: str
     experiment: Experiment
-    status: Literal["finished", "failed"]
     started: float
     ended: float
     history: tuple[Epoch, ...] = ()
     scores: dict[str, float] = {}
-    confusions: dict[str, tuple[tuple[int, ...], ...]] = {}
+    confusions: dict[str, list[list[int]]] = {}
     classes: tuple[str, ...] = ()
     seconds: dict[str, float] = {}
     train_subjects: tuple[str, ...] = ()
@@ -47,7 +37,6 @@ class Record(BaseModel):
     manifest: str = ""
     parameters: int = 0
     environment: dict[str, str] = {}
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +59,11 @@ class Ledger:
             raise UserError(
                 f"{path}: not a trial's record ({error.error_count()} faults); delete it to re-run"
             ) from None
+
+    def read_all(self, trial_ids: Iterable[str]) -> dict[str, Record]:
+        """The records that there are, by trial id."""
+        found = {trial_id: self.read(trial_id) for trial_id in trial_ids}
+        return {trial_id: record for trial_id, record in found.items() if record}
 
     def write(self, record: Record) -> None:
         """Put a record in its place whole or not at all."""

@@ -1,0 +1,46 @@
+"""Embeddings of a store's samples: what probes are asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polyview.modeling.model import MultiviewModel
+from polyview.recipe import Experiment
+from polyview.rendering.cameras import Camera
+from polyview.rendering.store import ViewStore
+from polyview.training.loop import class_tokens
+
+BATCH = 256
+
+
+@torch.inference_mode()
+def embed(
+    model: MultiviewModel, store: ViewStore, rows: NDArray[np.int64], cameras: Sequence[Camera], device: torch.device
+) -> NDArray[np.float32]:
+    """Fused embeddings (N, D) float32, L2-normalised, of the samples `rows` seen by `cameras`."""
+    model = model.to(device).eval()
+    angles = torch.tensor([[camera.yaw, camera.pitch] for camera in cameras], device=device)
+    parts = []
+    for start in range(0, len(rows), BATCH):
+        views = torch.from_numpy(store.gather(rows[start : start + BATCH], cameras)).to(device)
+        images = views.permute(0, 1, 4, 2, 3).float().div_(255)
+        parts.append(model.fuse(model.encode_views(images), angles).cpu().numpy())
+    return np.concatenate(parts)
+
+
+def raw_pixels(store: ViewStore, rows: NDArray[np.int64], cameras: Sequence[Camera]) -> NDArray[np.float32]:
+    """All views' pixels in a row, (N, V·S·S·3) float32 in [0, 1]: the features that any embedding must beat."""
+    return store.gather(rows, cameras).reshape(len(rows), -1).astype(np.float32) / np.float32(255)
+
+
+@torch.inference_mode()
+def anchors(model: MultiviewModel, experiment: Experiment, device: torch.device) -> NDArray[np.float32]:
+    """One text embedding per class (K, D): the normalised mean over the class's prompts."""
+    tokens = class_tokens(experiment)
+    texts = model.to(device).eval().encode_text(tokens.flatten(0, 1).to(device)).unflatten(0, tokens.shape[:2])
+    mean = texts.mean(dim=0)
+    return (mean / mean.norm(dim=-1, keepdim=True)).cpu().numpy()

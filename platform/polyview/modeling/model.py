@@ -1,0 +1,111 @@
+"""The model that is pretrained: an image tower over every view, their fusion, a projector, a text tower."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polyview.modeling.fusion import build_fusion
+from polyview.modeling.towers import build_towers
+from polyview.recipe import Experiment
+
+MAX_LOGIT_SCALE = math.log(100.0)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """One forward pass: views (B, V, D), their projections (B, V, P), fused (B, D), text (K, D) or None.
+
+    All are float32 and L2-normalised. `logit_scale` is the factor before the softmax, at most 100.
+    """
+
+    views: Tensor
+    projections: Tensor
+    fused: Tensor
+    text: Tensor | None
+    logit_scale: Tensor
+
+
+class MultiviewModel(nn.Module):
+    """open_clip's towers, a fusion of views, and a projector: the head on which decorrelation is computed.
+
+    Weights come from torch's global seed, or from `model.pretrained`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, experiment: Experiment) -> None:
+        super().__init__()
+        modeling, size = experiment.model, experiment.rendering.size
+        self.towers = build_towers(modeling, size)
+        visual = self.towers.visual
+        self.register_buffer("mean", torch.tensor(visual.image_mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(visual.image_std).view(3, 1, 1), persistent=False)
+        self.width = self._measure_width(size)
+        self.fusion = build_fusion(modeling.fusion, self.width)
+        self.projector = build_projector(self.width, modeling.projector)
+
+    def forward(self, images: Tensor, angles: Tensor, tokens: Tensor | None) -> Embeddings:
+        """Embed images (B, V, 3, S, S) in [0, 1] seen from angles (V, 2) in degrees, and tokens (K, context)."""
+        views = self.encode_views(images)
+        return Embeddings(
+            views=views,
+            projections=self.project(views),
+            fused=self.fuse(views, angles),
+            text=None if tokens is None else self.encode_text(tokens),
+            logit_scale=self.towers.logit_scale.float().clamp(max=MAX_LOGIT_SCALE).exp(),
+        )
+
+    def encode_views(self, images: Tensor) -> Tensor:
+        """Each view by itself: images (B, V, 3, S, S) float in [0, 1] to (B, V, D), L2-normalised float32."""
+        flat = ((images - self.mean) / self.std).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return functional.normalize(self.towers.encode_image(flat).float(), dim=-1).unflatten(0, images.shape[:2])
+
+    def project(self, views: Tensor) -> Tensor:
+        """Views (B, V, D) to projections (B, V, P), L2-normalised float32."""
+        return functional.normalize(self.projector(views).float(), dim=-1)
+
+    def fuse(self, views: Tensor, angles: Tensor) -> Tensor:
+        """Views (B, V, D) from angles (V, 2) to one embedding each, (B, D), L2-normalised float32."""
+        fused: Tensor = self.fusion(views, angles)
+        return functional.normalize(fused.float(), dim=-1)
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Tokens (K, context) to (K, D), L2-normalised float32."""
+        return functional.normalize(self.towers.encode_text(tokens).float(), dim=-1)
+
+    def _measure_width(self, size: int) -> int:
+        self.towers.eval()
+        with torch.no_grad():
+            width = int(self.towers.encode_image(torch.zeros(1, 3, size, size)).shape[-1])
+        self.towers.train()
+        return width
+
+
+def build_projector(width: int, hidden: tuple[int, ...]) -> nn.Module:
+    """Linear layers of the given widths with batch norm and ReLU between them; the identity for none.
+
+    As in Barlow Twins (Zbontar 2021): the head is used by the loss alone, and left out of every evaluation.
+    """
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in itertools.pairwise((width, *hidden)):
+        layers += [nn.Linear(fan_in, fan_out, bias=False), _OverViews(nn.BatchNorm1d(fan_out)), nn.ReLU()]
+    return nn.Sequential(*layers[:-2]) if layers else nn.Identity()
+
+
+class _OverViews(nn.Module):
+    """A module over (N, C), applied to (B, V, C) with all views in one batch."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, views: Tensor) -> Tensor:
+        normalised: Tensor = self.inner(views.flatten(0, 1))
+        return normalised.unflatten(0, views.shape[:2])

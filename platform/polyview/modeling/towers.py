@@ -1,0 +1,72 @@
+"""Image and text towers: any open_clip model by name, and polyview's own small ones (`configs/*.json`)."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from polyview.errors import UserError
+from polyview.recipe import Modeling
+
+
+def _declare_missing_torchvision_operators() -> torch.library.Library | None:
+    # torchvision's compiled operators do not load beside a CPU build of torch, and its import then fails on
+    # two schemas that nothing here calls. Declaring them lets its pure-Python transforms work.
+    try:
+        torch.ops.torchvision.nms  # noqa: B018
+    except (AttributeError, RuntimeError):
+        pass
+    else:
+        return None
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "DEF")
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        return library
+    return None
+
+
+# The declarations live as long as the library object does.
+_TORCHVISION = _declare_missing_torchvision_operators()
+
+import open_clip  # noqa: E402
+
+open_clip.add_model_config(Path(__file__).parent / "configs")
+
+
+def build_towers(modeling: Modeling, image_size: int) -> Any:
+    """An open_clip model whose image tower takes `image_size` square pictures; weights from the global torch seed.
+
+    Raises `UserError` if the name is unknown or the weights cannot be had.
+    """
+    logging.getLogger("timm").setLevel(logging.ERROR)
+    names = open_clip.list_models()
+    if modeling.tower not in names and ":" not in modeling.tower:
+        close = difflib.get_close_matches(modeling.tower, names, n=3, cutoff=0.3)
+        raise UserError(f"model.tower: open_clip has no model {modeling.tower!r}; nearest: {', '.join(close)}")
+    try:
+        return open_clip.create_model(
+            modeling.tower, pretrained=modeling.pretrained, force_image_size=image_size, pretrained_text=False
+        )
+    except (RuntimeError, OSError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"model.tower {modeling.tower!r}, model.pretrained {modeling.pretrained!r}: {reason}"
+        ) from error
+
+
+def tokenize(tower: str, prompts: tuple[str, ...]) -> torch.Tensor:
+    """Prompts as the tower's tokens, (K, context) int64; raises `UserError` if one does not fit its context."""
+    tokenizer = open_clip.get_tokenizer(tower)
+    tokens: torch.Tensor = tokenizer(list(prompts))
+    longer = tokenizer(list(prompts), context_length=tokens.shape[1] + 1)
+    for prompt, kept, more in zip(prompts, tokens, longer, strict=True):
+        if int((more != 0).sum()) > int((kept != 0).sum()):
+            raise UserError(f"prompt {prompt!r} is longer than the {tokens.shape[1]} tokens that {tower} reads")
+    return tokens

@@ -1,0 +1,242 @@
+"""Conducting a study: render what its trials need once, run what has no record, log and report what is known."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from polyview.corpus.scan import scan
+from polyview.errors import UserError
+from polyview.paths import Home, replacing
+from polyview.recipe import Rendering, Study, digest, to_yaml
+from polyview.rendering.cameras import cameras
+from polyview.rendering.pipeline import render
+from polyview.rendering.sheet import contact_sheet
+from polyview.rendering.store import ViewStore
+from polyview.studies.design import Trial, plan
+from polyview.studies.ledger import Ledger, Record
+from polyview.studies.report import Outcome, write
+from polyview.tracking import Point, Tracker, TrialRun
+from polyview.training.history import Epoch
+
+if TYPE_CHECKING:
+    from polyview.studies.scheduler import Failure
+
+
+class Watcher(Protocol):
+    """Somebody who follows a study while it is conducted."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A stage of `total` steps begins."""
+
+    def advance(self, done: int) -> None:
+        """`done` steps of the stage are behind us."""
+
+    def epoch(self, trial: Trial, epoch: Epoch) -> None:
+        """A trial has trained an epoch."""
+
+    def say(self, message: str) -> None:
+        """Something worth knowing."""
+
+
+@dataclass
+class Stages:
+    """The wall time of each stage, kept in a file: a stage that had nothing to do keeps its last time."""
+
+    path: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.path.exists():
+            self.seconds = json.loads(self.path.read_text())
+
+    def record(self, name: str, seconds: float) -> None:
+        """Note a stage's time."""
+        self.seconds[name] = seconds
+        with replacing(self.path) as temporary:
+            temporary.write_text(json.dumps(self.seconds))
+
+
+def study_folder(study: Study, home: Home) -> Path:
+    """Where a study's report lies: by its name and its experiment, so that overridden ones keep apart."""
+    return home.studies / f"{study.name}-{study.experiment.digest[:8]}"
+
+
+def conduct(study: Study, home: Home, watcher: Watcher) -> tuple[Outcome, list[Failure]]:
+    """Run what is missing of a study and write its report; returns what is known then, and what failed.
+
+    Running it again is resuming: trials that have a record are not run, half-done ones go on from their last
+    checkpoint. Raises `UserError` before anything is trained if the study cannot be run as it stands.
+    """
+    trials = plan(study)
+    folder, ledger = study_folder(study, home), Ledger(home.trials)
+    with _only_driver(folder):
+        stages = Stages(folder / "stages.json")
+        stores = prepare_views(trials, home, stages, watcher)
+        tracker = Tracker(home, study.name, watcher.say)
+        tracker.open(study.experiment.digest, study.model_dump(mode="json", exclude={"experiment"}), _tags(study))
+        for trial in trials:
+            if record := ledger.read(trial.id):
+                tracker.log(trial_run(trial, record))
+        failures = _run_missing(trials, stores, study, home, stages, watcher, tracker)
+        watcher.stage("report", 1)
+        sheet = _contact_sheet(stores[trials[0].id], folder)
+        outcome = Outcome(
+            study,
+            trials,
+            ledger.read_all(trial.id for trial in trials),
+            stages.seconds,
+            sheet,
+            home.tracking_uri,
+            folder,
+        )
+        write(outcome)
+        watcher.advance(1)
+        if outcome.records:
+            tracker.close(
+                _summary(outcome), max(record.ended for record in outcome.records.values()), folder / "report"
+            )
+    return outcome, failures
+
+
+def _run_missing(
+    trials: Sequence[Trial],
+    stores: Mapping[str, Path],
+    study: Study,
+    home: Home,
+    stages: Stages,
+    watcher: Watcher,
+    tracker: Tracker,
+) -> list[Failure]:
+    ledger = Ledger(home.trials)
+    missing = [trial for trial in trials if ledger.read(trial.id) is None]
+    watcher.say(f"trials: {len(trials)} in the study, {len(trials) - len(missing)} done before, {len(missing)} to run")
+    if not missing:
+        return []
+    # Ray takes seconds to import, which a study that finds all its trials done need not wait for.
+    from polyview.studies.scheduler import run_trials
+
+    watcher.stage("trials", len(missing))
+    started, ended = time.perf_counter(), 0
+
+    def on_end(trial: Trial) -> None:
+        nonlocal ended
+        ended += 1
+        watcher.advance(ended)
+        if record := ledger.read(trial.id):
+            watcher.say(f"{trial.name}: {study.metric} {record.scores.get(study.metric, math.nan):.3f}")
+            tracker.log(trial_run(trial, record))
+
+    failures = run_trials(missing, stores, home.trials, study.resources, watcher.epoch, on_end)
+    stages.record("trials", time.perf_counter() - started)
+    return failures
+
+
+def prepare_views(trials: Sequence[Trial], home: Home, stages: Stages, watcher: Watcher) -> dict[str, Path]:
+    """The view store of each trial, by trial id; each face and camera is rendered once for all trials."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(_without_views(trial), []).append(trial)
+    stores: dict[str, Path] = {}
+    for group in groups.values():
+        experiment = group[0].experiment
+        started = time.perf_counter()
+        scanned = scan(experiment.corpus)
+        if len(scanned.skipped):
+            watcher.say(f"{len(scanned.skipped)} files skipped: {scanned.skipped['reason'][0]}, …")
+        union = sorted({camera for trial in group for camera in cameras(trial.experiment.rendering.views)})
+        watcher.stage("render", len(scanned.manifest))
+        summary = render(
+            scanned.manifest,
+            experiment.rendering,
+            union,
+            home,
+            experiment.corpus.max_rejected,
+            lambda done, _total: watcher.advance(done),
+        )
+        if summary.cached:
+            watcher.say(
+                f"views: {summary.rendered} faces x {len(union)} views are rendered already ({summary.store.name})"
+            )
+        else:
+            stages.record("render", time.perf_counter() - started)
+            rejected = f", {summary.rejected} rejected (see rejected.parquet)" if summary.rejected else ""
+            watcher.say(f"views: {summary.rendered} faces x {len(union)} views in {summary.seconds:.1f} s{rejected}")
+        stores |= {trial.id: summary.store for trial in group}
+    return stores
+
+
+def trial_run(trial: Trial, record: Record) -> TrialRun:
+    """What MLflow is told of a trial."""
+    experiment = trial.experiment
+    return TrialRun(
+        id=trial.id,
+        name=trial.name,
+        started=record.started,
+        ended=record.ended,
+        params=experiment.model_dump(mode="json"),
+        tags={
+            "variant": trial.variant,
+            "seed": str(trial.seed),
+            "manifest": record.manifest,
+            "supervision": experiment.language.prompts,
+            **{f"environment.{name}": value for name, value in record.environment.items()},
+        },
+        epochs=[Point(epoch.epoch, epoch.ended, epoch.metrics) for epoch in record.history],
+        scores=record.scores,
+        artifacts={
+            "experiment.yaml": to_yaml(experiment),
+            "confusions.json": json.dumps({"classes": record.classes, **record.confusions}),
+        },
+        dataset=experiment.corpus.dataset,
+        fingerprint=record.manifest,
+    )
+
+
+@contextmanager
+def _only_driver(folder: Path) -> Iterator[None]:
+    """Hold the study for this process; raises `UserError` if another conducts it now."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder.name}: another polyview is conducting this study; wait for it, or stop it"
+            ) from None
+        yield
+
+
+def _without_views(trial: Trial) -> str:
+    rendering = trial.experiment.rendering.model_copy(update={"views": Rendering().views})
+    return digest([trial.experiment.corpus.model_dump(mode="json"), rendering.model_dump(mode="json")])
+
+
+def _tags(study: Study) -> dict[str, str]:
+    return {"polyview.study": study.name, "supervision": study.experiment.language.prompts}
+
+
+def _summary(outcome: Outcome) -> dict[str, float]:
+    """The mean of the study's metric over the seeds of each variant."""
+    scores: dict[str, list[float]] = {}
+    for trial in outcome.trials:
+        if (record := outcome.records.get(trial.id)) and outcome.study.metric in record.scores:
+            scores.setdefault(trial.variant, []).append(record.scores[outcome.study.metric])
+    return {f"{variant}/{outcome.study.metric}": sum(values) / len(values) for variant, values in scores.items()}
+
+
+def _contact_sheet(store: Path, folder: Path) -> Path:
+    """One sample of each expression, drawn once."""
+    path = folder / "views.png"
+    if not path.exists():
+        views = ViewStore.open(store)
+        first = {label: row for row, label in reversed(list(enumerate(views.labels("expression"))))}
+        contact_sheet(views, [first[label] for label in sorted(first)], path)
+    return path

@@ -1,0 +1,125 @@
+"""Batches: a seeded order of samples that is the same for any number of workers, and augmentation of views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from polyview.errors import UserError
+from polyview.rendering.cameras import Camera
+from polyview.rendering.store import ViewStore
+
+
+@dataclass(frozen=True)
+class Share:
+    """A worker's share of the global batch: rank `rank` of `size` workers."""
+
+    rank: int = 0
+    size: int = 1
+
+    def of(self, items: Tensor) -> Tensor:
+        """This worker's contiguous slice of the first dimension, which must divide by the number of workers."""
+        each = len(items) // self.size
+        return items[self.rank * each : (self.rank + 1) * each]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One worker's part of a step: images (n, V, 3, S, S) float in [0, 1], and the global batch's classes (N,).
+
+    `draw` is a random number that all workers share, for what is chosen once a batch.
+    """
+
+    images: Tensor
+    classes: Tensor
+    draw: int
+    sample_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """The samples `rows` of a store as seen by `cameras`, with their classes as integers.
+
+    Epoch e's order is a permutation seeded by (seed, e); incomplete last batches are dropped.
+    """
+
+    store: ViewStore
+    rows: NDArray[np.int64]
+    cameras: Sequence[Camera]
+    classes: NDArray[np.int64]
+    batch_size: int
+    seed: int
+    augment: bool
+
+    def __post_init__(self) -> None:
+        if len(self.rows) < self.batch_size:
+            raise UserError(
+                f"training.batch_size is {self.batch_size} and there are {len(self.rows)} samples to train on; "
+                "lower it, or bring more faces"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Batches per epoch."""
+        return len(self.rows) // self.batch_size
+
+    def epoch(self, epoch: int, share: Share) -> Iterator[Batch]:
+        """This worker's part of every batch of one epoch."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.rows), generator=generator)
+        for step in range(self.steps):
+            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+            draw = int(torch.randint(1 << 30, (), generator=generator))
+            # Drawn for the whole batch by every worker, so that a sample's augmentation has nothing to do with W.
+            augmentation = Augmentation.draw(len(chosen), len(self.cameras), generator) if self.augment else None
+            mine = share.of(chosen).numpy()
+            images = torch.from_numpy(self.store.gather(self.rows[mine], self.cameras))
+            images = images.permute(0, 1, 4, 2, 3).float().div_(255)
+            yield Batch(
+                images=augmentation.share(share).apply(images) if augmentation else images,
+                classes=torch.from_numpy(self.classes[chosen.numpy()]),
+                draw=draw,
+                sample_ids=tuple(self.store.sample_ids[row] for row in self.rows[mine]),
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Augmentation:
+    """A small random turn, zoom and shift (B, V, 2, 3), gain and offset of each channel (B, V, 3, 1, 1) each."""
+
+    warp: Tensor
+    gain: Tensor
+    offset: Tensor
+
+    @classmethod
+    def draw(cls, samples: int, views: int, generator: torch.Generator) -> Augmentation:
+        """Independent draws for every view: turn within 10 degrees, zoom and shift within 10 %, light within 20 %."""
+
+        def uniform(bound: float, *shape: int) -> Tensor:
+            return (torch.rand(samples, views, *shape, generator=generator) * 2 - 1) * bound
+
+        angle, zoom, shift = uniform(math.radians(10)), 1 + uniform(0.1), uniform(0.1, 2)
+        cos, sin = angle.cos() * zoom, angle.sin() * zoom
+        warp = torch.stack(
+            [torch.stack([cos, -sin, shift[..., 0]], dim=-1), torch.stack([sin, cos, shift[..., 1]], dim=-1)], dim=-2
+        )
+        gain = 1 + uniform(0.2, 1, 1, 1) + uniform(0.05, 3, 1, 1)
+        return cls(warp, gain, uniform(0.1, 1, 1, 1))
+
+    def share(self, share: Share) -> Augmentation:
+        """One worker's part."""
+        return Augmentation(share.of(self.warp), share.of(self.gain), share.of(self.offset))
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Augment images (B, V, 3, S, S) in [0, 1]; the border is repeated where the picture moved away."""
+        lit = (images * self.gain + self.offset).clamp_(0, 1).flatten(0, 1)
+        grid = functional.affine_grid(self.warp.flatten(0, 1), list(lit.shape), align_corners=False)
+        warped = functional.grid_sample(lit, grid, padding_mode="border", align_corners=False)
+        return warped.unflatten(0, images.shape[:2])

@@ -1,0 +1,93 @@
+"""Checkpoints: a folder with the weights, the optimiser's state, the recipe, the history and the environment."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
+
+from polyview.environment import describe_environment
+from polyview.errors import UserError
+from polyview.modeling.model import MultiviewModel
+from polyview.recipe import Experiment, load_experiment, to_yaml
+from polyview.training.history import Epoch
+
+_HISTORY = TypeAdapter(tuple[Epoch, ...])
+_PREFIX = "epoch-"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A finished checkpoint on disk."""
+
+    folder: Path
+
+    @property
+    def experiment(self) -> Experiment:
+        return load_experiment(self.folder / "experiment.yaml")
+
+    @property
+    def history(self) -> tuple[Epoch, ...]:
+        return _HISTORY.validate_json((self.folder / "history.json").read_text())
+
+    def load_weights(self, model: MultiviewModel) -> None:
+        """Put the saved weights into `model`."""
+        model.load_state_dict(load_file(self.folder / "model.safetensors"))
+
+    def load_model(self) -> MultiviewModel:
+        """The model with its saved weights, ready to embed."""
+        model = MultiviewModel(self.experiment)
+        self.load_weights(model)
+        return model.eval()
+
+    def load_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Put the saved moments into `optimizer`."""
+        optimizer.load_state_dict(torch.load(self.folder / "trainer.pt", weights_only=True))
+
+
+def save_checkpoint(
+    folder: Path,
+    model: MultiviewModel,
+    optimizer: torch.optim.Optimizer,
+    experiment: Experiment,
+    history: Sequence[Epoch],
+) -> Checkpoint:
+    """Write `folder`/epoch-NNNN whole or not at all, and drop the one before it."""
+    name = f"{_PREFIX}{len(history):04d}"
+    temporary = folder / f".{name}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary / "model.safetensors")
+    torch.save(optimizer.state_dict(), temporary / "trainer.pt")
+    (temporary / "experiment.yaml").write_text(to_yaml(experiment))
+    (temporary / "history.json").write_bytes(_HISTORY.dump_json(tuple(history), indent=1))
+    (temporary / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
+    shutil.rmtree(folder / name, ignore_errors=True)
+    temporary.rename(folder / name)
+    for older in _finished(folder)[:-1]:
+        shutil.rmtree(older)
+    return Checkpoint(folder / name)
+
+
+def latest_checkpoint(folder: Path) -> Checkpoint | None:
+    """The newest finished checkpoint in a trial's folder, if there is one."""
+    finished = _finished(folder)
+    return Checkpoint(finished[-1]) if finished else None
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint by its own folder or its trial's; raises `UserError` if there is none."""
+    checkpoint = Checkpoint(path) if (path / "model.safetensors").is_file() else latest_checkpoint(path)
+    if checkpoint is None:
+        raise UserError(f"{path}: no checkpoint here; expected model.safetensors, or epoch-NNNN folders")
+    return checkpoint
+
+
+def _finished(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{_PREFIX}*"))

@@ -1,0 +1,199 @@
+"""The pretraining loop in plain torch: one process by itself, or one of several in a process group."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from polyview.errors import UserError
+from polyview.language.prompts import prompts_for
+from polyview.modeling.model import Embeddings, MultiviewModel
+from polyview.modeling.towers import tokenize
+from polyview.objectives import objective as objectives
+from polyview.recipe import Experiment, Training
+from polyview.rendering.cameras import cameras
+from polyview.rendering.store import ViewStore
+from polyview.training.batches import Batch, Batches, Share
+from polyview.training.checkpoint import latest_checkpoint, save_checkpoint
+from polyview.training.collectives import gather, synchronize_batch_norm, world_size
+from polyview.training.history import Epoch
+
+MAX_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train: a recipe, on some of a store's subjects, with checkpoints in `folder`."""
+
+    experiment: Experiment
+    store: Path
+    subjects: tuple[str, ...]
+    folder: Path
+
+
+class Trainer:
+    """A model, its optimiser and its batches; `epochs` trains from the last checkpoint on.
+
+    With a process group, every worker makes one of these from the same job; their step is that of one worker.
+    """
+
+    def __init__(self, job: Job, device: torch.device) -> None:
+        experiment, training = job.experiment, job.experiment.training
+        self.job, self.device = job, device
+        self.share = Share(dist.get_rank(), world_size()) if dist.is_initialized() else Share()
+        if training.batch_size % self.share.size:
+            raise UserError(
+                f"training.batch_size {training.batch_size} does not divide by training.workers {self.share.size}"
+            )
+        self.batches = make_batches(job)
+        self.tokens = class_tokens(experiment).to(device) if experiment.language.prompts == "label" else None
+        self.angles = torch.tensor([[camera.yaw, camera.pitch] for camera in self.batches.cameras], device=device)
+        torch.manual_seed(experiment.seed)
+        self.model = MultiviewModel(experiment).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        freeze_unused(self.model, experiment)
+        self.optimizer = make_optimizer(self.model, training)
+        self.history: list[Epoch] = []
+        if checkpoint := latest_checkpoint(job.folder):
+            checkpoint.load_weights(self.model)
+            checkpoint.load_optimizer(self.optimizer)
+            self.history = list(checkpoint.history)
+        synchronize_batch_norm(self.model)
+        self.parallel: nn.Module = self.model
+        if self.share.size > 1:
+            self.parallel = DistributedDataParallel(self.model, broadcast_buffers=False)
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Train what is left of the recipe's epochs, one at a time; each is checkpointed before it is yielded."""
+        for epoch in range(len(self.history), self.job.experiment.training.epochs):
+            self.history.append(self._train_epoch(epoch))
+            if self.share.rank == 0:
+                save_checkpoint(self.job.folder, self.model, self.optimizer, self.job.experiment, self.history)
+            yield self.history[-1]
+
+    def _train_epoch(self, epoch: int) -> Epoch:
+        self.parallel.train()
+        started, totals = time.perf_counter(), dict[str, float]()
+        for step, batch in enumerate(self.batches.epoch(epoch, self.share)):
+            self._set_lr(epoch * self.batches.steps + step)
+            for name, value in self._step(batch, epoch).items():
+                totals[name] = totals.get(name, 0.0) + value
+        seconds = time.perf_counter() - started
+        metrics = {name: total / self.batches.steps for name, total in totals.items()}
+        samples = self.batches.steps * self.batches.batch_size
+        metrics |= {
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "samples_per_second": samples / seconds,
+            "seconds": seconds,
+        }
+        return Epoch(epoch=epoch + 1, ended=time.time(), metrics=metrics)
+
+    def _step(self, batch: Batch, epoch: int) -> dict[str, float]:
+        loss, terms = self.loss(batch)
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError(
+                f"the loss is {loss.item()} in epoch {epoch + 1}; the batch had {', '.join(batch.sample_ids[:8])}, …"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
+        self.optimizer.step()
+        return {"loss": loss.item(), **{f"loss_{name}": term.item() for name, term in terms.items()}}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The objective on the global batch of which `batch` is this worker's part, and each of its terms."""
+        present, index = batch.classes.unique(return_inverse=True)
+        # One prompt a class and batch, so that none of a sample's own class is its negative.
+        tokens = None if self.tokens is None else self.tokens[batch.draw % len(self.tokens), present.to(self.device)]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.job.experiment.training.precision == "bf16"):
+            embeddings: Embeddings = self.parallel(batch.images.to(self.device), self.angles, tokens)
+        return objectives.total_loss(
+            self.job.experiment.objective,
+            objectives.Batch(
+                views=gather(embeddings.views),
+                projections=gather(embeddings.projections),
+                fused=gather(embeddings.fused),
+                text=embeddings.text,
+                prompt_index=index.to(self.device),
+                logit_scale=embeddings.logit_scale,
+            ),
+        )
+
+    def _set_lr(self, step: int) -> None:
+        training = self.job.experiment.training
+        for group in self.optimizer.param_groups:
+            group["lr"] = training.lr * schedule(step, self.batches.steps * training.epochs, training.warmup)
+
+
+def schedule(step: int, steps: int, warmup: float) -> float:
+    """The share of the peak learning rate at `step` of `steps`: linear warm-up over its share, then cosine to zero."""
+    rising = warmup * steps
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1.0, steps - rising)))
+
+
+def make_batches(job: Job) -> Batches:
+    """The batches of a job: the samples of its subjects, seen by its views."""
+    store = ViewStore.open(job.store)
+    experiment = job.experiment
+    chosen = set(job.subjects)
+    rows = np.array([row for row, subject in enumerate(store.labels("subject")) if subject in chosen], dtype=np.int64)
+    number = {name: index for index, name in enumerate(experiment.corpus.expressions)}
+    labels = store.labels("expression")
+    return Batches(
+        store=store,
+        rows=rows,
+        cameras=cameras(experiment.rendering.views),
+        classes=np.array([number[labels[row]] for row in rows], dtype=np.int64),
+        batch_size=experiment.training.batch_size,
+        seed=experiment.seed,
+        augment=experiment.training.augment,
+    )
+
+
+def class_tokens(experiment: Experiment) -> Tensor:
+    """The tokens of every class's prompts: (ensemble, classes, context) int64."""
+    return torch.stack(
+        [
+            tokenize(experiment.model.tower, prompts_for(name, experiment.language.ensemble))
+            for name in experiment.corpus.expressions
+        ],
+        dim=1,
+    )
+
+
+def freeze_unused(model: MultiviewModel, experiment: Experiment) -> None:
+    """Take what the recipe's loss does not reach out of training: distributed gradients wait for all the others."""
+    objective = experiment.objective
+    text_is_used = objective.alignment is not None or objective.redundancy is not None
+    for name, parameter in model.named_parameters():
+        if name.startswith("projector."):
+            used = objective.decorrelation is not None
+        elif name.startswith("fusion."):
+            used = text_is_used
+        elif name == "towers.logit_scale":
+            used = objective.alignment is not None
+        elif name == "towers.logit_bias":
+            used = False
+        else:
+            used = name.startswith("towers.visual.") or text_is_used
+        parameter.requires_grad_(used and parameter.requires_grad)
+
+
+def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """AdamW; biases, norms and the logit scale (all that is not a matrix) are not decayed."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups: Sequence[dict[str, object]] = [
+        {"params": [parameter for parameter in trained if parameter.dim() > 1]},
+        {"params": [parameter for parameter in trained if parameter.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.lr, weight_decay=training.weight_decay, betas=(0.9, 0.98), fused=True)
