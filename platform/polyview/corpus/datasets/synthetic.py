@@ -1,0 +1,35 @@
+"""Procedural heads: endless people, exact labels, no file."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import polars as pl
+
+from polyview.corpus.generated import Recipe, as_scanned, generated_rows
+from polyview.corpus.head import landmarks as at
+from polyview.corpus.head.head import make_head, shape_count
+from polyview.corpus.head.identity import Identity, draw_person
+from polyview.corpus.mesh import Mesh
+from polyview.recipe import Corpus
+
+SCHEME = "synthetic:"
+VERSION = 1
+
+
+def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The manifest rows that `corpus.generator` asks for; nothing is ever skipped."""
+    return generated_rows(corpus, SCHEME, VERSION)
+
+
+def load(path: str) -> Mesh:
+    """The head that `path` describes; the same path is always the same mesh. Raises `MeshError`."""
+    recipe = Recipe.parse(path, SCHEME, VERSION)
+    head = make_head(_person(recipe.seed, recipe.person), recipe.units())
+    return as_scanned(head, recipe, np.array(at.NECK_PIVOT))
+
+
+@lru_cache(maxsize=64)
+def _person(seed: int, person: int) -> Identity:
+    return draw_person(seed, person, shape_count())

@@ -1,0 +1,107 @@
+"""The table of faces that everything after `corpus` starts from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from polyview.errors import UserError
+from polyview.paths import replacing
+
+SCHEMA = pl.Schema(
+    {
+        "sample_id": pl.String,
+        "subject": pl.String,
+        "expression": pl.String,
+        "intensity": pl.Float64,
+        "sequence": pl.String,
+        "frame": pl.Int64,
+        "path": pl.String,
+        "texture": pl.String,
+        "dataset": pl.String,
+    }
+)
+_NULLABLE = {"texture"}
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """One row per face frame, sorted by `sample_id`, in the columns of `SCHEMA`.
+
+    root: the folder that `path` and `texture` are relative to; empty where paths hold all that is needed.
+    fingerprint: 16 hex digits that change with any row, and with the size or time of any file named in one.
+    """
+
+    frame: pl.DataFrame
+    root: str
+    fingerprint: str
+
+    @classmethod
+    def build(cls, frame: pl.DataFrame, root: str) -> Manifest:
+        """A manifest of these rows, in any order; raises `UserError` where they do not fit the schema."""
+        frame = _conformed(frame).sort("sample_id")
+        return cls(frame, root, _fingerprint(frame, root))
+
+    def save(self, path: Path) -> None:
+        """Write as Parquet, with root and fingerprint in the file's metadata."""
+        with replacing(path) as temporary:
+            self.frame.write_parquet(temporary, metadata={"root": self.root, "fingerprint": self.fingerprint})
+
+    @classmethod
+    def load(cls, path: Path) -> Manifest:
+        """Read what `save` wrote; raises `UserError` if the file is missing or not a manifest."""
+        try:
+            metadata = pl.read_parquet_metadata(path)
+            frame = pl.read_parquet(path)
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such manifest; make one with `polyview scan`") from None
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise UserError(f"{path}: not readable as a manifest: {error}") from None
+        if not {"root", "fingerprint"} <= metadata.keys():
+            raise UserError(f"{path}: a Parquet file, but not a manifest; make one with `polyview scan`")
+        return cls(_conformed(frame), metadata["root"], metadata["fingerprint"])
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def subjects(self) -> list[str]:
+        """Each subject once, sorted."""
+        return self.frame["subject"].unique().sort().to_list()
+
+
+def _conformed(frame: pl.DataFrame) -> pl.DataFrame:
+    missing = [name for name in SCHEMA if name not in frame.columns]
+    if missing:
+        raise UserError(f"the manifest lacks the columns {', '.join(missing)}; it needs {', '.join(SCHEMA)}")
+    try:
+        frame = frame.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"the manifest's columns have wrong types: {str(error).splitlines()[0]}") from None
+    empty = [name for name in SCHEMA if name not in _NULLABLE and frame[name].null_count()]
+    if empty:
+        raise UserError(f"the manifest has empty cells in {', '.join(empty)}")
+    repeated = frame["sample_id"].filter(frame["sample_id"].is_duplicated())
+    if len(repeated):
+        raise UserError(f"the manifest names sample_id {repeated[0]!r} more than once")
+    return frame
+
+
+def _fingerprint(frame: pl.DataFrame, root: str) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for row in frame.iter_rows(named=True):
+        files = [_size_and_time(root, name) for name in (row["path"], row["texture"]) if root and name]
+        digest.update(repr((*row.values(), *files)).encode())
+    return digest.hexdigest()
+
+
+def _size_and_time(root: str, name: str) -> tuple[int, int] | None:
+    try:
+        status = Path(root, name).stat()
+    except OSError:
+        # Generated faces have no file; a file that is gone is told by the renderer.
+        return None
+    return status.st_size, status.st_mtime_ns

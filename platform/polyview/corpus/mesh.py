@@ -1,0 +1,53 @@
+"""One face as triangles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class MeshError(ValueError):
+    """Why a mesh cannot be used, in words for the person who owns the file."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """Triangles of a face.
+
+    Axes are right-handed: x to the subject's left, y up, z out of the face.
+
+    vertices: (V, 3) float32, millimetres
+    faces: (F, 3) int32 indices into vertices, counter-clockwise seen from outside
+    colors: (V, 3) uint8 RGB
+    uv: (V, 2) float32 in [0, 1], origin at the texture's lower left
+    texture: (H, W, 3) uint8 RGB, first row on top
+    nose: (3,) float32, the tip of the nose, where the dataset knows it
+    """
+
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    colors: NDArray[np.uint8] | None = None
+    uv: NDArray[np.float32] | None = None
+    texture: NDArray[np.uint8] | None = None
+    nose: NDArray[np.float32] | None = None
+
+    def check(self) -> None:
+        """Raises `MeshError` that says what is wrong, unless the mesh can be rendered."""
+        if not len(self.vertices) or not len(self.faces):
+            raise MeshError(f"empty: {len(self.vertices)} vertices, {len(self.faces)} faces")
+        for name, array, columns in (("vertices", self.vertices, 3), ("faces", self.faces, 3), ("uv", self.uv, 2)):
+            if array is not None and (array.ndim != 2 or array.shape[1] != columns):
+                raise MeshError(f"{name} have shape {array.shape}, expected (n, {columns})")
+        broken = int((~np.isfinite(self.vertices).all(axis=1)).sum())
+        if broken:
+            raise MeshError(f"{broken} of {len(self.vertices)} vertices are not finite")
+        low, high = int(self.faces.min()), int(self.faces.max())
+        if low < 0 or high >= len(self.vertices):
+            raise MeshError(f"face index {low if low < 0 else high} of {len(self.vertices)} vertices")
+        for name, attribute in (("colors", self.colors), ("uv", self.uv)):
+            if attribute is not None and len(attribute) != len(self.vertices):
+                raise MeshError(f"{len(attribute)} {name} for {len(self.vertices)} vertices")
+        if not np.ptp(self.vertices, axis=0).any():
+            raise MeshError("all vertices lie in one point")
