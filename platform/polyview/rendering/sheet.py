@@ -1,0 +1,68 @@
+"""A contact sheet: what was rendered, at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from polyview.errors import UserError
+from polyview.paths import replacing
+from polyview.rendering.cameras import Camera
+from polyview.rendering.store import ViewStore
+
+CELL = 160
+"""The least width of a view on the sheet, pixels; smaller ones are enlarged by a whole factor."""
+
+_GAP, _HEADER, _CAPTION, _TEXT = 6, 28, 190, 14
+_PAPER, _INK = (250, 250, 250), (30, 30, 30)
+
+
+def contact_sheet(store: ViewStore, rows: Sequence[int], out: Path) -> None:
+    """Write a PNG of some of the store's rows: samples down, views across, each with its caption.
+
+    Raises `UserError` for a row that the store does not have.
+    """
+    beyond = [row for row in rows if not 0 <= row < len(store)]
+    if beyond:
+        raise UserError(f"{store.folder}: no row {beyond[0]}; it has {len(store)}, counted from 0")
+    views = store.gather(np.asarray(rows, np.int64), store.cameras)
+    cell = store.size * -(-CELL // store.size)
+    step = cell + _GAP
+    sheet = Image.new("RGB", (_CAPTION + len(store.cameras) * step, _HEADER + len(rows) * step), _PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
+    for column, camera in enumerate(store.cameras):
+        middle = _CAPTION + column * step + cell // 2
+        pen.text((middle, _HEADER // 2), _direction(camera), _INK, font, anchor="mm")
+    for line, caption in enumerate(_captions(store, rows)):
+        top = _HEADER + line * step
+        fitted = "\n".join(_fitted(part, font) for part in caption.splitlines())
+        pen.multiline_text((_GAP, top + cell // 2), fitted, _INK, font, anchor="lm", spacing=5)
+        for column in range(len(store.cameras)):
+            view = Image.fromarray(views[line, column]).resize((cell, cell), Image.Resampling.NEAREST)
+            sheet.paste(view, (_CAPTION + column * step, top))
+    with replacing(out) as temporary:
+        sheet.save(temporary, format="PNG")
+
+
+def _direction(camera: Camera) -> str:
+    yaw = f"yaw {camera.yaw:+g}°" if camera.yaw else "front"
+    return f"{yaw}, pitch {camera.pitch:+g}°" if camera.pitch else yaw
+
+
+def _captions(store: ViewStore, rows: Sequence[int]) -> list[str]:
+    columns = [store.labels(name) for name in ("expression", "intensity", "subject", "sequence", "frame")]
+    captions = []
+    for row in rows:
+        expression, intensity, subject, sequence, frame = (column[row] for column in columns)
+        captions.append(f"{expression} {float(intensity):.2f}\nsubject {subject}\n{sequence}\nframe {frame}")
+    return captions
+
+
+def _fitted(line: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
+    """The line, cut off where it would run into the pictures."""
+    while font.getlength(line) > _CAPTION - 2 * _GAP:
+        line = f"{line[:-2]}…"
+    return line
