@@ -94,7 +94,7 @@ def test_order_of_samples_views_and_prompts_does_not_matter() -> None:
     assert torch.allclose(alignment(views, fused, text.flip(0), 3 - index, scale), loss, rtol=1e-10)
 
 
-def test_repeating_a_prompt_in_the_text_is_sharing_it() -> None:
+def test_a_prompt_that_no_sample_has_does_not_count() -> None:
     views, fused, text = unit(6, 2, 8, seed=0), unit(6, 8, seed=1), unit(3, 8, seed=2)
     index = torch.tensor([0, 1, 2, 0, 1, 2])
     unused = torch.cat([text, unit(2, 8, seed=3)])
