@@ -1,0 +1,166 @@
+"""The pictures of a report, as SVG text, in colours that the colour-blind can tell apart."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from polyview.studies.statistics import Comparison, interval
+
+# Okabe and Ito (2008), the yellow left out: it is too light for lines on white.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", ":", "-.")
+INK, QUIET, BASELINE = "#222222", "#8a8a8a", PALETTE[0]
+WIDTH = 5.2  # inches; at a phone's width the 10 point text is still 9 pixels high
+STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "polyview",
+}
+Curve = Mapping[int, float]  # epoch -> value
+
+
+def comparison(scores: Mapping[str, Mapping[int, float]], baseline: str, apart: Iterable[str], metric: str) -> str:
+    """Each variant's mean with its 95 % interval and its single seeds, in percent; the rows `apart` at the bottom."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _rows(len(scores))
+        apart = set(apart)
+        for row, (name, by_seed) in enumerate(scores.items()):
+            values = 100 * np.array(list(by_seed.values()), dtype=np.float64)
+            color = BASELINE if name == baseline else QUIET if name in apart else INK
+            axes.plot(values, np.full(len(values), row + 0.22), ".", color=color, alpha=0.45, markersize=6)
+            if len(values):
+                _interval(axes, row, float(values.mean()), interval(values), color)
+        reference = scores.get(baseline, {})
+        if reference:
+            axes.axvline(100 * float(np.mean(list(reference.values()))), color=BASELINE, lw=0.8, ls=":", zorder=0)
+        if 0 < len(apart) < len(scores):
+            axes.axhline(len(scores) - len(apart) - 0.5, color="#cccccc", lw=0.8)
+        _name_rows(axes, list(scores), baseline)
+        axes.set_xlabel(f"{metric}, %")
+        return _svg(figure)
+
+
+def forest(comparisons: Sequence[Comparison], baseline: str, metric: str) -> str:
+    """The difference of each variant to the baseline in points, with its 95 % interval; filled where clear of zero."""
+    with mpl.rc_context(STYLE):
+        shown = [found for found in comparisons if found.difference is not None]
+        figure, axes = _rows(len(shown))
+        axes.axvline(0, color=BASELINE, lw=1)
+        for row, found in enumerate(shown):
+            assert found.difference is not None
+            span = None if found.low is None or found.high is None else (100 * found.low, 100 * found.high)
+            _interval(axes, row, 100 * found.difference, span, INK, filled=found.clear)
+        _name_rows(axes, [found.variant for found in shown], baseline)
+        axes.set_xlabel(f"difference to {baseline}, points of {metric}\n← worse      better →")
+        return _svg(figure)
+
+
+def curves(histories: Mapping[str, Mapping[str, Sequence[Curve]]]) -> str:
+    """Training curves of `histories` (term -> variant -> one curve per seed), a panel per term.
+
+    The line is the mean over the seeds, the band goes from the lowest to the highest.
+    """
+    with mpl.rc_context(STYLE):
+        rows = -(-len(histories) // 2)
+        figure = Figure(figsize=(WIDTH, 2.1 * rows + 0.9), layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(rows, min(2, len(histories)), squeeze=False).flat
+        names = list(dict.fromkeys(name for by_variant in histories.values() for name in by_variant))
+        looks = {
+            name: (PALETTE[n % len(PALETTE)], DASHES[n // len(PALETTE) % len(DASHES)]) for n, name in enumerate(names)
+        }
+        handles: dict[str, Line2D] = {}
+        for axes, (term, by_variant) in zip(panels, histories.items(), strict=False):
+            for name, seeds in by_variant.items():
+                handles.setdefault(name, _curve(axes, seeds, *looks[name]))
+            axes.set_title(term, fontsize=10, loc="left")
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+        for axes in panels:
+            axes.set_axis_off()
+        figure.legend(
+            list(handles.values()), list(handles), loc="outside upper left", ncols=2, frameon=False, fontsize=9
+        )
+        return _svg(figure)
+
+
+def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
+    """A confusion matrix in percent of each true class (row); a class that is never true has an empty row."""
+    with mpl.rc_context(STYLE):
+        totals = counts.sum(axis=1, keepdims=True)
+        shares = np.divide(100 * counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+        figure = Figure(figsize=(WIDTH, WIDTH * 0.92), layout="constrained")
+        axes = figure.add_subplot()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+        for row, column in np.ndindex(*counts.shape):
+            share = shares[row, column]
+            if totals[row] and share >= 0.5:
+                axes.text(column, row, f"{share:.0f}", ha="center", va="center", color="white" if share > 55 else INK)
+        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(classes)), classes)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        return _svg(figure)
+
+
+def _rows(count: int) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, 0.42 * count + 0.9), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_ylim(count - 0.4, -0.6)
+    axes.grid(axis="x", color="#eeeeee", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return figure, axes
+
+
+def _interval(
+    axes: Axes, row: int, middle: float, span: tuple[float, float] | None, color: str, filled: bool = True
+) -> None:
+    if span is not None:
+        axes.plot(span, (row, row), color=color, lw=1.8, solid_capstyle="butt")
+    axes.plot(middle, row, "o", color=color, markerfacecolor=color if filled else "white", markersize=6.5)
+
+
+def _name_rows(axes: Axes, names: Sequence[str], baseline: str) -> None:
+    axes.set_yticks(range(len(names)), [name if len(name) <= 32 else f"{name[:31]}…" for name in names])
+    for label, name in zip(axes.get_yticklabels(), names, strict=True):
+        if name == baseline:
+            label.set_fontweight("bold")
+
+
+def _curve(axes: Axes, seeds: Sequence[Curve], color: str, dashes: str) -> Line2D:
+    epochs = sorted(set.intersection(*(set(curve) for curve in seeds)))
+    values = np.array([[curve[epoch] for epoch in epochs] for curve in seeds])
+    if len(seeds) > 1:
+        axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, lw=0)
+    marker = "." if len(epochs) == 1 else ""
+    return axes.plot(epochs, values.mean(axis=0), color=color, ls=dashes, lw=1.6, marker=marker)[0]
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
+    return buffer.getvalue()

@@ -1,0 +1,230 @@
+"""The report of a study: a terminal table, markdown, LaTeX, CSV, and one self-contained page of HTML."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import polars as pl
+import yaml
+from rich.table import Table
+from rich.text import Text
+
+from polyview.paths import replacing
+from polyview.studies import figures
+from polyview.studies.design import REFERENCES
+from polyview.studies.findings import (
+    Outcome,
+    baseline_confusions,
+    comparisons,
+    environment,
+    finished,
+    learned_from,
+    loss_curves,
+    missing,
+    notes,
+    other_metrics,
+    scores,
+    verdicts,
+)
+from polyview.studies.statistics import Comparison, compare, signed
+
+__all__ = ["Outcome", "csv", "html", "latex", "markdown", "table", "write"]
+
+NONE = "—"
+
+
+def table(outcome: Outcome) -> Table:
+    """Variant, seeds, mean ± deviation, difference to the baseline with its 95 % interval; references set apart."""
+    study = outcome.study
+    shown = Table(title=f"{study.name}: {study.metric}, %", title_justify="left")
+    shown.add_column("variant")
+    for head in ("seeds", "mean ± deviation", f"difference to {study.baseline}, points", "95 % interval"):
+        shown.add_column(head, justify="right")
+    for family in comparisons(outcome, study.metric):
+        for one in family:
+            style = "bold" if one.variant == study.baseline else "dim" if one.variant in REFERENCES else None
+            shown.add_row(*(Text(cell) for cell in _cells(one, outcome)[:5]), style=style)
+        shown.add_section()
+    return shown
+
+
+def markdown(outcome: Outcome) -> str:
+    """The verdicts, the table, the other metrics, and how to read them."""
+    study = outcome.study
+    parts = [f"# {study.name}", "\n".join(f"- {finding.text}" for finding in verdicts(outcome))]
+    if absent := missing(outcome):
+        names = ", ".join(trial.name for trial in absent)
+        parts.append(
+            f"**{len(absent)} of {len(outcome.trials)} trials have no result** (not run yet, or failed): {names}."
+        )
+    families = comparisons(outcome, study.metric)
+    parts.append(_markdown_table([_heads(outcome), *(_cells(one, outcome) for family in families for one in family)]))
+    if others := _other_rows(outcome):
+        parts += ["Mean ± standard deviation over seeds, in percent:", _markdown_table(others)]
+    parts += notes(outcome)
+    parts += ["## What was learned from", "\n".join(f"- {line}" for line in learned_from(outcome))]
+    if outcome.stages:
+        times = [[name, _duration(seconds)] for name, seconds in outcome.stages.items()]
+        parts += ["## Wall time", _markdown_table([["stage", "last run"], *times])]
+    return "\n\n".join(parts) + "\n"
+
+
+def html(outcome: Outcome) -> str:
+    """One page that needs no script and no other file: verdicts first, then what they rest on."""
+    return _page(outcome, _figures(outcome))
+
+
+def csv(outcome: Outcome) -> str:
+    """One row per trial and metric: trial, variant, seed, metric, value."""
+    rows = [
+        (trial.id, trial.variant, trial.seed, metric, value)
+        for trial, record in finished(outcome)
+        for metric, value in record.scores.items()
+    ]
+    schema = {"trial": pl.String, "variant": pl.String, "seed": pl.Int64, "metric": pl.String, "value": pl.Float64}
+    return pl.DataFrame(rows, schema=schema, orient="row").write_csv()
+
+
+def latex(outcome: Outcome) -> str:
+    """The table for a paper that uses booktabs."""
+    rows = []
+    for family in comparisons(outcome, outcome.study.metric):
+        rows += [r"\midrule", *(_latex_row(_cells(one, outcome)[:5]) for one in family)] if family else []
+    return "\n".join(
+        [
+            r"\begin{tabular}{lrrrr}",
+            r"\toprule",
+            _latex_row(_heads(outcome)[:5]),
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def write(outcome: Outcome) -> list[Path]:
+    """Put report.html, report.md, results.csv and figures/*.svg into the outcome's folder, each whole or not at all."""
+    drawn = _figures(outcome)
+    texts = {f"figures/{name}.svg": svg for name, svg in drawn.items()}
+    texts |= {"report.html": _page(outcome, drawn), "report.md": markdown(outcome), "results.csv": csv(outcome)}
+    for name, text in texts.items():
+        with replacing(outcome.folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.chmod(0o644)
+    return [outcome.folder / name for name in texts]
+
+
+def _figures(outcome: Outcome) -> dict[str, str]:
+    study = outcome.study
+    variants, references = comparisons(outcome, study.metric)
+    drawn: dict[str, str] = {}
+    if finished(outcome):
+        found = scores(outcome, study.metric)
+        drawn["comparison"] = figures.comparison(found, study.baseline, REFERENCES, study.metric)
+    if any(one.difference is not None for one in variants):
+        drawn["forest"] = figures.forest([*variants, *references], study.baseline, study.metric)
+    if curves := loss_curves(outcome):
+        drawn["curves"] = figures.curves(curves)
+    classes, confusions = baseline_confusions(outcome)
+    return drawn | {f"confusion-{probe}": figures.confusion(counts, classes) for probe, counts in confusions.items()}
+
+
+def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
+    study = outcome.study
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    templates.filters |= {"svg_uri": lambda svg: _data_uri("image/svg+xml", svg.encode()), "duration": _duration}
+    return templates.get_template("report.html.j2").render(
+        study=study,
+        planned=len(outcome.trials),
+        finished=len(finished(outcome)),
+        missing=[trial.name for trial in missing(outcome)],
+        verdicts=verdicts(outcome),
+        heads=_heads(outcome),
+        families=[[_cells(one, outcome) for one in family] for family in comparisons(outcome, study.metric)],
+        notes=notes(outcome),
+        others=_other_rows(outcome),
+        figures=drawn,
+        confusions={f"confusion-{probe}": probe for probe in baseline_confusions(outcome)[1]},
+        learned_from=learned_from(outcome),
+        sheet=_data_uri("image/png", outcome.sheet.read_bytes()) if outcome.sheet else None,
+        trials=_trial_rows(outcome),
+        tracking_uri=re.sub(r"//[^/@]*@", "//", outcome.tracking_uri),  # no password in a report
+        stages=outcome.stages,
+        environment=environment(outcome),
+        recipe=yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+    )
+
+
+def _heads(outcome: Outcome) -> list[str]:
+    study = outcome.study
+    return ["variant", "seeds", f"{study.metric}, %", f"difference to {study.baseline}", "95 % interval", "p", "Holm"]
+
+
+def _cells(one: Comparison, outcome: Outcome) -> list[str]:
+    planned = sum(trial.variant == one.variant for trial in outcome.trials)
+    return [
+        one.variant,
+        str(planned) if one.seeds == planned else f"{one.seeds} of {planned}",
+        _level(one),
+        NONE if one.difference is None else signed(one.difference),
+        NONE if one.low is None or one.high is None else f"{signed(one.low)} to {signed(one.high)}",
+        NONE if one.p is None else f"{one.p:.2g}",
+        NONE if one.p_holm is None else f"{one.p_holm:.2g}",
+    ]
+
+
+def _level(one: Comparison) -> str:
+    if not one.seeds:
+        return NONE
+    return f"{100 * one.mean:.1f}" + ("" if math.isnan(one.deviation) else f" ± {100 * one.deviation:.1f}")
+
+
+def _other_rows(outcome: Outcome) -> list[list[str]]:
+    names = other_metrics(outcome)
+    levels = {name: {one.variant: _level(one) for one in compare(scores(outcome, name), "")} for name in names}
+    variants = scores(outcome, outcome.study.metric)
+    return [["variant", *names], *([one, *(levels[name][one] for name in names)] for one in variants)] if names else []
+
+
+def _trial_rows(outcome: Outcome) -> list[list[str]]:
+    metrics = [outcome.study.metric, *other_metrics(outcome)]
+    rows = [["variant", "seed", "trial", *metrics, "train, s", "evaluate, s"]]
+    for trial in outcome.trials:
+        record = outcome.records.get(trial.id)
+        values = [record.scores.get(metric) if record else None for metric in metrics]
+        stages = [record.seconds.get(stage) if record else None for stage in ("train", "evaluate")]
+        cells = [NONE if value is None else f"{100 * value:.1f}" for value in values]
+        cells += [NONE if seconds is None else f"{seconds:.1f}" for seconds in stages]
+        rows.append([trial.variant, str(trial.seed), trial.id, *cells])
+    return rows
+
+
+def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    rule = ["---", *("---:" for _ in escaped[0][1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [escaped[0], rule, *escaped[1:]])
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    escaped = (re.sub(r"([&%$#_{}])", r"\\\1", cell) for cell in cells)
+    signs = (cell.replace("±", r"$\pm$").replace("\N{MINUS SIGN}", "$-$").replace(NONE, "--") for cell in escaped)
+    return " & ".join(signs) + r" \\"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
