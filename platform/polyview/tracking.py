@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import socket
-import subprocess
 import sys
 import time
 import warnings
@@ -22,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, NoReturn, ParamSpec
 
+from polyview.environment import git_commit
 from polyview.errors import UserError
 from polyview.paths import Home
 
@@ -267,15 +267,11 @@ def _dataset(name: str, fingerprint: str) -> Any:
 
 
 def _source() -> dict[str, str]:
-    """The program, who ran it, and the git commit of the working directory, where they can be known."""
+    """The program, its git commit, and who ran it."""
     found = {"mlflow.source.name": "polyview", "mlflow.source.type": "LOCAL"}
     with contextlib.suppress(OSError, KeyError):  # a container's user may have no name
         found["mlflow.user"] = getpass.getuser()
-    try:
-        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return found
-    return found | {"mlflow.source.git.commit": git.stdout.strip()}
+    return found | {"mlflow.source.git.commit": git_commit()}
 
 
 def _milliseconds(seconds: float) -> int:
