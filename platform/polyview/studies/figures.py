@@ -70,7 +70,7 @@ def forest(comparisons: Sequence[Comparison], baseline: str, metric: str) -> str
             span = None if found.low is None or found.high is None else (100 * found.low, 100 * found.high)
             _interval(axes, row, 100 * found.difference, span, INK, filled=found.clear)
         _name_rows(axes, [found.variant for found in shown], baseline)
-        axes.set_xlabel(f"difference to {baseline}, points of {metric}\n← worse      better →")
+        axes.set_xlabel(f"difference to {baseline}, points of {metric}\n← worse\N{EM SPACE}\N{EM SPACE}better →")
         return _svg(figure)
 
 
@@ -80,11 +80,11 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Curve]]]) -> str:
     The line is the mean over the seeds, the band goes from the lowest to the highest.
     """
     with mpl.rc_context(STYLE):
-        rows = -(-len(histories) // 2)
-        figure = Figure(figsize=(WIDTH, 2.1 * rows + 0.9), layout="constrained")
+        names = list(dict.fromkeys(name for by_variant in histories.values() for name in by_variant))
+        rows, legend_rows = -(-len(histories) // 2), -(-len(names) // 2)
+        figure = Figure(figsize=(WIDTH, 2.1 * rows + 0.22 * legend_rows + 0.3), layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(rows, min(2, len(histories)), squeeze=False).flat
-        names = list(dict.fromkeys(name for by_variant in histories.values() for name in by_variant))
         looks = {
             name: (PALETTE[n % len(PALETTE)], DASHES[n // len(PALETTE) % len(DASHES)]) for n, name in enumerate(names)
         }
@@ -99,7 +99,12 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Curve]]]) -> str:
         for axes in panels:
             axes.set_axis_off()
         figure.legend(
-            list(handles.values()), list(handles), loc="outside upper left", ncols=2, frameon=False, fontsize=9
+            list(handles.values()),
+            [_short(name) for name in handles],
+            loc="outside upper left",
+            ncols=2,
+            frameon=False,
+            fontsize=9,
         )
         return _svg(figure)
 
@@ -145,10 +150,14 @@ def _interval(
 
 
 def _name_rows(axes: Axes, names: Sequence[str], baseline: str) -> None:
-    axes.set_yticks(range(len(names)), [name if len(name) <= 32 else f"{name[:31]}…" for name in names])
+    axes.set_yticks(range(len(names)), [_short(name) for name in names])
     for label, name in zip(axes.get_yticklabels(), names, strict=True):
         if name == baseline:
             label.set_fontweight("bold")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 32 else f"{name[:31]}…"
 
 
 def _curve(axes: Axes, seeds: Sequence[Curve], color: str, dashes: str) -> Line2D:

@@ -16,8 +16,8 @@ from polyview.studies.statistics import Comparison, compare, sentence, signed, s
 
 LARGEST_CONVINCING_P = 0.05
 SUPERVISION = {
-    "label": "Text: prompts written from each training sample's own label, which is weak supervision, not none.",
-    "none": "Text: none, and no label was read in pretraining.",
+    "label": "prompts written from each training sample's own label, which is weak supervision",
+    "none": "none, and no label was read",
 }
 
 
@@ -55,9 +55,13 @@ def finished(outcome: Outcome, variant: str | None = None) -> list[tuple[Trial, 
     ]
 
 
-def missing(outcome: Outcome) -> list[Trial]:
-    """The trials without a record: not run yet, or failed."""
-    return [trial for trial in outcome.trials if trial.id not in outcome.records]
+def absent(outcome: Outcome) -> list[str]:
+    """The trials without a record (not run yet, or failed), a line per variant."""
+    seeds: dict[str, list[str]] = {}
+    for trial in outcome.trials:
+        if trial.id not in outcome.records:
+            seeds.setdefault(trial.variant, []).append(str(trial.seed))
+    return [f"{variant}, seed{'s' * (len(of) > 1)} {', '.join(of)}" for variant, of in seeds.items()]
 
 
 def scores(outcome: Outcome, metric: str) -> dict[str, dict[int, float]]:
@@ -90,14 +94,18 @@ def verdicts(outcome: Outcome) -> list[Finding]:
     """What the study says: the baseline's level, the baseline against the references, each variant against it."""
     study = outcome.study
     variants, references = comparisons(outcome, study.metric)
-    level = _level(outcome, next((one for one in variants if one.variant == study.baseline), None))
+    baseline = next((one for one in variants if one.variant == study.baseline), None)
+    if baseline is None or not baseline.seeds:
+        return [
+            Finding(f"“{study.baseline}”, the baseline, has no {study.metric} yet: nothing can be compared.", False)
+        ]
     against = [_against_reference(one, study) for one in references if one.difference is not None]
     differences = [
         Finding(sentence(one, study.metric, study.baseline), one.clear)
         for one in variants
         if one.variant != study.baseline
     ]
-    return [level, *against, *differences]
+    return [_level(outcome, baseline), *against, *differences]
 
 
 def learned_from(outcome: Outcome) -> list[str]:
@@ -114,6 +122,8 @@ def notes(outcome: Outcome) -> list[str]:
     """How to read the numbers, and what they cannot say."""
     variants, references = comparisons(outcome, outcome.study.metric)
     pairs = max((one.pairs for one in [*variants, *references]), default=0)
+    if not finished(outcome):
+        return []
     if pairs < 2:
         return ["One seed has no spread: neither an interval nor a test is possible. Add seeds to the study."]
     tested = sum(one.p is not None for one in variants)
@@ -171,10 +181,8 @@ def supervision(experiment: Experiment) -> str:
     return experiment.language.prompts if reads_text else "none"
 
 
-def _level(outcome: Outcome, baseline: Comparison | None) -> Finding:
+def _level(outcome: Outcome, baseline: Comparison) -> Finding:
     metric, name = outcome.study.metric, outcome.study.baseline
-    if baseline is None or not baseline.seeds:
-        return Finding(f"“{name}”, the baseline, has no {metric} yet: nothing can be compared.", False)
     spread = f" ± {100 * baseline.deviation:.1f}" if baseline.seeds > 1 else ""
     count = "1 seed" if baseline.seeds == 1 else f"{baseline.seeds} seeds"
     text = f"“{name}” reaches {100 * baseline.mean:.1f}{spread} % {metric} over {count}"
@@ -202,11 +210,11 @@ def _supervision(outcome: Outcome) -> str:
     for trial in outcome.trials:
         if trial.variant not in REFERENCES:
             variants.setdefault(supervision(trial.experiment), {})[trial.variant] = None
-    said = [SUPERVISION[source] for source in variants]
-    if len(variants) > 1:
-        lists = [", ".join(f"“{name}”" for name in names) for names in variants.values()]
-        said = [f"{text[:-1]} ({names})." for text, names in zip(said, lists, strict=True)]
-    return " ".join(said)
+    said = [
+        SUPERVISION[source] + (f" ({', '.join(f'“{name}”' for name in names)})" if len(variants) > 1 else "")
+        for source, names in variants.items()
+    ]
+    return f"Text in pretraining: {'; '.join(said)}."
 
 
 def _people(outcome: Outcome) -> list[str]:

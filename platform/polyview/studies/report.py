@@ -19,13 +19,13 @@ from polyview.studies import figures
 from polyview.studies.design import REFERENCES
 from polyview.studies.findings import (
     Outcome,
+    absent,
     baseline_confusions,
     comparisons,
     environment,
     finished,
     learned_from,
     loss_curves,
-    missing,
     notes,
     other_metrics,
     scores,
@@ -57,10 +57,10 @@ def markdown(outcome: Outcome) -> str:
     """The verdicts, the table, the other metrics, and how to read them."""
     study = outcome.study
     parts = [f"# {study.name}", "\n".join(f"- {finding.text}" for finding in verdicts(outcome))]
-    if absent := missing(outcome):
-        names = ", ".join(trial.name for trial in absent)
+    if names := absent(outcome):
+        count = len(outcome.trials) - len(finished(outcome))
         parts.append(
-            f"**{len(absent)} of {len(outcome.trials)} trials have no result** (not run yet, or failed): {names}."
+            f"**{count} of {len(outcome.trials)} trials have no result** (not run yet, or failed): {'; '.join(names)}."
         )
     families = comparisons(outcome, study.metric)
     parts.append(_markdown_table([_heads(outcome), *(_cells(one, outcome) for family in families for one in family)]))
@@ -122,13 +122,13 @@ def write(outcome: Outcome) -> list[Path]:
 
 def _figures(outcome: Outcome) -> dict[str, str]:
     study = outcome.study
-    variants, references = comparisons(outcome, study.metric)
+    variants, _ = comparisons(outcome, study.metric)
     drawn: dict[str, str] = {}
     if finished(outcome):
         found = scores(outcome, study.metric)
         drawn["comparison"] = figures.comparison(found, study.baseline, REFERENCES, study.metric)
     if any(one.difference is not None for one in variants):
-        drawn["forest"] = figures.forest([*variants, *references], study.baseline, study.metric)
+        drawn["forest"] = figures.forest(variants, study.baseline, study.metric)
     if curves := loss_curves(outcome):
         drawn["curves"] = figures.curves(curves)
     classes, confusions = baseline_confusions(outcome)
@@ -140,12 +140,16 @@ def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    templates.filters |= {"svg_uri": lambda svg: _data_uri("image/svg+xml", svg.encode()), "duration": _duration}
+    templates.filters |= {
+        "svg_uri": lambda svg: _data_uri("image/svg+xml", svg.encode()),
+        "duration": _duration,
+        "breakable": lambda text: text.replace("/", "/\N{ZERO WIDTH SPACE}"),
+    }
     return templates.get_template("report.html.j2").render(
         study=study,
         planned=len(outcome.trials),
         finished=len(finished(outcome)),
-        missing=[trial.name for trial in missing(outcome)],
+        absent=absent(outcome),
         verdicts=verdicts(outcome),
         heads=_heads(outcome),
         families=[[_cells(one, outcome) for one in family] for family in comparisons(outcome, study.metric)],
@@ -195,15 +199,18 @@ def _other_rows(outcome: Outcome) -> list[list[str]]:
 
 
 def _trial_rows(outcome: Outcome) -> list[list[str]]:
-    metrics = [outcome.study.metric, *other_metrics(outcome)]
-    rows = [["variant", "seed", "trial", *metrics, "train, s", "evaluate, s"]]
+    """Of each probe the one metric that the study asks for."""
+    main = outcome.study.metric
+    kind = main.rpartition("/")[2]
+    metrics = [main, *(name for name in other_metrics(outcome) if name.rpartition("/")[2] == kind)]
+    rows = [["variant", "seed", *metrics, "train", "evaluate", "trial"]]
     for trial in outcome.trials:
         record = outcome.records.get(trial.id)
         values = [record.scores.get(metric) if record else None for metric in metrics]
         stages = [record.seconds.get(stage) if record else None for stage in ("train", "evaluate")]
         cells = [NONE if value is None else f"{100 * value:.1f}" for value in values]
-        cells += [NONE if seconds is None else f"{seconds:.1f}" for seconds in stages]
-        rows.append([trial.variant, str(trial.seed), trial.id, *cells])
+        cells += [NONE if seconds is None else _duration(seconds) for seconds in stages]
+        rows.append([trial.variant, str(trial.seed), *cells, trial.id])
     return rows
 
 

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from polyview.recipe import Experiment, Study
+from polyview.studies.design import plan
+from polyview.studies.findings import Outcome, verdicts
+from polyview.studies.ledger import Record
+from polyview.studies.report import csv, html, latex, markdown, table, write
+from polyview.training.history import Epoch
+
+CLASSES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
+LEVELS = {
+    "full": 0.71,
+    "no decorrelation": 0.66,
+    "no alignment": 0.42,
+    "no redundancy": 0.705,
+    "one view": 0.6,
+    "untrained": 0.35,
+    "raw pixels": 0.78,
+}
+STUDY = Study.model_validate_json(
+    """{
+    "name": "quickstart",
+    "experiment": {
+        "name": "quickstart",
+        "objective": {"decorrelation": {"augment": true}, "alignment": {}, "redundancy": {}},
+        "training": {"epochs": 8}
+    },
+    "remove": {
+        "no decorrelation": "objective.decorrelation",
+        "no alignment": "objective.alignment",
+        "no redundancy": "objective.redundancy"
+    },
+    "variants": {"one view": {"rendering.views.count": 1}}
+}"""
+)
+
+
+def record(experiment: Experiment, level: float, seed: int) -> Record:
+    """A made-up record whose scores lie about `level`, with a part that all variants of a seed share."""
+    rng = np.random.default_rng([seed, round(1000 * level)])
+    score = level + 0.02 * np.sin(5 * seed) + rng.normal(0, 0.008)
+    terms = [name for name in ("decorrelation", "alignment", "redundancy") if getattr(experiment.objective, name)]
+    history = tuple(
+        Epoch(
+            epoch=epoch,
+            ended=1000.0 + 9 * epoch,
+            metrics={name: float(np.exp(-epoch / 4) + 1 - level + rng.normal(0, 0.02)) for name in ("loss", *terms)},
+        )
+        for epoch in range(1, experiment.training.epochs + 1)
+    )
+    counts = rng.multinomial(60, [score, *[(1 - score) / 6] * 6], size=7)
+    confusion = [np.roll(row, place).tolist() for place, row in enumerate(counts)]
+    return Record(
+        id=experiment.digest,
+        experiment=experiment,
+        started=1000.0,
+        ended=1080.0,
+        history=history,
+        scores={
+            f"{probe}/{metric}": score - less
+            for probe, less in (("linear", 0.0), ("knn", 0.05), ("zero_shot", 0.03))
+            for metric in ("accuracy", "uf1", "uar")
+        },
+        confusions={"linear": confusion, "zero_shot": confusion},
+        classes=CLASSES,
+        seconds={"train": 72.0, "evaluate": 3.1} if history else {"train": 0.0, "evaluate": 3.0},
+        train_subjects=tuple(f"p{n}" for n in range(70)),
+        test_subjects=tuple(f"q{n}" for n in range(30)),
+        manifest="0123456789abcdef",
+        environment={"python": "3.11.4", "torch": "2.13.0", "machine": "Linux x86_64, 2 CPUs"},
+    )
+
+
+def outcome(
+    folder: Path,
+    study: Study = STUDY,
+    levels: Mapping[str, float] = LEVELS,
+    absent: tuple[tuple[str, int], ...] = (),
+    sheet: Path | None = None,
+) -> Outcome:
+    trials = plan(study)
+    records = {
+        trial.id: record(trial.experiment, levels[trial.variant], trial.seed)
+        for trial in trials
+        if (trial.variant, trial.seed) not in absent
+    }
+    stages = {"scan": 0.4, "render": 21.7, "trials": 412.0, "report": 3.2}
+    return Outcome(study, trials, records, stages, sheet, "sqlite:////home/someone/outputs/mlflow.db", folder)
+
+
+def row_of(text: str, variant: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(f"| {variant} |"))
+
+
+def said(outcome: Outcome) -> str:
+    return "\n".join(finding.text for finding in verdicts(outcome))
+
+
+class Page(HTMLParser):
+    """Collects what a browser would load from elsewhere, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.sources += [value or "" for name, value in attributes if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_terminal_table_sets_references_apart(tmp_path: Path) -> None:
+    console = Console(width=120, file=io.StringIO())
+    console.print(table(outcome(tmp_path)))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "linear/accuracy" in shown
+    assert re.search(r"full\s+│\s+3 │\s+\d\d\.\d ± \d\.\d │\s+— │", shown)
+    assert shown.index("├") < shown.index("untrained") < shown.index("raw pixels")
+    assert re.search("no alignment .* \u221228\\.\\d │ \u2212\\d+\\.\\d to \u2212\\d+\\.\\d", shown)
+
+
+def test_the_markdown_has_a_row_per_variant(tmp_path: Path) -> None:
+    text = markdown(outcome(tmp_path))
+    header = next(line for line in text.splitlines() if line.startswith("| variant"))
+    for variant in LEVELS:
+        assert row_of(text, variant).count("|") == header.count("|")
+    assert "cannot fall below 0.25" in text
+    assert "sets 30 of 100 aside" in text
+    assert "weak supervision" in text
+    assert "6 min 52 s" in text
+
+
+@pytest.mark.parametrize(
+    ("variant", "level", "claim"),
+    [
+        ("untrained", 0.35, "beats the untrained tower"),
+        ("untrained", 0.85, "does not beat the untrained tower"),
+        ("raw pixels", 0.4, "beats the same probe on raw pixels"),
+        ("raw pixels", 0.9, "does not beat the same probe on raw pixels"),
+        ("raw pixels", 0.712, "Whether “full” beats the same probe on raw pixels is open"),
+    ],
+)
+def test_the_references_are_judged_in_words(tmp_path: Path, variant: str, level: float, claim: str) -> None:
+    assert f"{claim}" in said(outcome(tmp_path, levels=LEVELS | {variant: level}))
+
+
+def test_missing_trials_are_said_and_left_out(tmp_path: Path) -> None:
+    gaps = (("full", 1), ("no alignment", 0), ("no alignment", 1), ("no alignment", 2))
+    text = markdown(outcome(tmp_path, absent=gaps))
+    assert "**4 of 21 trials have no result**" in text
+    assert "full, seed 1; no alignment, seeds 0, 1, 2" in text
+    assert "| 2 of 3 |" in row_of(text, "full")
+    assert "| 0 of 3 | — |" in row_of(text, "no alignment")
+
+
+def test_a_study_without_results_says_so(tmp_path: Path) -> None:
+    everything = tuple((variant, seed) for variant in LEVELS for seed in STUDY.seeds)
+    empty = outcome(tmp_path, absent=everything)
+    assert said(empty) == "“full”, the baseline, has no linear/accuracy yet: nothing can be compared."
+    assert "21 of 21 trials have no result" in Page(html(empty)).text
+    assert csv(empty) == "trial,variant,seed,metric,value\n"
+
+
+def test_one_seed_makes_no_claim(tmp_path: Path) -> None:
+    single = outcome(tmp_path, study=STUDY.model_copy(update={"seeds": (0,)}))
+    assert not any(finding.settled for finding in verdicts(single)[1:])
+    assert "One seed has no spread" in markdown(single)
+
+
+def test_without_text_no_label_was_read(tmp_path: Path) -> None:
+    vision = Study.model_validate_json(
+        STUDY.model_copy(update={"remove": {}, "variants": {}})
+        .model_dump_json()
+        .replace('"label"', '"none"')
+        .replace('"alignment":{"weight":1.0}', '"alignment":null')
+        .replace('"redundancy":{"weight":0.05,"form":"off_diagonal"}', '"redundancy":null')
+    )
+    text = markdown(outcome(tmp_path, study=vision))
+    assert "no label was read" in text
+    assert "weak supervision" not in text
+
+
+def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    Image.new("RGB", (8, 8)).save(sheet)
+    page = Page(html(outcome(tmp_path, sheet=sheet)))
+    assert len(page.sources) == 6
+    assert all(source.startswith(("data:image/svg+xml;base64,", "data:image/png;base64,")) for source in page.sources)
+    assert not page.tags & {"script", "link", "iframe"}
+    for words in ("costs 28.", "seeds summed", "6 min 52 s", "2.13.0", "objective.decorrelation"):
+        assert words in page.text
+
+
+def test_the_page_escapes_what_a_user_named(tmp_path: Path) -> None:
+    study = STUDY.model_copy(update={"variants": {"<script>alert(1)</script>": {"rendering.views.count": 1}}})
+    page = html(outcome(tmp_path, study=study, levels=LEVELS | {"<script>alert(1)</script>": 0.5}))
+    assert "<script>" not in page
+
+
+def test_the_page_keeps_the_tracking_password_to_itself(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    secret = Outcome(**{**made.__dict__, "tracking_uri": "https://me:hunter2@example.invalid/mlflow"})
+    assert "hunter2" not in html(secret)
+    assert "https://example.invalid/mlflow" in html(secret)
+
+
+def test_the_csv_holds_every_score(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    rows = pl.read_csv(io.StringIO(csv(made)))
+    assert rows.columns == ["trial", "variant", "seed", "metric", "value"]
+    assert len(rows) == 21 * 9
+    one = rows.filter(pl.col("variant") == "full", pl.col("seed") == 1, pl.col("metric") == "linear/accuracy")
+    assert one["value"].item() == made.records[one["trial"].item()].scores["linear/accuracy"]
+
+
+def test_latex_escapes_and_rules(tmp_path: Path) -> None:
+    text = latex(outcome(tmp_path))
+    assert r"linear/accuracy, \%" in text
+    assert text.count(r"\midrule") == 2
+    assert text.isascii()
+
+
+def test_writing_leaves_whole_files_and_no_others(tmp_path: Path) -> None:
+    made = outcome(tmp_path / "study")
+    paths = write(made)
+    assert set(paths) == {path for path in (tmp_path / "study").rglob("*") if path.is_file()}
+    names = {str(path.relative_to(tmp_path / "study")) for path in paths}
+    assert {"report.html", "report.md", "results.csv", "figures/forest.svg", "figures/comparison.svg"} <= names
+    assert (tmp_path / "study" / "report.md").read_text() == markdown(made)
