@@ -49,7 +49,7 @@ class Context:
         import pyrender
         from OpenGL import GL
 
-        class SharpRenderer(pyrender.renderer.Renderer):  # type: ignore[misc]
+        class SharpRenderer(pyrender.renderer.Renderer):
             """One sample per pixel, at its centre, as the rasteriser takes it."""
 
             def _bind_and_draw_primitive(self, *args: Any, **kwargs: Any) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +55,17 @@ class ShardWriter:
     rendering: Rendering
     cameras: tuple[Camera, ...]
 
-    def __call__(self, job: dict[str, Any]) -> dict[str, int]:
+    def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Make the job's shard; what a user can fix comes back as `fault`, for Ray buries exceptions in tracebacks."""
+        try:
+            self._write(job)
+        except UserError as error:
+            return {"samples": 0, "fault": str(error)}
+        except OSError as error:
+            return {"samples": 0, "fault": f"{self.folder}: a shard cannot be written ({error.strerror})"}
+        return {"samples": len(job["sample_id"]), "fault": ""}
+
+    def _write(self, job: dict[str, Any]) -> None:
         """Load and draw the job's samples, set aside those that cannot be read, write the shard."""
         renderer = make_renderer(self.rendering)
         views, sample_ids, rejected = [], [], []
@@ -67,7 +79,6 @@ class ShardWriter:
         stacked = np.stack(views) if views else np.empty((0, len(self.cameras), size, size, 3), np.uint8)
         names = [camera.name for camera in self.cameras]
         write_shard(shard_path(self.folder, job["shard"]), sample_ids, names, stacked, rejected)
-        return {"samples": len(job["sample_id"])}
 
 
 def render(
@@ -85,9 +96,12 @@ def render(
     """
     started = time.monotonic()
     folder = home.stores / _store_name(manifest, rendering, cameras)
-    cached = (folder / "store.json").exists()
+    cached = _is_complete(folder)
     if not cached:
-        _fill_store(folder, manifest, rendering, tuple(cameras), on_progress)
+        with _alone(folder):
+            cached = _is_complete(folder)  # another process may have done it meanwhile
+            if not cached:
+                _fill_store(folder, manifest, rendering, tuple(cameras), on_progress)
     store = ViewStore.open(folder)
     rejected = store.contents.rejected
     if rejected > max_rejected * len(manifest):
@@ -100,10 +114,10 @@ def start_ray() -> None:
 
     A local Ray has no dashboard, sends no usage statistics, and leaves the terminal to polyview.
     """
-    # Ray takes seconds to import, and a command that finds its work done should not wait for it.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # Ray takes a second to import, and a command that finds its work done should not wait for it.
     import ray
 
     if ray.is_initialized():
@@ -113,6 +127,19 @@ def start_ray() -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     else:
         ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+
+
+def _is_complete(folder: Path) -> bool:
+    return (folder / "store.json").exists()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process on this machine fills this store; a process that dies lets go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _store_name(manifest: Manifest, rendering: Rendering, cameras: Sequence[Camera]) -> str:
@@ -136,12 +163,15 @@ def _fill_store(
 ) -> None:
     manifest.save(folder / "manifest.parquet")
     jobs = _shard_jobs(manifest.frame, rows_per_shard(len(cameras), rendering.size))
-    missing = [job for job in jobs if not shard_path(folder, job["shard"]).exists()]
+    missing = [job for job in jobs if not shard_path(folder, job["shard"]).is_file()]
     done = len(manifest) - sum(len(job["sample_id"]) for job in missing)
+    report = on_progress or (lambda _done, _total: None)
+    report(done, len(manifest))
     for samples in _run(ShardWriter(folder, manifest.root, rendering, cameras), missing):
         done += samples
-        if on_progress is not None:
-            on_progress(done, len(manifest))
+        report(done, len(manifest))
+    for leftover in folder.glob(".*"):  # of a process that was killed as it wrote
+        leftover.unlink()
     finish_store(folder, manifest, rendering, [camera.name for camera in cameras], len(jobs))
 
 
@@ -151,7 +181,7 @@ def _shard_jobs(frame: pl.DataFrame, rows: int) -> list[dict[str, Any]]:
 
 
 def _run(writer: ShardWriter, jobs: list[dict[str, Any]]) -> Iterator[int]:
-    """Samples done, shard by shard, in whatever order the workers finish."""
+    """Samples done, shard by shard, in whatever order the workers finish; raises `UserError` at the first fault."""
     if not jobs:
         return
     start_ray()
@@ -162,6 +192,8 @@ def _run(writer: ShardWriter, jobs: list[dict[str, Any]]) -> Iterator[int]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     shards = ray.data.from_items(jobs, override_num_blocks=len(jobs)).map(writer, num_cpus=1)
     for row in shards.iter_rows():
+        if row["fault"]:
+            raise UserError(row["fault"])
         yield row["samples"]
 
 

@@ -119,20 +119,20 @@ class _Shard:
         self._columns: dict[str, NDArray[np.uint8]] = {}
 
     @cached_property
-    def _table(self) -> Any:
-        return pa.ipc.open_file(pa.memory_map(str(self._path))).read_all()
+    def _batch(self) -> Any:
+        return pa.ipc.open_file(pa.memory_map(str(self._path))).get_batch(0)
 
     @property
     def sample_ids(self) -> list[str]:
-        return list(self._table["sample_id"].to_pylist())
+        return list(self._batch["sample_id"].to_pylist())
 
     def column(self, name: str) -> NDArray[np.uint8]:
         """All of one camera's views, (rows, size, size, 3): a view of the mapped file, not a copy."""
         if name not in self._columns:
-            array, shape = self._table[name].combine_chunks(), [len(self._table)]
+            array, shape = self._batch[name], [len(self._batch)]
             while pa.types.is_fixed_size_list(array.type):
                 shape.append(array.type.list_size)
-                array = array.flatten()
+                array = array.values
             self._columns[name] = array.to_numpy(zero_copy_only=True).reshape(shape)
         return self._columns[name]
 
@@ -160,10 +160,10 @@ def write_shard(
     """
     columns = [pa.array(sample_ids, pa.string())]
     columns += [_fixed_shape(np.ascontiguousarray(views[:, index])) for index in range(len(cameras))]
-    table = pa.table(columns, names=["sample_id", *cameras])
-    table = table.replace_schema_metadata({"rejected": json.dumps(list(rejected))})
-    with replacing(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
-        writer.write_table(table)
+    batch = pa.record_batch(columns, names=["sample_id", *cameras])
+    batch = batch.replace_schema_metadata({"rejected": json.dumps(list(rejected))})
+    with replacing(path) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
+        writer.write_batch(batch)
 
 
 def finish_store(folder: Path, manifest: Manifest, rendering: Rendering, cameras: Sequence[str], shards: int) -> None:
@@ -172,7 +172,7 @@ def finish_store(folder: Path, manifest: Manifest, rendering: Rendering, cameras
     for number in range(shards):
         with pa.memory_map(str(shard_path(folder, number))) as source:
             reader = pa.ipc.open_file(source)
-            rows.append(reader.read_all().num_rows)
+            rows.append(reader.get_batch(0).num_rows)
             rejected += json.loads(reader.schema.metadata[b"rejected"])
     with replacing(folder / "rejected.parquet") as temporary:
         pl.DataFrame(rejected, schema=REJECTED).write_parquet(temporary)

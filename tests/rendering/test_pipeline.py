@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import ray
+import trimesh
+
+from polyview.corpus.load import load_mesh
+from polyview.corpus.manifest import SCHEMA, Manifest
+from polyview.corpus.mesh import Mesh
+from polyview.errors import UserError
+from polyview.paths import Home
+from polyview.recipe import Rendering
+from polyview.rendering.cameras import Camera
+from polyview.rendering.pipeline import RenderSummary, render, start_ray
+from polyview.rendering.renderer import make_renderer
+from polyview.rendering.store import ViewStore, rows_per_shard
+
+RECIPE = Rendering(size=32)
+RIG = (Camera(-30, 0), Camera(0, 0), Camera(30, 0))
+FACES = 300
+BROKEN = {7: b"", 150: b"ply\nformat ascii 1.0\nelement vertex 9\n", 299: b"garbage"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray() -> Iterator[None]:
+    start_ray()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory, head: Mesh) -> Manifest:
+    """Three hundred rows over seven heads in PLY files, and three files that are no mesh."""
+    root = tmp_path_factory.mktemp("faces")
+    for number in range(7):
+        vertices = head.vertices * (1 + 0.05 * number)
+        trimesh.Trimesh(vertices, head.faces, vertex_colors=head.colors, process=False).export(root / f"{number}.ply")
+    for number, content in BROKEN.items():
+        (root / f"broken{number}.ply").write_bytes(content)
+    paths = [f"broken{number}.ply" if number in BROKEN else f"{number % 7}.ply" for number in range(FACES)]
+    rows = pl.DataFrame({"sample_id": [f"face{number:03d}" for number in range(FACES)], "path": paths})
+    blank = {"intensity": 1.0, "frame": 0, "texture": None}
+    rows = rows.with_columns(pl.lit(blank.get(c, "x")).alias(c) for c in SCHEMA if c not in rows)
+    return Manifest.build(rows, str(root))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return Home(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def summary(manifest: Manifest, home: Home) -> RenderSummary:
+    return render(manifest, RECIPE, RIG, home, max_rejected=0.1)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_views_in_the_store_are_the_renderers(manifest: Manifest, summary: RenderSummary) -> None:
+    store = ViewStore.open(summary.store)
+    renderer = make_renderer(RECIPE)
+    paths = store.labels("path")
+    for row in (0, 100, len(store) - 1):
+        expected = renderer.render(load_mesh(paths[row], None, manifest.root), RIG)
+        np.testing.assert_array_equal(store.gather(np.array([row]), RIG)[0], expected)
+
+
+def test_meshes_that_cannot_be_used_are_set_aside_with_a_reason(manifest: Manifest, summary: RenderSummary) -> None:
+    store = ViewStore.open(summary.store)
+    assert (summary.rendered, summary.rejected) == (FACES - 3, 3)
+    assert store.rejected["sample_id"].to_list() == [f"face{number:03d}" for number in sorted(BROKEN)]
+    assert all(len(reason) > 5 for reason in store.rejected["reason"])
+    assert set(store.sample_ids) == set(manifest.frame["sample_id"]) - set(store.rejected["sample_id"])
+
+
+def test_too_many_unusable_meshes_are_an_error_that_says_where_to_look(
+    manifest: Manifest, home: Home, summary: RenderSummary
+) -> None:
+    with pytest.raises(UserError, match=r"3 of 300 meshes .*max_rejected=0.005.*broken7.ply.*rejected.parquet"):
+        render(manifest, RECIPE, RIG, home, max_rejected=0.005)
+    assert (summary.store / "rejected.parquet").exists()
+
+
+def test_a_second_render_touches_nothing_and_needs_neither_ray_nor_a_compiler(
+    manifest: Manifest, home: Home, summary: RenderSummary, tmp_path: Path
+) -> None:
+    manifest.save(tmp_path / "faces.parquet")
+    before = {path.name: path.stat().st_mtime_ns for path in summary.store.iterdir()}
+    script = f"""
+import sys
+from pathlib import Path
+from polyview.corpus.manifest import Manifest
+from polyview.paths import Home
+from polyview.recipe import Rendering
+from polyview.rendering.cameras import Camera
+from polyview.rendering.pipeline import render
+rig = (Camera(-30, 0), Camera(0, 0), Camera(30, 0))
+manifest = Manifest.load(Path({str(tmp_path / "faces.parquet")!r}))
+again = render(manifest, Rendering(size=32), rig, Home(Path({str(home.root)!r})), 0.1)
+print(again.cached, again.rendered, again.rejected, "ray" in sys.modules, "numba" in sys.modules)
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["True", "297", "3", "False", "False"]
+    assert {path.name: path.stat().st_mtime_ns for path in summary.store.iterdir()} == before
+
+
+def test_a_render_cut_short_goes_on_at_the_shard_and_ends_the_same(
+    manifest: Manifest, home: Home, summary: RenderSummary
+) -> None:
+    whole = contents(summary.store)
+    kept = summary.store / "shard-00000.arrow"
+    written = kept.stat().st_mtime_ns
+    for name in ("store.json", "rejected.parquet", "shard-00001.arrow"):
+        (summary.store / name).unlink()
+    (summary.store / ".shard-00001.arrow.k1ll3d.arrow").touch()
+    progress: list[tuple[int, int]] = []
+    again = render(manifest, RECIPE, RIG, home, 0.1, lambda done, total: progress.append((done, total)))
+    assert not again.cached
+    assert contents(again.store) == whole
+    assert kept.stat().st_mtime_ns == written
+    assert progress[0] == (FACES - rows_per_shard(3, 32), FACES)
+    assert progress[-1] == (FACES, FACES)
+
+
+def test_two_processes_do_the_work_once(manifest: Manifest, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: render(manifest, RECIPE, RIG[:2], Home(tmp_path), 0.1), range(2)))
+    assert both[0].store == both[1].store
+    assert sorted(summary.cached for summary in both) == [False, True]
+    assert {summary.rendered for summary in both} == {FACES - 3}
+
+
+def test_another_recipe_rig_or_manifest_is_another_store(
+    manifest: Manifest, home: Home, summary: RenderSummary
+) -> None:
+    few = Manifest.build(manifest.frame.head(2), manifest.root)
+    stores = {
+        render(few, RECIPE, RIG, home, 0.1).store,
+        render(few, RECIPE, RIG[:1], home, 0.1).store,
+        render(few, RECIPE.model_copy(update={"albedo": "grey"}), RIG, home, 0.1).store,
+        summary.store,
+    }
+    assert len(stores) == 4
+
+
+def test_a_fault_in_a_worker_is_one_line(manifest: Manifest, tmp_path: Path) -> None:
+    few = Manifest.build(manifest.frame.head(2), manifest.root)
+    folder = render(few, RECIPE, RIG, Home(tmp_path), 0.1).store
+    (folder / "store.json").unlink()
+    (folder / "shard-00000.arrow").unlink()
+    (folder / "shard-00000.arrow").mkdir()
+    with pytest.raises(UserError, match=r"a shard cannot be written \(Is a directory\)$"):
+        render(few, RECIPE, RIG, Home(tmp_path), 0.1)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from polyview.corpus.manifest import Manifest
+from polyview.errors import UserError
+from polyview.recipe import Rendering
+from polyview.rendering.cameras import Camera
+from polyview.rendering.sheet import contact_sheet
+from polyview.rendering.store import ViewStore, finish_store, shard_path, write_shard
+
+RIG = (Camera(-30, 0), Camera(30, 10))
+COLORS = np.array([[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [250, 0, 250]], [[0, 250, 250], [0, 0, 0]]], np.uint8)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ViewStore:
+    """Three samples under two cameras, each view of one colour."""
+    frame = pl.DataFrame(
+        {
+            "sample_id": ["a", "b", "c"],
+            "subject": "a subject with a name that is much too long for the margin",
+            "expression": ["anger", "fear", "surprise"],
+            "intensity": 0.5,
+            "sequence": "sequence",
+            "frame": 0,
+            "path": "x",
+            "texture": None,
+            "dataset": "folder",
+        }
+    )
+    views = np.broadcast_to(COLORS[:, :, None, None], (3, 2, 64, 64, 3))
+    names = [camera.name for camera in RIG]
+    manifest = Manifest.build(frame, "")
+    manifest.save(tmp_path / "manifest.parquet")
+    write_shard(shard_path(tmp_path, 0), ["a", "b", "c"], names, views, [])
+    finish_store(tmp_path, manifest, Rendering(size=64), names, 1)
+    return ViewStore.open(tmp_path)
+
+
+def test_samples_go_down_and_views_across_beside_their_captions(store: ViewStore, tmp_path: Path) -> None:
+    contact_sheet(store, [2, 0], tmp_path / "sheet.png")
+    picture = np.asarray(Image.open(tmp_path / "sheet.png"))
+    places = [[np.argwhere((picture == color).all(axis=-1)) for color in COLORS[row]] for row in (2, 0)]
+    corners = np.array(
+        [[place.min(axis=0) for place in line] for line in places[:1]] + [[place.min(axis=0) for place in places[1]]]
+    )
+    assert (corners[1, :, 0] > corners[0, :, 0]).all()
+    assert (corners[:, 1, 1] > corners[:, 0, 1]).all()
+    assert all(len(place) >= 150 * 150 for line in places for place in line[:1])
+    margin = picture[:, : corners[0, 0, 1]]
+    assert (margin.mean(axis=-1) < 100).sum() > 200
+    assert not any((picture == COLORS[1, view]).all(axis=-1).any() for view in (0, 1))
+
+
+def test_a_row_beyond_the_store_is_refused(store: ViewStore, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no row 3; it has 3"):
+        contact_sheet(store, [0, 3], tmp_path / "sheet.png")

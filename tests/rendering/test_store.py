@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from polyview.corpus.manifest import SCHEMA, Manifest
+from polyview.errors import UserError
+from polyview.recipe import Rendering
+from polyview.rendering.cameras import Camera
+from polyview.rendering.store import ViewStore, finish_store, rows_per_shard, shard_path, write_shard
+
+SIZE, RIG = 16, (Camera(-30, 0), Camera(0, 0), Camera(30, 0))
+NAMES = [camera.name for camera in RIG]
+SHARDS = (4, 0, 5, 2)
+VIEWS = np.random.default_rng(0).integers(0, 256, (sum(SHARDS), len(RIG), SIZE, SIZE, 3), np.uint8)
+
+
+def manifest_of(sample_ids: list[str], labels: list[str]) -> Manifest:
+    rows = pl.DataFrame({"sample_id": sample_ids, "expression": labels})
+    blank = {"intensity": 1.0, "frame": 0, "texture": None}
+    return Manifest.build(rows.with_columns(pl.lit(blank.get(c, "x")).alias(c) for c in SCHEMA if c not in rows), "")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 11 samples and 2 rejected ones, in 4 shards, one of them without a row."""
+    path = tmp_path_factory.mktemp("store")
+    everyone = [f"s{number:02d}" for number in range(sum(SHARDS))] + ["zz1", "zz2"]
+    labels = [("happiness", "fear")[number % 2] for number in range(len(everyone))]
+    manifest = manifest_of(everyone, labels)
+    manifest.save(path / "manifest.parquet")
+    start = 0
+    for number, rows in enumerate(SHARDS):
+        bad = [{"sample_id": f"zz{number}", "path": "x", "reason": "empty"}] if number in (1, 2) else []
+        write_shard(shard_path(path, number), everyone[start : start + rows], NAMES, VIEWS[start : start + rows], bad)
+        start += rows
+    finish_store(path, manifest, Rendering(size=SIZE), NAMES, len(SHARDS))
+    return path
+
+
+@pytest.fixture(scope="module")
+def store(folder: Path) -> ViewStore:
+    return ViewStore.open(folder)
+
+
+@given(
+    rows=st.lists(st.integers(0, len(VIEWS) - 1), max_size=20),
+    columns=st.lists(st.integers(0, len(RIG) - 1), max_size=4),
+)
+def test_gather_is_indexing(store: ViewStore, rows: list[int], columns: list[int]) -> None:
+    gathered = store.gather(np.array(rows, np.int64), [RIG[column] for column in columns])
+    np.testing.assert_array_equal(gathered, VIEWS[np.ix_(rows, columns)])
+    assert gathered.dtype == np.uint8
+
+
+def test_what_a_store_says_of_itself(store: ViewStore) -> None:
+    assert len(store) == len(store.sample_ids) == 11
+    assert store.sample_ids == sorted(store.sample_ids)
+    assert (store.cameras, store.size) == (RIG, SIZE)
+    assert store.rejected.to_dicts() == [
+        {"sample_id": "zz1", "path": "x", "reason": "empty"},
+        {"sample_id": "zz2", "path": "x", "reason": "empty"},
+    ]
+    assert len(store.manifest) == 13
+
+
+def test_labels_follow_the_rows(store: ViewStore) -> None:
+    of_sample = dict(zip(store.manifest.frame["sample_id"], store.manifest.frame["expression"], strict=True))
+    assert store.labels("expression") == [of_sample[sample_id] for sample_id in store.sample_ids]
+
+
+def test_a_camera_that_was_not_rendered_is_named(store: ViewStore) -> None:
+    with pytest.raises(KeyError, match=r"yaw\+45_pitch\+00.*it has yaw-30"):
+        store.gather(np.array([0], np.int64), [Camera(45, 0)])
+
+
+def test_polars_reads_the_shards_as_they_are(folder: Path) -> None:
+    frame = pl.read_ipc(folder / "shard-00002.arrow")
+    assert frame.schema == {"sample_id": pl.String, **{name: pl.Array(pl.UInt8, (SIZE, SIZE, 3)) for name in NAMES}}
+    np.testing.assert_array_equal(frame[NAMES[1]].to_numpy(), VIEWS[4:9, 1])
+
+
+def test_pyarrow_reads_the_shards_as_they_are(folder: Path) -> None:
+    table = pa.ipc.open_file(folder / "shard-00000.arrow").read_all()
+    first: NDArray[np.uint8] = np.array(table[NAMES[2]][0].as_py(), np.uint8)
+    np.testing.assert_array_equal(first, VIEWS[0, 2])
+
+
+def test_views_are_read_from_the_map_without_a_copy(folder: Path) -> None:
+    before = pa.total_allocated_bytes()
+    store = ViewStore.open(folder)
+    store.gather(np.arange(len(store)), RIG)
+    assert pa.total_allocated_bytes() - before < VIEWS[:, 0].nbytes / 2
+
+
+def test_an_incomplete_store_is_not_opened(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no complete view store; `polyview render`"):
+        ViewStore.open(tmp_path)
+
+
+def test_a_store_of_another_version_says_so(tmp_path: Path) -> None:
+    (tmp_path / "store.json").write_text('{"schema_version": 99}')
+    with pytest.raises(UserError, match="not of this version"):
+        ViewStore.open(tmp_path)
+
+
+@given(st.integers(1, 40), st.integers(16, 1024))
+def test_a_shard_fits_in_memory(views: int, size: int) -> None:
+    rows = rows_per_shard(views, size)
+    assert rows == 1 or rows * views * size * size * 3 <= 64 << 20
+    assert 1 <= rows <= 128
