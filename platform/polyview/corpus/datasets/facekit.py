@@ -1,21 +1,86 @@
-"""ICT-FaceKit (Li et al., CVPR 2020): real face geometry, its identities and its expressions."""
+"""ICT-FaceKit (Li et al., Learning Formation of Physically-Based Face Attributes, CVPR 2020): faces of a linear
+model made from light-stage scans, in the model's own folder.
+
+A face is neutral + sum of identity weights x (identity - neutral) + sum of unit weights x (shape - neutral).
+"""
 
 from __future__ import annotations
 
-import polars as pl
+from functools import lru_cache
+from pathlib import Path
 
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from polyview.corpus.complexion import draw_complexion
+from polyview.corpus.datasets.facekit_model import Model, find_model, read_model
+from polyview.corpus.expressions import expressivity
+from polyview.corpus.generated import Recipe, as_scanned, generated_rows
 from polyview.corpus.mesh import Mesh, MeshError
 from polyview.errors import UserError
 from polyview.recipe import Corpus
 
 SCHEME = "facekit:"
+VERSION = 1
+
+_LARGEST_WEIGHT = 2.0
+_NECK_PIVOT = (0.0, -60.0, -10.0)
 
 
 def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The manifest rows that `corpus.generator` asks for."""
-    raise UserError(f"corpus.root: {corpus.root} cannot be read yet")
+    """The manifest rows that `corpus.generator` asks for; raises `UserError` where `corpus.root` is no model."""
+    find_model(Path(corpus.root or ""))
+    return generated_rows(corpus, SCHEME, VERSION)
 
 
 def load(path: str, root: str) -> Mesh:
-    """The face that `path` describes, of the model at `root`."""
-    raise MeshError(f"{path} in {root} cannot be read yet")
+    """The face that `path` describes, of the model at `root`. Raises `MeshError`."""
+    recipe = Recipe.parse(path, SCHEME, VERSION)
+    try:
+        model = read_model(find_model(Path(root)))
+    except UserError as error:
+        raise MeshError(str(error)) from None
+    left, right = (expressivity(recipe.seed, recipe.person) * recipe.units()).astype(np.float32)
+    moved = (left @ model.left_units + right @ model.right_units).reshape(-1, 3)
+    vertices = _person(root, recipe.seed, recipe.person) + moved
+    face = Mesh(
+        vertices=vertices,
+        faces=model.faces,
+        colors=_painted(root, recipe.seed, recipe.person),
+        nose=vertices[model.nose].copy(),
+    )
+    return as_scanned(face, recipe, np.array(_NECK_PIVOT))
+
+
+@lru_cache(maxsize=8)
+def _person(root: str, seed: int, person: int) -> NDArray[np.float32]:
+    """(V, 3) the face of this person at rest."""
+    model = read_model(find_model(Path(root)))
+    rng = np.random.default_rng([seed, person, 0])
+    weights = np.clip(rng.normal(size=len(model.identities)), -_LARGEST_WEIGHT, _LARGEST_WEIGHT)
+    return model.neutral + (weights.astype(np.float32) @ model.identities).reshape(-1, 3)
+
+
+@lru_cache(maxsize=8)
+def _painted(root: str, seed: int, person: int) -> NDArray[np.uint8]:
+    return _paint(read_model(find_model(Path(root))), seed, person)
+
+
+def _paint(model: Model, seed: int, person: int) -> NDArray[np.uint8]:
+    """(V, 3) RGB: the model has no colours of its own, so that these are drawn like those of synthetic heads."""
+    person_colours = draw_complexion(seed, person)
+    palette = {
+        "skin": person_colours.skin,
+        "lips": person_colours.lips,
+        "brows": person_colours.hair * 0.8,
+        "hair": person_colours.hair,
+        "teeth": np.array([232.0, 224, 206]),
+        "gums": np.array([125.0, 52, 56]),
+        "mouth": np.array([60.0, 20, 22]),
+        "white": np.array([238.0, 234, 230]),
+        "iris": person_colours.iris,
+        "pupil": np.array([12.0, 10, 10]),
+    }
+    colours = np.array([palette[name] for name in model.materials])
+    return np.clip(colours[model.material], 0, 255).astype(np.uint8)

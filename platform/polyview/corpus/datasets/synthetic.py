@@ -9,8 +9,8 @@ import polars as pl
 
 from polyview.corpus.generated import Recipe, as_scanned, generated_rows
 from polyview.corpus.head import landmarks as at
-from polyview.corpus.head.head import make_head, shape_count
-from polyview.corpus.head.identity import Identity, draw_person
+from polyview.corpus.head.head import Person, moved, shape_count, shaped
+from polyview.corpus.head.identity import draw_person
 from polyview.corpus.mesh import Mesh
 from polyview.recipe import Corpus
 
@@ -26,10 +26,10 @@ def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
 def load(path: str) -> Mesh:
     """The head that `path` describes; the same path is always the same mesh. Raises `MeshError`."""
     recipe = Recipe.parse(path, SCHEME, VERSION)
-    head = make_head(_person(recipe.seed, recipe.person), recipe.units())
+    head = moved(_person(recipe.seed, recipe.person), recipe.units())
     return as_scanned(head, recipe, np.array(at.NECK_PIVOT))
 
 
-@lru_cache(maxsize=64)
-def _person(seed: int, person: int) -> Identity:
-    return draw_person(seed, person, shape_count())
+@lru_cache(maxsize=8)
+def _person(seed: int, person: int) -> Person:
+    return shaped(draw_person(seed, person, shape_count()))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from polyview.corpus.complexion import Complexion
 from polyview.corpus.head import landmarks as at
-from polyview.corpus.head.identity import Identity
 from polyview.corpus.head.motion import Face
 from polyview.corpus.head.surface import (
     EAR,
@@ -28,11 +28,8 @@ from polyview.corpus.head.surface import (
     smoothstep,
 )
 
-_MOUTH = {TOOTH: (232, 224, 206), GAP: (190, 176, 158), GUM: (150, 72, 72), THROAT: (48, 14, 16)}
-_HAIRLINE = (  # azimuth in degrees, height of the hair's edge
-    [0, 25, 42, 52, 60, 68, 74, 80, 92, 104, 112, 122, 135, 180],
-    [101, 100, 92, 78, 58, 34, 8, -2, 30, 30, 0, -35, -55, -62],
-)
+_MOUTH = {TOOTH: (232, 224, 206), GAP: (190, 176, 158), GUM: (140, 62, 64), THROAT: (48, 14, 16)}
+_MILLIMETRES_PER_DEGREE = 1.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +56,6 @@ def make_palette(face: Face) -> Palette:
     mouth_rows = np.flatnonzero(np.isin(surface.part, (UPPER_MOUTH, LOWER_MOUTH)))
     edge = surface.side != 0
     near_eye = np.abs(face.y - at.EYE_Y) < 10
-    edge_height = np.interp(surface.azimuth, *_HAIRLINE)
     strands = np.sin(surface.azimuth * 1.7 + 0.4 * np.sin(face.y * 0.21)) * np.sin(
         surface.azimuth * 0.61 + face.y * 0.05
     )
@@ -69,7 +65,7 @@ def make_palette(face: Face) -> Palette:
         flush=face.at(40, 6, 15, 12) + 0.7 * face.at(0, -1, 10, 8) + 0.8 * (surface.part == EAR),
         shadow=_shadow(face) * skin,
         lashes=1.0 * (edge & near_eye & (surface.side > 0)) + 0.35 * (edge & near_eye & (surface.side < 0)),
-        hair_height=np.where(skin, surface.vertices[:, 1] - edge_height, -500.0),
+        hair_height=np.where(skin, _over_hairline(surface.azimuth, face.y), -500.0),
         hair_sides=smoothstep(62, 78, surface.azimuth) * skin,
         strands=strands,
         eye_code=np.where(surface.part == EYEBALL, surface.shade, -1).astype(np.int8),
@@ -78,19 +74,19 @@ def make_palette(face: Face) -> Palette:
     )
 
 
-def hair_mask(palette: Palette, person: Identity) -> Array:
-    """(V,) 1 where hair grows."""
-    height = palette.hair_height + person.hairline * 1.0 + palette.hair_sides * person.hair_length * 160.0
-    return smoothstep(-2.5, 2.5, height)
+def over_hairline(palette: Palette, person: Complexion) -> Array:
+    """(V,) distance from the hair's edge in millimetres, positive where hair grows."""
+    return palette.hair_height + person.hairline + palette.hair_sides * person.hair_length * 160.0
 
 
-def paint(palette: Palette, person: Identity, folds: Array, hair: Array) -> NDArray[np.uint8]:
-    """(V, 3) RGB; `folds` (V,) is how deep each vertex lies in a fold, 0 to 1."""
-    brows = smoothstep(0.0, 1.0, palette.brow_core * 2.2 - 1.35 + 0.55 * (person.brows - 1.0) * 2) * 0.85
+def paint(palette: Palette, person: Complexion) -> Array:
+    """(V, 3) RGB from 0 to 255, of a face without folds."""
+    hair = smoothstep(-3.5, 3.5, over_hairline(palette, person))
+    brows = smoothstep(0.0, 1.0, palette.brow_core * 2.2 - 1.35 + 1.1 * (person.brows - 1.0)) * 0.85
     colours = np.repeat(person.skin[None], len(hair), axis=0)
     colours *= 1 + person.flush * palette.flush[:, None] * np.array([0.03, -0.12, -0.10])
     colours = _over(colours, person.lips, palette.lips * 0.9)
-    colours *= (1 - palette.shadow - 0.45 * np.clip(folds, 0, 1))[:, None]
+    colours *= (1 - palette.shadow)[:, None]
     colours = _over(colours, person.hair * 0.8, brows)
     colours = _over(colours, np.array([30.0, 20, 18]), palette.lashes * 0.85)
     colours = _over(colours, person.hair, hair)
@@ -104,12 +100,20 @@ def paint(palette: Palette, person: Identity, folds: Array, hair: Array) -> NDAr
     for code, colour in eyes.items():
         colours[palette.eye_code == code] = colour
     colours[palette.mouth_rows] = palette.mouth_colours
-    return np.clip(colours, 0, 255).astype(np.uint8)
+    return np.clip(colours, 0, 255)
 
 
 def _over(below: Array, colour: Array, opacity: Array) -> Array:
     mixed: Array = below + opacity[:, None] * (colour - below)
     return mixed
+
+
+def _over_hairline(azimuth: Array, y: Array) -> Array:
+    """Distance over the hair's edge in millimetres, across the edge."""
+    steep = np.gradient(np.interp(np.arange(181), *at.HAIRLINE)) / _MILLIMETRES_PER_DEGREE
+    slope = np.interp(azimuth, np.arange(181), steep)
+    distance: Array = (y - np.interp(azimuth, *at.HAIRLINE)) / np.hypot(1.0, slope)
+    return distance
 
 
 def _brow(face: Face) -> Array:
@@ -122,7 +126,7 @@ def _brow(face: Face) -> Array:
 
 
 def _shadow(face: Face) -> Array:
-    nostrils = 0.75 * face.at(*at.NOSTRIL, 2.8, 1.7)
+    nostrils = 0.65 * face.at(*at.NOSTRIL, 2.8, 1.7)
     mouth_line = 0.45 * ((face.surface.side != 0) & (np.abs(face.y - at.MOUTH_Y) < 2))
     sockets = 0.16 * face.at(17, 37, 5, 7) + 0.10 * face.at(31, 43, 12, 3) + 0.08 * face.at(30, 25, 11, 4)
     under_lip = 0.10 * face.at(0, -46, 12, 3)

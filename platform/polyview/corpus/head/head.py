@@ -8,15 +8,16 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from polyview.corpus.expressions import ACTION_UNITS
 from polyview.corpus.head import landmarks as at
-from polyview.corpus.head.colour import Palette, hair_mask, make_palette, paint
+from polyview.corpus.head.colour import Palette, make_palette, over_hairline, paint
 from polyview.corpus.head.identity import Identity, shape_modes
 from polyview.corpus.head.motion import Face, action_unit_fields, creases, opened_eyes
 from polyview.corpus.head.surface import EYEBALL, FACE, Array, average_surface, eye_surface, smoothstep
 from polyview.corpus.mesh import Mesh
 
 Single = NDArray[np.float32]
+
+_FOLD_SHADOW = 0.45
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,22 +64,47 @@ def template() -> Template:
     )
 
 
-def make_head(person: Identity, units: NDArray[np.float64]) -> Mesh:
+@dataclass(frozen=True, eq=False)
+class Person:
+    """An identity's own head at rest, float32: vertices (V, 3), colours (V, 3) in 0 to 255, eyeball centres (2, 3)."""
+
+    vertices: Single
+    colors: Single
+    eyes: Single
+    gains: Single
+
+
+def shaped(identity: Identity) -> Person:
+    """The head of `identity` at rest."""
+    shared = template()
+    vertices = shared.rest + (identity.shape.astype(np.float32) @ shared.modes).reshape(-1, 3)
+    middles = [shared.rest[eye].mean(axis=0) for eye in shared.eyes]
+    shifts = [vertices[eye].mean(axis=0) - middle for eye, middle in zip(shared.eyes, middles, strict=True)]
+    # The hair starts to lift within its own edge: skin never does.
+    hair = smoothstep(-1.0, 15.0, over_hairline(shared.palette, identity.complexion))
+    thickness = hair * identity.complexion.hair_volume
+    return Person(
+        vertices=vertices + thickness.astype(np.float32)[:, None] * shared.outward,
+        colors=paint(shared.palette, identity.complexion).astype(np.float32),
+        eyes=np.array([(sign * at.EYE_X, *at.EYE_CENTRE) for sign in (1, -1)], dtype=np.float32) + shifts,
+        gains=identity.gains.astype(np.float32),
+    )
+
+
+def moved(person: Person, units: NDArray[np.float64]) -> Mesh:
     """The head of `person` with these weights (units,), in the order of `ACTION_UNITS`."""
     shared = template()
-    left, right = (person.gains * units).astype(np.float32)
-    share = shared.left[:, None]
-    identity = shared.rest + (person.shape.astype(np.float32) @ shared.modes).reshape(-1, 3)
-    motion = (left @ shared.units).reshape(-1, 3) * share + (right @ shared.units).reshape(-1, 3) * (1 - share)
-    folds = (left @ shared.creases) * shared.left + (right @ shared.creases) * (1 - shared.left)
-    hair = hair_mask(shared.palette, person)
-    vertices = identity + motion + (hair * person.hair_volume).astype(np.float32)[:, None] * shared.outward
-    for sign, eye, lid in zip((1.0, -1.0), shared.eyes, shared.lids, strict=True):
-        vertices[lid] = _over_eyeball(vertices[lid], _eye_centre(identity, shared.rest, eye, sign), sign)
+    weights = person.gains * units.astype(np.float32)
+    left, right = (weights @ shared.units).reshape(2, -1, 3)
+    left_folds, right_folds = weights @ shared.creases
+    vertices = person.vertices + right + shared.left[:, None] * (left - right)
+    folds = right_folds + shared.left * (left_folds - right_folds)
+    for sign, centre, lid in zip((1.0, -1.0), person.eyes, shared.lids, strict=True):
+        vertices[lid] = _over_eyeball(vertices[lid], centre, sign)
     return Mesh(
         vertices=vertices,
         faces=shared.faces,
-        colors=paint(shared.palette, person, folds, hair),
+        colors=(person.colors * (1 - _FOLD_SHADOW * np.minimum(folds, 1))[:, None]).astype(np.uint8),
         nose=vertices[shared.nose].copy(),
     )
 
@@ -88,18 +114,8 @@ def shape_count() -> int:
     return len(template().modes)
 
 
-def unit_count() -> int:
-    """How many action units a head can show."""
-    return len(ACTION_UNITS)
-
-
 def _by_side(mask: NDArray[np.bool_], x: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.flatnonzero(mask & (x > 0)), np.flatnonzero(mask & (x < 0))
-
-
-def _eye_centre(identity: Single, rest: Single, eye: NDArray[np.intp], sign: float) -> Single:
-    shift = identity[eye[0]] - rest[eye[0]]
-    return np.array([sign * at.EYE_X, at.EYE_Y + 0.8, at.EYE_DEPTH], dtype=np.float32) + shift
 
 
 def _over_eyeball(lid: Single, centre: Single, sign: float) -> Single:

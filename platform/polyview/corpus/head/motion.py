@@ -119,28 +119,24 @@ class Face:
         plain = smoothstep(-6.0, -66.0, self.y)
         below = plain + (0.97 - plain) * self.lip_arch * (self.above_mouth > -34)
         above = plain * (1 - self.lip_arch * smoothstep(16.0, 0.0, self.above_mouth))
-        throat = smoothstep(-118.0, -84.0, self.y) * smoothstep(28.0, 62.0, self.surface.anchors[:, 2])
-        skin = np.where(self.above_mouth < 0, below, above) * np.where(self.y < -80, throat, 1.0)
-        return np.where(
-            self.surface.part == FACE, skin * smoothstep(-5, 40, self.surface.anchors[:, 2]), 1.0 * self.with_jaw
-        )
-
-    @cached_property
-    def with_jaw(self) -> Array:
-        return (self.surface.part == LOWER_MOUTH) * 1.0
+        depth = self.surface.anchors[:, 2]
+        neck = smoothstep(-62.0, -92.0, self.y)
+        throat = smoothstep(-118.0, -84.0, self.y) * smoothstep(30.0, 75.0, depth)
+        skin = np.where(self.above_mouth < 0, below, above) * (1 - neck + neck * throat) * smoothstep(-5, 50, depth)
+        return np.where(self.surface.part == FACE, skin, 1.0 * (self.surface.part == LOWER_MOUTH))
 
 
 def opened_eyes(face: Face) -> Array:
     """The field that opens the closed eyes of the average head to their rest."""
     slant = 1.6 * face.across_eye * face.at(at.EYE_X, at.EYE_Y, 14, 8)
-    return face.moved(up=6.2 * face.upper_lid - 4.4 * face.lower_lid + slant)
+    return face.moved(up=5.4 * face.upper_lid - 4.6 * face.lower_lid + slant)
 
 
 def _jaw_drop(face: Face) -> Array:
     pivot_y, pivot_z = at.JAW_AXIS
     y, z = face.surface.vertices[:, 1] - pivot_y, face.surface.vertices[:, 2] - pivot_z
     cosine, sine = np.cos(_JAW_ANGLE), np.sin(_JAW_ANGLE)
-    turned = np.stack([0 * y, y * cosine - z * sine - y, y * sine + z * cosine - z], axis=1)
+    turned = np.stack([0 * y, y * cosine - z * sine - y, 0.6 * (y * sine + z * cosine - z)], axis=1)
     corners = face.moved(out=-2.5 * face.at(26, -34, 9, 12), forward=-1.5 * face.at(30, -30, 12, 14))
     return turned * face.jaw[:, None] + corners + face.moved(up=0.8 * face.upper_lip)
 
@@ -156,7 +152,7 @@ def _outer_brow_raiser(face: Face) -> Array:
 
 
 def _brow_lowerer(face: Face) -> Array:
-    frown = 2.2 * face.at(9.5, 53, 4, 7) - 1.6 * face.line((4.5, 48), (5.5, 62), 1.6)
+    frown = 2.0 * face.at(11, 52, 5, 6) - 1.2 * face.line((4.5, 47), (5.5, 60), 2.0)
     down = 8.0 * face.at(15, 54, 14, 9) + 3.5 * face.at(34, 53, 10, 9) + 1.5 * face.upper_lid
     return face.moved(out=-5.0 * face.at(15, 53, 11, 10), up=-down, forward=frown)
 
@@ -196,12 +192,12 @@ def _upper_lip_raiser(face: Face) -> Array:
 
 
 def _lip_corner_puller(face: Face) -> Array:
-    corner = face.at(26, -32, 11, 10)
+    corner = face.at(27, -31, 13, 11)
     cheek = 5.5 * face.at(37, -2, 11, 11) - 2.2 * face.line((18, -6), (36, -30), 2.4)
     stretch = 0.30 * np.clip(face.x, 0, 26) * face.at(0, -32, 20, 9)
     return face.moved(
         out=7.0 * corner + stretch,
-        up=10.5 * corner - 1.5 * face.at(0, -30, 9, 8) + 4.0 * face.at(37, 4, 14, 12),
+        up=9.5 * corner - 1.0 * face.at(0, -30, 9, 8) + 4.0 * face.at(37, 4, 14, 12),
         forward=cheek - 5.5 * corner - 1.5 * face.at(0, -32, 14, 8),
     )
 
@@ -280,15 +276,16 @@ def action_unit_fields(face: Face) -> Array:
 
 def creases(face: Face) -> Array:
     """(units, V) how much darker the skin gets in the folds that a unit makes, 0 to 1."""
+    furrows = 0.25 - 0.25 * np.sin(face.y * 2 * np.pi / 7.5)
+    crow = face.line((50, 38), (58, 44), 1.3) + face.line((51, 34), (60, 34), 1.3)
+    nose_root = face.at(4, 32, 8, 8) * (0.3 - 0.3 * np.sin(face.y * 2 * np.pi / 6.0))
     lines = {
-        1: 0.5 * face.at(10, 82, 16, 8) * (0.5 - 0.5 * np.sin(face.y * 2 * np.pi / 7.5)),
-        2: 0.5 * face.at(32, 82, 16, 8) * (0.5 - 0.5 * np.sin(face.y * 2 * np.pi / 7.5)),
-        4: face.line((4.5, 48), (5.5, 60), 1.5) + 0.5 * face.at(0, 41, 8, 2),
-        6: 0.5 * (face.line((50, 38), (58, 44), 1.3) + face.line((51, 34), (60, 34), 1.3))
-        + 0.4 * face.at(31, 23, 9, 1.5),
+        1: face.at(10, 82, 16, 8) * furrows,
+        2: face.at(32, 82, 16, 8) * furrows,
+        4: 0.8 * face.line((5.5, 46), (6.5, 60), 1.8) + 0.4 * face.at(0, 41, 8, 2),
+        6: 0.5 * crow + 0.4 * face.at(31, 23, 9, 1.5),
         7: 0.4 * face.at(31, 25, 9, 1.5),
-        9: 0.6 * face.at(4, 32, 8, 8) * (0.5 - 0.5 * np.sin(face.y * 2 * np.pi / 6.0))
-        + face.line((14, 3), (24, -14), 1.8),
+        9: nose_root + face.line((14, 3), (24, -14), 1.8),
         10: 0.9 * face.line((15, -3), (27, -24), 1.8),
         12: 0.9 * face.line((17, -5), (34, -27), 1.9),
         14: 0.7 * face.at(29, -32, 1.6, 4),

@@ -30,13 +30,13 @@ _PROFILE = np.array(
         (40.0, 73.5, 87.5, 95.0, 0.0),
         (20.0, 71.5, 86.0, 90.0, 0.0),
         (0.0, 69.5, 86.0, 80.0, 0.0),
-        (-20.0, 66.5, 88.0, 70.0, 0.0),
-        (-36.0, 63.5, 89.0, 65.0, 0.0),
-        (-50.0, 60.5, 87.0, 62.0, 9.0),
-        (-65.0, 57.0, 86.0, 60.0, 22.0),
-        (-74.0, 53.5, 83.0, 60.0, 29.0),
-        (-79.0, 50.5, 76.0, 60.0, 31.0),
-        (-82.0, 48.5, 64.0, 60.0, 30.0),
+        (-20.0, 66.5, 88.0, 70.0, 0.6),
+        (-36.0, 63.5, 89.0, 65.0, 3.5),
+        (-50.0, 61.0, 87.0, 62.0, 10.5),
+        (-65.0, 58.5, 86.0, 60.0, 22.0),
+        (-74.0, 56.5, 83.0, 60.0, 29.0),
+        (-79.0, 53.0, 76.0, 60.0, 31.0),
+        (-82.0, 50.0, 64.0, 60.0, 30.0),
         (-86.0, 48.0, 52.0, 60.0, 26.0),
         (-95.0, 49.0, 44.0, 60.0, 15.0),
         (-120.0, 53.0, 42.0, 62.0, 0.0),
@@ -139,22 +139,26 @@ def relief(x: Array, y: Array) -> Array:
     sockets = -b(6.5, 30, 37, 13, 8.5) - b(5.0, 14, 38, 5, 8) + b(3.0, 49, 34, 5, 8)
     cheeks = b(3.5, 44, 12, 13, 11) - b(2.0, 46, -28, 12, 16) - b(1.5, 27, -14, 5, 12)
     mouth = b(2.0, 0, -28, 20, 14) - b(2.2, 28, -33, 4, 5) - b(1.0, 0, -18, 2.6, 5) + b(0.6, 4.5, -19, 2, 5)
-    lips = b(4.5, 0, -27.6, 14, 3.0) + b(5.5, 0, -37.0, 13, 3.6) - b(3.5, 0, at.MOUTH_Y, 18, 1.2)
+    lips = (
+        b(4.5, 0, -27.6, 14, 3.0)
+        + b(5.5, 0, -37.0, 13, 3.6)
+        - b(3.5, 0, at.MOUTH_Y, 18, 1.2) * smoothstep(28.0, 18.0, ax)
+    )
     chin = -b(4.0, 0, -48.5, 17, 4.5) + b(5.5, 0, -66, 13, 9)
     return brows + sockets + cheeks + mouth + lips + chin + _nose(ax, y)
 
 
 def _nose(ax: Array, y: Array) -> Array:
     ridge = PchipInterpolator(
-        [-14, -10.5, -7, -3, 0, 3, 10, 25, 38, 46, 56], [0, 4, 11, 17.5, 19.5, 19, 15.5, 9, 3.5, 1, 0]
+        [-15, -12, -9.5, -6, -2.5, 2, 10, 25, 38, 46, 56], [0, 2.5, 7, 14.5, 18.5, 18.3, 14.5, 9, 3.5, 1, 0]
     )
-    width = np.interp(y, [-12, 0, 10, 25, 42], [9.0, 8.5, 7.5, 6.5, 7.5])
-    height = np.where((y > -14) & (y < 56), ridge(np.clip(y, -14, 56)), 0.0)
-    flank = np.exp(-(np.abs(ax / width) ** 2.2))
-    root = bump(ax, y, (0, 8), (16, 16)) * 3.0
-    wings = 8.5 * bump(ax, y, (12.3, -2.5), (4.2, 4.8)) - 2.0 * bump(ax, y, (16.5, 2.5), (3, 4))
-    tip = 3.0 * bump(ax, y, (0, 0.5), (6.0, 4.5))
-    return height * flank + root + wings + tip - 3.0 * bump(ax, y, at.NOSTRIL, (2.6, 1.8))
+    width = np.interp(y, [-12, 0, 10, 25, 42], [9.5, 9.0, 8.0, 7.0, 8.0])
+    height = np.where((y > -15) & (y < 56), ridge(np.clip(y, -15, 56)), 0.0)
+    flank = np.exp(-((ax / width) ** 2))
+    root = 3.0 * bump(ax, y, (0, 8), (16, 16))
+    wings = 9.0 * bump(ax, y, (12.3, -2.0), (4.4, 4.8)) - 1.5 * bump(ax, y, (17.5, 2.5), (3, 4))
+    tip = 2.5 * bump(ax, y, (0, 0.0), (7.5, 5.5))
+    return height * flank + root + wings + tip - 2.5 * bump(ax, y, at.NOSTRIL, (2.6, 1.8))
 
 
 def skin_height(x: Array, y: Array) -> Array:
@@ -165,8 +169,8 @@ def skin_height(x: Array, y: Array) -> Array:
 
 def _columns() -> Array:
     """Azimuths in radians, from the back over the subject's right, the face and the left, symmetric."""
-    side = np.arcsin(np.arange(0.014, 0.72, 0.0275))
-    temple = np.linspace(side[-1], np.pi / 2, 10)[1:]
+    side = np.arcsin(np.arange(0.015, 0.72, 0.030))
+    temple = np.linspace(side[-1], np.pi / 2, 14)[1:]
     back = np.linspace(np.pi / 2, np.pi, 11)[1:-1]
     half = np.concatenate([side, temple, back])
     return np.concatenate([-half[::-1], half])
@@ -185,7 +189,7 @@ def _skin() -> Surface:
     y = height + rise * (1.0 - np.clip(cosine, 0.0, 1.0))
     z = np.where(cosine > 0, front, back) * cosine
     z = z + relief(x, y) * smoothstep(10.0, 55.0, z)
-    y = y + 2.0 * bump(np.abs(x), y, (0, -8.5), (12, 2.2))
+    y = y + 1.2 * bump(np.abs(x), y, (0, -8.5), (12, 2.2))
     vertices = np.stack([x, y, z], axis=1)
     columns, rows = len(_columns()), len(_row_heights())
     faces = _grid_faces(rows, columns, closed=True)
@@ -246,7 +250,7 @@ def _eyeball(sign: int) -> Surface:
         points.append(np.stack([radius * stretch * np.cos(angle), radius * np.sin(angle)], axis=1))
         codes += [code] * spokes
     dx, dy = np.concatenate(points).T
-    centre = np.array([sign * at.EYE_X, at.EYE_Y + 0.8, at.EYE_DEPTH])
+    centre = np.array([sign * at.EYE_X, *at.EYE_CENTRE])
     vertices = centre + np.stack([dx, dy, eye_surface(dx, dy, float(sign))], axis=1)
     around = np.arange(spokes)
     fan = np.stack([np.zeros(spokes, dtype=int), 1 + around, 1 + (around + 1) % spokes], axis=1)
@@ -266,8 +270,8 @@ def _mouth() -> tuple[Surface, ...]:
 
 def _teeth(heights: Array, part: int) -> Surface:
     columns = np.linspace(-22.0, 22.0, 23)
-    x, y = (grid.ravel() for grid in np.meshgrid(columns, heights))
-    z = 84.5 - x**2 / 34.0
+    x = np.tile(columns, len(heights))
+    z = 79.5 - x**2 / 34.0
     order = np.argsort(-heights)
     faces = _grid_faces(len(heights), len(columns), closed=False)
     vertices = np.stack([x, np.repeat(heights[order], len(columns)), z], axis=1)
@@ -278,17 +282,19 @@ def _teeth(heights: Array, part: int) -> Surface:
 
 def _throat() -> tuple[Surface, Surface]:
     """Dark sheets behind the lips: one hangs from the skull, one rises from the jaw, and they overlap."""
-    columns = np.linspace(-36.0, 36.0, 13)
 
-    def sheet(heights: Sequence[float], depths: Sequence[float], part: int) -> Surface:
-        x, y = (grid.ravel() for grid in np.meshgrid(columns, np.array(heights)))
-        z = skin_height(x, np.full_like(x, at.MOUTH_Y - 2)) - np.repeat(depths, len(columns))
-        faces = _grid_faces(len(heights), len(columns), closed=False)
+    def sheet(heights: Sequence[float], depths: Sequence[float], halves: Sequence[float], part: int) -> Surface:
+        across, y = (grid.ravel() for grid in np.meshgrid(np.linspace(-1, 1, 15), np.array(heights)))
+        x = across * np.repeat(halves, 15)
+        # Deep in the middle and close to the skin at the sides: a bowl that no camera looks around.
+        depth = 4.0 + np.repeat(depths, 15) * (1.0 - across**2)
+        z = skin_height(x, np.maximum(y, at.MOUTH_Y - 2)) - depth
+        faces = _grid_faces(len(heights), 15, closed=False)
         return _piece(np.stack([x, y, z], axis=1), faces, part, shade=np.full(len(x), THROAT))
 
     return (
-        sheet((-17.0, -24.0, -40.0, -64.0), (9.0, 11.0, 26.0, 28.0), UPPER_MOUTH),
-        sheet((-33.0, -40.0, -46.0, -52.0), (24.0, 18.0, 11.0, 9.0), LOWER_MOUTH),
+        sheet((-17.0, -24.0, -40.0, -64.0), (6.0, 8.0, 23.0, 25.0), (34.0, 36.0, 34.0, 22.0), UPPER_MOUTH),
+        sheet((-33.0, -40.0, -46.0, -52.0), (21.0, 15.0, 8.0, 6.0), (30.0, 30.0, 28.0, 24.0), LOWER_MOUTH),
     )
 
 
