@@ -139,6 +139,16 @@ def test_more_params_than_one_batch_holds(home: Home) -> None:
     assert (len(params), len(params["p0"])) == (230, 6000)
 
 
+@pytest.mark.parametrize("name", ["views.count=1, size=64", "tau < 0.5 (best)", "a//b", "../up", "/root", "x" * 400])
+def test_a_variant_of_any_name_can_be_tracked(home: Home, name: str) -> None:
+    tracker = opened(home)
+    tracker.log(dataclasses.replace(TRIAL, name=name, params={name: 1}, tags={name: "1"}, scores={name: 0.5}))
+    tracker.close({f"{name}/linear/accuracy": 0.5}, ended=1100.0)
+    parent, [child] = runs(home)
+    assert list(parent.data.metrics.values()) == [0.5]
+    assert 0.5 in child.data.metrics.values()
+
+
 def test_the_figures_folder_becomes_the_parents_artifacts(home: Home, tmp_path: Path) -> None:
     folder = tmp_path / "report"
     (folder / "figures").mkdir(parents=True)

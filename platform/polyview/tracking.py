@@ -12,6 +12,8 @@ import getpass
 import json
 import logging
 import os
+import posixpath
+import re
 import socket
 import sys
 import time
@@ -26,7 +28,7 @@ from polyview.errors import UserError
 from polyview.paths import Home
 
 P = ParamSpec("P")
-LONGEST_PARAM, LONGEST_TAG = 6000, 5000
+LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
 EXPERIMENT_TAG, TRIAL_TAG, PARENT_TAG = "polyview.experiment", "polyview.trial", "mlflow.parentRunId"
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -124,7 +126,7 @@ class Tracker:
         else:
             self._client.update_run(run.info.run_id, status="RUNNING")
         self._parent = run.info.run_id
-        new = {key: value for key, value in flat(params) if key not in run.data.params}
+        new = {key: value for key, value in flat(params) if _legal(key) not in run.data.params}
         self._write(self._parent, new, self._source | dict(tags), ())
 
     @_outage_is_survived
@@ -189,12 +191,12 @@ class Tracker:
         self._client.log_batch(
             run_id,
             metrics=[
-                Metric(key, value, _milliseconds(point.ended), point.step)
+                Metric(_legal(key), value, _milliseconds(point.ended), point.step)
                 for point in points
                 for key, value in point.metrics.items()
             ],
-            params=[Param(key, value[:LONGEST_PARAM]) for key, value in params.items()],
-            tags=[RunTag(key, value[:LONGEST_TAG]) for key, value in tags.items()],
+            params=[Param(_legal(key), value[:LONGEST_PARAM]) for key, value in params.items()],
+            tags=[RunTag(_legal(key), value[:LONGEST_TAG]) for key, value in tags.items()],
         )
 
 
@@ -272,6 +274,13 @@ def _source() -> dict[str, str]:
     with contextlib.suppress(OSError, KeyError):  # a container's user may have no name
         found["mlflow.user"] = getpass.getuser()
     return found | {"mlflow.source.git.commit": git_commit()}
+
+
+def _legal(key: str) -> str:
+    """The key with what MLflow refuses replaced by underscores: it takes words, `.-:/`, spaces, and no path tricks."""
+    words = re.sub(r"[^\w.\-: /]", "_", key)[:LONGEST_KEY]
+    stays = posixpath.normpath(words) == words and not words.startswith((".", "/"))
+    return words if stays else re.sub(r"[./]", "_", words)
 
 
 def _milliseconds(seconds: float) -> int:

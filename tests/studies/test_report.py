@@ -238,9 +238,9 @@ def test_latex_escapes_and_rules(tmp_path: Path) -> None:
 
 
 def test_writing_leaves_whole_files_and_no_others(tmp_path: Path) -> None:
-    made = outcome(tmp_path / "study")
+    made = outcome(tmp_path)
     paths = write(made)
-    assert set(paths) == {path for path in (tmp_path / "study").rglob("*") if path.is_file()}
-    names = {str(path.relative_to(tmp_path / "study")) for path in paths}
+    assert set(paths) == {path for path in (tmp_path / "report").rglob("*") if path.is_file()}
+    names = {str(path.relative_to(tmp_path / "report")) for path in paths}
     assert {"report.html", "report.md", "results.csv", "figures/forest.svg", "figures/comparison.svg"} <= names
-    assert (tmp_path / "study" / "report.md").read_text() == markdown(made)
+    assert (tmp_path / "report" / "report.md").read_text() == markdown(made)

@@ -26,7 +26,7 @@ class Outcome:
     """A study and all that is known of it.
 
     `trials` are those that it asks for, `records` the finished ones by trial id, `stages` the wall seconds of each
-    stage, `sheet` a PNG with some of the views, `folder` where the report is written.
+    stage, `sheet` a PNG with some of the views, `folder` the study's own.
     """
 
     study: Study

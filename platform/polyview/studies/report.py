@@ -109,15 +109,16 @@ def latex(outcome: Outcome) -> str:
 
 
 def write(outcome: Outcome) -> list[Path]:
-    """Put report.html, report.md, results.csv and figures/*.svg into the outcome's folder, each whole or not at all."""
+    """Put report.html, report.md, results.csv and figures/*.svg into `report` in the outcome's folder, each whole."""
+    folder = outcome.folder / "report"
     drawn = _figures(outcome)
     texts = {f"figures/{name}.svg": svg for name, svg in drawn.items()}
     texts |= {"report.html": _page(outcome, drawn), "report.md": markdown(outcome), "results.csv": csv(outcome)}
     for name, text in texts.items():
-        with replacing(outcome.folder / name) as temporary:
+        with replacing(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
             temporary.chmod(0o644)
-    return [outcome.folder / name for name in texts]
+    return [folder / name for name in texts]
 
 
 def _figures(outcome: Outcome) -> dict[str, str]:

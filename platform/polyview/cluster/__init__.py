@@ -1,0 +1,1 @@
+"""Machines: what one can do, and how work gets onto many."""

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from polyview.cluster.doctor import Check, checks
+from polyview.paths import Home
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Check]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        return {check.name: check for check in checks(Home(tmp_path_factory.mktemp("home")))}
+
+
+def test_what_every_study_needs_is_there(found: dict[str, Check]) -> None:
+    for name in ("python", "torch", "ray", "mlflow", "raster backend", "mlflow store", "home"):
+        assert found[name].ok, found[name]
+
+
+def test_each_opengl_platform_is_tried_by_name(found: dict[str, Check]) -> None:
+    for name in ("egl", "osmesa"):
+        check = found[f"opengl backend, {name}"]
+        assert check.detail
+        assert check.ok or "raster backend does without" in check.remedy
+
+
+def test_only_what_is_not_well_has_a_remedy(found: dict[str, Check]) -> None:
+    assert [check for check in found.values() if check.ok == bool(check.remedy)] == []
+
+
+def test_an_absent_tracking_server_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from polyview.cluster.doctor import _tracking
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    check = _tracking(Home(tmp_path))
+    assert not check.ok
+    assert "MLFLOW_TRACKING_URI" in check.remedy
