@@ -42,7 +42,8 @@ class Palette:
     shadow: Array
     lashes: Array
     hair_height: Array
-    hair_sides: Array
+    beside_face: Array
+    height: Array
     strands: Array
     eye_code: NDArray[np.int8]
     mouth_rows: NDArray[np.int64]
@@ -66,7 +67,8 @@ def make_palette(face: Face) -> Palette:
         shadow=_shadow(face) * skin,
         lashes=1.0 * (edge & near_eye & (surface.side > 0)) + 0.35 * (edge & near_eye & (surface.side < 0)),
         hair_height=np.where(skin, _over_hairline(surface.azimuth, face.y), -500.0),
-        hair_sides=smoothstep(62, 78, surface.azimuth) * skin,
+        beside_face=np.where(skin | (surface.part == EAR), (surface.azimuth - 70.0) * _MILLIMETRES_PER_DEGREE, -500.0),
+        height=face.y,
         strands=strands,
         eye_code=np.where(surface.part == EYEBALL, surface.shade, -1).astype(np.int8),
         mouth_rows=mouth_rows,
@@ -76,7 +78,10 @@ def make_palette(face: Face) -> Palette:
 
 def over_hairline(palette: Palette, person: Complexion) -> Array:
     """(V,) distance from the hair's edge in millimetres, positive where hair grows."""
-    return palette.hair_height + person.hairline + palette.hair_sides * person.hair_length * 160.0
+    short = palette.hair_height + person.hairline
+    if not person.hair_length:
+        return short
+    return np.maximum(short, np.minimum(palette.beside_face, palette.height + 130.0 * person.hair_length - 20.0))
 
 
 def paint(palette: Palette, person: Complexion) -> Array:

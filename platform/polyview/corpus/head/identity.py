@@ -51,7 +51,7 @@ def shape_modes(face: Face) -> Array:
     brow = face.at(25, at.BROW_Y, 22, 8)
     mouth = face.at(0, -32, 26, 11)
     lips = bump(0 * x, face.above_mouth, (0, 0), (1, 9)) * face.at(0, -32, 19, 40)
-    lid = face.upper_lid * 1.4 - face.lower_lid * 0.9
+    lid = face.upper_lid * 1.0 - face.lower_lid * 0.7
     symmetric = [
         mode(out=0.04 * x),
         mode(up=0.05 * np.clip(20 - y, 0, None) * -1),

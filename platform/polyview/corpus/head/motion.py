@@ -17,6 +17,7 @@ from polyview.corpus.head.surface import (
     EYEBALL,
     FACE,
     LOWER_MOUTH,
+    THROAT,
     Array,
     Surface,
     bump,
@@ -47,7 +48,11 @@ class Face:
     def moved(self, out: Array | float = 0.0, up: Array | float = 0.0, forward: Array | float = 0.0) -> Array:
         """The field that moves the skin away from the middle, up and forward, (V, 3)."""
         zero = np.zeros(len(self.x))
-        return np.stack([(zero + out) * self.sign, zero + up, zero + forward], axis=1) * self.skin[:, None]
+        # Skin in the middle belongs to both sides: it cannot be drawn across.
+        return (
+            np.stack([(zero + out) * self.sign * smoothstep(0.0, 10.0, self.x), zero + up, zero + forward], axis=1)
+            * self.skin[:, None]
+        )
 
     def line(self, start: tuple[float, float], end: tuple[float, float], width: float) -> Array:
         """A crease from `start` to `end`: 1 on the segment, Gaussian across it."""
@@ -123,7 +128,8 @@ class Face:
         neck = smoothstep(-62.0, -92.0, self.y)
         throat = smoothstep(-118.0, -84.0, self.y) * smoothstep(30.0, 75.0, depth)
         skin = np.where(self.above_mouth < 0, below, above) * (1 - neck + neck * throat) * smoothstep(-5, 50, depth)
-        return np.where(self.surface.part == FACE, skin, 1.0 * (self.surface.part == LOWER_MOUTH))
+        teeth = 1.0 * (self.surface.part == LOWER_MOUTH)
+        return np.where(self.surface.part == FACE, skin, np.where(self.surface.shade == THROAT, below, 1.0) * teeth)
 
 
 def opened_eyes(face: Face) -> Array:

@@ -153,7 +153,9 @@ def _nose(ax: Array, y: Array) -> Array:
         [-15, -12, -9.5, -6, -2.5, 2, 10, 25, 38, 46, 56], [0, 2.5, 7, 14.5, 18.5, 18.3, 14.5, 9, 3.5, 1, 0]
     )
     width = np.interp(y, [-12, 0, 10, 25, 42], [9.5, 9.0, 8.0, 7.0, 8.0])
-    height = np.where((y > -15) & (y < 56), ridge(np.clip(y, -15, 56)), 0.0)
+    # The lower edge rises from the tip to the wings.
+    level = np.clip(y - 0.028 * ax**2 * smoothstep(6.0, -4.0, y), -15, 56)
+    height = ridge(level)
     flank = np.exp(-((ax / width) ** 2))
     root = 3.0 * bump(ax, y, (0, 8), (16, 16))
     wings = 9.0 * bump(ax, y, (12.3, -2.0), (4.4, 4.8)) - 1.5 * bump(ax, y, (17.5, 2.5), (3, 4))
@@ -287,14 +289,14 @@ def _throat() -> tuple[Surface, Surface]:
         across, y = (grid.ravel() for grid in np.meshgrid(np.linspace(-1, 1, 15), np.array(heights)))
         x = across * np.repeat(halves, 15)
         # Deep in the middle and close to the skin at the sides: a bowl that no camera looks around.
-        depth = 4.0 + np.repeat(depths, 15) * (1.0 - across**2)
+        depth = 5.0 + np.repeat(depths, 15) * (1.0 - (x / 38.0) ** 2)
         z = skin_height(x, np.maximum(y, at.MOUTH_Y - 2)) - depth
         faces = _grid_faces(len(heights), 15, closed=False)
         return _piece(np.stack([x, y, z], axis=1), faces, part, shade=np.full(len(x), THROAT))
 
     return (
-        sheet((-17.0, -24.0, -40.0, -64.0), (6.0, 8.0, 23.0, 25.0), (34.0, 36.0, 34.0, 22.0), UPPER_MOUTH),
-        sheet((-33.0, -40.0, -46.0, -52.0), (21.0, 15.0, 8.0, 6.0), (30.0, 30.0, 28.0, 24.0), LOWER_MOUTH),
+        sheet((-17.0, -24.0, -40.0, -64.0), (6.0, 8.0, 23.0, 25.0), (37.0, 37.0, 26.0, 12.0), UPPER_MOUTH),
+        sheet((-33.0, -40.0, -46.0, -52.0), (21.0, 15.0, 8.0, 6.0), (35.0, 32.0, 28.0, 22.0), LOWER_MOUTH),
     )
 
 

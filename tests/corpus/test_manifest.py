@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from polyview.corpus.manifest import SCHEMA, Manifest
+from polyview.errors import UserError
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> pl.DataFrame:
+    for name in ("a.obj", "b.obj"):
+        (tmp_path / name).write_text("v 0 0 0\n")
+    return pl.DataFrame(
+        {
+            "sample_id": ["a", "b"],
+            "subject": ["s2", "s1"],
+            "expression": ["anger", "neutral"],
+            "intensity": [0.8, 0.0],
+            "sequence": ["a", "b"],
+            "frame": [0, 0],
+            "path": ["a.obj", "b.obj"],
+            "texture": [None, None],
+            "dataset": ["folder", "folder"],
+        }
+    )
+
+
+def test_it_comes_back_as_it_was_saved(rows: pl.DataFrame, tmp_path: Path) -> None:
+    manifest = Manifest.build(rows, str(tmp_path))
+    manifest.save(tmp_path / "faces.parquet")
+    again = Manifest.load(tmp_path / "faces.parquet")
+    assert again.frame.equals(manifest.frame)
+    assert (again.root, again.fingerprint) == (manifest.root, manifest.fingerprint)
+    assert again.frame.schema == SCHEMA
+    assert (len(again), again.subjects) == (2, ["s1", "s2"])
+
+
+def test_the_order_of_rows_does_not_count(rows: pl.DataFrame, tmp_path: Path) -> None:
+    forward, backward = (Manifest.build(each, str(tmp_path)) for each in (rows, rows.reverse()))
+    assert forward.fingerprint == backward.fingerprint
+    assert forward.frame.equals(backward.frame)
+
+
+def test_the_fingerprint_changes_with_a_file(rows: pl.DataFrame, tmp_path: Path) -> None:
+    before = Manifest.build(rows, str(tmp_path)).fingerprint
+    os.utime(tmp_path / "b.obj", (1, 1))
+    touched = Manifest.build(rows, str(tmp_path)).fingerprint
+    (tmp_path / "b.obj").write_text("v 0 0 0\nv 1 0 0\n")
+    os.utime(tmp_path / "b.obj", (1, 1))
+    grown = Manifest.build(rows, str(tmp_path)).fingerprint
+    assert len({before, touched, grown}) == 3
+
+
+def test_the_fingerprint_changes_with_a_row(rows: pl.DataFrame, tmp_path: Path) -> None:
+    relabelled = rows.with_columns(expression=pl.lit("fear"))
+    assert Manifest.build(rows, str(tmp_path)).fingerprint != Manifest.build(relabelled, str(tmp_path)).fingerprint
+
+
+def test_rows_that_do_not_fit_are_refused(rows: pl.DataFrame) -> None:
+    with pytest.raises(UserError, match="lacks the columns subject"):
+        Manifest.build(rows.drop("subject"), "")
+    with pytest.raises(UserError, match="'a' more than once"):
+        Manifest.build(pl.concat([rows, rows]), "")
+    with pytest.raises(UserError, match="wrong types"):
+        Manifest.build(rows.with_columns(intensity=pl.lit("strong")), "")
+    with pytest.raises(UserError, match="empty cells in expression"):
+        Manifest.build(rows.with_columns(expression=pl.lit(None)), "")
+
+
+def test_what_is_no_manifest_is_refused(rows: pl.DataFrame, tmp_path: Path) -> None:
+    rows.write_parquet(tmp_path / "plain.parquet")
+    (tmp_path / "text.parquet").write_text("no parquet")
+    for name, reason in [("gone", "no such manifest"), ("plain", "not a manifest"), ("text", "not readable")]:
+        with pytest.raises(UserError, match=reason):
+            Manifest.load(tmp_path / f"{name}.parquet")

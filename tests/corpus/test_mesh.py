@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from polyview.corpus.mesh import Mesh, MeshError
+
+TRIANGLE = Mesh(
+    vertices=np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=np.float32),
+    faces=np.array([[0, 1, 2]], dtype=np.int32),
+)
+
+
+def test_a_triangle_is_a_mesh() -> None:
+    TRIANGLE.check()
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (replace(TRIANGLE, vertices=np.zeros((0, 3), np.float32)), "empty: 0 vertices, 1 faces"),
+        (replace(TRIANGLE, faces=np.zeros((0, 3), np.int32)), "empty: 3 vertices, 0 faces"),
+        (replace(TRIANGLE, vertices=np.full((3, 3), np.nan, np.float32)), "3 of 3 vertices are not finite"),
+        (replace(TRIANGLE, faces=np.array([[0, 1, 99]], np.int32)), "face index 99 of 3 vertices"),
+        (replace(TRIANGLE, faces=np.array([[0, 1, -2]], np.int32)), "face index -2 of 3 vertices"),
+        (replace(TRIANGLE, faces=np.array([[0, 1, 2, 0]], np.int32)), "faces have shape (1, 4)"),
+        (replace(TRIANGLE, colors=np.zeros((2, 3), np.uint8)), "2 colors for 3 vertices"),
+        (replace(TRIANGLE, uv=np.zeros((4, 2), np.float32)), "4 uv for 3 vertices"),
+        (replace(TRIANGLE, vertices=np.ones((3, 3), np.float32)), "one point"),
+    ],
+)
+def test_a_broken_mesh_says_what_is_wrong(broken: Mesh, reason: str) -> None:
+    with pytest.raises(MeshError) as error:
+        broken.check()
+    assert reason in str(error.value)
