@@ -137,7 +137,7 @@ def _is_complete(folder: Path) -> bool:
 def _alone(folder: Path) -> Iterator[None]:
     """Wait until no other process on this machine fills this store; a process that dies lets go."""
     folder.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as handle:
+    with (folder / ".lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -170,7 +170,7 @@ def _fill_store(
     for samples in _run(ShardWriter(folder, manifest.root, rendering, cameras), missing):
         done += samples
         report(done, len(manifest))
-    for leftover in folder.glob(".*"):  # of a process that was killed as it wrote
+    for leftover in folder.glob(".*.*"):  # of a process that was killed as it wrote
         leftover.unlink()
     finish_store(folder, manifest, rendering, [camera.name for camera in cameras], len(jobs))
 
