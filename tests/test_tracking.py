@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import socket
 import subprocess
 import sys
@@ -29,9 +30,20 @@ TRIAL = TrialRun(
 )
 
 
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite store as MLflow makes it, made once: the making takes longer than most tests here."""
+    folder = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert reachable(Home(folder).tracking_uri) is None
+    return folder / "mlflow.db"
+
+
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(empty_store, tmp_path)
     return Home(tmp_path)
 
 
@@ -179,6 +191,13 @@ def test_a_server_that_is_away_is_said_once_and_caught_up_with(home: Home, monke
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     track(home, TRIAL)
     assert runs(home)[1][0].info.status == "FINISHED"
+
+
+def test_a_store_is_made_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    track(Home(tmp_path), TRIAL)
+    assert (tmp_path / "mlflow.db").exists()
+    assert runs(Home(tmp_path))[1][0].info.status == "FINISHED"
 
 
 def test_reachable_tells_why_not(home: Home) -> None:
