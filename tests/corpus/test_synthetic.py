@@ -41,7 +41,8 @@ def region(x: float, y: float, radius: float) -> NDArray[np.bool_]:
     """Rows of the face's skin around a place on the average head; both edges of a cut are in."""
     surface = average_surface()
     near = np.hypot(surface.vertices[:, 0] - x, surface.vertices[:, 1] - y) < radius
-    return near & (surface.vertices[:, 2] > 0) & (surface.part == FACE)
+    inside: NDArray[np.bool_] = near & (surface.vertices[:, 2] > 0) & (surface.part == FACE)
+    return inside
 
 
 def rise(units: str, where: NDArray[np.bool_]) -> float:
@@ -153,8 +154,8 @@ def test_people_differ_in_shape_and_colour() -> None:
 def test_the_head_turns_as_one() -> None:
     straight, turned = head("au12=1"), head("au12=1", yaw=20, pitch=5)
     pairs = np.random.default_rng(0).integers(0, len(straight.vertices), (200, 2))
-    lengths = [np.linalg.norm(np.subtract(*mesh.vertices[pairs.T]), axis=1) for mesh in (straight, turned)]
-    assert np.allclose(*lengths, atol=0.01)
+    before, after = (np.linalg.norm(np.subtract(*m.vertices[pairs.T]), axis=1) for m in (straight, turned))
+    assert np.allclose(before, after, atol=0.01)
     assert straight.nose is not None
     assert turned.nose is not None
     assert turned.nose[0] > straight.nose[0] + 10

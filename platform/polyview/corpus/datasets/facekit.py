@@ -29,8 +29,8 @@ _NECK_PIVOT = (0.0, -60.0, -10.0)
 
 
 def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The manifest rows that `corpus.generator` asks for; raises `UserError` where `corpus.root` is no model."""
-    find_model(Path(corpus.root or ""))
+    """The manifest rows that `corpus.generator` asks for; raises `UserError` where the model is not whole."""
+    read_model(find_model(Path(corpus.root or "").expanduser()))
     return generated_rows(corpus, SCHEME, VERSION)
 
 

@@ -140,9 +140,9 @@ class _ShapeReader:
 
 def _vertices(file: Path) -> Single:
     """(V, 3) the vertices of an .obj whose `v` lines stand together, in millimetres."""
-    text = _read(file)
-    start, end = text.find(b"\nv "), max(text.rfind(b"\nv "), 0)
-    block = text[start : text.find(b"\n", end + 1)].replace(b"\nv", b"\n")
+    text = b"\n" + _read(file)
+    start, last = text.find(b"\nv "), text.rfind(b"\nv ")
+    block = text[max(start, 0) : text.find(b"\n", last + 1)].replace(b"\nv", b"\n")
     try:
         values = np.array(block.split(), dtype=np.float32)
         return values.reshape(-1, 3) * np.float32(_MILLIMETRES)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from polyview.corpus.load import load_mesh
+from polyview.corpus.mesh import MeshError
+from polyview.corpus.scan import Scan, scan
+from polyview.errors import UserError
+from polyview.recipe import Corpus
+
+EXPRESSIONS = ("neutral", "anger")
+BALL = trimesh.creation.icosphere(subdivisions=1)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A dataset's folder with two good meshes, beside a mesh that does not belong to it."""
+    folder = tmp_path / "faces"
+    (folder / "deep").mkdir(parents=True)
+    BALL.export(folder / "one.ply")
+    BALL.export(folder / "deep" / "two.obj")
+    BALL.export(tmp_path / "outside.ply")
+    return folder
+
+
+def scanned(root: Path, table: str, **settings: object) -> Scan:
+    (root / "faces.csv").write_text(table)
+    return scan(
+        Corpus.model_validate(
+            {"dataset": "folder", "root": str(root), "table": "faces.csv", "expressions": EXPRESSIONS, **settings}
+        )
+    )
+
+
+def test_three_columns_are_enough(root: Path) -> None:
+    found = scanned(root, "path,subject,expression\none.ply,7,neutral\ndeep/two.obj,8,anger\n")
+    assert found.skipped.is_empty()
+    rows = {row["sample_id"]: row for row in found.manifest.frame.iter_rows(named=True)}
+    assert rows["one.ply"]["intensity"] == 0.0
+    assert rows["deep/two.obj"] == {
+        "sample_id": "deep/two.obj",
+        "subject": "8",
+        "expression": "anger",
+        "intensity": 1.0,
+        "sequence": "deep/two.obj",
+        "frame": 0,
+        "path": "deep/two.obj",
+        "texture": None,
+        "dataset": "folder",
+    }
+    assert Path(found.manifest.root) == root
+    for row in rows.values():
+        mesh = load_mesh(row["path"], row["texture"], found.manifest.root)
+        assert (len(mesh.vertices), len(mesh.faces)) == (len(BALL.vertices), len(BALL.faces))
+
+
+def test_given_columns_are_kept(root: Path) -> None:
+    found = scanned(
+        root,
+        "sample_id,path,subject,expression,intensity,sequence,frame\n"
+        "a,one.ply,x,anger,0.25,q,4\nb,deep/two.obj,y,anger,0.75,q,5\n",
+    )
+    assert found.manifest.frame.select("sample_id", "intensity", "sequence", "frame").rows() == [
+        ("a", 0.25, "q", 4),
+        ("b", 0.75, "q", 5),
+    ]
+
+
+def test_expressions_and_intensities_that_were_not_asked_for_are_left_out(root: Path) -> None:
+    table = "path,subject,expression,intensity\none.ply,1,neutral,0\ndeep/two.obj,2,anger,0.4\n"
+    assert len(scanned(root, table, intensity=(0.5, 1.0)).manifest) == 1
+    assert len(scanned(root, table, expressions=("anger", "fear")).manifest) == 1
+    with pytest.raises(UserError, match=r"none of the 2 faces .* it has anger, neutral"):
+        scanned(root, table, expressions=("joy", "fear"))
+
+
+def test_what_cannot_be_used_is_skipped_with_its_reason(root: Path) -> None:
+    (root / "notes.txt").write_text("not a mesh")
+    outside = root.parent / "outside.ply"
+    (root / "link.ply").symlink_to(outside)
+    found = scanned(
+        root,
+        "path,subject,expression,texture\none.ply,1,neutral,\n../outside.ply,1,anger,\n"
+        f"{outside},1,anger,\nlink.ply,1,anger,\ngone.ply,1,anger,\nnotes.txt,1,anger,\none.ply,2,anger,\n"
+        "deep/two.obj,,anger,\n,1,anger,\n",
+    )
+    assert found.manifest.frame["path"].to_list() == ["one.ply"]
+    assert found.skipped.rows() == [
+        ("../outside.ply", "the mesh lies outside of the dataset's folder"),
+        (str(outside), "the mesh lies outside of the dataset's folder"),
+        ("link.ply", "the mesh lies outside of the dataset's folder"),
+        ("gone.ply", "no such mesh: gone.ply"),
+        ("notes.txt", "format .txt is not among .obj .ply .stl .off .glb .gltf"),
+        ("one.ply", "named a second time"),
+        ("deep/two.obj", "the row has no subject"),
+        (None, "the row has no path"),
+    ]
+
+
+def test_a_table_that_leaves_nothing_says_why(root: Path) -> None:
+    with pytest.raises(UserError, match=r"1 were skipped; the first: gone.ply: no such mesh"):
+        scanned(root, "path,subject,expression\ngone.ply,1,anger\n")
+    with pytest.raises(UserError, match="lacks expression; its columns are path, subject"):
+        scanned(root, "path,subject\none.ply,1\n")
+    with pytest.raises(UserError, match=r"corpus.table"):
+        scanned(root, "path,subject,expression,intensity\none.ply,1,anger,much\n")
+    with pytest.raises(UserError, match="neither here nor in"):
+        scan(Corpus(dataset="folder", root=str(root), table="other.csv"))
+    with pytest.raises(UserError, match=r"corpus.table is needed"):
+        scan(Corpus(dataset="folder", root=str(root)))
+    with pytest.raises(UserError, match="is not a folder"):
+        scan(Corpus(dataset="folder", root=str(root / "nowhere"), table="faces.csv"))
+
+
+@pytest.mark.parametrize("suffix", ["obj", "ply", "stl", "off", "glb"])
+def test_formats(tmp_path: Path, suffix: str) -> None:
+    BALL.export(tmp_path / f"ball.{suffix}")
+    mesh = load_mesh(f"ball.{suffix}", None, str(tmp_path))
+    assert np.allclose(
+        np.sort(mesh.vertices[mesh.faces].reshape(-1, 9).sum(axis=0)),
+        np.sort(BALL.triangles.reshape(-1, 9).sum(axis=0)),
+        atol=1e-3,
+    )
+
+
+def test_vertex_colours_come_along(tmp_path: Path) -> None:
+    ball = BALL.copy()
+    ball.visual.vertex_colors = np.tile([10, 200, 30, 255], (len(ball.vertices), 1))
+    ball.export(tmp_path / "ball.ply")
+    mesh = load_mesh("ball.ply", None, str(tmp_path))
+    assert mesh.colors is not None
+    assert (mesh.colors == [10, 200, 30]).all()
+
+
+def test_a_texture_comes_along(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 2), (250, 0, 0)).save(tmp_path / "skin.png")
+    (tmp_path / "face.obj").write_text(
+        "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\n",
+    )
+    mesh = load_mesh("face.obj", "skin.png", str(tmp_path))
+    assert mesh.uv is not None
+    assert mesh.uv.tolist() == [[0, 0], [1, 0], [0, 1]]
+    assert mesh.texture is not None
+    assert mesh.texture.shape == (2, 4, 3)
+    (tmp_path / "skin.png").write_bytes(b"broken")
+    with pytest.raises(MeshError, match=r"texture skin.png is not readable"):
+        load_mesh("face.obj", "skin.png", str(tmp_path))
+
+
+def ply(count: int, vertices: str, face: str) -> bytes:
+    return (
+        f"ply\nformat ascii 1.0\nelement vertex {count}\nproperty float x\nproperty float y\nproperty float z\n"
+        f"element face 1\nproperty list uchar int vertex_indices\nend_header\n{vertices}{face}"
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("empty.obj", b"", "empty: 0 vertices, 0 faces"),
+        ("empty.ply", b"", "not readable as .ply"),
+        ("points.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\n", "empty: 0 vertices, 0 faces"),
+        ("truncated.ply", BALL.export(file_type="ply")[:600], "not readable as .ply"),
+        ("truncated.stl", BALL.export(file_type="stl")[:600], "empty: 0 vertices"),
+        ("garbage.glb", b"glTF" + bytes(40), "not readable as .glb"),
+        ("words.obj", b"v one two three\nf 1 2 3\n", "not readable as .obj"),
+        ("nan.ply", ply(3, "0 0 0\nnan 0 0\n0 1 0\n", "3 0 1 2\n"), "1 of 3 vertices are not finite"),
+        ("range.ply", ply(3, "0 0 0\n1 0 0\n0 1 0\n", "3 0 1 99\n"), "face index 99 of 3 vertices"),
+        ("range.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 99\n", "not readable as .obj"),
+        ("scan.xyz", b"0 0 0\n", "format .xyz is not among"),
+    ],
+)
+def test_a_bad_file_is_refused_in_words(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(MeshError) as error:
+        load_mesh(name, None, str(tmp_path))
+    assert reason in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_file_that_went_away_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MeshError, match="no such file"):
+        load_mesh("gone.obj", None, str(tmp_path))
