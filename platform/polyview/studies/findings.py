@@ -40,7 +40,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and whether the data settle it."""
+    """One sentence, and whether it stands: a measured level, or a difference whose interval is clear of zero."""
 
     text: str
     settled: bool
