@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Colour = NDArray[np.float64]
 
 _SKIN = np.array(
-    [(247, 214, 190), (236, 190, 158), (219, 166, 128), (190, 136, 98), (148, 98, 68), (110, 72, 50), (76, 50, 37)]
+    [(247, 214, 190), (236, 190, 158), (219, 166, 128), (190, 136, 98), (148, 98, 68), (114, 75, 53), (88, 59, 44)]
 )
 _HAIR = np.array(
     [(28, 22, 20), (46, 32, 24), (74, 48, 30), (112, 76, 44), (178, 140, 88), (132, 62, 32), (150, 148, 146)]
@@ -43,7 +43,7 @@ def draw_complexion(seed: int, person: int) -> Complexion:
     """The colours of the person of this number; the same for ever."""
     rng = np.random.default_rng([seed, person, 2])
     tone = rng.uniform(0, len(_SKIN) - 1)
-    skin = _along(_SKIN, tone) * rng.uniform(0.94, 1.06, 3)
+    skin = _along(_SKIN, tone) * rng.uniform(0.96, 1.04, 3)
     redness = rng.uniform(0.3, 0.65)
     red = _LIPS * rng.uniform(0.8, 1.05) * (0.45 + 0.55 * skin.mean() / 200)
     # Light eyes and hair come with light skin only.

@@ -39,7 +39,7 @@ _PROTOTYPES = {
     "surprise": _Prototype({1: 1.0, 2: 1.0, 5: 0.9, 26: 1.0}, {25: 0.4}),
 }
 # What a face at rest does unasked; lips that part are seen at once, so they part less.
-_NUISANCE = {unit: 0.05 if unit in (10, 16, 25, 26) else 0.12 for unit in ACTION_UNITS}
+_NUISANCE = {unit: 0.02 if unit in (10, 16, 25, 26) else 0.12 for unit in ACTION_UNITS}
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ def shape_modes(face: Face) -> Array:
     zero = np.zeros(len(x))
 
     def mode(out: Array | float = 0.0, up: Array | float = 0.0, forward: Array | float = 0.0) -> Array:
-        return np.stack([(zero + out) * face.sign, zero + up, zero + forward], axis=1)
+        # As in motion: nothing is drawn across the middle.
+        return np.stack([(zero + out) * face.sign * smoothstep(0.0, 10.0, x), zero + up, zero + forward], axis=1)
 
     jaw = smoothstep(-8.0, -55.0, y)
     nose = bump(x, y, (0, 12), (11, 26)) * front

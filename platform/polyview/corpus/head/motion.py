@@ -198,7 +198,7 @@ def _upper_lip_raiser(face: Face) -> Array:
 
 
 def _lip_corner_puller(face: Face) -> Array:
-    corner = face.at(27, -31, 13, 11)
+    corner = face.at(27, -31, 13, 11) * smoothstep(0.0, 22.0, face.x)
     cheek = 5.5 * face.at(37, -2, 11, 11) - 2.2 * face.line((18, -6), (36, -30), 2.4)
     stretch = 0.30 * np.clip(face.x, 0, 26) * face.at(0, -32, 20, 9)
     return face.moved(

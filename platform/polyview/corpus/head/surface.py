@@ -152,13 +152,13 @@ def _nose(ax: Array, y: Array) -> Array:
     ridge = PchipInterpolator(
         [-15, -12, -9.5, -6, -2.5, 2, 10, 25, 38, 46, 56], [0, 2.5, 7, 14.5, 18.5, 18.3, 14.5, 9, 3.5, 1, 0]
     )
-    width = np.interp(y, [-12, 0, 10, 25, 42], [9.5, 9.0, 8.0, 7.0, 8.0])
+    width = np.interp(y, [-13, -6, 0, 10, 25, 42], [4.0, 6.0, 8.5, 8.0, 7.0, 8.0])
     # The lower edge rises from the tip to the wings.
     level = np.clip(y - 0.028 * ax**2 * smoothstep(6.0, -4.0, y), -15, 56)
     height = ridge(level)
     flank = np.exp(-((ax / width) ** 2))
     root = 3.0 * bump(ax, y, (0, 8), (16, 16))
-    wings = 9.0 * bump(ax, y, (12.3, -2.0), (4.4, 4.8)) - 1.5 * bump(ax, y, (17.5, 2.5), (3, 4))
+    wings = 10.5 * bump(ax, y, (12.2, -2.0), (4.0, 4.0)) - 1.5 * bump(ax, y, (17.5, 2.5), (3, 4))
     tip = 2.5 * bump(ax, y, (0, 0.0), (7.5, 5.5))
     return height * flank + root + wings + tip - 2.5 * bump(ax, y, at.NOSTRIL, (2.6, 1.8))
 
