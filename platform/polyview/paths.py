@@ -14,6 +14,12 @@ from polyview.errors import UserError
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+def bundled(folder: str) -> Path:
+    """A folder of recipes (`experiments`, `ablations`): in the installed package, or in the checkout it runs from."""
+    installed = Path(__file__).parent / folder
+    return installed if installed.is_dir() else REPOSITORY / folder
+
+
 @dataclass(frozen=True)
 class Home:
     """The layout of one home: `views/`, `trials/`, `studies/` and `mlflow.db`."""

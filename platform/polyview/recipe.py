@@ -243,6 +243,13 @@ def digest(content: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def build_corpus(dataset: str, root: str | None, assignments: Sequence[str] = ()) -> Corpus:
+    """A corpus by itself, with `key=value` assignments to its own keys; raises `UserError`."""
+    content = {"dataset": dataset, "root": root}
+    overrides = {key.removeprefix("corpus."): value for key, value in _parse(assignments).items()}
+    return _validate(Corpus, _updated(OmegaConf.create(content), overrides), f"scan {dataset}")
+
+
 def with_overrides(experiment: Experiment, overrides: Mapping[str, Any], place: str = "overrides") -> Experiment:
     """The experiment with dotted keys replaced, validated anew.
 

@@ -72,6 +72,12 @@ class Manifest:
         """Each subject once, sorted."""
         return self.frame["subject"].unique().sort().to_list()
 
+    def summary(self) -> pl.DataFrame:
+        """Faces, subjects and sequences of each expression, and of all together."""
+        counts = [pl.len().alias("faces"), pl.col("subject").n_unique(), pl.col("sequence").n_unique()]
+        by_expression = self.frame.group_by("expression").agg(counts).sort("expression")
+        return pl.concat([by_expression, self.frame.select(pl.lit("all").alias("expression"), *counts)])
+
 
 def _conformed(frame: pl.DataFrame) -> pl.DataFrame:
     missing = [name for name in SCHEMA if name not in frame.columns]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-EPSILON = 1e-5
+EPSILON = 1e-8
 
 
 def cross_correlation(left: Tensor, right: Tensor) -> Tensor:
@@ -19,8 +19,8 @@ def cross_correlation(left: Tensor, right: Tensor) -> Tensor:
 def standardise(embeddings: Tensor) -> Tensor:
     """Each dimension of (..., N, D) to zero mean and unit variance over N.
 
-    The variance is the biased one and `EPSILON` is added to it, as batch normalisation does: a constant dimension
-    becomes zero and its gradient stays finite.
+    The variance is the biased one. `EPSILON` added to it keeps a constant dimension's gradient finite, and is far
+    below the 1/D of unit vectors: were it not, shrinking all embeddings to a point would lower the loss.
     """
     variance, mean = torch.var_mean(embeddings, dim=-2, correction=0, keepdim=True)
     return (embeddings - mean) * torch.rsqrt(variance + EPSILON)

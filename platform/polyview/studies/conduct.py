@@ -10,40 +10,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from polyview.corpus.scan import scan
 from polyview.errors import UserError
 from polyview.paths import Home, replacing
-from polyview.recipe import Rendering, Study, digest, to_yaml
-from polyview.rendering.cameras import cameras
-from polyview.rendering.pipeline import render
+from polyview.recipe import Study, to_yaml
 from polyview.rendering.sheet import contact_sheet
 from polyview.rendering.store import ViewStore
 from polyview.studies.design import Trial, plan
+from polyview.studies.findings import supervision
 from polyview.studies.ledger import Ledger, Record
 from polyview.studies.report import Outcome, write
+from polyview.studies.views import prepare_views
+from polyview.studies.watcher import Watcher
 from polyview.tracking import Point, Tracker, TrialRun
-from polyview.training.history import Epoch
 
 if TYPE_CHECKING:
     from polyview.studies.scheduler import Failure
-
-
-class Watcher(Protocol):
-    """Somebody who follows a study while it is conducted."""
-
-    def stage(self, name: str, total: int) -> None:
-        """A stage of `total` steps begins."""
-
-    def advance(self, done: int) -> None:
-        """`done` steps of the stage are behind us."""
-
-    def epoch(self, trial: Trial, epoch: Epoch) -> None:
-        """A trial has trained an epoch."""
-
-    def say(self, message: str) -> None:
-        """Something worth knowing."""
 
 
 @dataclass
@@ -79,24 +62,19 @@ def conduct(study: Study, home: Home, watcher: Watcher) -> tuple[Outcome, list[F
     folder, ledger = study_folder(study, home), Ledger(home.trials)
     with _only_driver(folder):
         stages = Stages(folder / "stages.json")
-        stores = prepare_views(trials, home, stages, watcher)
+        views = prepare_views([trial.experiment for trial in trials], home, watcher)
+        if views.seconds:
+            stages.record("render", views.seconds)
+        stores = {trial.id: views.store_of(trial.experiment) for trial in trials}
         tracker = Tracker(home, study.name, watcher.say)
-        tracker.open(study.experiment.digest, study.model_dump(mode="json", exclude={"experiment"}), _tags(study))
+        tracker.open(study.experiment.digest, study.experiment.model_dump(mode="json"), _tags(study))
         for trial in trials:
             if record := ledger.read(trial.id):
                 tracker.log(trial_run(trial, record))
         failures = _run_missing(trials, stores, study, home, stages, watcher, tracker)
         watcher.stage("report", 1)
-        sheet = _contact_sheet(stores[trials[0].id], folder)
-        outcome = Outcome(
-            study,
-            trials,
-            ledger.read_all(trial.id for trial in trials),
-            stages.seconds,
-            sheet,
-            home.tracking_uri,
-            folder,
-        )
+        _draw_sheet(stores[trials[0].id], folder / "views.png")
+        outcome = known(study, home)
         write(outcome)
         watcher.advance(1)
         if outcome.records:
@@ -104,6 +82,21 @@ def conduct(study: Study, home: Home, watcher: Watcher) -> tuple[Outcome, list[F
                 _summary(outcome), max(record.ended for record in outcome.records.values()), folder / "report"
             )
     return outcome, failures
+
+
+def known(study: Study, home: Home) -> Outcome:
+    """What the ledger knows of a study; nothing is run."""
+    trials, folder = plan(study), study_folder(study, home)
+    sheet = folder / "views.png"
+    return Outcome(
+        study,
+        trials,
+        Ledger(home.trials).read_all(trial.id for trial in trials),
+        Stages(folder / "stages.json").seconds,
+        sheet if sheet.exists() else None,
+        home.tracking_uri,
+        folder,
+    )
 
 
 def _run_missing(
@@ -139,40 +132,6 @@ def _run_missing(
     return failures
 
 
-def prepare_views(trials: Sequence[Trial], home: Home, stages: Stages, watcher: Watcher) -> dict[str, Path]:
-    """The view store of each trial, by trial id; each face and camera is rendered once for all trials."""
-    groups: dict[str, list[Trial]] = {}
-    for trial in trials:
-        groups.setdefault(_without_views(trial), []).append(trial)
-    stores: dict[str, Path] = {}
-    for group in groups.values():
-        experiment = group[0].experiment
-        started = time.perf_counter()
-        scanned = scan(experiment.corpus)
-        if len(scanned.skipped):
-            watcher.say(f"{len(scanned.skipped)} files skipped: {scanned.skipped['reason'][0]}, …")
-        union = sorted({camera for trial in group for camera in cameras(trial.experiment.rendering.views)})
-        watcher.stage("render", len(scanned.manifest))
-        summary = render(
-            scanned.manifest,
-            experiment.rendering,
-            union,
-            home,
-            experiment.corpus.max_rejected,
-            lambda done, _total: watcher.advance(done),
-        )
-        if summary.cached:
-            watcher.say(
-                f"views: {summary.rendered} faces x {len(union)} views are rendered already ({summary.store.name})"
-            )
-        else:
-            stages.record("render", time.perf_counter() - started)
-            rejected = f", {summary.rejected} rejected (see rejected.parquet)" if summary.rejected else ""
-            watcher.say(f"views: {summary.rendered} faces x {len(union)} views in {summary.seconds:.1f} s{rejected}")
-        stores |= {trial.id: summary.store for trial in group}
-    return stores
-
-
 def trial_run(trial: Trial, record: Record) -> TrialRun:
     """What MLflow is told of a trial."""
     experiment = trial.experiment
@@ -186,7 +145,7 @@ def trial_run(trial: Trial, record: Record) -> TrialRun:
             "variant": trial.variant,
             "seed": str(trial.seed),
             "manifest": record.manifest,
-            "supervision": experiment.language.prompts,
+            "supervision": supervision(experiment),
             **{f"environment.{name}": value for name, value in record.environment.items()},
         },
         epochs=[Point(epoch.epoch, epoch.ended, epoch.metrics) for epoch in record.history],
@@ -214,13 +173,9 @@ def _only_driver(folder: Path) -> Iterator[None]:
         yield
 
 
-def _without_views(trial: Trial) -> str:
-    rendering = trial.experiment.rendering.model_copy(update={"views": Rendering().views})
-    return digest([trial.experiment.corpus.model_dump(mode="json"), rendering.model_dump(mode="json")])
-
-
 def _tags(study: Study) -> dict[str, str]:
-    return {"polyview.study": study.name, "supervision": study.experiment.language.prompts}
+    asked = study.model_dump(mode="json", exclude={"experiment"})
+    return {"supervision": supervision(study.experiment), "study": json.dumps(asked)}
 
 
 def _summary(outcome: Outcome) -> dict[str, float]:
@@ -232,11 +187,10 @@ def _summary(outcome: Outcome) -> dict[str, float]:
     return {f"{variant}/{outcome.study.metric}": sum(values) / len(values) for variant, values in scores.items()}
 
 
-def _contact_sheet(store: Path, folder: Path) -> Path:
+def _draw_sheet(store: Path, path: Path) -> None:
     """One sample of each expression, drawn once."""
-    path = folder / "views.png"
-    if not path.exists():
-        views = ViewStore.open(store)
-        first = {label: row for row, label in reversed(list(enumerate(views.labels("expression"))))}
-        contact_sheet(views, [first[label] for label in sorted(first)], path)
-    return path
+    if path.exists():
+        return
+    views = ViewStore.open(store)
+    first = {label: row for row, label in reversed(list(enumerate(views.labels("expression"))))}
+    contact_sheet(views, [first[label] for label in sorted(first)], path)

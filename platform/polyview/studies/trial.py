@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,11 @@ from polyview.evaluation.embed import anchors, embed, raw_pixels
 from polyview.evaluation.embedded import Embedded
 from polyview.evaluation.protocols import Evaluation, evaluate
 from polyview.modeling.model import MultiviewModel
-from polyview.recipe import Experiment
+from polyview.recipe import Experiment, ProbeName
 from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore
 from polyview.studies.ledger import Ledger, Record
-from polyview.training.checkpoint import latest_checkpoint
+from polyview.training.checkpoint import Checkpoint, latest_checkpoint
 from polyview.training.history import Epoch
 from polyview.training.loop import Job, Trainer
 
@@ -62,7 +62,7 @@ def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = 
             return
         started = time.time()
         store = ViewStore.open(assignment.store)
-        split = holdout(sorted(set(store.labels("subject"))), experiment.evaluation.share, experiment.seed)
+        split = split_of(experiment, store)
         if experiment.training.epochs:
             yield from train(Job(experiment, assignment.store, split.train, folder))
         checkpoint = latest_checkpoint(folder)
@@ -117,6 +117,18 @@ def score(experiment: Experiment, model: MultiviewModel | None, store: ViewStore
         classes=experiment.corpus.expressions,
         seed=experiment.seed,
     )
+
+
+def evaluate_checkpoint(checkpoint: Checkpoint, probes: Sequence[ProbeName], store: ViewStore) -> Evaluation:
+    """Ask `probes` about a checkpoint, with the recipe and the subjects set aside that it was pretrained with."""
+    recipe = checkpoint.experiment
+    asked = recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"probes": tuple(probes)})})
+    return score(asked, checkpoint.load_model(), store, split_of(recipe, store))
+
+
+def split_of(experiment: Experiment, store: ViewStore) -> Split:
+    """Who is pretrained on and who is set aside."""
+    return holdout(sorted(set(store.labels("subject"))), experiment.evaluation.share, experiment.seed)
 
 
 def _load_model(experiment: Experiment, folder: Path) -> MultiviewModel:

@@ -1,0 +1,227 @@
+"""The front door: `polyview VERB …`, one verb per step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from polyview.errors import UserError
+from polyview.paths import bundled, open_home
+from polyview.terminal import console, errors, watching
+
+app = typer.Typer(
+    name="polyview",
+    help="Ablations of multiview vision-language pretraining on 3D and 4D faces.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
+ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="A recipe, as in experiments/.")]
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study, as in ablations/.")]
+
+
+class Format(StrEnum):
+    """How `report` prints."""
+
+    table = "table"
+    markdown = "markdown"
+    html = "html"
+    csv = "csv"
+
+
+@app.command()
+def demo() -> None:
+    """Run the quickstart ablation on generated faces, end to end, then say where to look."""
+    ablate(bundled("ablations") / "quickstart.yaml")
+
+
+@app.command()
+def scan(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="synthetic, facekit or folder")],
+    root: Annotated[str | None, typer.Argument(metavar="ROOT", help="The dataset's folder.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the manifest goes.")] = Path("faces.parquet"),
+    sets: Sets = None,
+) -> None:
+    """Read a dataset's folder into a manifest, and say what was skipped and why."""
+    from polyview.corpus.scan import scan as scan_corpus
+    from polyview.recipe import build_corpus
+
+    found = scan_corpus(build_corpus(dataset, root, sets or []))
+    found.manifest.save(out)
+    table = Table("expression", "faces", "subjects", "sequences", title=f"{len(found.manifest)} faces of {dataset}")
+    for row in found.manifest.summary().iter_rows():
+        table.add_row(*map(str, row))
+    console.print(table)
+    for path, reason in found.skipped.head(10).iter_rows():
+        console.print(f"skipped {path}: {reason}", highlight=False, markup=False)
+    console.print(f"{len(found.skipped)} files skipped; wrote {out} (fingerprint {found.manifest.fingerprint})")
+
+
+@app.command()
+def render(experiment: ExperimentFile, sets: Sets = None) -> None:
+    """Render the meshes of an experiment to a view store; what is there already is not rendered again."""
+    from polyview.recipe import load_experiment
+    from polyview.studies.views import prepare_views
+
+    recipe = load_experiment(experiment, sets or [])
+    with watching() as watcher:
+        store = prepare_views([recipe], open_home(), watcher).store_of(recipe)
+    console.print(f"look      polyview sheet {store}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def sheet(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A view store's folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the picture goes.")] = Path("sheet.png"),
+    rows: Annotated[int, typer.Option(help="How many samples, spread over the store.", min=1)] = 14,
+) -> None:
+    """Draw a contact sheet of a view store: samples down, views across."""
+    from polyview.rendering.sheet import contact_sheet
+    from polyview.rendering.store import ViewStore
+
+    views = ViewStore.open(store)
+    step = max(1, len(views) // rows)
+    contact_sheet(views, range(0, len(views), step)[:rows], out)
+    console.print(f"wrote {out}", highlight=False)
+
+
+@app.command()
+def pretrain(experiment: ExperimentFile, sets: Sets = None) -> None:
+    """Pretrain one experiment and evaluate it: a study of one trial."""
+    from polyview.recipe import Study, load_experiment
+
+    recipe = load_experiment(experiment, sets or [])
+    _conduct(Study(name=recipe.name, experiment=recipe, seeds=(recipe.seed,), references=False))
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder, or its trial's.")],
+    probe: Annotated[list[str] | None, typer.Option(help="linear, knn or zero_shot; all that the recipe has.")] = None,
+) -> None:
+    """Ask the probes about a checkpoint, on the subjects that its pretraining set aside."""
+    from polyview.recipe import with_overrides
+    from polyview.rendering.store import ViewStore
+    from polyview.studies.trial import evaluate_checkpoint
+    from polyview.studies.views import prepare_views
+    from polyview.training.checkpoint import open_checkpoint
+
+    opened = open_checkpoint(checkpoint)
+    recipe = opened.experiment
+    asked = with_overrides(recipe, {"evaluation.probes": probe}, "--probe") if probe else recipe
+    with watching() as watcher:
+        store = prepare_views([recipe], open_home(), watcher).store_of(recipe)
+        evaluation = evaluate_checkpoint(opened, asked.evaluation.probes, ViewStore.open(store))
+    table = Table("protocol", "probe", "metric", "value")
+    for protocol, _, name, metric, value in evaluation.results.iter_rows():
+        table.add_row(protocol, name, metric, f"{value:.4f}")
+    console.print(table)
+
+
+@app.command()
+def ablate(
+    study: StudyFile,
+    sets: Sets = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and what is done; run nothing.")] = False,
+) -> None:
+    """Run what is missing of a study, log it to MLflow, and report."""
+    from polyview.recipe import load_study
+
+    loaded = load_study(study, sets or [])
+    if dry_run:
+        _list_trials(loaded)
+    else:
+        _conduct(loaded)
+
+
+@app.command()
+def report(
+    study: StudyFile,
+    sets: Sets = None,
+    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.table,
+) -> None:
+    """Print what is known of a study, from the ledger alone."""
+    from polyview.recipe import load_study
+    from polyview.studies import report as reports
+    from polyview.studies.conduct import known
+
+    outcome = known(load_study(study, sets or []), open_home())
+    if form is Format.table:
+        console.print(reports.table(outcome))
+    else:
+        sys.stdout.write(getattr(reports, form.value)(outcome))
+
+
+@app.command()
+def ui(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 5000,
+) -> None:
+    """Serve the MLflow UI on this home's runs."""
+    from polyview.tracking import serve
+
+    serve(open_home(), host, port)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can do, and what to do about what it cannot."""
+    from polyview.cluster.doctor import checks
+
+    table = Table("", "check", "found", "remedy")
+    for check in checks(open_home()):
+        table.add_row("[green]ok[/]" if check.ok else "[red]no[/]", check.name, check.detail, check.remedy)
+    console.print(table)
+
+
+def _conduct(study: Any) -> None:
+    from polyview.studies.conduct import conduct
+    from polyview.studies.report import table
+
+    with watching() as watcher:
+        outcome, failures = conduct(study, open_home(), watcher)
+    console.print(table(outcome))
+    for failure in failures:
+        errors.print(f"failed: {failure.trial.name}: {failure.reason}", f"  log: {failure.log}", sep="\n", markup=False)
+    console.print(f"report    {outcome.folder / 'report' / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print("compare   polyview ui, then open http://127.0.0.1:5000", highlight=False)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _list_trials(study: Any) -> None:
+    from polyview.studies.design import plan
+    from polyview.studies.ledger import Ledger
+
+    ledger = Ledger(open_home().trials)
+    table = Table("trial", "variant", "seed", "state", title=study.name)
+    for trial in plan(study):
+        table.add_row(trial.id, trial.variant, str(trial.seed), "done" if ledger.read(trial.id) else "to run")
+    console.print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line: exit code 2 for what the user can fix, 1 for what failed, a traceback only with --debug."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        app([word for word in words if word != "--debug"])
+    except UserError as error:
+        if debug:
+            raise
+        errors.print(f"polyview: {error}", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(2)
+    except Exception as error:
+        if debug:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        errors.print(f"polyview: {reason} (--debug shows where)", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(1)
