@@ -191,6 +191,8 @@ class Experiment(Model):
                 "objective.decorrelation needs pairs of views and rendering.views.count is 1; "
                 "set objective.decorrelation.augment: true, or remove objective.decorrelation"
             )
+        if term and term.augment and not self.training.augment:
+            raise ValueError("objective.decorrelation.augment needs training.augment: true")
         if self.language.prompts == "none":
             for name in ("alignment", "redundancy"):
                 if getattr(self.objective, name):

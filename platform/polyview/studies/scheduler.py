@@ -78,6 +78,7 @@ def run_trials(
                 name="tune",
                 storage_path=str(folder.parent / "ray"),
                 failure_config=tune.FailureConfig(max_failures=1),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 callbacks=[_Callbacks(by_id, on_epoch, on_end, failures)],
                 verbose=0,
             ),
@@ -117,6 +118,10 @@ class _Callbacks(tune.Callback):
         failures: list[Failure],
     ) -> None:
         self.trials, self.on_epoch, self.on_end, self.failures = trials, on_epoch, on_end, failures
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks to resume by itself; here the ledger does that, and a terminal has no pickle.
+        return {}
 
     def on_trial_result(self, *, trial: TuneTrial, result: dict[str, Any], **_: Any) -> None:
         if "epoch" in result:

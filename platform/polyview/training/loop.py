@@ -149,10 +149,14 @@ def make_batches(job: Job) -> Batches:
     rows = np.array([row for row, subject in enumerate(store.labels("subject")) if subject in chosen], dtype=np.int64)
     number = {name: index for index, name in enumerate(experiment.corpus.expressions)}
     labels = store.labels("expression")
+    views = cameras(experiment.rendering.views)
+    if len(views) == 1 and (term := experiment.objective.decorrelation) and term.augment:
+        # Each copy is augmented by itself, and the pair is what decorrelation compares.
+        views = views * 2
     return Batches(
         store=store,
         rows=rows,
-        cameras=cameras(experiment.rendering.views),
+        cameras=views,
         classes=np.array([number[labels[row]] for row in rows], dtype=np.int64),
         batch_size=experiment.training.batch_size,
         seed=experiment.seed,
