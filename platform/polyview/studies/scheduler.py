@@ -26,8 +26,10 @@ from polyview.training.history import Epoch
 # A trial with its own workers occupies their CPUs; what waits for them needs next to none.
 WAITING_CPUS = 0.001
 
-# Relative paths stay those of the user, and the records are the ledger's: Tune writes none of its own.
+# Relative paths stay those of the user, the records are the ledger's and the terminal is polyview's: Tune writes
+# no results and prints no tables (its older output is the one that can be silenced).
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 
