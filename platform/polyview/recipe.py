@@ -95,7 +95,9 @@ class Views(Model):
 
     rig: Literal["arc", "front_left_right"] = "arc"
     count: Positive = 3
-    span: Annotated[float, Field(ge=0, le=180)] = Field(60.0, description="degrees from the first to the last camera")
+    span: Annotated[float, Field(ge=0, le=180)] | None = Field(
+        None, description="degrees from the first camera to the last; null: 60 for arc, 120 for front_left_right"
+    )
 
     @model_validator(mode="after")
     def _front_left_right_is_three(self) -> Self:

@@ -14,7 +14,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from polyview.errors import UserError
 from polyview.language.prompts import prompts_for
 from polyview.modeling.model import Embeddings, MultiviewModel
 from polyview.modeling.towers import tokenize
@@ -50,10 +49,6 @@ class Trainer:
         experiment, training = job.experiment, job.experiment.training
         self.job, self.device = job, device
         self.share = Share(dist.get_rank(), world_size()) if dist.is_initialized() else Share()
-        if training.batch_size % self.share.size:
-            raise UserError(
-                f"training.batch_size {training.batch_size} does not divide by training.workers {self.share.size}"
-            )
         self.batches = make_batches(job)
         self.tokens = class_tokens(experiment).to(device) if experiment.language.prompts == "label" else None
         self.angles = torch.tensor([[camera.yaw, camera.pitch] for camera in self.batches.cameras], device=device)
