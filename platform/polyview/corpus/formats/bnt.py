@@ -25,6 +25,8 @@ def read(data: bytes, companions: Companions) -> Mesh:
     points, background = values[:3].T, _background(data)
     scanned = np.isfinite(points).all(axis=1) & (points[:, 2] > background) & (np.abs(points) < 1e6).all(axis=1)
     faces = _joined(rows, columns, points, scanned)
+    if not len(faces):
+        raise MeshError("empty: no two scanned points of the grid lie on one surface")
     used, renumbered = np.unique(faces, return_inverse=True)
     faces = renumbered.reshape(-1, 3)
     corners = np.column_stack([faces, np.full(len(faces), END)]).ravel()

@@ -34,9 +34,10 @@ def read(data: bytes, companions: Companions, suffix: str) -> Mesh:
     resolver = _Resolver(companions)
     try:
         _LOOKS[suffix](data)
-        loaded = trimesh.load(
-            io.BytesIO(data), file_type=suffix.removeprefix("."), resolver=resolver, process=False, force="mesh"
-        )
+        with np.errstate(all="ignore"):  # the mesh's own check tells what is not finite
+            loaded = trimesh.load(
+                io.BytesIO(data), file_type=suffix.removeprefix("."), resolver=resolver, process=False, force="mesh"
+            )
     except MeshError:
         raise
     except Exception as error:  # trimesh's readers raise whatever a broken file leads them to

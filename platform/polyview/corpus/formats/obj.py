@@ -9,9 +9,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from polyview.corpus.formats.limits import Companions, read_bytes
+from polyview.corpus.formats.limits import Companions, check_face_count, read_bytes
 from polyview.corpus.formats.numbers import not_a_number, scan_number
-from polyview.corpus.formats.polygons import END, surface
+from polyview.corpus.formats.polygons import CORNERS_PER_FACE, END, surface
 from polyview.corpus.mesh import Mesh, MeshError
 
 _LARGEST_MATERIALS = 1 << 20
@@ -29,6 +29,7 @@ def read(data: bytes, companions: Companions) -> Mesh:
     """
     text = np.frombuffer(data, dtype=np.uint8)
     counts = _count(text)
+    check_face_count(counts[2] // CORNERS_PER_FACE)
     vertices, uv = np.empty((counts[0], 6)), np.empty((counts[1], 2))
     corners, uv_corners = np.empty(counts[2], np.int64), np.empty(counts[2], np.int64)
     named = np.empty(min(counts[3], _MOST_MATERIALS), np.int64)

@@ -10,6 +10,8 @@ from polyview.corpus.mesh import Mesh, MeshError
 
 END = -1
 """What ends a polygon in a flat list of corners."""
+CORNERS_PER_FACE = 4
+"""Entries of that list for a triangle; no polygon has more for each of the triangles that it is cut into."""
 
 
 def surface(
@@ -26,6 +28,7 @@ def surface(
     colors (V, 3). The first V vertices of the mesh are those given. Raises `MeshError`.
     """
     corners = _ended(corners)
+    check_face_count(len(corners) // CORNERS_PER_FACE)
     places = fans(corners)
     check_face_count(len(places))
     faces = corners[places]
