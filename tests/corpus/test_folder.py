@@ -184,7 +184,7 @@ def ply(count: int, vertices: str, face: str) -> bytes:
         ("empty.ply", b"", "not readable as .ply"),
         ("points.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\n", "empty: 3 vertices, 0 faces"),
         ("truncated.ply", BALL.export(file_type="ply")[:600], "not readable as .ply"),
-        ("truncated.stl", BALL.export(file_type="stl")[:600], "empty: 0 vertices"),
+        ("truncated.stl", BALL.export(file_type="stl")[:600], "declares 80 faces and holds 10.32: the file is cut"),
         ("garbage.glb", b"glTF" + bytes(40), "not readable as .glb"),
         ("words.obj", b"v one two three\nf 1 2 3\n", "'one' at byte 2 is not a number"),
         ("nan.ply", ply(3, "0 0 0\nnan 0 0\n0 1 0\n", "3 0 1 2\n"), "1 of 3 vertices are not finite"),

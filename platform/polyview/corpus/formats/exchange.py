@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import re
 import struct
@@ -21,6 +22,9 @@ from polyview.corpus.formats.limits import (
     read_bytes,
 )
 from polyview.corpus.mesh import Mesh, MeshError
+
+# What it has to say of a broken file, the error says.
+logging.getLogger("trimesh").setLevel(logging.CRITICAL)
 
 _HEADER = 1 << 16
 _MOST_NODES = 1_000
@@ -90,8 +94,13 @@ def _look_at_ply(data: bytes) -> None:
 
 
 def _look_at_stl(data: bytes) -> None:
-    if data[:5].lower() != b"solid" and len(data) >= 84:
-        check_face_count(struct.unpack_from("<I", data, 80)[0])
+    """A binary file whose count no face has, or that does not have as many."""
+    if data[:100].lstrip()[:5].lower() == b"solid" or len(data) < 84:
+        return
+    (count,) = struct.unpack_from("<I", data, 80)
+    check_face_count(count)
+    if len(data) != 84 + 50 * count:
+        raise MeshError(f"declares {count} faces and holds {(len(data) - 84) / 50:g}: the file is cut or broken")
 
 
 def _look_at_off(data: bytes) -> None:

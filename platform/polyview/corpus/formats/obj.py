@@ -132,22 +132,26 @@ def _key(text, i):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _count(text):  # type: ignore[no-untyped-def]
     """How many vertices, texture coordinates, corners (with the end of each face) and material lines there are."""
-    counts = np.zeros(4, np.int64)
-    i = 0
-    while i < len(text):
-        i = _next_word(text, i)
-        kind = _key(text, i)
-        if kind == 1 or kind == 2 or kind == 4:
-            counts[kind - 1] += 1
-        elif kind == 3:
-            i = _next_word(text, i + 1)
-            while not _ends(text, i):
-                counts[2] += 1
-                while not _ends(text, i) and text[i] != _SPACE and text[i] != _TAB:
-                    i += 1
-                i = _next_word(text, i)
+    counts = np.zeros(5, np.int64)
+    kind, at_start, in_word = 0, True, False
+    for i in range(len(text)):
+        sign = text[i]
+        if sign in (_NEWLINE, _RETURN):
+            counts[2] += kind == 3
+            kind, at_start = 0, True
+        elif sign in (_SPACE, _TAB):
+            in_word = False
+        elif sign == _HASH and kind == 3:
             counts[2] += 1
-        i = _next_line(text, i)
+            kind = 0
+        elif at_start:
+            kind = _key(text, i)
+            counts[kind - 1] += kind != 3  # what is nothing goes to the last, which no one reads
+            at_start, in_word = False, True
+        elif kind == 3:
+            counts[2] += not in_word
+            in_word = True
+    counts[2] += kind == 3
     return counts
 
 
