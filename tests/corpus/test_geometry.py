@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -39,6 +39,7 @@ def test_by_default_nothing_is_done() -> None:
     assert mesh.faces is HEAD.faces
 
 
+@settings(deadline=None)
 @given(
     turn=st.tuples(*[st.floats(-180, 180)] * 3),
     shift=st.tuples(*[st.floats(-500, 500)] * 3),
@@ -70,6 +71,7 @@ def test_alignment_without_landmarks_is_refused() -> None:
         prepared(HEAD, None, Geometry(align="landmarks"))
 
 
+@settings(deadline=None)
 @given(radius=st.floats(20, 170))
 def test_a_crop_keeps_what_is_near_the_nose(radius: float) -> None:
     mesh = prepared(HEAD, None, Geometry(crop=radius))

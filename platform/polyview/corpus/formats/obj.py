@@ -18,6 +18,7 @@ _LARGEST_MATERIALS = 1 << 20
 _MOST_MATERIALS = 10_000
 _NONE = -2
 """An index that is absent, or that counts back beyond the first vertex."""
+_ABSURD = 1 << 40
 _SPACE, _TAB, _NEWLINE, _RETURN, _SLASH, _HASH = (np.uint8(ord(sign)) for sign in " \t\n\r/#")
 _V, _T, _F, _M, _U = (np.uint8(ord(letter)) for letter in "vtfmu")
 
@@ -36,6 +37,8 @@ def read(data: bytes, companions: Companions) -> Mesh:
     fault, colored = _fill(text, vertices, uv, corners, uv_corners, named)
     if fault >= 0:
         raise not_a_number(text, fault)
+    if ((corners == _NONE) | (corners == _ABSURD)).any():
+        raise MeshError("a face index is 0, is not a whole number, or counts back beyond the first vertex")
     mesh = surface(
         vertices[:, :3],
         corners,
@@ -232,7 +235,7 @@ def _scan_corner(text, i, vertices, uvs):  # type: ignore[no-untyped-def]
 def _from_one(index, count):  # type: ignore[no-untyped-def]
     """An index from zero, of one that counts from one, or back from the last of `count` so far."""
     if index != np.floor(index) or abs(index) > 1e15:
-        return np.int64(1) << 40
+        return np.int64(_ABSURD)
     if index > 0:
         return np.int64(index) - 1
     return np.int64(index) + count if index < 0 and index + count >= 0 else np.int64(_NONE)
