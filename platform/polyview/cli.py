@@ -33,6 +33,7 @@ class Format(StrEnum):
 
     table = "table"
     markdown = "markdown"
+    latex = "latex"
     html = "html"
     csv = "csv"
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from yaml import YAMLError
 
 from polyview.errors import UserError
@@ -26,7 +26,16 @@ Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
 M = TypeVar("M", bound="Model")
-Interval = tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]]
+
+
+def _rising(interval: tuple[float, float]) -> tuple[float, float]:
+    if interval[0] > interval[1]:
+        raise ValueError("the lower end comes first")
+    return interval
+
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+Interval = Annotated[tuple[Unit, Unit], AfterValidator(_rising)]
 
 DatasetName = Literal["synthetic", "facekit", "folder", "bu3dfe", "bu4dfe", "bosphorus", "bp4d", "coma"]
 EXPRESSIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -50,12 +59,23 @@ OWN_EXPRESSIONS = {
 }
 """What the datasets hold that have other expressions than `EXPRESSIONS`; those of bp4d in the order of its tasks."""
 ProbeName = Literal["linear", "knn", "zero_shot"]
+MetricName = Literal[
+    "linear/accuracy",
+    "linear/uf1",
+    "linear/uar",
+    "knn/accuracy",
+    "knn/uf1",
+    "knn/uar",
+    "zero_shot/accuracy",
+    "zero_shot/uf1",
+    "zero_shot/uar",
+]
 
 
 class Model(BaseModel):
     """A strict, frozen piece of a recipe."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Generator(Model):
@@ -103,9 +123,7 @@ class Corpus(Model):
         description="those that are used; if not said, all that the dataset has of the field's",
     )
     intensity: Interval = Field((0.0, 1.0), description="frames kept, by intensity; neutral always stays")
-    max_rejected: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.1, description="share of unreadable meshes above which rendering is an error"
-    )
+    max_rejected: Unit = Field(0.1, description="share of unreadable meshes above which rendering is an error")
     generator: Generator = Generator()
     geometry: Geometry = Geometry()
 
@@ -125,7 +143,9 @@ class Views(Model):
 
     rig: Literal["arc", "front_left_right"] = "arc"
     count: Positive = 3
-    span: Annotated[float, Field(ge=0, le=180)] = Field(60.0, description="degrees from the first to the last camera")
+    span: Annotated[float, Field(ge=0, le=180)] | None = Field(
+        None, description="degrees from the first camera to the last; null: 60 for arc, 120 for front_left_right"
+    )
 
     @model_validator(mode="after")
     def _front_left_right_is_three(self) -> Self:
@@ -209,6 +229,12 @@ class Training(Model):
     precision: Literal["fp32", "bf16"] = "fp32"
     workers: Positive = 1
 
+    @model_validator(mode="after")
+    def _workers_have_equal_shares(self) -> Self:
+        if self.batch_size % self.workers:
+            raise ValueError(f"batch_size {self.batch_size} does not divide by workers {self.workers}")
+        return self
+
 
 class Evaluation(Model):
     """Who is set aside, and what is asked of the embeddings."""
@@ -239,6 +265,8 @@ class Experiment(Model):
                 "objective.decorrelation needs pairs of views and rendering.views.count is 1; "
                 "set objective.decorrelation.augment: true, or remove objective.decorrelation"
             )
+        if term and term.augment and not self.training.augment:
+            raise ValueError("objective.decorrelation.augment needs training.augment: true")
         if self.language.prompts == "none":
             for name in ("alignment", "redundancy"):
                 if getattr(self.objective, name):
@@ -264,7 +292,7 @@ class Study(Model):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     experiment: Experiment
     seeds: tuple[Natural, ...] = Field((0, 1, 2), min_length=1)
-    metric: str = "linear/accuracy"
+    metric: MetricName = "linear/accuracy"
     baseline: str = "full"
     remove: dict[str, str] = {}
     variants: dict[str, dict[str, Any]] = {}
@@ -282,6 +310,9 @@ class Study(Model):
         both = sorted(set(self.remove) & set(self.variants))
         if both:
             raise ValueError(f"named in both remove and variants: {', '.join(both)}")
+        probe, probes = self.metric.partition("/")[0], self.experiment.evaluation.probes
+        if probe not in probes:
+            raise ValueError(f"metric is {self.metric}, and experiment.evaluation.probes has only {', '.join(probes)}")
         return self
 
 
@@ -325,7 +356,7 @@ def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
     for key, value in _parse(assignments).items():
         own = key.split(".")[0] in Study.model_fields
         config = OmegaConf.create(_updated(config, {key if own else f"experiment.{key}": value}))
-    return _validate(Study, OmegaConf.to_container(config, resolve=True), str(path))
+    return _validate(Study, OmegaConf.to_container(config), str(path))
 
 
 def to_yaml(experiment: Experiment) -> str:
@@ -336,6 +367,7 @@ def to_yaml(experiment: Experiment) -> str:
 def _read(path: Path) -> Any:
     try:
         config = OmegaConf.load(path)
+        OmegaConf.resolve(config)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the repository's recipes are in experiments/ and ablations/") from None
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
@@ -352,7 +384,7 @@ def _parse(assignments: Sequence[str]) -> dict[str, Any]:
         if not (key and equals):
             raise UserError(f"--set {assignment}: expected KEY=VALUE, for example --set training.epochs=20")
         try:
-            overrides[key] = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))["value"]
+            overrides[key] = OmegaConf.to_container(OmegaConf.create(f"value: {value}"), resolve=True)["value"]
         except (YAMLError, OmegaConfBaseException) as error:
             raise UserError(f"--set {assignment}: the value is not readable as YAML") from error
     return overrides
@@ -362,7 +394,7 @@ def _updated(config: Any, overrides: Mapping[str, Any]) -> Any:
     config = config.copy()
     for key, value in overrides.items():
         OmegaConf.update(config, key, value, merge=False, force_add=True)
-    return OmegaConf.to_container(config, resolve=True)
+    return OmegaConf.to_container(config)
 
 
 def _validate(kind: type[M], data: Any, place: str) -> M:

@@ -11,7 +11,7 @@ from polyview.corpus.datasets import synthetic
 from polyview.corpus.expressions import ACTION_UNITS
 from polyview.corpus.head.head import moved, shape_count, shaped
 from polyview.corpus.head.identity import draw_person
-from polyview.corpus.head.surface import FACE, average_surface
+from polyview.corpus.head.surface import EAR, EYEBALL, FACE, LOWER_MOUTH, UPPER_MOUTH, average_surface
 from polyview.corpus.load import load_mesh
 from polyview.corpus.mesh import Mesh, MeshError
 from polyview.corpus.scan import scan
@@ -75,11 +75,14 @@ def test_a_head_has_a_head_s_size_and_its_nose_in_front() -> None:
 
 
 def test_faces_look_outwards() -> None:
-    mesh = head()
+    mesh, surface = head(), average_surface()
     a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
     normals = np.cross(b - a, c - a)
-    forehead = region(0, 75, 15)[mesh.faces].all(axis=1)
-    assert (normals[forehead, 2] > 0).all()
+    part = surface.part[mesh.faces[:, 0]]
+    outwards = np.einsum("ij,ij->i", normals, a - [0, 0, -20])
+    assert (outwards[part == FACE] > 0).mean() > 0.95
+    assert (normals[np.isin(part, (EYEBALL, UPPER_MOUTH, LOWER_MOUTH)), 2] > 0).mean() > 0.95
+    assert (normals[part == EAR, 0] * a[part == EAR, 0] > 0).mean() > 0.7
 
 
 def test_weight_zero_is_rest() -> None:
@@ -149,6 +152,13 @@ def test_people_differ_in_shape_and_colour() -> None:
     assert np.linalg.norm(shapes - shapes.mean(axis=0), axis=2).mean() > 1.5
     skin = np.array([mesh.colors[region(0, 75, 5)].mean() for mesh in heads if mesh.colors is not None])
     assert np.ptp(skin) > 60
+
+
+def test_large_seeds_stay_apart() -> None:
+    paths = [path().replace("seed=0", f"seed={seed}") for seed in (1234567, 1234568, 2**40, 2**40 + 1)]
+    found = [scan(Corpus(generator=Generator(subjects=1, seed=seed))).manifest for seed in (1234567, 1234568)]
+    assert found[0].frame["path"][0] != found[1].frame["path"][0]
+    assert len({load_mesh(each, None, "").vertices.tobytes() for each in paths}) == len(paths)
 
 
 def test_the_head_turns_as_one() -> None:

@@ -15,11 +15,11 @@ from polyview.corpus.mesh import Mesh, MeshError
 from polyview.recipe import Corpus, Generator
 
 _HOLE_RADIUS = (4.0, 10.0)
-_NUMBERS = ("seed", "person", "yaw", "pitch", "noise", "holes", "version")
+_NUMBERS = ("version", "seed", "person", "holes", "yaw", "pitch", "noise")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class GeneratedFace:
     """All that a generated face is made of; as text it is a manifest's path.
 
     seed and person together are the identity; activations are weights of action units in [0, 1]; yaw and pitch
@@ -37,7 +37,7 @@ class Recipe:
     version: int
 
     @classmethod
-    def of_frame(cls, frame: Frame, generator: Generator, version: int) -> Recipe:
+    def of_frame(cls, frame: Frame, generator: Generator, version: int) -> GeneratedFace:
         """The face that `frame` asks for."""
         return cls(
             seed=generator.seed,
@@ -51,35 +51,34 @@ class Recipe:
         )
 
     def path(self, scheme: str) -> str:
-        """For example `synthetic:version=1&seed=0&person=17&yaw=3.1&pitch=-1.2&noise=0&holes=0&au6=0.7&au12=0.83`."""
-        numbers = {name: f"{getattr(self, name):g}" for name in ("version", "seed", "person", *_NUMBERS[2:6])}
-        units = {f"au{unit}": f"{weight:g}" for unit, weight in sorted(self.activations.items())}
+        """For example `synthetic:version=1&seed=0&person=17&holes=0&yaw=3.1&pitch=-1.2&noise=0.0&au6=0.7&au12=0.83`."""
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        units = {f"au{unit}": weight for unit, weight in sorted(self.activations.items())}
         return scheme + urlencode(numbers | units)
 
     @classmethod
-    def parse(cls, path: str, scheme: str, version: int) -> Recipe:
+    def parse(cls, path: str, scheme: str, version: int) -> GeneratedFace:
         """Read what `path` wrote; raises `MeshError` where it is not of this scheme and version."""
         values = dict(parse_qsl(path.removeprefix(scheme)))
         try:
-            numbers = {name: float(values.pop(name)) for name in _NUMBERS}
-            activations = {int(name.removeprefix("au")): float(weight) for name, weight in values.items()}
+            face = cls(
+                version=int(values.pop("version")),
+                seed=int(values.pop("seed")),
+                person=int(values.pop("person")),
+                holes=int(values.pop("holes")),
+                yaw=float(values.pop("yaw")),
+                pitch=float(values.pop("pitch")),
+                noise=float(values.pop("noise")),
+                activations={int(name.removeprefix("au")): float(weight) for name, weight in values.items()},
+            )
         except (KeyError, ValueError) as error:
             raise MeshError(f"not a path of a {scheme.removesuffix(':')} face: {error}") from None
-        if numbers["version"] != version:
-            raise MeshError(f"made for version {numbers['version']:g} of the generator, this is {version}; scan anew")
-        unknown = sorted(set(activations) - set(ACTION_UNITS))
+        if face.version != version:
+            raise MeshError(f"made for version {face.version} of the generator, this is {version}; scan anew")
+        unknown = sorted(set(face.activations) - set(ACTION_UNITS))
         if unknown:
             raise MeshError(f"action units {unknown} are not among {list(ACTION_UNITS)}")
-        return cls(
-            seed=int(numbers["seed"]),
-            person=int(numbers["person"]),
-            activations=activations,
-            yaw=numbers["yaw"],
-            pitch=numbers["pitch"],
-            noise=numbers["noise"],
-            holes=int(numbers["holes"]),
-            version=version,
-        )
+        return face
 
     def units(self) -> NDArray[np.float64]:
         """The activations as a vector in the order of `ACTION_UNITS`."""
@@ -97,7 +96,7 @@ def generated_rows(corpus: Corpus, scheme: str, version: int) -> tuple[pl.DataFr
             "intensity": frame.intensity,
             "sequence": frame.sequence_id,
             "frame": frame.frame,
-            "path": Recipe.of_frame(frame, generator, version).path(scheme),
+            "path": GeneratedFace.of_frame(frame, generator, version).path(scheme),
             "texture": None,
             "dataset": corpus.dataset,
         }
@@ -106,23 +105,23 @@ def generated_rows(corpus: Corpus, scheme: str, version: int) -> tuple[pl.DataFr
     return pl.DataFrame(rows), pl.DataFrame(schema={"path": pl.String, "reason": pl.String})
 
 
-def as_scanned(mesh: Mesh, recipe: Recipe, pivot: NDArray[np.float64]) -> Mesh:
+def as_scanned(mesh: Mesh, face: GeneratedFace, pivot: NDArray[np.float64]) -> Mesh:
     """The mesh with its head turned about `pivot`, then with the noise and the holes of a scan.
 
-    Noise and holes are drawn from the recipe itself: the same recipe has the same faults.
+    Noise and holes are drawn from the face's own path: the same face has the same faults.
     """
-    rotation = _rotation(recipe.yaw, recipe.pitch)
+    rotation = _rotation(face.yaw, face.pitch)
     mesh = replace(
         mesh,
         vertices=_turned(mesh.vertices, rotation, pivot),
         nose=None if mesh.nose is None else _turned(mesh.nose, rotation, pivot),
     )
-    if not (recipe.noise or recipe.holes):
+    if not (face.noise or face.holes):
         return mesh
-    key = hashlib.blake2b(recipe.path("").encode(), digest_size=8).digest()
+    key = hashlib.blake2b(face.path("").encode(), digest_size=8).digest()
     rng = np.random.default_rng(int.from_bytes(key, "little"))
-    noise = rng.normal(0.0, recipe.noise, mesh.vertices.shape).astype(np.float32)
-    return replace(mesh, vertices=mesh.vertices + noise, faces=_with_holes(mesh, recipe.holes, rng))
+    noise = rng.normal(0.0, face.noise, mesh.vertices.shape).astype(np.float32)
+    return replace(mesh, vertices=mesh.vertices + noise, faces=_with_holes(mesh, face.holes, rng))
 
 
 def _rotation(yaw: float, pitch: float) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ MAX_LOGIT_SCALE = math.log(100.0)
 class Embeddings:
     """One forward pass: views (B, V, D), their projections (B, V, P), fused (B, D), text (K, D) or None.
 
-    All are float32 and L2-normalised. `logit_scale` is the factor before the softmax, at most 100.
+    All are L2-normalised, in float32 or wider. `logit_scale` is the factor before the softmax, at most 100.
     """
 
     views: Tensor
@@ -59,26 +59,25 @@ class MultiviewModel(nn.Module):
             projections=self.project(views),
             fused=self.fuse(views, angles),
             text=None if tokens is None else self.encode_text(tokens),
-            logit_scale=self.towers.logit_scale.float().clamp(max=MAX_LOGIT_SCALE).exp(),
+            logit_scale=self.towers.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp(),
         )
 
     def encode_views(self, images: Tensor) -> Tensor:
         """Each view by itself: images (B, V, 3, S, S) float in [0, 1] to (B, V, D), L2-normalised float32."""
         flat = ((images - self.mean) / self.std).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        return functional.normalize(self.towers.encode_image(flat).float(), dim=-1).unflatten(0, images.shape[:2])
+        return normalised(self.towers.encode_image(flat)).unflatten(0, images.shape[:2])
 
     def project(self, views: Tensor) -> Tensor:
         """Views (B, V, D) to projections (B, V, P), L2-normalised float32."""
-        return functional.normalize(self.projector(views).float(), dim=-1)
+        return normalised(self.projector(views))
 
     def fuse(self, views: Tensor, angles: Tensor) -> Tensor:
         """Views (B, V, D) from angles (V, 2) to one embedding each, (B, D), L2-normalised float32."""
-        fused: Tensor = self.fusion(views, angles)
-        return functional.normalize(fused.float(), dim=-1)
+        return normalised(self.fusion(views, angles))
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens (K, context) to (K, D), L2-normalised float32."""
-        return functional.normalize(self.towers.encode_text(tokens).float(), dim=-1)
+        return normalised(self.towers.encode_text(tokens))
 
     def _measure_width(self, size: int) -> int:
         self.towers.eval()
@@ -86,6 +85,12 @@ class MultiviewModel(nn.Module):
             width = int(self.towers.encode_image(torch.zeros(1, 3, size, size)).shape[-1])
         self.towers.train()
         return width
+
+
+def normalised(embeddings: Tensor) -> Tensor:
+    """Embeddings (..., D) on the unit sphere, in float32 or wider whatever the towers ran in."""
+    wide = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+    return functional.normalize(wide, dim=-1)
 
 
 def build_projector(width: int, hidden: tuple[int, ...]) -> nn.Module:

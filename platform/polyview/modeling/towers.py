@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,28 +48,56 @@ def build_towers(modeling: Modeling, image_size: int) -> Any:
 
     Raises `UserError` if the name is unknown or the weights cannot be had.
     """
-    logging.getLogger("timm").setLevel(logging.ERROR)
-    names = open_clip.list_models()
-    if modeling.tower not in names and ":" not in modeling.tower:
-        close = difflib.get_close_matches(modeling.tower, names, n=3, cutoff=0.3)
-        raise UserError(f"model.tower: open_clip has no model {modeling.tower!r}; nearest: {', '.join(close)}")
+    check_tower(modeling)
     try:
-        return open_clip.create_model(
-            modeling.tower, pretrained=modeling.pretrained, force_image_size=image_size, pretrained_text=False
-        )
-    except (RuntimeError, OSError, AssertionError) as error:
+        with _without_warnings():
+            return open_clip.create_model(
+                modeling.tower, pretrained=modeling.pretrained, force_image_size=image_size, pretrained_text=False
+            )
+    except Exception as error:  # a file of weights that is none leads its readers to raise all sorts
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"model.tower {modeling.tower!r}, model.pretrained {modeling.pretrained!r}: {reason}"
         ) from error
 
 
+def check_tower(modeling: Modeling) -> None:
+    """Raises `UserError` if there is no model of this name, or no such weights for it; nothing is loaded."""
+    tower, pretrained = modeling.tower, modeling.pretrained
+    if ":" in tower:  # open_clip's own addresses, such as local-dir:PATH
+        return
+    names = open_clip.list_models()
+    if tower not in names:
+        close = difflib.get_close_matches(tower, names, n=3, cutoff=0.3)
+        raise UserError(f"model.tower: open_clip has no model {tower!r}; nearest: {', '.join(close)}")
+    if pretrained and not Path(pretrained).is_file() and not open_clip.get_pretrained_cfg(tower, pretrained):
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(tower)) or "none"
+        raise UserError(f"model.pretrained: {pretrained!r} is no file, and not among open_clip's for {tower}: {tags}")
+
+
 def tokenize(tower: str, prompts: tuple[str, ...]) -> torch.Tensor:
     """Prompts as the tower's tokens, (K, context) int64; raises `UserError` if one does not fit its context."""
-    tokenizer = open_clip.get_tokenizer(tower)
+    tokenizer = _tokenizer(tower)
     tokens: torch.Tensor = tokenizer(list(prompts))
     longer = tokenizer(list(prompts), context_length=tokens.shape[1] + 1)
     for prompt, kept, more in zip(prompts, tokens, longer, strict=True):
         if int((more != 0).sum()) > int((kept != 0).sum()):
             raise UserError(f"prompt {prompt!r} is longer than the {tokens.shape[1]} tokens that {tower} reads")
     return tokens
+
+
+@cache
+def _tokenizer(tower: str) -> Any:
+    # Its vocabulary takes longer to read than a study's prompts to tokenize.
+    return open_clip.get_tokenizer(tower)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keeps open_clip from warning that a tower which is about to be trained starts from random weights."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

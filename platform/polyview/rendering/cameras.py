@@ -16,6 +16,9 @@ from polyview.recipe import Views
 FIELD_OF_VIEW = 20.0
 """Degrees, both ways: narrow, as a portrait lens, so that the nose is not blown up."""
 
+SPANS = {"arc": 60.0, "front_left_right": 120.0}
+"""Degrees from the first camera of a rig to its last, where the recipe does not say."""
+
 
 @dataclass(frozen=True, order=True)
 class Camera:
@@ -45,8 +48,9 @@ def cameras(views: Views) -> tuple[Camera, ...]:
     """The rig's cameras, ordered by yaw; steps are rounded to a hundredth of a degree."""
     if views.count == 1:
         return (Camera(0.0, 0.0),)
+    span = SPANS[views.rig] if views.span is None else views.span
     # Adding zero turns -0.0 into 0.0, which would be another name.
-    steps = np.round(np.linspace(-views.span / 2, views.span / 2, views.count), 2) + 0.0
+    steps = np.round(np.linspace(-span / 2, span / 2, views.count), 2) + 0.0
     return tuple(Camera(float(yaw), 0.0) for yaw in steps)
 
 

@@ -66,6 +66,7 @@ def conduct(study: Study, home: Home, watcher: Watcher) -> tuple[Outcome, list[F
         if views.seconds:
             stages.record("render", views.seconds)
         stores = {trial.id: views.store_of(trial.experiment) for trial in trials}
+        _check([trial for trial in trials if ledger.read(trial.id) is None], stores, home)
         tracker = Tracker(home, study.name, watcher.say)
         tracker.open(study.experiment.digest, study.experiment.model_dump(mode="json"), _tags(study))
         for trial in trials:
@@ -77,10 +78,8 @@ def conduct(study: Study, home: Home, watcher: Watcher) -> tuple[Outcome, list[F
         outcome = known(study, home)
         write(outcome)
         watcher.advance(1)
-        if outcome.records:
-            tracker.close(
-                _summary(outcome), max(record.ended for record in outcome.records.values()), folder / "report"
-            )
+        ended = max((record.ended for record in outcome.records.values()), default=time.time())
+        tracker.close(_summary(outcome), ended, folder / "report")
     return outcome, failures
 
 
@@ -97,6 +96,20 @@ def known(study: Study, home: Home) -> Outcome:
         home.tracking_uri,
         folder,
     )
+
+
+def _check(missing: Sequence[Trial], stores: Mapping[str, Path], home: Home) -> None:
+    """Raises `UserError` that names the first trial which could not be run."""
+    if not missing:
+        return
+    # torch takes seconds to import, which a study that finds all its trials done need not wait for.
+    from polyview.studies.trial import Assignment, check
+
+    for trial in missing:
+        try:
+            check(Assignment(trial.experiment, stores[trial.id], home.trials))
+        except UserError as error:
+            raise UserError(f"{trial.name}: {error}") from None
 
 
 def _run_missing(

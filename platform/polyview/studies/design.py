@@ -37,14 +37,23 @@ class Trial:
 
 
 def variants(study: Study) -> dict[str, dict[str, Any]]:
-    """The overrides of each variant, by name; the baseline, which overrides nothing, comes first."""
+    """The overrides of each variant, by name; the baseline comes first, and overrides nothing unless it is one of them.
+
+    Raises `UserError` if a variant has the name of a reference row.
+    """
     named = {study.baseline: {}} | {name: {key: None} for name, key in study.remove.items()} | dict(study.variants)
     keys = list(study.grid)
     for values in itertools.product(*study.grid.values()) if keys else ():
         named[", ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in zip(keys, values, strict=True))] = dict(
             zip(keys, values, strict=True)
         )
-    return named | ({name: dict(overrides) for name, overrides in REFERENCES.items()} if study.references else {})
+    if not study.references:
+        return named
+    if taken := sorted(REFERENCES.keys() & named):
+        raise UserError(
+            f"{study.name}: {taken[0]!r} is a reference row's name; rename the variant, or set references: false"
+        )
+    return named | {name: dict(overrides) for name, overrides in REFERENCES.items()}
 
 
 def plan(study: Study) -> list[Trial]:
@@ -57,7 +66,8 @@ def plan(study: Study) -> list[Trial]:
     owners: dict[str, str] = {}
     for name, overrides in variants(study).items():
         varied = with_overrides(study.experiment, overrides, f"{study.name}: variant {name!r}")
-        if (owner := owners.setdefault(varied.digest, name)) != name:
+        seeded = [Trial(name, seed, varied.model_copy(update={"seed": seed})) for seed in study.seeds]
+        if (owner := owners.setdefault(seeded[0].id, name)) != name:
             raise UserError(f"{study.name}: variants {owner!r} and {name!r} are the same experiment; drop one of them")
-        trials += [Trial(name, seed, varied.model_copy(update={"seed": seed})) for seed in study.seeds]
+        trials += seeded
     return trials

@@ -26,8 +26,10 @@ from polyview.training.history import Epoch
 # A trial with its own workers occupies their CPUs; what waits for them needs next to none.
 WAITING_CPUS = 0.001
 
-# Relative paths stay those of the user, and the records are the ledger's: Tune writes none of its own.
+# Relative paths stay those of the user, the records are the ledger's and the terminal is polyview's: Tune writes
+# no results and prints no tables (its older output is the one that can be silenced).
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 
@@ -78,6 +80,7 @@ def run_trials(
                 name="tune",
                 storage_path=str(folder.parent / "ray"),
                 failure_config=tune.FailureConfig(max_failures=1),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 callbacks=[_Callbacks(by_id, on_epoch, on_end, failures)],
                 verbose=0,
             ),
@@ -117,6 +120,10 @@ class _Callbacks(tune.Callback):
         failures: list[Failure],
     ) -> None:
         self.trials, self.on_epoch, self.on_end, self.failures = trials, on_epoch, on_end, failures
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks to resume by itself; here the ledger does that, and a terminal has no pickle.
+        return {}
 
     def on_trial_result(self, *, trial: TuneTrial, result: dict[str, Any], **_: Any) -> None:
         if "epoch" in result:

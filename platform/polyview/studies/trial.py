@@ -19,13 +19,14 @@ from polyview.evaluation.embed import anchors, embed, raw_pixels
 from polyview.evaluation.embedded import Embedded
 from polyview.evaluation.protocols import Evaluation, evaluate
 from polyview.modeling.model import MultiviewModel
+from polyview.modeling.towers import check_tower
 from polyview.recipe import Experiment, ProbeName
 from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore
 from polyview.studies.ledger import Ledger, Record
 from polyview.training.checkpoint import Checkpoint, latest_checkpoint
 from polyview.training.history import Epoch
-from polyview.training.loop import Job, Trainer
+from polyview.training.loop import Job, Trainer, class_tokens, make_batches
 
 PIXELS = "pixels"
 
@@ -37,6 +38,24 @@ class Assignment:
     experiment: Experiment
     store: Path
     trials: Path
+
+
+def check(assignment: Assignment) -> None:
+    """Raises `UserError` for what would stop the trial: no such tower, prompts that do not fit it, too few faces."""
+    experiment = assignment.experiment
+    if is_raw_pixels(experiment):
+        return
+    check_tower(experiment.model)
+    if experiment.language.prompts == "label":
+        class_tokens(experiment)
+    if experiment.training.epochs:
+        split = split_of(experiment, ViewStore.open(assignment.store))
+        make_batches(Job(experiment, assignment.store, split.train, assignment.trials))
+
+
+def is_raw_pixels(experiment: Experiment) -> bool:
+    """Whether the trial asks the probes about the pixels themselves, with no model between."""
+    return experiment.model.tower == PIXELS and not experiment.training.epochs
 
 
 def train_alone(job: Job) -> Iterator[Epoch]:
@@ -68,7 +87,7 @@ def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = 
         checkpoint = latest_checkpoint(folder)
         history = checkpoint.history if checkpoint else ()
         trained = time.time()
-        model = None if experiment.model.tower == PIXELS else _load_model(experiment, folder)
+        model = None if is_raw_pixels(experiment) else _load_model(experiment, folder)
         evaluation = score(experiment, model, store, split)
         ledger.write(
             Record(

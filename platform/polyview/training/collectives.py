@@ -60,7 +60,7 @@ class GlobalBatchNorm(nn.Module):
             return self.after(normalised)
         dims = [0, *range(2, values.dim())]
         shape = (1, -1, *([1] * (values.dim() - 2)))
-        wide = values.float()
+        wide = values.to(torch.promote_types(values.dtype, torch.float32))
         count = wide.numel() // wide.shape[1] * world_size()
         mean = all_reduce(wide.sum(dims)) / count
         centred = wide - mean.view(shape)

@@ -14,7 +14,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from polyview.errors import UserError
 from polyview.language.prompts import prompts_for
 from polyview.modeling.model import Embeddings, MultiviewModel
 from polyview.modeling.towers import tokenize
@@ -50,10 +49,6 @@ class Trainer:
         experiment, training = job.experiment, job.experiment.training
         self.job, self.device = job, device
         self.share = Share(dist.get_rank(), world_size()) if dist.is_initialized() else Share()
-        if training.batch_size % self.share.size:
-            raise UserError(
-                f"training.batch_size {training.batch_size} does not divide by training.workers {self.share.size}"
-            )
         self.batches = make_batches(job)
         self.tokens = class_tokens(experiment).to(device) if experiment.language.prompts == "label" else None
         self.angles = torch.tensor([[camera.yaw, camera.pitch] for camera in self.batches.cameras], device=device)
@@ -106,7 +101,7 @@ class Trainer:
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
-        return {"loss": loss.item(), **{f"loss_{name}": term.item() for name, term in terms.items()}}
+        return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
 
     def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The objective on the global batch of which `batch` is this worker's part, and each of its terms."""
@@ -149,10 +144,14 @@ def make_batches(job: Job) -> Batches:
     rows = np.array([row for row, subject in enumerate(store.labels("subject")) if subject in chosen], dtype=np.int64)
     number = {name: index for index, name in enumerate(experiment.corpus.expressions)}
     labels = store.labels("expression")
+    views = cameras(experiment.rendering.views)
+    if len(views) == 1 and (term := experiment.objective.decorrelation) and term.augment:
+        # Each copy is augmented by itself, and the pair is what decorrelation compares.
+        views = views * 2
     return Batches(
         store=store,
         rows=rows,
-        cameras=cameras(experiment.rendering.views),
+        cameras=views,
         classes=np.array([number[labels[row]] for row in rows], dtype=np.int64),
         batch_size=experiment.training.batch_size,
         seed=experiment.seed,

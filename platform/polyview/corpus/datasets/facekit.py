@@ -14,9 +14,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from polyview.corpus.complexion import draw_complexion
-from polyview.corpus.datasets.facekit_model import Model, find_model, read_model
+from polyview.corpus.datasets.facekit_model import find_model, read_model
 from polyview.corpus.expressions import expressivity
-from polyview.corpus.generated import Recipe, as_scanned, generated_rows
+from polyview.corpus.generated import GeneratedFace, as_scanned, generated_rows
 from polyview.corpus.mesh import Mesh, MeshError
 from polyview.errors import UserError
 from polyview.recipe import Corpus
@@ -36,21 +36,21 @@ def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def load(path: str, root: str) -> Mesh:
     """The face that `path` describes, of the model at `root`. Raises `MeshError`."""
-    recipe = Recipe.parse(path, SCHEME, VERSION)
+    face = GeneratedFace.parse(path, SCHEME, VERSION)
     try:
         model = read_model(find_model(Path(root)))
     except UserError as error:
         raise MeshError(str(error)) from None
-    left, right = (expressivity(recipe.seed, recipe.person) * recipe.units()).astype(np.float32)
+    left, right = (expressivity(face.seed, face.person) * face.units()).astype(np.float32)
     moved = (left @ model.left_units + right @ model.right_units).reshape(-1, 3)
-    vertices = _person(root, recipe.seed, recipe.person) + moved
-    face = Mesh(
+    vertices = _person(root, face.seed, face.person) + moved
+    mesh = Mesh(
         vertices=vertices,
         faces=model.faces,
-        colors=_painted(root, recipe.seed, recipe.person),
+        colors=_painted(root, face.seed, face.person),
         nose=vertices[model.nose].copy(),
     )
-    return as_scanned(face, recipe, np.array(_NECK_PIVOT))
+    return as_scanned(mesh, face, np.array(_NECK_PIVOT))
 
 
 @lru_cache(maxsize=8)
@@ -64,23 +64,20 @@ def _person(root: str, seed: int, person: int) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=8)
 def _painted(root: str, seed: int, person: int) -> NDArray[np.uint8]:
-    return _paint(read_model(find_model(Path(root))), seed, person)
-
-
-def _paint(model: Model, seed: int, person: int) -> NDArray[np.uint8]:
     """(V, 3) RGB: the model has no colours of its own, so that these are drawn like those of synthetic heads."""
-    person_colours = draw_complexion(seed, person)
+    model = read_model(find_model(Path(root)))
+    colours = draw_complexion(seed, person)
     palette = {
-        "skin": person_colours.skin,
-        "lips": person_colours.lips,
-        "brows": person_colours.hair * 0.8,
-        "hair": person_colours.hair,
+        "skin": colours.skin,
+        "lips": colours.lips,
+        "brows": colours.hair * 0.8,
+        "hair": colours.hair,
         "teeth": np.array([232.0, 224, 206]),
         "gums": np.array([125.0, 52, 56]),
         "mouth": np.array([60.0, 20, 22]),
         "white": np.array([238.0, 234, 230]),
-        "iris": person_colours.iris,
+        "iris": colours.iris,
         "pupil": np.array([12.0, 10, 10]),
     }
-    colours = np.array([palette[name] for name in model.materials])
-    return np.clip(colours[model.material], 0, 255).astype(np.uint8)
+    table = np.array([palette[name] for name in model.materials])
+    return np.clip(table[model.material], 0, 255).astype(np.uint8)

@@ -193,7 +193,7 @@ def _paint_regions(vertices: Single, materials: NDArray[np.int8], landmarks: Sin
     x, y, z = (vertices - landmarks[_NOSE_TIP]).T
     azimuth = np.degrees(np.arctan2(np.abs(x), z + NOSE_TO_AXIS))
     front = vertices[:, 2] > landmarks[[36, 45], 2].mean() - 15
-    brows = np.minimum(_distance(vertices, landmarks[17:22]), _distance(vertices, landmarks[22:27])) < 2.4
+    brows = np.minimum(_distance(vertices, landmarks[17:22]), _distance(vertices, landmarks[22:27])) < 2.7
     material[skin & (y > np.interp(azimuth, *HAIRLINE))] = MATERIALS.index("hair")
     material[skin & front & brows] = MATERIALS.index("brows")
     material[skin & front & _within(vertices, landmarks[48:60])] = MATERIALS.index("lips")

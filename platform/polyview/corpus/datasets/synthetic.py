@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import polars as pl
 
-from polyview.corpus.generated import Recipe, as_scanned, generated_rows
+from polyview.corpus.generated import GeneratedFace, as_scanned, generated_rows
 from polyview.corpus.head import landmarks as at
 from polyview.corpus.head.head import Person, moved, shape_count, shaped
 from polyview.corpus.head.identity import draw_person
@@ -25,9 +25,9 @@ def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def load(path: str) -> Mesh:
     """The head that `path` describes; the same path is always the same mesh. Raises `MeshError`."""
-    recipe = Recipe.parse(path, SCHEME, VERSION)
-    head = moved(_person(recipe.seed, recipe.person), recipe.units())
-    return as_scanned(head, recipe, np.array(at.NECK_PIVOT))
+    face = GeneratedFace.parse(path, SCHEME, VERSION)
+    head = moved(_person(face.seed, face.person), face.units())
+    return as_scanned(head, face, np.array(at.NECK_PIVOT))
 
 
 @lru_cache(maxsize=8)

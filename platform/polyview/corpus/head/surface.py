@@ -5,7 +5,7 @@ with eyeballs, teeth, the inside of the mouth and ears as parts of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 
 import numpy as np
@@ -92,18 +92,7 @@ def average_surface() -> Surface:
         *_mouth(),
         *(_ear(sign) for sign in (1, -1)),
     ]
-    starts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])
-    return Surface(
-        vertices=np.concatenate([piece.vertices for piece in pieces]),
-        anchors=np.concatenate([piece.anchors for piece in pieces]),
-        faces=np.concatenate([piece.faces + start for piece, start in zip(pieces, starts, strict=False)]).astype(
-            np.int32
-        ),
-        part=np.concatenate([piece.part for piece in pieces]),
-        side=np.concatenate([piece.side for piece in pieces]),
-        azimuth=np.concatenate([piece.azimuth for piece in pieces]),
-        shade=np.concatenate([piece.shade for piece in pieces]),
-    )
+    return _joined(pieces)
 
 
 def smoothstep(low: float, high: float, value: Array) -> Array:
@@ -229,7 +218,7 @@ def _cut(skin: Surface, columns: int) -> Surface:
 
 
 PUPIL, IRIS, LIMBUS, WHITE = range(4)
-_RINGS = (  # radius of the iris' circles in millimetres, or share of the way to the eyeball's rim; code
+_RINGS = (  # radius in millimetres; two rings in one place make a sharp edge
     (1.1, PUPIL),
     (2.2, PUPIL),
     (2.2, IRIS),
@@ -256,7 +245,9 @@ def _eyeball(sign: int) -> Surface:
     vertices = centre + np.stack([dx, dy, eye_surface(dx, dy, float(sign))], axis=1)
     around = np.arange(spokes)
     fan = np.stack([np.zeros(spokes, dtype=int), 1 + around, 1 + (around + 1) % spokes], axis=1)
-    rings = 1 + _grid_faces(len(_RINGS), spokes, closed=True)
+    rings = _grid_faces(len(_RINGS), spokes, closed=True)
+    radii = np.repeat([radius for radius, _ in _RINGS], spokes)
+    rings = 1 + rings[np.ptp(radii[rings], axis=1) > 0]
     anchors = np.broadcast_to([sign * at.EYE_X, at.EYE_Y, 80.0], vertices.shape)
     return _piece(vertices, np.concatenate([fan, rings]), EYEBALL, anchors=anchors, shade=np.array(codes))
 
@@ -265,21 +256,18 @@ TOOTH, GAP, GUM, THROAT = range(4)
 
 
 def _mouth() -> tuple[Surface, ...]:
-    upper = _teeth(np.array([-25.0, -28.0, -31.0, -34.0]), UPPER_MOUTH)
-    lower = _teeth(np.array([-35.0, -38.0, -41.5, -45.0])[::-1], LOWER_MOUTH)
+    upper = _teeth((-25.0, -28.0, -31.0, -34.0), -25.0, UPPER_MOUTH)
+    lower = _teeth((-35.0, -38.0, -41.5, -45.0), -45.0, LOWER_MOUTH)
     return (upper, lower, *_throat())
 
 
-def _teeth(heights: Array, part: int) -> Surface:
-    columns = np.linspace(-22.0, 22.0, 23)
-    x = np.tile(columns, len(heights))
-    z = 79.5 - x**2 / 34.0
-    order = np.argsort(-heights)
-    faces = _grid_faces(len(heights), len(columns), closed=False)
-    vertices = np.stack([x, np.repeat(heights[order], len(columns)), z], axis=1)
-    gum = np.abs(vertices[:, 1] - at.MOUTH_Y).round(3) >= np.abs(heights - at.MOUTH_Y).max().round(3)
-    gap = np.tile(np.arange(len(columns)) % 4 == 3, len(heights))
-    return _piece(vertices, faces, part, shade=np.where(gum, GUM, np.where(gap, GAP, TOOTH)))
+def _teeth(heights: Sequence[float], gum: float, part: int) -> Surface:
+    """An arch of teeth whose row of vertices at height `gum` is gum."""
+    x, y = (grid.ravel() for grid in np.meshgrid(np.linspace(-22.0, 22.0, 23), np.array(heights)))
+    gap = np.arange(len(x)) % 23 % 4 == 3
+    codes = np.select([y == gum, gap], [GUM, GAP], TOOTH)
+    faces = _grid_faces(len(heights), 23, closed=False)
+    return _piece(np.stack([x, y, 79.5 - x**2 / 34.0], axis=1), faces, part, shade=codes)
 
 
 def _throat() -> tuple[Surface, Surface]:
@@ -309,7 +297,7 @@ def _ear(sign: int) -> Surface:
     out = np.interp(r, radii, [1.0, 1.0, 4.0, 5.0, 2.5]) + 0.42 * np.clip(-along + 10.0, 0, None)
     vertices = np.stack([sign * (68.0 + out), 12.0 + up - 0.12 * along, -8.0 + along - 0.1 * up], axis=1)
     faces = _grid_faces(len(radii), spokes, closed=True)
-    return _piece(vertices, faces if sign > 0 else faces[:, ::-1], EAR, azimuth=np.full(len(r), np.pi / 2))
+    return _piece(vertices, faces[:, ::-1] if sign > 0 else faces, EAR, azimuth=np.full(len(r), np.pi / 2))
 
 
 def _grid_faces(rows: int, columns: int, closed: bool) -> NDArray[np.int64]:
@@ -320,6 +308,14 @@ def _grid_faces(rows: int, columns: int, closed: bool) -> NDArray[np.int64]:
     a, b = row * columns + column, row * columns + following
     c, d = a + columns, b + columns
     return np.concatenate([np.stack([a, c, d], axis=1), np.stack([a, d, b], axis=1)])
+
+
+def _joined(pieces: Sequence[Surface]) -> Surface:
+    starts = np.cumsum([0, *(len(piece.vertices) for piece in pieces[:-1])])
+    arrays = {each.name: np.concatenate([getattr(piece, each.name) for piece in pieces]) for each in fields(Surface)}
+    arrays["faces"] = np.concatenate([piece.faces + start for piece, start in zip(pieces, starts, strict=True)])
+    arrays["faces"] = arrays["faces"].astype(np.int32)
+    return Surface(**arrays)
 
 
 def _piece(

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from polyview.corpus.scan import scan
+from polyview.recipe import Experiment
+from polyview.rendering.cameras import cameras
+from polyview.rendering.pipeline import ShardWriter, start_ray
+from polyview.rendering.store import ViewStore, finish_store
+
+TINY = """{
+    "name": "tiny",
+    "corpus": {
+        "expressions": ["neutral", "happiness", "surprise"],
+        "generator": {"subjects": 12, "sequences": 1}
+    },
+    "rendering": {"size": 32, "views": {"count": 3}},
+    "model": {"projector": [16, 16]},
+    "language": {"ensemble": 2},
+    "objective": {
+        "decorrelation": {"weight": 0.02},
+        "alignment": {},
+        "redundancy": {"weight": 0.001}
+    },
+    "training": {"epochs": 2, "batch_size": 8},
+    "evaluation": {"share": 0.34}
+}"""
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Experiment:
+    """A whole recipe that trains in a second: twelve people, three expressions, three views of 32 pixels."""
+    return Experiment.model_validate_json(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> ViewStore:
+    """The views that `tiny` trains on."""
+    folder = tmp_path_factory.mktemp("views")
+    manifest = scan(tiny.corpus).manifest
+    rig = cameras(tiny.rendering.views)
+    manifest.save(folder / "manifest.parquet")
+    columns = manifest.frame.select("sample_id", "path", "texture").to_dict(as_series=False)
+    assert ShardWriter(folder, manifest.root, tiny.rendering, rig)({"shard": 0, **columns})["fault"] == ""
+    finish_store(folder, manifest, tiny.rendering, [camera.name for camera in rig], 1)
+    return ViewStore.open(folder)
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """Ray on this machine, started once for all tests that need it in this process."""
+    import ray
+
+    start_ray()
+    yield
+    ray.shutdown()

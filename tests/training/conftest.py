@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from polyview.recipe import Experiment, with_overrides
+from polyview.rendering.store import ViewStore
+from polyview.training.loop import Job
+
+MakeJob = Callable[..., Job]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """As in a worker: what a trial computes is compared to the bit."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def make_job(tiny: Experiment, tiny_store: ViewStore, tmp_path: Path) -> MakeJob:
+    """A job on all people of the tiny store, with changes to its recipe, in a folder of its own."""
+
+    def make(name: str = "trial", /, **changes: Any) -> Job:
+        experiment = with_overrides(tiny, {key.replace("__", "."): value for key, value in changes.items()})
+        return Job(experiment, tiny_store.folder, tuple(sorted(set(tiny_store.labels("subject")))), tmp_path / name)
+
+    return make

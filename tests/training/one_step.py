@@ -1,0 +1,65 @@
+"""One of several workers, on its part of a fixed global batch: `python one_step.py FOLDER RANK`.
+
+FOLDER has steps.json: the recipes by name, the store, the subjects, and the numbers of workers to try. Each worker
+leaves there its loss, gradients and running statistics as NAME-DTYPE-WORKERS-RANK.safetensors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch.nn.parallel import DistributedDataParallel
+
+from polyview.recipe import Experiment
+from polyview.training.loop import Job, Trainer
+
+
+def step(job: Job, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """The loss of the first batch, each trained parameter's gradient, and the batch norms' statistics afterwards."""
+    trainer = Trainer(job, torch.device("cpu"))
+    if dtype != torch.float32:
+        trainer.angles = trainer.angles.to(dtype)
+        trainer.model.to(dtype)
+        if trainer.parallel is not trainer.model:
+            # It has set up the exchange of float32 gradients already.
+            trainer.parallel = DistributedDataParallel(trainer.model)
+    trainer.parallel.train()
+    batch = next(trainer.batches.epoch(0, trainer.share))
+    loss, _ = trainer.loss(dataclasses.replace(batch, images=batch.images.to(dtype)))
+    loss.backward()
+    found = {"loss": loss.detach()}
+    for name, weight in trainer.model.named_parameters():
+        if weight.requires_grad:
+            assert weight.grad is not None, name
+            found[f"gradient {name}"] = weight.grad.contiguous()
+    return found | {name: value for name, value in trainer.model.state_dict().items() if "running_" in name}
+
+
+def main(folder: Path, rank: int) -> None:
+    """Be worker `rank` among each number of workers that has one of this rank."""
+    torch.set_num_threads(1)
+    asked = json.loads((folder / "steps.json").read_text())
+    for workers in asked["workers"]:
+        if rank >= workers:
+            continue
+        if workers > 1:
+            rendezvous = (folder / f"rendezvous-{workers}").as_uri()
+            dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=workers)
+        for name, recipe in asked["recipes"].items():
+            experiment = Experiment.model_validate_json(json.dumps(recipe))
+            job = Job(experiment, Path(asked["store"]), tuple(asked["subjects"]), folder / "checkpoints")
+            for dtype in (torch.float32, torch.float64):
+                bits = torch.finfo(dtype).bits
+                save_file(step(job, dtype), folder / f"{name}-{bits}-{workers}-{rank}.safetensors")
+        if workers > 1:
+            dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

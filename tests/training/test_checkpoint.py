@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from polyview.errors import UserError
+from polyview.evaluation.embed import embed
+from polyview.modeling.model import MultiviewModel
+from polyview.rendering.cameras import cameras
+from polyview.rendering.store import ViewStore
+from polyview.training.checkpoint import Checkpoint, latest_checkpoint, open_checkpoint, save_checkpoint
+from polyview.training.loop import Job, Trainer
+
+MakeJob = Callable[..., Job]
+CPU = torch.device("cpu")
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """The operating system refuses to write more than that, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def trainer(make_job: MakeJob) -> Trainer:
+    """A trainer with one epoch behind it, of two."""
+    trainer = Trainer(make_job(training__epochs=2), CPU)
+    next(trainer.epochs())
+    return trainer
+
+
+def save(trainer: Trainer) -> Checkpoint:
+    job, history = trainer.job, trainer.history * 2
+    return save_checkpoint(job.folder, trainer.model, trainer.optimizer, job.experiment, history)
+
+
+def test_a_checkpoint_that_could_not_be_written_whole_does_not_exist(trainer: Trainer) -> None:
+    first = latest_checkpoint(trainer.job.folder)
+    assert first is not None
+    weights, moments = ((first.folder / name).stat().st_size for name in ("model.safetensors", "trainer.pt"))
+    assert weights < moments
+    with files_no_larger_than((weights + moments) // 2), pytest.raises((OSError, RuntimeError)):
+        save(trainer)
+    assert latest_checkpoint(trainer.job.folder) == first
+    assert len(Trainer(trainer.job, CPU).history) == 1
+    second = save(trainer)
+    assert latest_checkpoint(trainer.job.folder) == second
+    assert [path.name for path in trainer.job.folder.iterdir()] == ["epoch-0002"]
+
+
+def test_what_a_killed_writer_left_is_not_taken_for_a_checkpoint(trainer: Trainer) -> None:
+    folder = trainer.job.folder
+    (folder / ".epoch-0002").mkdir()
+    (folder / ".epoch-0002" / "model.safetensors").write_bytes(b"half")
+    assert latest_checkpoint(folder) == Checkpoint(folder / "epoch-0001")
+    assert save(trainer).load_model()
+    assert sorted(path.name for path in folder.iterdir()) == ["epoch-0002"]
+
+
+def test_a_checkpoint_tells_its_recipe_history_and_environment(trainer: Trainer) -> None:
+    checkpoint = open_checkpoint(trainer.job.folder)
+    assert checkpoint.experiment == trainer.job.experiment
+    assert list(checkpoint.history) == trainer.history
+    assert '"torch"' in (checkpoint.folder / "environment.json").read_text()
+
+
+def test_a_loaded_model_embeds_as_the_trained_one(trainer: Trainer, tiny_store: ViewStore) -> None:
+    rig = cameras(trainer.job.experiment.rendering.views)
+    rows = trainer.batches.rows
+    trained = embed(trainer.model, tiny_store, rows, rig, CPU)
+    loaded = embed(open_checkpoint(trainer.job.folder).load_model(), tiny_store, rows, rig, CPU)
+    np.testing.assert_allclose(loaded, trained, atol=1e-5)
+    assert np.abs(trained - embed(MultiviewModel(trainer.job.experiment), tiny_store, rows, rig, CPU)).max() > 0.01
+
+
+def test_the_optimisers_moments_come_back(trainer: Trainer) -> None:
+    fresh = Trainer(trainer.job, CPU)
+    saved, loaded = trainer.optimizer.state_dict()["state"], fresh.optimizer.state_dict()["state"]
+    assert saved.keys() == loaded.keys()
+    assert all(torch.equal(saved[key][name], loaded[key][name]) for key in saved for name in saved[key])
+
+
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no checkpoint here; expected model.safetensors, or epoch-NNNN folders"):
+        open_checkpoint(tmp_path)
+
+
+def test_a_pickle_in_place_of_the_moments_is_never_run(trainer: Trainer, tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+            return Path, (str(tmp_path / "sprung"),)
+
+    checkpoint = open_checkpoint(trainer.job.folder)
+    torch.save(Trap(), checkpoint.folder / "trainer.pt")
+    with pytest.raises(Exception, match="Weights only"):
+        Trainer(trainer.job, CPU)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyview.recipe import Experiment
+from polyview.rendering.store import ViewStore
+from polyview.training.batches import Share
+from polyview.training.checkpoint import latest_checkpoint
+from polyview.training.history import Epoch
+from polyview.training.loop import Job, Trainer, schedule
+
+MakeJob = Callable[..., Job]
+CPU = torch.device("cpu")
+TEXT_FREE = {"objective__alignment": None, "objective__redundancy": None, "language__prompts": "none"}
+
+
+def weights(job: Job) -> bytes:
+    checkpoint = latest_checkpoint(job.folder)
+    assert checkpoint is not None
+    return (checkpoint.folder / "model.safetensors").read_bytes()
+
+
+def losses(history: list[Epoch]) -> list[dict[str, float]]:
+    """All that was measured but the time it took."""
+    return [{k: v for k, v in epoch.metrics.items() if "second" not in k} for epoch in history]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_training_that_was_cut_short_goes_on_to_the_same_end_bit_by_bit(make_job: MakeJob, precision: str) -> None:
+    changes = {"training__epochs": 3, "training__precision": precision}
+    whole, cut = make_job("whole", **changes), make_job("cut", **changes)
+    undisturbed = list(Trainer(whole, CPU).epochs())
+    first = next(Trainer(cut, CPU).epochs())
+    resumed = Trainer(cut, CPU)
+    assert resumed.history == [first]
+    rest = list(resumed.epochs())
+    assert [epoch.epoch for epoch in rest] == [2, 3]
+    assert losses([first, *rest]) == losses(undisturbed)
+    assert weights(cut) == weights(whole)
+
+
+def test_a_finished_training_has_nothing_left_to_do(make_job: MakeJob) -> None:
+    job = make_job(training__epochs=1)
+    assert len(list(Trainer(job, CPU).epochs())) == 1
+    before = weights(job)
+    assert list(Trainer(job, CPU).epochs()) == []
+    assert weights(job) == before
+
+
+def test_training_lowers_the_loss(make_job: MakeJob) -> None:
+    changes = {"objective__decorrelation": None, "objective__redundancy": None, "training__augment": False}
+    history = list(Trainer(make_job(training__epochs=12, **changes), CPU).epochs())
+    assert history[-1].metrics["loss"] < 0.8 * history[0].metrics["loss"]
+
+
+def test_an_epoch_tells_each_term_and_their_weighted_sum(make_job: MakeJob) -> None:
+    (epoch,) = Trainer(make_job(training__epochs=1), CPU).epochs()
+    terms = {name: epoch.metrics[name] for name in ("decorrelation", "alignment", "redundancy")}
+    weighted = 0.02 * terms["decorrelation"] + terms["alignment"] + 0.001 * terms["redundancy"]
+    assert epoch.metrics["loss"] == pytest.approx(weighted, rel=1e-5)
+    assert epoch.metrics["samples_per_second"] > 0
+
+
+def test_another_seed_is_another_start(make_job: MakeJob) -> None:
+    states = [Trainer(make_job(seed=seed), CPU).model.state_dict() for seed in (0, 0, 1)]
+    same, other = ([torch.equal(states[0][k], states[n][k]) for k in states[0]] for n in (1, 2))
+    assert all(same)
+    assert not all(other)
+
+
+def test_a_loss_that_is_not_finite_names_the_epoch_and_the_samples(make_job: MakeJob, tiny_store: ViewStore) -> None:
+    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) in epoch 1; the batch had ") as caught:
+        list(Trainer(make_job(training__lr=1e30), CPU).epochs())
+    named = str(caught.value).partition("the batch had ")[2].removesuffix(", …").split(", ")
+    assert len(named) == 8
+    assert set(named) <= set(tiny_store.sample_ids)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"objective__decorrelation": None},
+        {"objective__alignment": None},
+        {"objective__redundancy": None},
+        {"objective__alignment": None, "objective__redundancy": None},
+        {"objective__decorrelation": None, "objective__alignment": None},
+        {"objective__decorrelation": None, "objective__redundancy": None, "model__fusion": "mean"},
+        {"model__projector": []},
+        TEXT_FREE,
+    ],
+    ids=str,
+)
+def test_every_trained_parameter_has_a_gradient_and_every_frozen_one_stays(
+    make_job: MakeJob, changes: dict[str, Any]
+) -> None:
+    trainer = Trainer(make_job(training__epochs=1, **changes), CPU)
+    before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+    trainer.parallel.train()
+    loss, _ = trainer.loss(next(trainer.batches.epoch(0, Share())))
+    loss.backward()
+    parameters = dict(trainer.model.named_parameters())
+    assert {name for name, weight in parameters.items() if weight.requires_grad} == {
+        name for name, weight in parameters.items() if weight.grad is not None
+    }
+    list(trainer.epochs())
+    moved = {name for name, weight in parameters.items() if not torch.equal(weight.detach(), before[name])}
+    assert moved
+    assert all(parameters[name].requires_grad for name in moved)
+
+
+def test_people_who_are_not_in_the_job_are_never_seen(make_job: MakeJob, tiny_store: ViewStore) -> None:
+    everybody = make_job()
+    some = Job(everybody.experiment, everybody.store, everybody.subjects[:6], everybody.folder)
+    batches = Trainer(some, CPU).batches
+    owner = dict(zip(tiny_store.sample_ids, tiny_store.labels("subject"), strict=True))
+    drawn = [batch for epoch in range(5) for batch in batches.epoch(epoch, Share())]
+    seen = {owner[sample] for batch in drawn for sample in batch.sample_ids}
+    assert seen == set(some.subjects)
+
+
+@given(steps=st.integers(1, 2000), warmup=st.floats(0, 0.99))
+def test_the_learning_rate_rises_in_a_line_then_falls_to_nothing(steps: int, warmup: float) -> None:
+    rates = [schedule(step, steps, warmup) for step in range(steps)]
+    assert all(0 < rate <= 1 for rate in rates)
+    rising = [rate for step, rate in enumerate(rates) if step < warmup * steps]
+    falling = rates[len(rising) :]
+    assert all(later > earlier for earlier, later in itertools.pairwise(rising))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(falling))
+    slopes = [later - earlier for earlier, later in itertools.pairwise(rising)]
+    assert max(slopes, default=0) - min(slopes, default=0) < 1e-9
+    if len(falling) > 1:
+        assert schedule(steps, steps, warmup) == pytest.approx(0, abs=1e-9)
+    if not warmup:
+        assert rates[0] == 1
+
+
+def test_the_learning_rate_that_an_epoch_tells_is_the_schedules(make_job: MakeJob, tiny: Experiment) -> None:
+    trainer = Trainer(make_job(training__epochs=2), CPU)
+    told = [epoch.metrics["lr"] for epoch in trainer.epochs()]
+    steps = trainer.batches.steps
+    assert told == pytest.approx([1e-3 * schedule(last, 2 * steps, 0.1) for last in (steps - 1, 2 * steps - 1)])
+    assert tiny.training.lr == 1e-3
+
+
+def test_checkpoints_of_a_folder_are_those_of_its_job(make_job: MakeJob) -> None:
+    job = make_job(training__epochs=2)
+    list(Trainer(job, CPU).epochs())
+    checkpoint = latest_checkpoint(job.folder)
+    assert checkpoint is not None
+    assert checkpoint.experiment == job.experiment
+    assert [path.name for path in job.folder.iterdir()] == ["epoch-0002"]
