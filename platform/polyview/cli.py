@@ -46,7 +46,7 @@ def demo() -> None:
 
 @app.command()
 def scan(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="synthetic, facekit or folder")],
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Such as synthetic, folder, bu3dfe, coma.")],
     root: Annotated[str | None, typer.Argument(metavar="ROOT", help="The dataset's folder.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the manifest goes.")] = Path("faces.parquet"),
     sets: Sets = None,

@@ -43,8 +43,27 @@ def _absolute(root: str) -> str:
 Unit = Annotated[float, Field(ge=0, le=1)]
 Interval = Annotated[tuple[Unit, Unit], AfterValidator(_rising)]
 
-DatasetName = Literal["synthetic", "facekit", "folder"]
+DatasetName = Literal["synthetic", "facekit", "folder", "bu3dfe", "bu4dfe", "bosphorus", "bp4d", "coma"]
 EXPRESSIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
+OWN_EXPRESSIONS = {
+    "bu4dfe": EXPRESSIONS[1:],
+    "bp4d": ("happiness", "sadness", "surprise", "embarrassment", "fear", "pain", "anger", "disgust"),
+    "coma": (
+        "bareteeth",
+        "cheeks_in",
+        "eyebrow",
+        "high_smile",
+        "lips_back",
+        "lips_up",
+        "mouth_down",
+        "mouth_extreme",
+        "mouth_middle",
+        "mouth_open",
+        "mouth_side",
+        "mouth_up",
+    ),
+}
+"""What the datasets hold that have other expressions than `EXPRESSIONS`; those of bp4d in the order of its tasks."""
 ProbeName = Literal["linear", "knn", "zero_shot"]
 MetricName = Literal[
     "linear/accuracy",
@@ -78,6 +97,18 @@ class Generator(Model):
     seed: Natural = 0
 
 
+class Geometry(Model):
+    """What is done to each mesh as it is loaded, in this order; by default nothing."""
+
+    unit: PositiveFloat | None = Field(None, description="millimetres per unit of the files; the dataset's if null")
+    spikes: PositiveFloat | None = Field(None, description="cut faces with an edge of more than so many median edges")
+    holes: Natural = Field(0, description="close holes of up to so many edges")
+    align: Literal["none", "nose", "landmarks"] = Field(
+        "none", description="nose tip to the origin; landmarks: also eyes and mouth upright and facing forward"
+    )
+    crop: PositiveFloat | None = Field(None, description="keep what lies within so many millimetres of the nose tip")
+
+
 class Corpus(Model):
     """Which faces: a dataset, where it lies, and what of it is used."""
 
@@ -86,15 +117,32 @@ class Corpus(Model):
         None, description="the dataset's folder; none for synthetic"
     )
     table: str | None = Field(None, description="folder only: CSV or Parquet with path, subject, expression")
-    expressions: tuple[str, ...] = Field(EXPRESSIONS, min_length=2)
+    pattern: str | None = Field(
+        None, description="folder only, in place of a table: such as {subject}/{expression}/{frame}.obj"
+    )
+    subset: Literal["I", "II"] | None = Field(
+        None, description="bu3dfe only: I is 60 subjects and the two highest intensities, II all subjects and all"
+    )
+    frames: Literal["all", "apex"] = Field("all", description="of a sequence: all, or the strongest alone")
+    every: Positive = Field(1, description="of the frames of a sequence, keep each so-manieth")
+    expressions: tuple[str, ...] = Field(
+        default_factory=lambda fields: OWN_EXPRESSIONS.get(fields.get("dataset", ""), EXPRESSIONS),
+        min_length=2,
+        description="those that are used; if not said, all that the dataset has of the field's",
+    )
     intensity: Interval = Field((0.0, 1.0), description="frames kept, by intensity; neutral always stays")
     max_rejected: Unit = Field(0.1, description="share of unreadable meshes above which rendering is an error")
     generator: Generator = Generator()
+    geometry: Geometry = Geometry()
 
     @model_validator(mode="after")
-    def _has_a_root(self) -> Self:
+    def _settings_fit_the_dataset(self) -> Self:
         if self.dataset != "synthetic" and self.root is None:
             raise ValueError(f"dataset {self.dataset} needs corpus.root, the folder where it lies")
+        if self.subset and self.dataset != "bu3dfe":
+            raise ValueError(f"subset is a protocol of bu3dfe; {self.dataset} has none")
+        if self.pattern and (self.dataset != "folder" or self.table):
+            raise ValueError("pattern is for dataset folder, in place of table")
         return self
 
 

@@ -95,7 +95,7 @@ def test_what_cannot_be_used_is_skipped_with_its_reason(root: Path) -> None:
         (str(outside), "the mesh lies outside of the dataset's folder"),
         ("link.ply", "the mesh lies outside of the dataset's folder"),
         ("gone.ply", "no such mesh: gone.ply"),
-        ("notes.txt", "format .txt is not among .obj .ply .stl .off .glb .gltf"),
+        ("notes.txt", "format .txt is not among .obj .wrl .bnt .ply .stl .off .glb .gltf"),
         ("one.ply", "named a second time"),
         ("deep/two.obj", "the row has no subject"),
         (None, "the row has no path"),
@@ -115,6 +115,24 @@ def test_a_table_that_leaves_nothing_says_why(root: Path) -> None:
         scan(Corpus(dataset="folder", root=str(root)))
     with pytest.raises(UserError, match="is not a folder"):
         scan(Corpus(dataset="folder", root=str(root / "nowhere"), table="faces.csv"))
+
+
+def test_a_pattern_says_who_shows_what(root: Path) -> None:
+    for name in ("7/anger/000.obj", "7/anger/001.obj", "8/neutral/000.obj"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        BALL.export(root / name)
+    corpus = Corpus(dataset="folder", root=str(root), pattern="{subject}/{expression}/{frame}.obj")
+    found = scan(corpus)
+    assert found.manifest.frame.select("subject", "expression", "sequence", "frame", "intensity").rows() == [
+        ("7", "anger", "7_anger", 0, 1.0),
+        ("7", "anger", "7_anger", 1, 1.0),
+        ("8", "neutral", "8_neutral", 0, 0.0),
+    ]
+    assert found.skipped["path"].to_list() == ["deep/two.obj", "one.ply"]
+    with pytest.raises(UserError, match=r"none of 5 meshes fits {subject}-{expression}.stl; the first is 7/anger"):
+        scan(corpus.model_copy(update={"pattern": "{subject}-{expression}.stl"}))
+    with pytest.raises(UserError, match=r"needs {subject} and {expression}"):
+        scan(corpus.model_copy(update={"pattern": "{subject}/{person}.obj"}))
 
 
 @pytest.mark.parametrize("suffix", ["obj", "ply", "stl", "off", "glb"])
@@ -164,14 +182,14 @@ def ply(count: int, vertices: str, face: str) -> bytes:
     [
         ("empty.obj", b"", "empty: 0 vertices, 0 faces"),
         ("empty.ply", b"", "not readable as .ply"),
-        ("points.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\n", "empty: 0 vertices, 0 faces"),
+        ("points.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\n", "empty: 3 vertices, 0 faces"),
         ("truncated.ply", BALL.export(file_type="ply")[:600], "not readable as .ply"),
-        ("truncated.stl", BALL.export(file_type="stl")[:600], "empty: 0 vertices"),
+        ("truncated.stl", BALL.export(file_type="stl")[:600], "declares 80 faces and holds 10.32: the file is cut"),
         ("garbage.glb", b"glTF" + bytes(40), "not readable as .glb"),
-        ("words.obj", b"v one two three\nf 1 2 3\n", "not readable as .obj"),
+        ("words.obj", b"v one two three\nf 1 2 3\n", "'one' at byte 2 is not a number"),
         ("nan.ply", ply(3, "0 0 0\nnan 0 0\n0 1 0\n", "3 0 1 2\n"), "1 of 3 vertices are not finite"),
         ("range.ply", ply(3, "0 0 0\n1 0 0\n0 1 0\n", "3 0 1 99\n"), "face index 99 of 3 vertices"),
-        ("range.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 99\n", "not readable as .obj"),
+        ("range.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 99\n", "face index 98 of 3 vertices"),
         ("scan.xyz", b"0 0 0\n", "format .xyz is not among"),
     ],
 )

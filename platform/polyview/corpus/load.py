@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from polyview.corpus.datasets import facekit, folder, synthetic
+from polyview.corpus.datasets import facekit, synthetic
 from polyview.corpus.mesh import Mesh
+from polyview.recipe import Geometry
+
+_AS_IT_IS = Geometry()
 
 
-def load_mesh(path: str, texture: str | None, root: str) -> Mesh:
-    """The mesh of one manifest row, checked; a function of its arguments (and of the files they name) alone.
+def load_mesh(path: str, texture: str | None, root: str, geometry: Geometry = _AS_IT_IS) -> Mesh:
+    """The mesh of one manifest row, prepared as `geometry` says and checked.
 
-    Raises `MeshError` that says why the mesh cannot be used.
+    A function of its arguments alone (and of the files they name). Raises `MeshError` that says why the mesh
+    cannot be used.
     """
+    # The readers bring a compiler, which takes a second to import; who only reads a store should not wait for it.
+    from polyview.corpus.formats.landmarks import find_landmarks
+    from polyview.corpus.formats.reader import read_mesh
+    from polyview.corpus.geometry import prepared
+
     if path.startswith(synthetic.SCHEME):
-        mesh = synthetic.load(path)
+        mesh, landmarks = synthetic.load(path), None
     elif path.startswith(facekit.SCHEME):
-        mesh = facekit.load(path, root)
+        mesh, landmarks = facekit.load(path, root), None
     else:
-        mesh = folder.load(path, texture, root)
+        mesh, landmarks = read_mesh(path, texture, root), find_landmarks(path, root)
+    mesh = prepared(mesh, landmarks, geometry)
     mesh.check()
     return mesh

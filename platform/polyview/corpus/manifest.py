@@ -10,6 +10,7 @@ import polars as pl
 
 from polyview.errors import UserError
 from polyview.paths import replacing
+from polyview.recipe import Geometry
 
 SCHEMA = pl.Schema(
     {
@@ -25,6 +26,7 @@ SCHEMA = pl.Schema(
     }
 )
 _NULLABLE = {"texture"}
+_AS_IT_IS = Geometry()
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,23 +34,27 @@ class Manifest:
     """One row per face frame, sorted by `sample_id`, in the columns of `SCHEMA`.
 
     root: the folder that `path` and `texture` are relative to; empty where paths hold all that is needed.
-    fingerprint: 16 hex digits that change with any row, and with the size or time of any file named in one.
+    fingerprint: 16 hex digits that change with any row, with the size or time of any file named in one, and with
+    the geometry.
+    geometry: what is done to each mesh as it is loaded.
     """
 
     frame: pl.DataFrame
     root: str
     fingerprint: str
+    geometry: Geometry = _AS_IT_IS
 
     @classmethod
-    def build(cls, frame: pl.DataFrame, root: str) -> Manifest:
+    def build(cls, frame: pl.DataFrame, root: str, geometry: Geometry = _AS_IT_IS) -> Manifest:
         """A manifest of these rows, in any order; raises `UserError` where they do not fit the schema."""
         frame = _conformed(frame).sort("sample_id")
-        return cls(frame, root, _fingerprint(frame, root))
+        return cls(frame, root, _fingerprint(frame, root, geometry), geometry)
 
     def save(self, path: Path) -> None:
-        """Write as Parquet, with root and fingerprint in the file's metadata."""
+        """Write as Parquet, with root, fingerprint and geometry in the file's metadata."""
+        metadata = {"root": self.root, "fingerprint": self.fingerprint, "geometry": self.geometry.model_dump_json()}
         with replacing(path) as temporary:
-            self.frame.write_parquet(temporary, metadata={"root": self.root, "fingerprint": self.fingerprint})
+            self.frame.write_parquet(temporary, metadata=metadata)
 
     @classmethod
     def load(cls, path: Path) -> Manifest:
@@ -62,7 +68,8 @@ class Manifest:
             raise UserError(f"{path}: not readable as a manifest: {error}") from None
         if not {"root", "fingerprint"} <= metadata.keys():
             raise UserError(f"{path}: a Parquet file, but not a manifest; make one with `polyview scan`")
-        return cls(_conformed(frame), metadata["root"], metadata["fingerprint"])
+        geometry = Geometry.model_validate_json(metadata.get("geometry", "{}"))
+        return cls(_conformed(frame), metadata["root"], metadata["fingerprint"], geometry)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -96,8 +103,10 @@ def _conformed(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def _fingerprint(frame: pl.DataFrame, root: str) -> str:
+def _fingerprint(frame: pl.DataFrame, root: str, geometry: Geometry) -> str:
     digest = hashlib.blake2b(digest_size=8)
+    if geometry != _AS_IT_IS:
+        digest.update(geometry.model_dump_json().encode())
     for row in frame.iter_rows(named=True):
         files = [_size_and_time(root, name) for name in (row["path"], row["texture"]) if root and name]
         digest.update(repr((*row.values(), *files)).encode())

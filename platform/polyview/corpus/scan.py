@@ -7,12 +7,22 @@ from pathlib import Path
 
 import polars as pl
 
-from polyview.corpus.datasets import facekit, folder, synthetic
+from polyview.corpus.datasets import bosphorus, bp4d, bu3dfe, bu4dfe, coma, facekit, folder, synthetic
 from polyview.corpus.manifest import Manifest
 from polyview.errors import UserError
 from polyview.recipe import Corpus
 
-_DATASETS = {"synthetic": synthetic.scan, "facekit": facekit.scan, "folder": folder.scan}
+_DATASETS = {
+    "synthetic": synthetic.scan,
+    "facekit": facekit.scan,
+    "folder": folder.scan,
+    "bu3dfe": bu3dfe.scan,
+    "bu4dfe": bu4dfe.scan,
+    "bosphorus": bosphorus.scan,
+    "bp4d": bp4d.scan,
+    "coma": coma.scan,
+}
+_UNITS = {"coma": coma.UNIT}
 
 
 @dataclass
@@ -24,16 +34,31 @@ class Scan:
 
 
 def scan(corpus: Corpus) -> Scan:
-    """Find the faces of `corpus`, of its expressions and intensities; neutral faces stay at any intensity.
+    """Find the faces of `corpus`: of its frames, expressions and intensities; neutral faces stay at any intensity.
 
     Raises `UserError` where the dataset is not at its root, or nothing of it is left.
     """
     found, skipped = _DATASETS[corpus.dataset](corpus)
-    kept = found.filter(pl.col("expression").is_in(corpus.expressions) & _within(*corpus.intensity))
+    kept = _sampled(found, corpus).filter(pl.col("expression").is_in(corpus.expressions) & _within(*corpus.intensity))
     if kept.is_empty():
         raise UserError(f"corpus: {_nothing_left(corpus, found, skipped)}")
     root = str(Path(corpus.root).expanduser().resolve()) if corpus.root and corpus.dataset != "synthetic" else ""
-    return Scan(Manifest.build(kept, root), skipped)
+    geometry = corpus.geometry
+    if geometry.unit is None and corpus.dataset in _UNITS:
+        geometry = geometry.model_copy(update={"unit": _UNITS[corpus.dataset]})
+    return Scan(Manifest.build(kept, root, geometry), skipped)
+
+
+def _sampled(found: pl.DataFrame, corpus: Corpus) -> pl.DataFrame:
+    """Of each sequence the frames that are asked for; where several are strongest, the one nearest to its middle."""
+    sequence = ["subject", "sequence"]
+    ordered = found.sort("frame", maintain_order=True)
+    place, count = pl.int_range(pl.len()).over(sequence), pl.len().over(sequence)
+    if corpus.frames == "apex":
+        off_centre = (2 * place - count + 1).abs()
+        ranked = ordered.with_columns(off_centre=off_centre).sort("intensity", "off_centre", descending=[True, False])
+        return ranked.unique(sequence, keep="first", maintain_order=True).drop("off_centre")
+    return ordered.filter(place % corpus.every == 0) if corpus.every > 1 else found
 
 
 def _within(low: float, high: float) -> pl.Expr:

@@ -20,7 +20,7 @@ from polyview.corpus.manifest import Manifest
 from polyview.corpus.mesh import MeshError
 from polyview.errors import UserError
 from polyview.paths import Home
-from polyview.recipe import Rendering, digest
+from polyview.recipe import Geometry, Rendering, digest
 from polyview.rendering.cameras import Camera
 from polyview.rendering.renderer import backend_of, make_renderer
 from polyview.rendering.store import (
@@ -52,6 +52,7 @@ class ShardWriter:
 
     folder: Path
     root: str
+    geometry: Geometry
     rendering: Rendering
     cameras: tuple[Camera, ...]
 
@@ -71,7 +72,8 @@ class ShardWriter:
         views, sample_ids, rejected = [], [], []
         for sample_id, path, texture in zip(job["sample_id"], job["path"], job["texture"], strict=True):
             try:
-                views.append(renderer.render(load_mesh(path, texture, self.root), self.cameras))
+                mesh = load_mesh(path, texture, self.root, self.geometry)
+                views.append(renderer.render(mesh, self.cameras))
                 sample_ids.append(sample_id)
             except MeshError as error:
                 rejected.append({"sample_id": sample_id, "path": path, "reason": str(error)})
@@ -167,7 +169,7 @@ def _fill_store(
     done = len(manifest) - sum(len(job["sample_id"]) for job in missing)
     report = on_progress or (lambda _done, _total: None)
     report(done, len(manifest))
-    for samples in _run(ShardWriter(folder, manifest.root, rendering, cameras), missing):
+    for samples in _run(ShardWriter(folder, manifest.root, manifest.geometry, rendering, cameras), missing):
         done += samples
         report(done, len(manifest))
     for leftover in folder.glob(".*.*"):  # of a process that was killed as it wrote

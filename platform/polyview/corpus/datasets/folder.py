@@ -1,35 +1,32 @@
-"""Anybody's meshes: a folder, and a table that says who shows what in which file."""
+"""Anybody's meshes: a folder, and a table or a pattern that says who shows what in which file."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-import trimesh
-from numpy.typing import NDArray
-from PIL import Image
 
+from polyview.corpus.formats.limits import FORMATS
 from polyview.corpus.manifest import SCHEMA
-from polyview.corpus.mesh import Mesh, MeshError
 from polyview.errors import UserError
 from polyview.recipe import Corpus
 
-FORMATS = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
 _REQUIRED = ("path", "subject", "expression")
+_FIELDS = {"subject": "[^/]+", "expression": "[^/]+", "sequence": "[^/]+", "intensity": r"\d*\.?\d+", "frame": r"\d+"}
 
 
 def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The manifest rows of the table `corpus.table`, and what was skipped (path, reason).
+    """The manifest rows of `corpus.table`, or of the files that fit `corpus.pattern`, and what was skipped.
 
-    Only path, subject and expression are needed. A missing sample_id is the path; intensity 1 (0 if neutral);
-    sequence the sample_id; frame 0. Paths are relative to `corpus.root` and never leave it.
+    Of a table, only path, subject and expression are needed. A missing sample_id is the path; intensity 1
+    (0 if neutral); sequence the sample_id; frame 0. Paths are relative to `corpus.root` and never leave it.
     Raises `UserError` where the folder or the table cannot be read.
     """
     root = Path(corpus.root or "").expanduser()
     if not root.is_dir():
         raise UserError(f"corpus.root: {root} is not a folder")
-    table = _completed(_read_table(root, corpus.table))
+    table = _completed(_matched(root, corpus.pattern) if corpus.pattern else _read_table(root, corpus.table))
     reasons = [_why_not(root, path, texture) for path, texture in table.select("path", "texture").iter_rows()]
     table = table.with_columns(
         pl.coalesce(pl.Series("reason", reasons, dtype=pl.String), _gap(), _repetition()).alias("reason")
@@ -38,32 +35,12 @@ def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
     return table.filter(pl.col("reason").is_null()).select(list(SCHEMA)), skipped
 
 
-def load(path: str, texture: str | None, root: str) -> Mesh:
-    """Read one file, with the texture given or the one the file brings along; raises `MeshError`."""
-    file = Path(root, path)
-    if not file.is_file():
-        raise MeshError("no such file")
-    if file.suffix.lower() not in FORMATS:
-        raise MeshError(f"format {file.suffix or 'without a suffix'} is not among {' '.join(FORMATS)}")
-    try:
-        surface = trimesh.load(file, process=False, force="mesh")
-    except Exception as error:  # trimesh's readers raise whatever a broken file leads them to
-        raise MeshError(f"not readable as {file.suffix.lower()}: {' '.join(str(error).split())[:200]}") from None
-    if not isinstance(surface, trimesh.Trimesh):
-        raise MeshError("the file holds no triangles")
-    picture = _read_texture(Path(root, texture)) if texture else _own_texture(surface)
-    return Mesh(
-        vertices=np.asarray(surface.vertices, dtype=np.float32),
-        faces=_faces(surface),
-        colors=_colors(surface),
-        uv=_uv(surface),
-        texture=picture,
-    )
-
-
 def _read_table(root: Path, table: str | None) -> pl.DataFrame:
     if table is None:
-        raise UserError("corpus.table is needed for dataset folder: a CSV or Parquet with path, subject, expression")
+        raise UserError(
+            "corpus.table is needed for dataset folder: a CSV or Parquet with path, subject, expression; or "
+            "corpus.pattern, such as {subject}/{expression}/{frame}.obj"
+        )
     given = Path(table).expanduser()
     file = given if given.is_file() else root / given
     try:
@@ -76,6 +53,40 @@ def _read_table(root: Path, table: str | None) -> pl.DataFrame:
     if missing:
         raise UserError(f"corpus.table: {file} lacks {', '.join(missing)}; its columns are {', '.join(frame.columns)}")
     return frame
+
+
+def _matched(root: Path, pattern: str) -> pl.DataFrame:
+    """A row for each mesh below `root`, with what `pattern` reads from its path: nothing where it does not fit."""
+    expression = _compiled(pattern)
+    files = [file for file in sorted(root.rglob("*")) if file.suffix.lower() in FORMATS and file.is_file()]
+    if not files:
+        raise UserError(f"corpus.root: {root} holds no mesh ({' '.join(FORMATS)})")
+    rows = []
+    for file in files:
+        path = file.relative_to(root).as_posix()
+        match = expression.fullmatch(path)
+        fields = match.groupdict() if match else {}
+        others = [value for name, value in fields.items() if name != "frame"]
+        sequence = "_".join(others) if "frame" in fields else path
+        rows.append({"path": path, "sequence": sequence} | fields)
+    if not any("subject" in row for row in rows):
+        raise UserError(f"corpus.pattern: none of {len(rows)} meshes fits {pattern}; the first is {rows[0]['path']}")
+    return pl.DataFrame(rows, schema=dict.fromkeys(("path", *_FIELDS), pl.String))
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """The pattern as a regular expression: {field} is a part of a name, * is anything within one."""
+    parts = re.split(r"\{(\w+)\}", pattern)
+    fields = parts[1::2]
+    unknown = sorted(set(fields) - set(_FIELDS))
+    if unknown or len(set(fields)) < len(fields) or not {"subject", "expression"} <= set(fields):
+        raise UserError(
+            f"corpus.pattern: {pattern} needs {{subject}} and {{expression}}, and may have {{sequence}}, {{intensity}} "
+            "and {frame}, each once"
+        )
+    texts = [re.escape(text).replace(r"\*", "[^/]*") for text in parts[::2]]
+    groups = [f"(?P<{name}>{_FIELDS[name]})" for name in fields]
+    return re.compile("".join(text for pair in zip(texts, [*groups, ""], strict=True) for text in pair))
 
 
 def _completed(table: pl.DataFrame) -> pl.DataFrame:
@@ -117,36 +128,3 @@ def _gap() -> pl.Expr:
 
 def _repetition() -> pl.Expr:
     return pl.when(~pl.col("sample_id").is_first_distinct()).then(pl.lit("named a second time"))
-
-
-def _faces(surface: trimesh.Trimesh) -> NDArray[np.int32]:
-    faces = np.asarray(surface.faces)
-    # Checked before the narrowing cast, which would wrap an absurd index into a plausible one.
-    if faces.size and int(np.abs(faces).max()) > np.iinfo(np.int32).max:
-        raise MeshError(f"face index {int(np.abs(faces).max())} of {len(surface.vertices)} vertices")
-    return faces.astype(np.int32)
-
-
-def _colors(surface: trimesh.Trimesh) -> NDArray[np.uint8] | None:
-    if surface.visual.kind != "vertex":
-        return None
-    return np.asarray(surface.visual.vertex_colors, dtype=np.uint8)[:, :3]
-
-
-def _uv(surface: trimesh.Trimesh) -> NDArray[np.float32] | None:
-    uv = getattr(surface.visual, "uv", None)
-    return None if uv is None else np.asarray(uv, dtype=np.float32)
-
-
-def _own_texture(surface: trimesh.Trimesh) -> NDArray[np.uint8] | None:
-    material = getattr(surface.visual, "material", None)
-    image = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
-    return None if image is None else np.asarray(image.convert("RGB"), dtype=np.uint8)
-
-
-def _read_texture(file: Path) -> NDArray[np.uint8]:
-    try:
-        with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"), dtype=np.uint8)
-    except OSError as error:
-        raise MeshError(f"texture {file.name} is not readable: {error}") from None

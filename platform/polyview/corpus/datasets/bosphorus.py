@@ -1,0 +1,43 @@
+"""Bosphorus (Savran et al., Bosphorus Database for 3D Face Analysis, BioID 2008).
+
+105 subjects: `bs000/bs000_E_HAPPY_0.bnt`, with a picture `.png` and landmarks `.lm3` beside it.
+"""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+from polyview.corpus.datasets.layout import find_subjects, picture_beside
+from polyview.recipe import Corpus
+
+_NAME = re.compile(r"(bs\d{3})_([A-Z]+_.+)_(\d+)")
+_EXPRESSIONS = {
+    "N_N": "neutral",
+    "E_ANGER": "anger",
+    "E_DISGUST": "disgust",
+    "E_FEAR": "fear",
+    "E_HAPPY": "happiness",
+    "E_SADNESS": "sadness",
+    "E_SURPRISE": "surprise",
+}
+
+
+def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The manifest rows, and what was skipped. Raises `UserError`.
+
+    Action units, occlusions and rotations are expressions of their own: their code in small letters, such as
+    `lfau_12`, `o_glasses`, `yr_r10`.
+    """
+    findings, subjects = find_subjects(corpus, r"bs\d{3}", "folders bs000 to bs104 with files such as bs000_N_N_0.bnt")
+    for folder in subjects:
+        for file in sorted(folder.glob("*.bnt")):
+            match = _NAME.fullmatch(file.stem)
+            if match is None or match[1] != folder.name:
+                findings.leave_out(file, f"its name is not such as {folder.name}_E_HAPPY_0.bnt")
+                continue
+            expression = _EXPRESSIONS.get(match[2], match[2].lower())
+            intensity = 0.0 if expression == "neutral" else 1.0
+            findings.add(file, match[1], expression, intensity, file.stem, 0, picture_beside(file))
+    return findings.tables()

@@ -1,0 +1,55 @@
+"""BP4D-Spontaneous (Zhang et al., BP4D-Spontaneous, Image and Vision Computing 2014).
+
+41 subjects in eight tasks, each of which elicits one emotion: `F001/T1/000.obj` (or .wrl) with a picture beside it,
+25 frames a second, and the action units that occur in each frame in `AUCoding/AU_OCC/F001_T1.csv`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from polyview.corpus.datasets.layout import add_sequence, find_subjects, wanted_folders
+from polyview.errors import UserError
+from polyview.recipe import OWN_EXPRESSIONS, Corpus
+
+_TASKS = {f"t{number}": emotion for number, emotion in enumerate(OWN_EXPRESSIONS["bp4d"], start=1)}
+_CODES = ("AUCoding/AU_OCC", "AU_OCC", "AUCoding")
+
+
+def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The manifest rows, and what was skipped. Raises `UserError`.
+
+    A frame's intensity is the count of action units that occur in it, as a share of the most in its sequence, and
+    0 where it is not coded; of a sequence without codes it is a guess. BP4D+ is refused: its tasks are others.
+    """
+    findings, subjects = find_subjects(corpus, r"[FM]\d{3}", "folders F001 to M018 with tasks such as F001/T1/")
+    for archive in sorted(findings.root.glob("[FM][0-9][0-9][0-9].zip")):
+        findings.leave_out(archive, "an archive; unpack it first")
+    for subject in subjects:
+        if (subject / "T10").is_dir():
+            raise UserError(
+                f"corpus.root: {subject} has a task T10, so this is BP4D+, whose tasks elicit other emotions; "
+                "read it as dataset folder, with a table"
+            )
+        for folder in wanted_folders(findings, subject, _TASKS):
+            emotion = _TASKS[folder.name.lower()]
+            strengths = _strengths(subject.parent, f"{subject.name}_{folder.name.upper()}.csv")
+            add_sequence(findings, folder, r"(\d+)\.(?:obj|wrl|ply)", subject.name, emotion, strengths)
+    return findings.tables()
+
+
+def _strengths(root: Path, name: str) -> dict[int, float] | None:
+    """Of each coded frame; none where there are no codes. A table: frame numbers, then 0, 1 or 9 for each unit."""
+    file = next((root / folder / name for folder in _CODES if (root / folder / name).is_file()), None)
+    if file is None:
+        return None
+    try:
+        codes = pl.read_csv(file, infer_schema=False).cast(pl.Float64).cast(pl.Int64)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{file}: not a table of action units: {str(error).splitlines()[0]}") from None
+    units = codes.columns[1:]
+    counts = codes.select(codes.columns[0], active=pl.sum_horizontal(pl.col(units) == 1))
+    most = max(counts["active"].max() or 0, 1)
+    return {frame: active / most for frame, active in counts.drop_nulls().iter_rows()}

@@ -1,0 +1,28 @@
+"""CoMA (Ranjan et al., Generating 3D Faces using Convolutional Mesh Autoencoders, ECCV 2018).
+
+12 subjects, each in twelve extreme expressions: `FaceTalk_170725_00137_TA/bareteeth/bareteeth.000001.ply`, meshes of
+5,023 vertices (the topology of FLAME) in metres, without texture.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from polyview.corpus.datasets.layout import add_sequence, find_subjects, wanted_folders
+from polyview.recipe import OWN_EXPRESSIONS, Corpus
+
+UNIT = 1000.0
+"""Millimetres per unit of its files."""
+
+
+def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The manifest rows, and what was skipped; the intensity of frames is a guess. Raises `UserError`."""
+    findings, subjects = find_subjects(
+        corpus,
+        r"FaceTalk_\d+_\d+_TA",
+        "folders such as FaceTalk_170725_00137_TA with sequences such as bareteeth/bareteeth.000001.ply",
+    )
+    for subject in subjects:
+        for folder in wanted_folders(findings, subject, OWN_EXPRESSIONS["coma"]):
+            add_sequence(findings, folder, r"[a-z_]+\.(\d+)\.ply", subject.name, folder.name)
+    return findings.tables()

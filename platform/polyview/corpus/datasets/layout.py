@@ -1,0 +1,130 @@
+"""What the datasets that lie on disk share: finding their folders, and rows for their files."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from polyview.corpus.manifest import SCHEMA
+from polyview.errors import UserError
+from polyview.recipe import Corpus
+
+_PICTURES = (".jpg", ".png", ".bmp", ".jpeg", ".JPG", ".PNG", ".BMP")
+_NAMES_SHOWN = 5
+
+
+@dataclass
+class Findings:
+    """The rows of a scan, and the files that were left out, with reasons."""
+
+    dataset: str
+    root: Path
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(
+        self,
+        file: Path,
+        subject: str,
+        expression: str,
+        intensity: float,
+        sequence: str,
+        frame: int,
+        texture: Path | None,
+    ) -> None:
+        """A face; files are below the root."""
+        path = file.relative_to(self.root)
+        self.rows.append(
+            {
+                "sample_id": str(path.with_suffix("")),
+                "subject": subject,
+                "expression": expression,
+                "intensity": intensity,
+                "sequence": sequence,
+                "frame": frame,
+                "path": str(path),
+                "texture": None if texture is None else str(texture.relative_to(self.root)),
+                "dataset": self.dataset,
+            }
+        )
+
+    def leave_out(self, file: Path, reason: str) -> None:
+        self.left_out.append((str(file.relative_to(self.root)), reason))
+
+    def tables(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What `scan` of a dataset gives: the manifest's rows, and (path, reason) of what was skipped."""
+        skipped = pl.DataFrame(self.left_out, schema={"path": pl.String, "reason": pl.String}, orient="row")
+        return pl.DataFrame(self.rows, schema=SCHEMA), skipped
+
+
+def find_subjects(corpus: Corpus, pattern: str, expected: str) -> tuple[Findings, list[Path]]:
+    """The folders whose names match, in the dataset's root or one below it, sorted by name.
+
+    Raises `UserError` that says what was expected, and what is there.
+    """
+    root = Path(corpus.root or "").expanduser().resolve()
+    if not root.is_dir():
+        raise UserError(f"corpus.root: {root} is not a folder")
+    inner = [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
+    for folders in (inner, [folder for parent in inner for folder in sorted(parent.iterdir()) if folder.is_dir()]):
+        subjects = [folder for folder in folders if re.fullmatch(pattern, folder.name)]
+        if subjects:
+            return Findings(corpus.dataset, root), subjects
+    raise UserError(f"corpus.root: {root} does not hold {corpus.dataset}: expected {expected}; found {_names_in(root)}")
+
+
+def add_sequence(
+    findings: Findings,
+    folder: Path,
+    pattern: str,
+    subject: str,
+    expression: str,
+    strengths: dict[int, float] | None = None,
+) -> None:
+    """Rows for the numbered meshes of a folder; `pattern` matches their names and captures the number.
+
+    strengths: the intensity of frames by number. If not known, the usual course is assumed, from rest over the
+    apex in the middle and back: sin(pi (i + 1/2) / n). That is a guess, not a measurement.
+    """
+    frames: dict[int, Path] = {}
+    for file in sorted(folder.iterdir()):
+        match = re.fullmatch(pattern, file.name)
+        if match is None:
+            if file.suffix.lower() in (".wrl", ".obj", ".ply"):
+                findings.leave_out(file, "its name is not that of a numbered frame")
+        elif int(match[1]) in frames:
+            findings.leave_out(file, f"frame {int(match[1])} is there a second time")
+        else:
+            frames[int(match[1])] = file
+    sequence = f"{subject}_{folder.name}"
+    for index, (number, file) in enumerate(sorted(frames.items())):
+        strength = math.sin(math.pi * (index + 0.5) / len(frames)) if strengths is None else strengths.get(number, 0.0)
+        findings.add(file, subject, expression, strength, sequence, number, picture_beside(file))
+
+
+def picture_beside(file: Path, stem: str | None = None) -> Path | None:
+    """The picture in the file's folder that has its name, or the name given."""
+    candidates = (file.with_name((stem or file.stem) + suffix) for suffix in _PICTURES)
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def wanted_folders(findings: Findings, parent: Path, names: Iterable[str]) -> Sequence[Path]:
+    """The folders in `parent` with these names; others are left out, with that as the reason."""
+    known = set(names)
+    folders = [folder for folder in sorted(parent.iterdir()) if folder.is_dir()]
+    for folder in folders:
+        if folder.name.lower() not in known:
+            findings.leave_out(folder, f"not one of {', '.join(sorted(known))}")
+    return [folder for folder in folders if folder.name.lower() in known]
+
+
+def _names_in(root: Path) -> str:
+    names = sorted(entry.name for entry in root.iterdir())
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return (", ".join(names[:_NAMES_SHOWN]) or "nothing") + more

@@ -1,0 +1,241 @@
+"""Wavefront OBJ with its MTL: polygons, texture coordinates, vertex colours, one picture."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from polyview.corpus.formats.limits import Companions, check_face_count, read_bytes
+from polyview.corpus.formats.numbers import not_a_number, scan_number
+from polyview.corpus.formats.polygons import CORNERS_PER_FACE, END, surface
+from polyview.corpus.mesh import Mesh, MeshError
+
+_LARGEST_MATERIALS = 1 << 20
+_MOST_MATERIALS = 10_000
+_NONE = -2
+"""An index that is absent, or that counts back beyond the first vertex."""
+_ABSURD = 1 << 40
+_SPACE, _TAB, _NEWLINE, _RETURN, _SLASH, _HASH = (np.uint8(ord(sign)) for sign in " \t\n\r/#")
+_V, _T, _F, _M, _U = (np.uint8(ord(letter)) for letter in "vtfmu")
+
+
+def read(data: bytes, companions: Companions) -> Mesh:
+    """The mesh of an .obj file; raises `MeshError`.
+
+    A material library that is missing means no picture; a picture that a material in use names must be there.
+    """
+    text = np.frombuffer(data, dtype=np.uint8)
+    counts = _count(text)
+    check_face_count(counts[2] // CORNERS_PER_FACE)
+    vertices, uv = np.empty((counts[0], 6)), np.empty((counts[1], 2))
+    corners, uv_corners = np.empty(counts[2], np.int64), np.empty(counts[2], np.int64)
+    named = np.empty(min(counts[3], _MOST_MATERIALS), np.int64)
+    fault, colored = _fill(text, vertices, uv, corners, uv_corners, named)
+    if fault >= 0:
+        raise not_a_number(text, fault)
+    if ((corners == _NONE) | (corners == _ABSURD)).any():
+        raise MeshError("a face index is 0, is not a whole number, or counts back beyond the first vertex")
+    mesh = surface(
+        vertices[:, :3],
+        corners,
+        *_texture_coordinates(uv, uv_corners),
+        colors=_colors(vertices[:, 3:]) if colored else None,
+    )
+    return replace(mesh, texture=companions.picture(_picture(data, named, companions)))
+
+
+def _texture_coordinates(
+    uv: NDArray[np.float64], uv_corners: NDArray[np.int64]
+) -> tuple[NDArray[np.float64] | None, NDArray[np.int64] | None]:
+    """Those of the file, with a place at (0, 0) for corners that have none; none where no corner has any."""
+    absent = uv_corners == _NONE
+    if absent[uv_corners != END].all():
+        return None, None
+    return np.vstack([uv, np.zeros((1, 2))]), np.where(absent, len(uv), uv_corners)
+
+
+def _colors(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Colours that some programs write from 0 to 1 and some to 255."""
+    scale = 255.0 if len(values) and values.max() <= 1 else 1.0
+    return (values * scale).round().clip(0, 255).astype(np.uint8)
+
+
+def _picture(data: bytes, named: NDArray[np.int64], companions: Companions) -> str | None:
+    """The name of the picture of the materials in use; raises `MeshError` where there are several."""
+    if companions.texture:
+        return None
+    lines = [data[start : start + 400].splitlines()[0].decode("utf-8", "replace") for start in named.tolist()]
+    libraries = dict.fromkeys(line[6:].strip() for line in lines if line.startswith("mtllib"))
+    used = {line[6:].strip() for line in lines if line.startswith("usemtl")}
+    pictures: dict[str, str] = {}
+    for library in libraries:
+        file = companions.find(library)
+        if file.is_file():
+            pictures |= _pictures(read_bytes(file, _LARGEST_MATERIALS).decode("utf-8", "replace"))
+    names = sorted({picture for material, picture in pictures.items() if material in used or not used})
+    if len(names) > 1:
+        raise MeshError(f"uses {len(names)} pictures ({', '.join(names[:3])}); a face must have one")
+    return names[0] if names else None
+
+
+def _pictures(library: str) -> dict[str, str]:
+    """The picture of each material of an MTL file that has one."""
+    pictures: dict[str, str] = {}
+    material = ""
+    for line in library.splitlines():
+        key, _, value = line.strip().partition(" ")
+        if key == "newmtl":
+            material = value.strip()
+        elif key == "map_Kd" and value.strip():
+            # Options such as `-s 1 1 1` stand before the name; without any, the name may hold spaces.
+            pictures[material] = value.split()[-1] if value.lstrip().startswith("-") else value.strip()
+    return {name: re.sub(r"^\./", "", picture) for name, picture in pictures.items()}
+
+
+@njit(cache=True, nogil=True)
+def _next_line(text, i):  # type: ignore[no-untyped-def]
+    while i < len(text) and text[i] != _NEWLINE and text[i] != _RETURN:
+        i += 1
+    return i + 1
+
+
+@njit(cache=True, nogil=True)
+def _next_word(text, i):  # type: ignore[no-untyped-def]
+    """The place of the next word of this line; of its end, where there is none."""
+    while i < len(text) and (text[i] == _SPACE or text[i] == _TAB):
+        i += 1
+    return i
+
+
+@njit(cache=True, nogil=True)
+def _ends(text, i):  # type: ignore[no-untyped-def]
+    return i >= len(text) or text[i] == _NEWLINE or text[i] == _RETURN or text[i] == _HASH
+
+
+@njit(cache=True, nogil=True)
+def _key(text, i):  # type: ignore[no-untyped-def]
+    """What a line is: 1 vertex, 2 texture coordinate, 3 face, 4 material, 0 anything else."""
+    if i + 1 >= len(text):
+        return 0
+    first, second = text[i], text[i + 1]
+    blank = second in (_SPACE, _TAB)
+    if first == _V:
+        if blank:
+            return 1
+        return 2 if second == _T and i + 2 < len(text) and text[i + 2] in (_SPACE, _TAB) else 0
+    if first == _F and blank:
+        return 3
+    return 4 if (first == _M and second == _T) or (first == _U and second == 115) else 0  # mtllib, usemtl
+
+
+@njit(cache=True, nogil=True)
+def _count(text):  # type: ignore[no-untyped-def]
+    """How many vertices, texture coordinates, corners (with the end of each face) and material lines there are."""
+    counts = np.zeros(5, np.int64)
+    kind, at_start, in_word = 0, True, False
+    for i in range(len(text)):
+        sign = text[i]
+        if sign in (_NEWLINE, _RETURN):
+            counts[2] += kind == 3
+            kind, at_start = 0, True
+        elif sign in (_SPACE, _TAB):
+            in_word = False
+        elif sign == _HASH and kind == 3:
+            counts[2] += 1
+            kind = 0
+        elif at_start:
+            kind = _key(text, i)
+            counts[kind - 1] += kind != 3  # what is nothing goes to the last, which no one reads
+            at_start, in_word = False, True
+        elif kind == 3:
+            counts[2] += not in_word
+            in_word = True
+    counts[2] += kind == 3
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def _fill(text, vertices, uv, corners, uv_corners, named):  # type: ignore[no-untyped-def]
+    """Read all lines into arrays of the counted sizes: where one is faulty (or -1), and whether all have colours."""
+    at = np.zeros(4, np.int64)
+    colored = len(vertices) > 0
+    i = 0
+    while i < len(text):
+        i = _next_word(text, i)
+        kind = _key(text, i)
+        if kind == 1:
+            found, i = _fill_row(text, i + 1, vertices[at[0]])
+            if found < 3:
+                return i, False
+            colored = colored and found == 6
+            at[0] += 1
+        elif kind == 2:
+            found, i = _fill_row(text, i + 2, uv[at[1]])
+            if found < 1:
+                return i, False
+            if found == 1:
+                uv[at[1], 1] = 0.0
+            at[1] += 1
+        elif kind == 3:
+            i = _next_word(text, i + 1)
+            while not _ends(text, i):
+                corner, uv_corner, after = _scan_corner(text, i, at[0], at[1])
+                if after == i:
+                    return i, False
+                corners[at[2]], uv_corners[at[2]] = corner, uv_corner
+                at[2] += 1
+                i = _next_word(text, after)
+            corners[at[2]] = uv_corners[at[2]] = END
+            at[2] += 1
+        elif kind == 4:
+            if at[3] < len(named):
+                named[at[3]] = i
+            at[3] += 1
+        i = _next_line(text, i)
+    return -1, colored
+
+
+@njit(cache=True, nogil=True)
+def _fill_row(text, i, row):  # type: ignore[no-untyped-def]
+    """How many numbers the line has, as many as fit into row, and where they end."""
+    found = 0
+    i = _next_word(text, i)
+    while not _ends(text, i) and found < len(row):
+        value, after = scan_number(text, i, len(text))
+        if after == i:
+            return 0, i
+        row[found] = value
+        found += 1
+        i = _next_word(text, after)
+    return found, i
+
+
+@njit(cache=True, nogil=True)
+def _scan_corner(text, i, vertices, uvs):  # type: ignore[no-untyped-def]
+    """The vertex and the texture coordinate of a corner such as 7, 7/3, 7//2 or -1/-1/-1, and the place after it."""
+    corner, after = scan_number(text, i, len(text))
+    if after == i:
+        return _NONE, _NONE, i
+    uv_corner = 0.0
+    if after < len(text) and text[after] == _SLASH:
+        after += 1
+        uv_corner, after = scan_number(text, after, len(text))
+        if after < len(text) and text[after] == _SLASH:
+            _, after = scan_number(text, after + 1, len(text))
+    if not (_ends(text, after) or text[after] == _SPACE or text[after] == _TAB):
+        return _NONE, _NONE, i
+    return _from_one(corner, vertices), _from_one(uv_corner, uvs), after
+
+
+@njit(cache=True, nogil=True)
+def _from_one(index, count):  # type: ignore[no-untyped-def]
+    """An index from zero, of one that counts from one, or back from the last of `count` so far."""
+    if index != np.floor(index) or abs(index) > 1e15:
+        return np.int64(_ABSURD)
+    if index > 0:
+        return np.int64(index) - 1
+    return np.int64(index) + count if index < 0 and index + count >= 0 else np.int64(_NONE)

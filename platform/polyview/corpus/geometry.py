@@ -1,0 +1,186 @@
+"""What is done to a mesh between its file and its pictures: each step a setting of the recipe."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyview.corpus.formats.landmarks import Landmarks
+from polyview.corpus.mesh import Mesh, MeshError
+from polyview.recipe import Geometry
+
+Vector = NDArray[np.float64]
+Number = TypeVar("Number", np.float32, np.uint8)
+
+_NOSE_REACH = 25.0
+"""Millimetres from the middle of the nose's outline within which its tip is."""
+
+
+def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mesh:
+    """The mesh in millimetres, without spikes and small holes, aligned and cropped: whatever of it is asked for.
+
+    Where the nose is not known and a step needs it, it is taken to be the foremost point of the middle of the mesh.
+    Raises `MeshError` where alignment needs landmarks that are not there, or nothing is left.
+    """
+    mesh.check()
+    mesh = _in_millimetres(mesh, geometry.unit or 1.0)
+    nose, axes = _nose_and_axes(mesh, landmarks, geometry.unit or 1.0)
+    mesh = replace(mesh, nose=nose)
+    if geometry.spikes:
+        mesh = without_spikes(mesh, geometry.spikes)
+    if geometry.holes:
+        mesh = with_holes_closed(mesh, geometry.holes)
+    if geometry.align == "landmarks":
+        if axes is None:
+            raise MeshError("corpus.geometry.align: landmarks needs both eyes and the mouth marked")
+        mesh = _turned(mesh, axes)
+    if geometry.align != "none":
+        mesh = _centred(mesh)
+    return cropped(mesh, geometry.crop) if geometry.crop else mesh
+
+
+def without_spikes(mesh: Mesh, medians: float) -> Mesh:
+    """The mesh without the faces that have an edge longer than `medians` times the median edge."""
+    a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
+    edges = np.stack([np.linalg.norm(b - a, axis=1), np.linalg.norm(c - b, axis=1), np.linalg.norm(a - c, axis=1)])
+    return _with_faces(mesh, edges.max(axis=0) <= medians * np.median(edges))
+
+
+def cropped(mesh: Mesh, radius: float) -> Mesh:
+    """The faces that lie as a whole within `radius` millimetres of the tip of the nose."""
+    near = np.linalg.norm(mesh.vertices - _nose(mesh), axis=1) <= radius
+    return _with_faces(mesh, near[mesh.faces].all(axis=1))
+
+
+def with_holes_closed(mesh: Mesh, largest: int) -> Mesh:
+    """The mesh with each hole of at most `largest` edges closed by triangles around its middle.
+
+    Vertices at one place count as one, so that seams of the texture are no holes. The middle's colour and texture
+    coordinates are the mean of those around it.
+    """
+    rims = [rim for rim in _rims(mesh) if len(rim) <= largest]
+    if not rims:
+        return mesh
+    first = len(mesh.vertices)
+    fans = [
+        np.stack([np.roll(rim, -1), rim, np.full(len(rim), first + number)], axis=1) for number, rim in enumerate(rims)
+    ]
+    return replace(
+        mesh,
+        vertices=_with_means(mesh.vertices, rims),
+        faces=np.concatenate([mesh.faces, *fans]).astype(np.int32),
+        colors=None if mesh.colors is None else _with_means(mesh.colors, rims),
+        uv=None if mesh.uv is None else _with_means(mesh.uv, rims),
+    )
+
+
+def _rims(mesh: Mesh) -> list[NDArray[np.int64]]:
+    """The vertices around each hole, in the order in which the faces beside it run; tangled rims are left out."""
+    _, welded = np.unique(mesh.vertices, axis=0, return_inverse=True)
+    count = np.int64(len(mesh.vertices))
+    own = mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)
+    edges = welded[own]
+    open_edges = ~np.isin(edges[:, 0] * count + edges[:, 1], edges[:, 1] * count + edges[:, 0])
+    after: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for (start, end), vertex in zip(edges[open_edges].tolist(), own[open_edges, 0].tolist(), strict=True):
+        after[start].append((end, vertex))
+    rims = []
+    while after:
+        start = next(iter(after))
+        rim, place, tangled = [], start, False
+        while place in after:
+            ways = after.pop(place)
+            tangled |= len(ways) > 1
+            place, vertex = ways[0]
+            rim.append(vertex)
+        if place == start and not tangled and len(rim) > 2:
+            rims.append(np.array(rim))
+    return rims
+
+
+def _with_means(values: NDArray[Number], rims: list[NDArray[np.int64]]) -> NDArray[Number]:
+    means = np.array([values[rim].mean(axis=0) for rim in rims])
+    return np.concatenate([values, means.astype(values.dtype)])
+
+
+def _with_faces(mesh: Mesh, kept: NDArray[np.bool_]) -> Mesh:
+    """The mesh with these faces only, and with the vertices that they use."""
+    if not kept.any():
+        raise MeshError("corpus.geometry leaves nothing of the mesh")
+    used, renumbered = np.unique(mesh.faces[kept], return_inverse=True)
+    return replace(
+        mesh,
+        vertices=mesh.vertices[used],
+        faces=renumbered.reshape(-1, 3).astype(np.int32),
+        colors=None if mesh.colors is None else mesh.colors[used],
+        uv=None if mesh.uv is None else mesh.uv[used],
+    )
+
+
+def _in_millimetres(mesh: Mesh, unit: float) -> Mesh:
+    if unit == 1.0:
+        return mesh
+    with np.errstate(over="ignore"):
+        return replace(
+            mesh,
+            vertices=mesh.vertices * np.float32(unit),
+            nose=None if mesh.nose is None else mesh.nose * np.float32(unit),
+        )
+
+
+def _nose_and_axes(
+    mesh: Mesh, landmarks: Landmarks | None, unit: float
+) -> tuple[NDArray[np.float32] | None, Vector | None]:
+    """The tip of the nose, and the face's own axes as rows (x to its left, y up, z out); none where not known.
+
+    y runs from the mouth to the middle of the eyes, z is normal to the plane of eyes and mouth.
+    """
+    if landmarks is None:
+        return mesh.nose, None
+    right, left, mouth, nose, nose_middle = (
+        None if point is None else point.astype(np.float64) * unit
+        for point in (landmarks.right_eye, landmarks.left_eye, landmarks.mouth, landmarks.nose, landmarks.nose_middle)
+    )
+    axes = None
+    if right is not None and left is not None and mouth is not None:
+        axes = _axes(right, left, mouth)
+    if nose is None and nose_middle is not None and axes is not None:
+        vertices = mesh.vertices.astype(np.float64)
+        near = np.linalg.norm(vertices - nose_middle, axis=1) <= _NOSE_REACH
+        if near.any():
+            nose = vertices[np.where(near, vertices @ axes[2], -np.inf).argmax()]
+    return (mesh.nose if nose is None else nose.astype(np.float32)), axes
+
+
+def _axes(right: Vector, left: Vector, mouth: Vector) -> Vector | None:
+    up = (right + left) / 2 - mouth
+    out = np.cross(left - right, up)
+    if min(np.linalg.norm(up), np.linalg.norm(out)) < 1e-9:
+        return None
+    up, out = up / np.linalg.norm(up), out / np.linalg.norm(out)
+    return np.stack([np.cross(up, out), up, out])
+
+
+def _turned(mesh: Mesh, axes: Vector) -> Mesh:
+    turn = axes.T.astype(np.float32)
+    return replace(mesh, vertices=mesh.vertices @ turn, nose=None if mesh.nose is None else mesh.nose @ turn)
+
+
+def _centred(mesh: Mesh) -> Mesh:
+    """The mesh with the tip of its nose at the origin."""
+    return replace(mesh, vertices=mesh.vertices - _nose(mesh), nose=np.zeros(3, dtype=np.float32))
+
+
+def _nose(mesh: Mesh) -> NDArray[np.float32]:
+    """The tip of the nose; if not known, the foremost vertex of the middle half of the mesh in x and y, if any."""
+    if mesh.nose is not None:
+        return mesh.nose
+    vertices, flat = mesh.vertices, mesh.vertices[:, :2]
+    low, high = flat.min(axis=0), flat.max(axis=0)
+    middle = (np.abs(flat - (low + high) / 2) <= (high - low) / 4).all(axis=1)
+    foremost: NDArray[np.float32] = vertices[np.where(middle | ~middle.any(), vertices[:, 2], -np.inf).argmax()]
+    return foremost
