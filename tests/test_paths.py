@@ -19,10 +19,15 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path: Path, umask: int, mo
     assert (tmp_path / "new" / "file.txt").stat().st_mode & 0o777 == mode
 
 
-def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "file.txt").write_text("old")
-    with pytest.raises(ValueError, match="broken"), replacing(tmp_path / "file.txt") as temporary:
+def break_off(path: Path) -> None:
+    with replacing(path) as temporary:
         temporary.write_text("half")
         raise ValueError("broken")
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("old")
+    with pytest.raises(ValueError, match="broken"):
+        break_off(tmp_path / "file.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
     assert (tmp_path / "file.txt").read_text() == "old"

@@ -12,7 +12,7 @@ from polyview.errors import UserError
 from polyview.recipe import Rendering
 from polyview.rendering.cameras import Camera
 from polyview.rendering.sheet import contact_sheet
-from polyview.rendering.store import ViewStore, finish_store, shard_path, write_shard
+from polyview.rendering.store import ViewStore, finish_part, shard_path, write_shard
 
 RIG = (Camera(-30, 0), Camera(30, 10))
 COLORS = np.array([[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [250, 0, 250]], [[0, 250, 250], [0, 0, 0]]], np.uint8)
@@ -34,12 +34,12 @@ def store(tmp_path: Path) -> ViewStore:
             "dataset": "folder",
         }
     )
-    views = np.broadcast_to(COLORS[:, :, None, None], (3, 2, 64, 64, 3))
+    views = np.broadcast_to(COLORS[:, :, None, None], (3, 2, 64, 64, 3)).swapaxes(0, 1)
     names = [camera.name for camera in RIG]
     manifest = Manifest.build(frame, "")
     manifest.save(tmp_path / "manifest.parquet")
     write_shard(shard_path(tmp_path, 0), ["a", "b", "c"], names, views, [])
-    finish_store(tmp_path, manifest, Rendering(size=64), names, 1)
+    finish_part(tmp_path, manifest, Rendering(size=64), RIG, 1)
     return ViewStore.open(tmp_path)
 
 
