@@ -1,6 +1,6 @@
 """How fast meshes become views.
 
-    python tests/benchmarks/rendering.py [--quick] [--facekit FOLDER] [--json rendering.json]
+    python tests/benchmarks/rendering.py [--quick] [--facekit FOLDER] [--json rendering.json] [--only files]
 
 All rows of a table are measured in one run, taking turns, and the best of the turns counts: only their ratios mean
 anything on a machine that others use too. CPU time is that of all threads, so a driver that draws on many cores
@@ -43,6 +43,11 @@ SIZE = 224
 FACEKIT_FACE = 9409
 """FaceKit's first vertices are the face and head: 18,461 triangles, without eyes, teeth and the like."""
 JOBS = Path(__file__).with_name("rendering_jobs.py")
+TITLES = {
+    "drawing": "Drawing, 224 px",
+    "files": "Mesh file to shard, 3 views, 224 px",
+    "memory": "Peak memory of polyview render, 2 workers, 3 views, 64 px",
+}
 Draw = Callable[[Sequence[Camera]], Any]
 
 
@@ -51,22 +56,27 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer turns, fewer meshes: to see that it runs")
     parser.add_argument("--facekit", default=os.environ.get("POLYVIEW_FACEKIT"), help="ICT-FaceKit's folder")
     parser.add_argument("--json", type=Path, default=Path("rendering.json"), help="where the numbers go")
+    parser.add_argument("--only", choices=TITLES, nargs="+", default=list(TITLES), help="which tables")
     options = parser.parse_args()
-    console = Console()
-    face = _face(options.facekit)
-    drawing = [
-        row
-        for name, mesh, counts in (("face", face, (1, 3, 8)), ("scan", _scan_like(), (3,)))
-        for views in counts
-        for row in _drawing(name, mesh, views, turns=2 if options.quick else 6)
-    ]
-    _show(console, "Drawing, 224 px", drawing)
-    files = _files(face, quick=options.quick)
-    _show(console, "Mesh file to shard, 3 views, 224 px", files)
-    memory = _memory(face, counts=(50, 200) if options.quick else (200, 2000))
-    _show(console, "Peak memory of polyview render, 2 workers, 3 views, 64 px", memory)
-    options.json.write_text(json.dumps({"drawing": drawing, "files": files, "memory": memory}, indent=2) + "\n")
+    console, face = Console(), _face(options.facekit)
+    measures = {
+        "drawing": lambda: _drawings({"face": face, "scan": _scan_like()}, turns=2 if options.quick else 6),
+        "files": lambda: _files(face, quick=options.quick),
+        "memory": lambda: _memory(face, counts=(50, 200) if options.quick else (200, 2000)),
+    }
+    found = {}
+    for name in options.only:
+        found[name] = measures[name]()
+        _show(console, TITLES[name], found[name])
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
     console.print(f"wrote {options.json}")
+
+
+def _drawings(meshes: dict[str, Mesh], turns: int) -> list[dict[str, Any]]:
+    counts = {"face": (1, 3, 8), "scan": (3,)}
+    return [
+        row for name, mesh in meshes.items() for views in counts[name] for row in _drawing(name, mesh, views, turns)
+    ]
 
 
 def _drawing(name: str, mesh: Mesh, views: int, turns: int) -> list[dict[str, Any]]:

@@ -195,3 +195,15 @@ def test_a_texture_is_blended_between_texels(shading: Literal["texture", "shaded
     expected = np.einsum("yr,xc,rck->yxk", weights, weights, texture.astype(float))
     light = 1.0 if shading == "texture" else AMBIENT + (1 - AMBIENT) * math.cos(math.radians(LIGHT_PITCH))
     np.testing.assert_allclose(picture, expected * light, atol=1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30])
+def test_broken_texture_coordinates_read_nothing_outside_the_texture(head: Mesh, value: float) -> None:
+    uv = np.zeros((len(head.vertices), 2), np.float32)
+    uv[::3] = value
+    mesh = dataclasses.replace(head, uv=uv, texture=np.full((2, 2, 3), 77, np.uint8))
+    rig = [Camera(0, 0)]
+    silhouette = make_renderer(Rendering(shading="color", framing="whole")).render(head, rig)
+    picture = make_renderer(Rendering(shading="texture", framing="whole")).render(mesh, rig)
+    np.testing.assert_array_equal(picture[0, 0, 0], silhouette[0, 0, 0])
+    assert 77 in picture

@@ -64,6 +64,7 @@ class ViewStore:
         self.parts = tuple(parts)
         self.cameras = tuple(sorted({camera for part in parts for camera in part.cameras}))
         self.rendering = parts[0].contents.rendering
+        self.outputs: tuple[Output, ...] = (self.rendering.shading, *self.rendering.outputs)
         self.size = self.rendering.size
         self.depth = parts[0].contents.depth
 
@@ -111,9 +112,8 @@ class ViewStore:
         if missing:
             has = ", ".join(camera.name for camera in self.cameras)
             raise KeyError(f"{self.folder} has no {', '.join(missing)}; it has {has}")
-        if output not in (None, self.rendering.shading, *self.rendering.outputs):
-            drawn = ", ".join((self.rendering.shading, *self.rendering.outputs))
-            raise KeyError(f"{self.folder} has no output {output}; it has {drawn}")
+        if output is not None and output not in self.outputs:
+            raise KeyError(f"{self.folder} has no output {output}; it has {', '.join(self.outputs)}")
         views = np.empty((len(rows), len(cameras), self.size, self.size, 3), np.uint8)
         for index, camera in enumerate(cameras):
             part = next(part for part in self.parts if camera in part.cameras)
