@@ -9,7 +9,7 @@ from polyview.corpus.scan import scan
 from polyview.recipe import Experiment
 from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter, start_ray
-from polyview.rendering.store import ViewStore, finish_store
+from polyview.rendering.store import ViewStore, finish_part
 
 # A slow machine makes no law false.
 settings.register_profile("polyview", deadline=None)
@@ -48,8 +48,11 @@ def tiny_store(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Vi
     rig = cameras(tiny.rendering.views)
     manifest.save(folder / "manifest.parquet")
     columns = manifest.frame.select("sample_id", "path", "texture").to_dict(as_series=False)
-    assert ShardWriter(folder, manifest.root, tiny.rendering, rig)({"shard": 0, **columns})["fault"] == ""
-    finish_store(folder, manifest, tiny.rendering, [camera.name for camera in rig], 1)
+    assert (
+        ShardWriter(folder, manifest.root, manifest.geometry, tiny.rendering, rig)({"shard": 0, **columns})["fault"]
+        == ""
+    )
+    finish_part(folder, manifest, tiny.rendering, rig, 1)
     return ViewStore.open(folder)
 
 

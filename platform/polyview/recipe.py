@@ -76,6 +76,8 @@ MetricName = Literal[
     "zero_shot/uf1",
     "zero_shot/uar",
 ]
+Output = Literal["shaded", "color", "texture", "normal", "depth"]
+Level = Annotated[int, Field(ge=0, le=255)]
 
 
 class Model(BaseModel):
@@ -167,11 +169,26 @@ class Rendering(Model):
 
     views: Views = Views()
     size: Annotated[int, Field(ge=16, le=1024)] = Field(64, description="pixels, square")
-    shading: Literal["shaded", "color"] = Field("shaded", description="lit albedo, or vertex colours unlit")
-    albedo: Literal["color", "grey"] = Field("color", description="what is lit: vertex colours, or plain grey")
+    shading: Output = Field("shaded", description="lit albedo, colours or texture unlit, directions, or distances")
+    outputs: tuple[Output, ...] = Field((), description="further pictures of the same pass, in columns of their own")
+    albedo: Literal["color", "grey"] = Field("color", description="what is lit: the face's own colours, or plain grey")
+    light: Literal["camera", "world"] = Field("camera", description="what the light is fixed to")
+    culling: bool = Field(False, description="leave out triangles seen from behind; scans are open, so they show")
+    supersampling: Literal[1, 2] = Field(1, description="samples per pixel each way: 2 smooths edges")
+    background: tuple[Level, Level, Level] = Field((64, 64, 64), description="red, green, blue")
     framing: Literal["face", "whole"] = Field("face", description="the face fills the picture, or the whole mesh")
     radius: PositiveFloat = Field(95.0, description="half the picture's width at the face, millimetres")
     backend: Literal["auto", "raster", "opengl"] = "auto"
+
+    @model_validator(mode="after")
+    def _names_each_output_once(self) -> Self:
+        drawn = (self.shading, *self.outputs)
+        twice = [output for output in drawn if drawn.count(output) > 1]
+        if twice:
+            raise ValueError(
+                f"{twice[0]} is asked for twice: outputs are drawn beside shading, which is {self.shading}"
+            )
+        return self
 
 
 class Modeling(Model):

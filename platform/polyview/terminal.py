@@ -39,9 +39,13 @@ class TerminalWatcher:
         self.stages = self.progress.add_task(name, total=total, note="")
 
     def advance(self, done: int) -> None:
-        """Move the stage's bar to `done`."""
-        if self.stages is not None:
-            self.progress.update(self.stages, completed=done)
+        """Move the stage's bar to `done`; a render says how fast it goes."""
+        if self.stages is None:
+            return
+        self.progress.update(self.stages, completed=done)
+        task = next(task for task in self.progress.tasks if task.id == self.stages)
+        if task.description == "render" and task.speed:
+            self.progress.update(self.stages, note=f"{task.speed:.1f} meshes/s")
 
     def epoch(self, trial: Trial, epoch: Epoch) -> None:
         """Move the trial's own bar."""

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,7 @@ from polyview.recipe import Rendering
 from polyview.rendering.cameras import Camera
 from polyview.rendering.pipeline import RenderSummary, render, start_ray
 from polyview.rendering.renderer import make_renderer
-from polyview.rendering.store import ViewStore, rows_per_shard
+from polyview.rendering.store import ViewStore, part_path, rows_per_shard
 
 RECIPE = Rendering(size=32)
 RIG = (Camera(-30, 0), Camera(0, 0), Camera(30, 0))
@@ -63,7 +66,11 @@ def summary(manifest: Manifest, home: Home) -> RenderSummary:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
 def test_views_in_the_store_are_the_renderers(manifest: Manifest, summary: RenderSummary) -> None:
@@ -88,14 +95,14 @@ def test_too_many_unusable_meshes_are_an_error_that_says_where_to_look(
 ) -> None:
     with pytest.raises(UserError, match=r"3 of 300 meshes .*max_rejected=0.005.*broken7.ply.*rejected.parquet"):
         render(manifest, RECIPE, RIG, home, max_rejected=0.005)
-    assert (summary.store / "rejected.parquet").exists()
+    assert summary.reasons.is_file()
 
 
 def test_a_second_render_touches_nothing_and_needs_neither_ray_nor_a_compiler(
     manifest: Manifest, home: Home, summary: RenderSummary, tmp_path: Path
 ) -> None:
     manifest.save(tmp_path / "faces.parquet")
-    before = {path.name: path.stat().st_mtime_ns for path in summary.store.iterdir()}
+    before = times(summary.store)
     script = f"""
 import sys
 from pathlib import Path
@@ -111,18 +118,19 @@ print(again.cached, again.rendered, again.rejected, "ray" in sys.modules, "numba
 """
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert said.split() == ["True", "297", "3", "False", "False"]
-    assert {path.name: path.stat().st_mtime_ns for path in summary.store.iterdir()} == before
+    assert times(summary.store) == before
 
 
 def test_a_render_cut_short_goes_on_at_the_shard_and_ends_the_same(
     manifest: Manifest, home: Home, summary: RenderSummary
 ) -> None:
     whole = contents(summary.store)
-    kept = summary.store / "shard-00000.arrow"
+    part = part_path(summary.store, RIG)
+    kept = part / "shard-00000.arrow"
     written = kept.stat().st_mtime_ns
     for name in ("store.json", "rejected.parquet", "shard-00001.arrow"):
-        (summary.store / name).unlink()
-    (summary.store / ".shard-00001.arrow.k1ll3d.arrow").touch()
+        (part / name).unlink()
+    (part / ".shard-00001.arrow.k1ll3d.arrow").touch()
     progress: list[tuple[int, int]] = []
     again = render(manifest, RECIPE, RIG, home, 0.1, lambda done, total: progress.append((done, total)))
     assert not again.cached
@@ -140,22 +148,123 @@ def test_two_processes_do_the_work_once(manifest: Manifest, tmp_path: Path) -> N
     assert {summary.rendered for summary in both} == {FACES - 3}
 
 
-def test_another_recipe_rig_or_manifest_is_another_store(
-    manifest: Manifest, home: Home, summary: RenderSummary
-) -> None:
+def test_another_recipe_or_manifest_is_another_store(manifest: Manifest, home: Home, summary: RenderSummary) -> None:
     few = Manifest.build(manifest.frame.head(2), manifest.root)
     stores = {
         render(few, RECIPE, RIG, home, 0.1).store,
-        render(few, RECIPE, RIG[:1], home, 0.1).store,
         render(few, RECIPE.model_copy(update={"albedo": "grey"}), RIG, home, 0.1).store,
+        render(few, RECIPE.model_copy(update={"outputs": ("depth",)}), RIG, home, 0.1).store,
         summary.store,
     }
     assert len(stores) == 4
 
 
+def test_more_cameras_of_the_same_faces_render_only_the_new_ones(manifest: Manifest, tmp_path: Path) -> None:
+    home, few = Home(tmp_path), Manifest.build(manifest.frame.head(70), manifest.root)
+    first = render(few, RECIPE, RIG[1:2], home, 0.1)
+    front = part_path(first.store, RIG[1:2])
+    untouched = times(front)
+    reader = ViewStore.open(first.store)
+    more = render(few, RECIPE, RIG, home, 0.1)
+    assert more.store == first.store
+    assert not more.cached
+    assert times(front) == untouched
+    assert [len(part.cameras) for part in sorted(ViewStore.open(more.store).parts, key=lambda p: len(p.cameras))] == [
+        1,
+        2,
+    ]
+    assert reader.cameras == RIG[1:2]
+    together = render(few, RECIPE, RIG, Home(tmp_path / "other"), 0.1)
+    rows = np.arange(len(ViewStore.open(more.store)))
+    np.testing.assert_array_equal(
+        ViewStore.open(more.store).gather(rows, RIG), ViewStore.open(together.store).gather(rows, RIG)
+    )
+    assert render(few, RECIPE, RIG[::2], home, 0.1).cached
+
+
+def test_what_a_broken_off_request_left_goes_once_others_have_its_cameras(manifest: Manifest, tmp_path: Path) -> None:
+    few = Manifest.build(manifest.frame.head(70), manifest.root)
+    store = render(few, RECIPE, RIG[:2], Home(tmp_path), 0.1).store
+    (part_path(store, RIG[:2]) / "store.json").unlink()
+    render(few, RECIPE, RIG[:1], Home(tmp_path), 0.1)
+    assert part_path(store, RIG[:2]).is_dir()
+    render(few, RECIPE, RIG[1:], Home(tmp_path), 0.1)
+    assert {path.name for path in store.glob("*-views-*")} == {part_path(store, rig).name for rig in (RIG[:1], RIG[1:])}
+
+
+def test_faces_that_have_gone_since_are_noticed(manifest: Manifest, head: Mesh, tmp_path: Path) -> None:
+    for number in range(2):
+        trimesh.Trimesh(head.vertices, head.faces, process=False).export(tmp_path / f"{number}.ply")
+    rows = manifest.frame.head(2).with_columns(path=pl.Series(["0.ply", "1.ply"]))
+    mine = Manifest.build(rows, str(tmp_path))
+    home = Home(tmp_path / "home")
+    store = render(mine, RECIPE, RIG[:1], home, 0.5).store
+    (tmp_path / "1.ply").unlink()
+    with pytest.raises(UserError, match="not the same meshes can be read"):
+        render(mine, RECIPE, RIG, home, 0.5)
+    assert ViewStore.open(store).cameras == RIG[:1]
+
+
+def test_a_render_killed_in_the_middle_is_finished_to_the_same_bytes(
+    manifest: Manifest, summary: RenderSummary, tmp_path: Path
+) -> None:
+    manifest.save(tmp_path / "faces.parquet")
+    script = f"""
+import os, signal
+from pathlib import Path
+from polyview.corpus.manifest import Manifest
+from polyview.paths import Home
+from polyview.recipe import Rendering
+from polyview.rendering.cameras import Camera
+from polyview.rendering.pipeline import render
+def die(done, total):
+    if 0 < done < total:
+        os.kill(os.getpid(), signal.SIGKILL)
+rig = (Camera(-30, 0), Camera(0, 0), Camera(30, 0))
+manifest = Manifest.load(Path({str(tmp_path / "faces.parquet")!r}))
+render(manifest, Rendering(size=32), rig, Home(Path({str(tmp_path)!r})), 0.1, die)
+"""
+    killed = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
+    assert killed.wait() == -signal.SIGKILL
+    with suppress(ProcessLookupError):
+        os.killpg(killed.pid, signal.SIGKILL)  # what Ray leaves behind
+    (part,) = (tmp_path / "views").glob("*/*-views-*")
+    assert list(part.glob("shard-*.arrow"))
+    assert not (part / "store.json").exists()
+    progress: list[tuple[int, int]] = []
+    again = render(manifest, RECIPE, RIG, Home(tmp_path), 0.1, lambda done, total: progress.append((done, total)))
+    assert progress[0][0] > 0
+    assert contents(again.store) == contents(summary.store)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"only root may mount a small disk: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_leaves_no_half_shard(manifest: Manifest, small_disk: Path, tmp_path: Path) -> None:
+    home = Home(small_disk)
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)$"):
+        render(manifest, RECIPE, RIG, home, 0.1)
+    (part,) = (small_disk / "views").glob("*/*-views-*")
+    whole = render(manifest, RECIPE, RIG, Home(tmp_path / "large"), 0.1)
+    assert not (part / "store.json").exists()
+    for shard in part.glob("*.arrow"):
+        assert shard.read_bytes() == (part_path(whole.store, RIG) / shard.name).read_bytes()
+
+
 def test_a_fault_in_a_worker_is_one_line(manifest: Manifest, tmp_path: Path) -> None:
     few = Manifest.build(manifest.frame.head(2), manifest.root)
-    folder = render(few, RECIPE, RIG, Home(tmp_path), 0.1).store
+    folder = part_path(render(few, RECIPE, RIG, Home(tmp_path), 0.1).store, RIG)
     (folder / "store.json").unlink()
     (folder / "shard-00000.arrow").unlink()
     (folder / "shard-00000.arrow").mkdir()

@@ -13,25 +13,32 @@ from polyview.recipe import Rendering
 from polyview.rendering.cameras import FIELD_OF_VIEW, Camera, Framing
 from polyview.rendering.rasterizer import draw
 from polyview.rendering.renderer import make_renderer
-from polyview.rendering.scene import BACKGROUND, Scene
+from polyview.rendering.scene import Scene, Tinted
 
 SIZE = 24
+BACKGROUND = np.array(Rendering().background, np.uint8)
 FRAMING = Framing(np.zeros(3), 10.0)
 RIG = (Camera(-30, 0), Camera(0, 0), Camera(40, 15))
 seeds = st.integers(0, 2**32 - 1)
 few = settings(max_examples=30, deadline=None)
 
 
-def scene_of(triangles: NDArray[np.float64], colors: NDArray[np.float64], cameras: tuple[Camera, ...] = RIG) -> Scene:
+def scene_of(
+    triangles: NDArray[np.float64],
+    colors: NDArray[np.float64],
+    cameras: tuple[Camera, ...] = RIG,
+    culling: bool = False,
+) -> Scene:
     """Triangles (T, 3, 3) that share no vertex, with corner colours (T, 3, 3)."""
-    flat = np.repeat(colors.reshape(1, -1, 3).astype(np.float32), len(cameras), axis=0)
     return Scene(
         vertices=triangles.reshape(-1, 3).astype(np.float32),
         faces=np.arange(3 * len(triangles), dtype=np.int32).reshape(-1, 3),
-        colors=flat,
         views=np.stack([FRAMING.view(camera) for camera in cameras]),
         near=FRAMING.near,
         far=FRAMING.far,
+        layers=(Tinted(colors.reshape(1, -1, 3).astype(np.float32)),),
+        background=BACKGROUND,
+        culling=culling,
     )
 
 
@@ -39,6 +46,12 @@ def random_triangles(seed: int, spread: float = 8.0) -> tuple[NDArray[np.float64
     rng = np.random.default_rng(seed)
     centres = rng.normal(0, spread / 2, (6, 1, 3))
     return centres + rng.normal(0, spread, (6, 3, 3)), rng.uniform(0, 255, (6, 3, 3))
+
+
+def tints_of(scene: Scene) -> NDArray[np.float64]:
+    (layer,) = scene.layers
+    assert isinstance(layer, Tinted)
+    return layer.colors[0].astype(np.float64)
 
 
 def cast(scene: Scene, view: int, shift: tuple[float, float]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -52,6 +65,7 @@ def cast(scene: Scene, view: int, shift: tuple[float, float]) -> tuple[NDArray[n
     y = (1 - (np.arange(SIZE) + 0.5 + shift[1]) / SIZE * 2) * reach
     rays = np.stack([*np.meshgrid(x, y), np.full((SIZE, SIZE), -1.0)], -1)
     nearest, depth = np.full((SIZE, SIZE), -1), np.full((SIZE, SIZE), np.inf)
+    colors = tints_of(scene)
     color = np.broadcast_to(BACKGROUND.astype(float), (SIZE, SIZE, 3)).copy()
     for index, face in enumerate(scene.faces):
         # The ray meets the plane at t*ray = sum of share * corner, so share / t solves a linear system.
@@ -60,7 +74,7 @@ def cast(scene: Scene, view: int, shift: tuple[float, float]) -> tuple[NDArray[n
         hit = (scaled >= 0).all(-1) & (t >= scene.near) & (t < depth)
         shares = scaled * t[..., None]
         nearest[hit], depth[hit] = index, t[hit]
-        color[hit] = (shares @ scene.colors[view, face].astype(np.float64))[hit]
+        color[hit] = (shares @ colors[face])[hit]
     return nearest, color
 
 
@@ -125,6 +139,22 @@ def test_both_sides_are_drawn(seed: int) -> None:
     front = draw(scene_of(triangles, colors), SIZE)
     back = draw(scene_of(triangles[:, ::-1], colors[:, ::-1]), SIZE)
     np.testing.assert_allclose(front, back, atol=1)
+
+
+@given(seeds)
+@few
+def test_culling_leaves_the_side_that_is_wound_counter_clockwise(seed: int) -> None:
+    triangles, colors = random_triangles(seed)
+    triangles, colors = triangles[:1], colors[:1]
+    both, front, back = (
+        (draw(scene_of(corners, colors, culling=culling), SIZE) != BACKGROUND).any(axis=-1)
+        for corners, culling in ((triangles, False), (triangles, True), (triangles[:, ::-1], True))
+    )
+    for view, camera in enumerate(RIG):
+        towards = np.linalg.inv(FRAMING.view(camera))[:3, 3] - triangles[0, 0]
+        faces_us = np.cross(triangles[0, 1] - triangles[0, 0], triangles[0, 2] - triangles[0, 0]) @ towards > 0
+        assert (front if faces_us else back)[view].sum() == both[view].sum()
+        assert not (back if faces_us else front)[view].any()
 
 
 @given(seeds)

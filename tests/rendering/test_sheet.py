@@ -12,7 +12,7 @@ from polyview.errors import UserError
 from polyview.recipe import Rendering
 from polyview.rendering.cameras import Camera
 from polyview.rendering.sheet import contact_sheet
-from polyview.rendering.store import ViewStore, finish_store, shard_path, write_shard
+from polyview.rendering.store import ViewStore, column_names, finish_part, shard_path, write_shard
 
 RIG = (Camera(-30, 0), Camera(30, 10))
 COLORS = np.array([[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [250, 0, 250]], [[0, 250, 250], [0, 0, 0]]], np.uint8)
@@ -34,12 +34,12 @@ def store(tmp_path: Path) -> ViewStore:
             "dataset": "folder",
         }
     )
-    views = np.broadcast_to(COLORS[:, :, None, None], (3, 2, 64, 64, 3))
+    views = np.broadcast_to(COLORS[:, :, None, None], (3, 2, 64, 64, 3)).swapaxes(0, 1)
     names = [camera.name for camera in RIG]
     manifest = Manifest.build(frame, "")
     manifest.save(tmp_path / "manifest.parquet")
     write_shard(shard_path(tmp_path, 0), ["a", "b", "c"], names, views, [])
-    finish_store(tmp_path, manifest, Rendering(size=64), names, 1)
+    finish_part(tmp_path, manifest, Rendering(size=64), RIG, 1)
     return ViewStore.open(tmp_path)
 
 
@@ -61,3 +61,18 @@ def test_samples_go_down_and_views_across_beside_their_captions(store: ViewStore
 def test_a_row_beyond_the_store_is_refused(store: ViewStore, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no row 3; it has 3"):
         contact_sheet(store, [0, 3], tmp_path / "sheet.png")
+
+
+def test_all_outputs_are_on_the_sheet(store: ViewStore, tmp_path: Path) -> None:
+    rendering = Rendering(size=64, outputs=("normal",))
+    part = tmp_path / "both"
+    colors = np.concatenate([COLORS[:1, 0], COLORS[1:2, 0]])
+    views = np.broadcast_to(colors[:, None, None, None], (2, 1, 64, 64, 3))
+    store.manifest.save(part / "manifest.parquet")
+    write_shard(shard_path(part, 0), ["a"], column_names(RIG[:1], rendering), views, [])
+    finish_part(part, store.manifest, rendering, RIG[:1], 1)
+    contact_sheet(ViewStore.open(part), [0], tmp_path / "both.png")
+    picture = np.asarray(Image.open(tmp_path / "both.png"))
+    shaded, normal = (np.argwhere((picture == color).all(axis=-1))[:, 1] for color in colors)
+    assert len(shaded) == len(normal) > 0
+    assert shaded.max() < normal.min()

@@ -120,7 +120,7 @@ def test_a_variant_that_is_added_runs_alone(
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_trial_that_fails_is_told_and_does_not_stop_the_others(
-    tiny_study: Study, home: Home, listener: Any, capfd: pytest.CaptureFixture[str]
+    tiny_study: Study, home: Home, listener: Any, runs_of: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     odd = {"diverges": {"training.lr": 1e30}, "slow": {"training.lr": 1e-5}}
     more = tiny_study.model_copy(update={"variants": odd, "seeds": (0,)})
@@ -131,24 +131,27 @@ def test_a_trial_that_fails_is_told_and_does_not_stop_the_others(
     assert "Traceback" not in "".join(capfd.readouterr())
     ran = {trial.variant for trial in outcome.trials if trial.id in outcome.records}
     assert ran == {"full", "no alignment", "slow", "untrained", "raw pixels"}
+    assert runs_of(home)[0].info.status == "FAILED"
     assert "diverges, seed 0" in (outcome.folder / "report" / "report.md").read_text()
 
 
 def test_what_cannot_be_run_is_refused_before_anything_is_trained_or_logged(
     tiny_study: Study, home: Home, listener: Any, runs_of: Any, times_of: Any
 ) -> None:
-    before = times_of(home)
+    before, (parent, runs) = times_of(home), runs_of(home)
     more = tiny_study.model_copy(update={"variants": {"too large": {"training.batch_size": 64}}})
     with pytest.raises(UserError, match=r"^too large · seed 0: training.batch_size is 64 and there are 24 samples"):
         conduct(more, home, listener)
     assert times_of(home) == before
-    parent, _ = runs_of(home)
-    assert parent.info.status == "FINISHED"
+    after, runs_after = runs_of(home)
+    assert after.info.status == parent.info.status != "RUNNING"
+    assert len(runs_after) == len(runs)
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_trials_that_no_machine_holds_are_refused(tiny_study: Study, home: Home, listener: Any) -> None:
+def test_trials_that_no_machine_holds_are_refused(tiny_study: Study, home: Home, listener: Any, runs_of: Any) -> None:
     huge = tiny_study.model_copy(update={"resources": Resources(cpus=1000), "seeds": (5,)})
     with pytest.raises(UserError, match=r"^a trial needs 1 worker\(s\) of 1000 CPUs"):
         conduct(huge, home, listener)
     assert listener.epochs == []
+    assert runs_of(home)[0].info.status != "RUNNING"

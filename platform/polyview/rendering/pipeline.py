@@ -1,10 +1,17 @@
-"""From a manifest to a complete view store, in parallel: one Ray Data row is one shard."""
+"""From a manifest to a complete view store, in parallel: one Ray Data row is one shard.
+
+A store's folder is named by the faces and by how they are drawn, but not by the cameras. What is asked for and not
+there yet becomes a part of its own in it (see `store`): a part is complete or not, and never changed, so whoever
+reads the others is not disturbed. A render that was cut short continues at the shard if the same cameras are asked
+for; what it left is taken away once other parts have all its cameras.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,9 +32,14 @@ from polyview.rendering.cameras import Camera
 from polyview.rendering.renderer import backend_of, make_renderer
 from polyview.rendering.store import (
     SCHEMA_VERSION,
+    Part,
     ViewStore,
-    finish_store,
+    column_names,
+    complete_parts,
+    finish_part,
+    part_path,
     rows_per_shard,
+    shard_columns,
     shard_path,
     write_shard,
 )
@@ -37,12 +49,17 @@ REASONS_SHOWN = 3
 
 @dataclass
 class RenderSummary:
-    """What a render did. cached: the store was complete already. rendered, rejected: samples in the store."""
+    """What a render did.
+
+    cached: the store had all cameras already. rendered, rejected: samples in the store. reasons: the table that says
+    why samples were rejected.
+    """
 
     store: Path
     cached: bool
     rendered: int
     rejected: int
+    reasons: Path
     seconds: float
 
 
@@ -69,18 +86,18 @@ class ShardWriter:
     def _write(self, job: dict[str, Any]) -> None:
         """Load and draw the job's samples, set aside those that cannot be read, write the shard."""
         renderer = make_renderer(self.rendering)
-        views, sample_ids, rejected = [], [], []
+        columns, size = column_names(self.cameras, self.rendering), self.rendering.size
+        views = np.empty((len(columns), len(job["sample_id"]), size, size, 3), np.uint8)
+        sample_ids: list[str] = []
+        rejected: list[dict[str, str]] = []
         for sample_id, path, texture in zip(job["sample_id"], job["path"], job["texture"], strict=True):
             try:
                 mesh = load_mesh(path, texture, self.root, self.geometry)
-                views.append(renderer.render(mesh, self.cameras))
+                views[:, len(sample_ids)] = renderer.render(mesh, self.cameras)
                 sample_ids.append(sample_id)
             except MeshError as error:
                 rejected.append({"sample_id": sample_id, "path": path, "reason": str(error)})
-        size = self.rendering.size
-        stacked = np.stack(views) if views else np.empty((0, len(self.cameras), size, size, 3), np.uint8)
-        names = [camera.name for camera in self.cameras]
-        write_shard(shard_path(self.folder, job["shard"]), sample_ids, names, stacked, rejected)
+        write_shard(shard_path(self.folder, job["shard"]), sample_ids, columns, views[:, : len(sample_ids)], rejected)
 
 
 def render(
@@ -93,22 +110,24 @@ def render(
 ) -> RenderSummary:
     """Draw every face of the manifest from every camera into a store under `home`, unless it is there already.
 
-    A render that was cut short continues at the shard. `on_progress` is called with samples done and in all.
-    Raises `UserError` if more than the share `max_rejected` of the samples cannot be read.
+    Only the cameras that the store lacks are rendered; where all are there, Ray is not even started. A render that
+    was cut short continues at the shard. `on_progress` is called with samples done and in all.
+    Raises `UserError` if more than the share `max_rejected` of the samples cannot be read, or the disk is full.
     """
     started = time.monotonic()
-    folder = home.stores / _store_name(manifest, rendering, cameras)
-    cached = _is_complete(folder)
+    folder = home.stores / _store_name(manifest, rendering)
+    cached = not _missing(folder, cameras)
     if not cached:
         with _alone(folder):
-            cached = _is_complete(folder)  # another process may have done it meanwhile
-            if not cached:
-                _fill_store(folder, manifest, rendering, tuple(cameras), on_progress)
+            missing = _missing(folder, cameras)  # another process may have drawn them meanwhile
+            cached = not missing
+            if missing:
+                _add_part(folder, manifest, rendering, missing, on_progress)
     store = ViewStore.open(folder)
-    rejected = store.contents.rejected
-    if rejected > max_rejected * len(manifest):
-        raise UserError(_too_many_rejected(store, len(manifest), max_rejected))
-    return RenderSummary(folder, cached, len(store), rejected, time.monotonic() - started)
+    reasons = store.parts[0].folder / "rejected.parquet"
+    if len(store.rejected) > max_rejected * len(manifest):
+        raise UserError(_too_many_rejected(store.rejected, len(manifest), max_rejected, reasons))
+    return RenderSummary(folder, cached, len(store), len(store.rejected), reasons, time.monotonic() - started)
 
 
 def start_ray() -> None:
@@ -131,8 +150,10 @@ def start_ray() -> None:
         ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
 
-def _is_complete(folder: Path) -> bool:
-    return (folder / "store.json").exists()
+def _missing(folder: Path, cameras: Sequence[Camera]) -> tuple[Camera, ...]:
+    """The cameras that no complete part of the store has."""
+    there = {camera for part in complete_parts(folder) for camera in Part.open(part).cameras}
+    return tuple(sorted(set(cameras) - there))
 
 
 @contextmanager
@@ -144,27 +165,50 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _store_name(manifest: Manifest, rendering: Rendering, cameras: Sequence[Camera]) -> str:
+def _store_name(manifest: Manifest, rendering: Rendering) -> str:
     return digest(
         {
             "schema": SCHEMA_VERSION,
             "fingerprint": manifest.fingerprint,
             "rendering": rendering.model_dump(mode="json", exclude={"views", "backend"}),
             "backend": backend_of(rendering),
-            "cameras": [camera.name for camera in cameras],
         }
     )
 
 
-def _fill_store(
-    folder: Path,
+def _add_part(
+    store: Path,
     manifest: Manifest,
     rendering: Rendering,
     cameras: tuple[Camera, ...],
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    manifest.save(folder / "manifest.parquet")
-    jobs = _shard_jobs(manifest.frame, rows_per_shard(len(cameras), rendering.size))
+    """Draw some cameras of all faces; raises `UserError` where the faces are not those of the store's other parts."""
+    folder, others = part_path(store, cameras), [Part.open(part) for part in complete_parts(store)]
+    try:
+        manifest.save(folder / "manifest.parquet")
+        shards = _fill_part(folder, manifest, rendering, cameras, on_progress)
+        finish_part(folder, manifest, rendering, cameras, shards)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
+    if others and Part.open(folder).sample_ids() != others[0].sample_ids():
+        shutil.rmtree(folder)
+        raise UserError(
+            f"{store}: not the same meshes can be read as when its first views were rendered; "
+            "see that the dataset is whole, or delete the folder and render anew"
+        )
+    _remove_overtaken(store)
+
+
+def _fill_part(
+    folder: Path,
+    manifest: Manifest,
+    rendering: Rendering,
+    cameras: tuple[Camera, ...],
+    on_progress: Callable[[int, int], None] | None,
+) -> int:
+    """Write the shards that are not there yet; returns how many the part has."""
+    jobs = _shard_jobs(manifest.frame, rows_per_shard(len(column_names(cameras, rendering)), rendering.size))
     missing = [job for job in jobs if not shard_path(folder, job["shard"]).is_file()]
     done = len(manifest) - sum(len(job["sample_id"]) for job in missing)
     report = on_progress or (lambda _done, _total: None)
@@ -174,7 +218,18 @@ def _fill_store(
         report(done, len(manifest))
     for leftover in folder.glob(".*.*"):  # of a process that was killed as it wrote
         leftover.unlink()
-    finish_store(folder, manifest, rendering, [camera.name for camera in cameras], len(jobs))
+    return len(jobs)
+
+
+def _remove_overtaken(store: Path) -> None:
+    """Take away parts that were never finished and that nobody will ask for: other parts have all their columns."""
+    complete = complete_parts(store)
+    contents = [Part.open(part) for part in complete]
+    there = {name for part in contents for name in column_names(part.cameras, part.contents.rendering)}
+    for part in set(store.glob("*-views-*")) - set(complete):
+        begun = next(part.glob("shard-*.arrow"), None)
+        if begun is None or shard_columns(begun) <= there:
+            shutil.rmtree(part)
 
 
 def _shard_jobs(frame: pl.DataFrame, rows: int) -> list[dict[str, Any]]:
@@ -192,17 +247,20 @@ def _run(writer: ShardWriter, jobs: list[dict[str, Any]]) -> Iterator[int]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    shards = ray.data.from_items(jobs, override_num_blocks=len(jobs)).map(writer, num_cpus=1)
+    # Ray lets a worker see a GPU only where it is asked for one; a tenth, since a context needs little of it.
+    on_gpu = backend_of(writer.rendering) == "opengl" and ray.cluster_resources().get("GPU", 0) > 0
+    needs = {"num_cpus": 1, "num_gpus": 0.1} if on_gpu else {"num_cpus": 1}
+    shards = ray.data.from_items(jobs, override_num_blocks=len(jobs)).map(writer, **needs)
     for row in shards.iter_rows():
         if row["fault"]:
             raise UserError(row["fault"])
         yield row["samples"]
 
 
-def _too_many_rejected(store: ViewStore, total: int, allowed: float) -> str:
-    reasons = [f"{path} ({reason})" for _, path, reason in store.rejected.head(REASONS_SHOWN).iter_rows()]
-    more = "; …" if len(store.rejected) > REASONS_SHOWN else ""
+def _too_many_rejected(rejected: pl.DataFrame, total: int, allowed: float, table: Path) -> str:
+    reasons = [f"{path} ({reason})" for _, path, reason in rejected.head(REASONS_SHOWN).iter_rows()]
+    more = "; …" if len(rejected) > REASONS_SHOWN else ""
     return (
-        f"{len(store.rejected)} of {total} meshes cannot be used, more than corpus.max_rejected={allowed:g} allows: "
-        f"{'; '.join(reasons)}{more}. All of them: {store.folder / 'rejected.parquet'}"
+        f"{len(rejected)} of {total} meshes cannot be used, more than corpus.max_rejected={allowed:g} allows: "
+        f"{'; '.join(reasons)}{more}. All of them: {table}"
     )

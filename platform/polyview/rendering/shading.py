@@ -1,4 +1,4 @@
-"""Vertex normals and light, compiled: work done once per vertex, whatever the number of faces."""
+"""Vertex normals, light and smoothing, compiled; light is worked out per vertex, whatever the number of faces."""
 
 from __future__ import annotations
 
@@ -13,12 +13,29 @@ def vertex_normals(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> N
     return normals
 
 
+def light_at(normals: NDArray[np.float32], to_light: NDArray[np.float32], ambient: float) -> NDArray[np.float32]:
+    """How bright each vertex is, (L, N): ambient + (1 - ambient) |normal . to_light|, to_light (L, 3)."""
+    facing: NDArray[np.float32] = np.abs(to_light @ normals.T)
+    return np.float32(ambient) + np.float32(1 - ambient) * facing
+
+
 def bake(
     albedo: NDArray[np.uint8], normals: NDArray[np.float32], to_light: NDArray[np.float32], ambient: float
 ) -> NDArray[np.float32]:
-    """Lit colours, (V, N, 3): albedo (N, 3) x (ambient + (1 - ambient) |normal . to_light|), to_light (V, 3)."""
+    """Lit colours, (L, N, 3): albedo (N, 3) x (ambient + (1 - ambient) |normal . to_light|), to_light (L, 3)."""
     colors: NDArray[np.float32] = _bake(albedo, normals, to_light, np.float32(ambient))
     return colors
+
+
+def halve(pictures: NDArray[np.uint8], nearest: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Pictures (C, 2S, 2S, 3) at half the size: the mean of each 2 x 2 pixels, or the greatest where `nearest` (C,).
+
+    The mean of two distances is a place where nothing is, so depth takes the nearest.
+    """
+    half = pictures.shape[1] // 2
+    smaller = np.empty((len(pictures), half, half, 3), np.uint8)
+    _halve(pictures, nearest, smaller)
+    return smaller
 
 
 @njit(cache=True, nogil=True)
@@ -55,3 +72,17 @@ def _bake(albedo, normals, to_light, ambient):  # type: ignore[no-untyped-def]
             for channel in range(3):
                 colors[view, i, channel] = albedo[i, channel] * light
     return colors
+
+
+@njit(cache=True, nogil=True)
+def _halve(pictures, nearest, smaller):  # type: ignore[no-untyped-def]
+    for index in range(len(smaller)):
+        for j in range(smaller.shape[1]):
+            for i in range(smaller.shape[2]):
+                for channel in range(3):
+                    a, b = pictures[index, 2 * j, 2 * i, channel], pictures[index, 2 * j, 2 * i + 1, channel]
+                    c, d = pictures[index, 2 * j + 1, 2 * i, channel], pictures[index, 2 * j + 1, 2 * i + 1, channel]
+                    if nearest[index]:
+                        smaller[index, j, i, channel] = max(a, b, c, d)
+                    else:
+                        smaller[index, j, i, channel] = (np.int32(a) + b + c + d + 2) >> 2

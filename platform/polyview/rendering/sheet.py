@@ -21,26 +21,30 @@ _PAPER, _INK = (250, 250, 250), (30, 30, 30)
 
 
 def contact_sheet(store: ViewStore, rows: Sequence[int], out: Path) -> None:
-    """Write a PNG of some of the store's rows: samples down, views across, each with its caption.
+    """Write a PNG of some of the store's rows: samples down, views across (all outputs), with captions.
 
     Raises `UserError` for a row that the store does not have.
     """
     beyond = [row for row in rows if not 0 <= row < len(store)]
     if beyond:
         raise UserError(f"{store.folder}: no row {beyond[0]}; it has {len(store)}, counted from 0")
-    views = store.gather(np.asarray(rows, np.int64), store.cameras)
+    columns = [(output, camera) for output in store.outputs for camera in store.cameras]
+    views = np.concatenate(
+        [store.gather(np.asarray(rows, np.int64), store.cameras, output) for output in store.outputs], axis=1
+    )
     cell = store.size * -(-CELL // store.size)
     step = cell + _GAP
-    sheet = Image.new("RGB", (_CAPTION + len(store.cameras) * step, _HEADER + len(rows) * step), _PAPER)
+    sheet = Image.new("RGB", (_CAPTION + len(columns) * step, _HEADER + len(rows) * step), _PAPER)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
-    for column, camera in enumerate(store.cameras):
+    for column, (output, camera) in enumerate(columns):
         middle = _CAPTION + column * step + cell // 2
-        pen.text((middle, _HEADER // 2), _direction(camera), _INK, font, anchor="mm")
+        title = f"{output}, {_direction(camera)}" if len(store.outputs) > 1 else _direction(camera)
+        pen.text((middle, _HEADER // 2), _fitted(title, font, cell), _INK, font, anchor="mm")
     for line, caption in enumerate(_captions(store, rows)):
         top = _HEADER + line * step
-        fitted = "\n".join(_fitted(part, font) for part in caption.splitlines())
+        fitted = "\n".join(_fitted(part, font, _CAPTION - 2 * _GAP) for part in caption.splitlines())
         pen.multiline_text((_GAP, top + cell // 2), fitted, _INK, font, anchor="lm", spacing=5)
-        for column in range(len(store.cameras)):
+        for column in range(len(columns)):
             view = Image.fromarray(views[line, column]).resize((cell, cell), Image.Resampling.NEAREST)
             sheet.paste(view, (_CAPTION + column * step, top))
     with replacing(out) as temporary:
@@ -61,8 +65,8 @@ def _captions(store: ViewStore, rows: Sequence[int]) -> list[str]:
     return captions
 
 
-def _fitted(line: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
-    """The line, cut off where it would run into the pictures."""
-    while font.getlength(line) > _CAPTION - 2 * _GAP:
+def _fitted(line: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
+    """The line, cut off where it would be wider than that."""
+    while font.getlength(line) > width:
         line = f"{line[:-2]}…"
     return line

@@ -1,11 +1,15 @@
 """The views of a manifest's faces, on disk: Arrow shards that are read by memory map.
 
-A store is a folder:
+A store is a folder of parts, each named by the cameras that are in it. The first render of some faces makes one
+part; whoever asks for more cameras later adds another, of the new ones alone. A part is a folder:
   manifest.parquet     the faces that were asked for
   shard-00000.arrow …  uncompressed Arrow IPC, one record batch: `sample_id`, and one fixed-shape uint8 column
-                       (size x size x 3) per camera, named like `yaw+30_pitch+00`
+                       (size x size x 3) per camera, named like `yaw+30_pitch+00`; further outputs of the same
+                       camera are named like `yaw+30_pitch+00_depth`
   rejected.parquet     sample_id, path and reason of the faces that have no views
-  store.json           what is in it; written last, so a folder that has it is complete
+  store.json           what is in it; written last, so a part that has it is complete, and never changed again
+All parts of a store have the same rows. Each can be opened by itself: by polars, pyarrow or Hugging Face datasets
+as `shard-*.arrow`, and as a store of its own.
 """
 
 from __future__ import annotations
@@ -25,17 +29,21 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from polyview.corpus.manifest import Manifest
 from polyview.errors import UserError
 from polyview.paths import replacing
-from polyview.recipe import Rendering
+from polyview.recipe import Output, Rendering, digest
 from polyview.rendering.cameras import Camera
+from polyview.rendering.depth import DepthScale, depth_scale
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 REJECTED = pl.Schema({"sample_id": pl.String, "path": pl.String, "reason": pl.String})
-_SHARD_BYTES = 64 << 20
-_SHARD_ROWS = 128
+_SHARD_BYTES = 32 << 20
+_SHARD_ROWS = 64
 
 
 class Contents(BaseModel):
-    """`store.json`: what the store holds. rows: views per shard, in the order of the shards' numbers."""
+    """`store.json`: what a part holds. rows: views per shard, in the order of the shards' numbers.
+
+    depth is the scale of the columns of distances, where there are any.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,47 +53,46 @@ class Contents(BaseModel):
     cameras: tuple[str, ...]
     rows: tuple[int, ...]
     rejected: int
+    depth: DepthScale | None = None
 
 
 class ViewStore:
-    """A complete store, opened for reading; what it maps is shared with every process on the machine."""
+    """A store, opened for reading; what it maps is shared with every process on the machine."""
 
-    def __init__(self, folder: Path, contents: Contents) -> None:
+    def __init__(self, folder: Path, parts: Sequence[Part]) -> None:
         self.folder = folder
-        self.contents = contents
-        self.cameras = tuple(Camera.parse(name) for name in contents.cameras)
-        self.size = contents.rendering.size
-        self._shards = [_Shard(shard_path(folder, number)) for number in range(len(contents.rows))]
-        self._starts = np.concatenate([[0], np.cumsum(contents.rows, dtype=np.int64)])
+        self.parts = tuple(parts)
+        self.cameras = tuple(sorted({camera for part in parts for camera in part.cameras}))
+        self.rendering = parts[0].contents.rendering
+        self.outputs: tuple[Output, ...] = (self.rendering.shading, *self.rendering.outputs)
+        self.size = self.rendering.size
+        self.depth = parts[0].contents.depth
 
     @classmethod
     def open(cls, path: Path) -> ViewStore:
-        """Open the store in the folder `path`; raises `UserError` where it is not there or not complete."""
-        try:
-            contents = Contents.model_validate_json((path / "store.json").read_bytes())
-        except FileNotFoundError:
-            raise UserError(f"{path}: no complete view store; `polyview render` makes or finishes one") from None
-        except ValidationError:
-            raise UserError(f"{path / 'store.json'}: not of this version; delete the folder and render anew") from None
-        return cls(path, contents)
+        """Open the store, or the part of one, in the folder `path`; raises `UserError` where nothing is complete."""
+        folders = complete_parts(path)
+        if not folders:
+            raise UserError(f"{path}: no complete view store; `polyview render` makes or finishes one")
+        return cls(path, [Part.open(folder) for folder in folders])
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self.parts[0])
 
     @cached_property
     def sample_ids(self) -> list[str]:
         """One per row; the rejected ones have no row."""
-        return [sample_id for shard in self._shards for sample_id in shard.sample_ids]
+        return self.parts[0].sample_ids()
 
     @cached_property
     def manifest(self) -> Manifest:
         """All faces that were asked for, rejected ones too."""
-        return Manifest.load(self.folder / "manifest.parquet")
+        return Manifest.load(self.parts[0].folder / "manifest.parquet")
 
     @cached_property
     def rejected(self) -> pl.DataFrame:
         """The faces without views: sample_id, path, reason."""
-        return pl.read_parquet(self.folder / "rejected.parquet")
+        return pl.read_parquet(self.parts[0].folder / "rejected.parquet")
 
     def labels(self, column: str) -> list[str]:
         """The manifest's `column` for each row."""
@@ -93,22 +100,58 @@ class ViewStore:
         joined = rows.join(self.manifest.frame, on="sample_id", how="left", maintain_order="left")
         return [str(label) for label in joined[column]]
 
-    def gather(self, rows: NDArray[np.int64], cameras: Sequence[Camera]) -> NDArray[np.uint8]:
+    def gather(
+        self, rows: NDArray[np.int64], cameras: Sequence[Camera], output: Output | None = None
+    ) -> NDArray[np.uint8]:
         """The views of some rows, (B, V, size, size, 3) uint8, in the order of `rows` and `cameras`.
 
-        Only the pages of these views are read. Raises `KeyError` for a camera that the store does not have.
+        `output` is one of the recipe's further outputs; its shading if None. Only the pages of these views are read.
+        Raises `KeyError` for a camera or an output that the store does not have.
         """
         missing = [camera.name for camera in cameras if camera not in self.cameras]
         if missing:
-            raise KeyError(f"{self.folder} has no {', '.join(missing)}; it has {', '.join(self.contents.cameras)}")
+            has = ", ".join(camera.name for camera in self.cameras)
+            raise KeyError(f"{self.folder} has no {', '.join(missing)}; it has {has}")
+        if output is not None and output not in self.outputs:
+            raise KeyError(f"{self.folder} has no output {output}; it has {', '.join(self.outputs)}")
         views = np.empty((len(rows), len(cameras), self.size, self.size, 3), np.uint8)
+        for index, camera in enumerate(cameras):
+            part = next(part for part in self.parts if camera in part.cameras)
+            part.read(rows, column_name(camera, output, self.rendering), views[:, index])
+        return views
+
+
+class Part:
+    """The shards of one render."""
+
+    def __init__(self, folder: Path, contents: Contents) -> None:
+        self.folder = folder
+        self.contents = contents
+        self.cameras = tuple(Camera.parse(name) for name in contents.cameras)
+        self._shards = [_Shard(shard_path(folder, number)) for number in range(len(contents.rows))]
+        self._starts = np.concatenate([[0], np.cumsum(contents.rows, dtype=np.int64)])
+
+    @classmethod
+    def open(cls, folder: Path) -> Part:
+        try:
+            return cls(folder, Contents.model_validate_json((folder / "store.json").read_bytes()))
+        except ValidationError:
+            raise UserError(
+                f"{folder / 'store.json'}: not of this version; delete the folder and render anew"
+            ) from None
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def sample_ids(self) -> list[str]:
+        return [sample_id for shard in self._shards for sample_id in shard.sample_ids]
+
+    def read(self, rows: NDArray[np.int64], name: str, out: NDArray[np.uint8]) -> None:
+        """Copy some rows of a column into `out`."""
         shard_of = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(shard_of):
             chosen = np.flatnonzero(shard_of == number)
-            within = rows[chosen] - self._starts[number]
-            for index, camera in enumerate(cameras):
-                views[chosen, index] = self._shards[number].column(camera.name)[within]
-        return views
+            out[chosen] = self._shards[number].column(name)[rows[chosen] - self._starts[number]]
 
 
 class _Shard:
@@ -137,37 +180,67 @@ class _Shard:
         return self._columns[name]
 
 
+def complete_parts(folder: Path) -> list[Path]:
+    """The parts of a store that can be read; the folder itself where it is one."""
+    if (folder / "store.json").is_file():
+        return [folder]
+    return sorted(mark.parent for mark in folder.glob("*/store.json"))
+
+
+def part_path(store: Path, cameras: Sequence[Camera]) -> Path:
+    """Where the part with these cameras is, like `3-views-0c5f9e1d7a2b4c68`."""
+    names = [camera.name for camera in cameras]
+    return store / f"{len(names)}-views-{digest(names)}"
+
+
+def column_name(camera: Camera, output: Output | None, rendering: Rendering) -> str:
+    """The name of one output's column; that of the recipe's shading is the camera's own."""
+    return camera.name if output in (None, rendering.shading) else f"{camera.name}_{output}"
+
+
+def column_names(cameras: Sequence[Camera], rendering: Rendering) -> list[str]:
+    """All columns of a part, in the order in which a renderer draws them."""
+    outputs = (rendering.shading, *rendering.outputs)
+    return [column_name(camera, output, rendering) for output in outputs for camera in cameras]
+
+
 def shard_path(folder: Path, number: int) -> Path:
     return folder / f"shard-{number:05d}.arrow"
 
 
-def rows_per_shard(views: int, size: int) -> int:
-    """Samples in a shard: few enough that a worker holds a shard in memory at any size."""
-    return max(1, min(_SHARD_ROWS, _SHARD_BYTES // (views * size * size * 3)))
+def rows_per_shard(columns: int, size: int) -> int:
+    """Samples in a shard: few enough that a worker holds a shard in memory at any size, and loses little if killed."""
+    return max(1, min(_SHARD_ROWS, _SHARD_BYTES // (columns * size * size * 3)))
 
 
 def write_shard(
     path: Path,
     sample_ids: Sequence[str],
-    cameras: Sequence[str],
+    columns: Sequence[str],
     views: NDArray[np.uint8],
     rejected: Sequence[dict[str, str]],
 ) -> None:
     """Write one shard, whole or not at all.
 
-    views: (rows, V, size, size, 3). The rejected samples of the shard's range travel in its metadata, so that a
-    render that was cut short knows them.
+    views: (columns, rows, size, size, 3). The rejected samples of the shard's range travel in its metadata, so that
+    a render that was cut short knows them. Raises `OSError` where the disk is full or cannot be written.
     """
-    columns = [pa.array(sample_ids, pa.string())]
-    columns += [_fixed_shape(np.ascontiguousarray(views[:, index])) for index in range(len(cameras))]
-    batch = pa.record_batch(columns, names=["sample_id", *cameras])
+    arrays = [pa.array(sample_ids, pa.string()), *(_fixed_shape(column) for column in views)]
+    batch = pa.record_batch(arrays, names=["sample_id", *columns])
     batch = batch.replace_schema_metadata({"rejected": json.dumps(list(rejected))})
-    with replacing(path) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
+    # Through Python's own file, whose errors say what the system said.
+    with replacing(path) as temporary, temporary.open("wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
         writer.write_batch(batch)
 
 
-def finish_store(folder: Path, manifest: Manifest, rendering: Rendering, cameras: Sequence[str], shards: int) -> None:
-    """Gather what the shards say of themselves into rejected.parquet and store.json, which completes the store."""
+def shard_columns(path: Path) -> set[str]:
+    """The names of a shard's columns of views."""
+    with pa.memory_map(str(path)) as source:
+        return set(pa.ipc.open_file(source).schema.names) - {"sample_id"}
+
+
+def finish_part(folder: Path, manifest: Manifest, rendering: Rendering, cameras: Sequence[Camera], shards: int) -> None:
+    """Gather what the shards say of themselves into rejected.parquet and store.json, which completes the part."""
     rows, rejected = [], []
     for number in range(shards):
         with pa.memory_map(str(shard_path(folder, number))) as source:
@@ -180,9 +253,10 @@ def finish_store(folder: Path, manifest: Manifest, rendering: Rendering, cameras
         schema_version=SCHEMA_VERSION,
         fingerprint=manifest.fingerprint,
         rendering=rendering,
-        cameras=tuple(cameras),
+        cameras=tuple(camera.name for camera in cameras),
         rows=tuple(rows),
         rejected=len(rejected),
+        depth=depth_scale(rendering),
     )
     with replacing(folder / "store.json") as temporary:
         temporary.write_text(contents.model_dump_json(indent=2) + "\n")

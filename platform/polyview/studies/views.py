@@ -58,7 +58,7 @@ def prepare_views(experiments: Sequence[Experiment], home: Home, watcher: Watche
             prepared.seconds += time.perf_counter() - started
             watcher.say(f"{faces_and_views} in {summary.seconds:.1f} s ({summary.store})")
         if summary.rejected:
-            watcher.say(f"{summary.rejected} meshes rejected; {summary.store / 'rejected.parquet'} says why")
+            watcher.say(f"{summary.rejected} meshes rejected; {summary.reasons} says why")
     return prepared
 
 
