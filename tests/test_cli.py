@@ -195,10 +195,10 @@ def test_scan_writes_the_manifest_that_it_tells_of(
 
 def test_scan_tells_what_it_skipped_and_why(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "a.ply").touch()
-    table = pl.DataFrame({"path": ["a.ply", "b.ply"], "subject": "s", "expression": ["anger", "fear"]})
+    table = pl.DataFrame({"path": ["a.ply", "b.txt"], "subject": "s", "expression": ["anger", "fear"]})
     table.write_csv(tmp_path / "faces.csv")
     said = run(capsys, "scan", "folder", tmp_path, "--set", "table=faces.csv")
-    assert "skipped b.ply: no such mesh: b.ply" in said
+    assert "skipped b.txt: format .txt is not among" in said
     assert "1 files skipped" in said
     assert len(Manifest.load(tmp_path / "faces.parquet")) == 1
 

@@ -19,7 +19,7 @@ from polyview.corpus.expressions import expressivity
 from polyview.corpus.generated import GeneratedFace, as_scanned, generated_rows
 from polyview.corpus.mesh import Mesh, MeshError
 from polyview.errors import UserError
-from polyview.recipe import Corpus
+from polyview.recipe import Corpus, digest
 
 SCHEME = "facekit:"
 VERSION = 1
@@ -30,15 +30,16 @@ _NECK_PIVOT = (0.0, -60.0, -10.0)
 
 def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The manifest rows that `corpus.generator` asks for; raises `UserError` where the model is not whole."""
-    read_model(find_model(Path(corpus.root or "").expanduser()))
-    return generated_rows(corpus, SCHEME, VERSION)
+    root = corpus.root or ""
+    read_model(find_model(Path(root)))
+    return generated_rows(corpus, SCHEME, _version(root))
 
 
 def load(path: str, root: str) -> Mesh:
     """The face that `path` describes, of the model at `root`. Raises `MeshError`."""
-    face = GeneratedFace.parse(path, SCHEME, VERSION)
     try:
         model = read_model(find_model(Path(root)))
+        face = GeneratedFace.parse(path, SCHEME, _version(root))
     except UserError as error:
         raise MeshError(str(error)) from None
     left, right = (expressivity(face.seed, face.person) * face.units()).astype(np.float32)
@@ -51,6 +52,13 @@ def load(path: str, root: str) -> Mesh:
         nose=vertices[model.nose].copy(),
     )
     return as_scanned(mesh, face, np.array(_NECK_PIVOT))
+
+
+@lru_cache(maxsize=8)
+def _version(root: str) -> int:
+    """Of the generator and of the model's files by name and size: another model's faces have other paths."""
+    files = sorted((file.name, file.stat().st_size) for file in find_model(Path(root)).glob("*.obj"))
+    return int(digest([VERSION, files])[:8], 16)
 
 
 @lru_cache(maxsize=8)

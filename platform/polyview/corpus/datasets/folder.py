@@ -114,8 +114,6 @@ def _why_not(root: Path, path: str | None, texture: str | None) -> str | None:
         file = root / name
         if not file.resolve().is_relative_to(root.resolve()):
             return f"the {what} lies outside of the dataset's folder"
-        if not file.is_file():
-            return f"no such {what}: {name}"
     if path is not None and Path(path).suffix.lower() not in FORMATS:
         return f"format {Path(path).suffix or 'without a suffix'} is not among {' '.join(FORMATS)}"
     return None
