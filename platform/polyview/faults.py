@@ -12,7 +12,9 @@ from pydantic_core import ErrorDetails
 
 def describe_faults(kind: type[BaseModel], error: ValidationError, place: str) -> str:
     """All faults of `error`, one line each, under a line that names `place`."""
-    faults = [_describe(kind, detail) for detail in error.errors()]
+    # A default that waits for another value is no fault of its own when that value is one.
+    details = [detail for detail in error.errors() if detail["type"] != "default_factory_not_called"]
+    faults = [_describe(kind, detail) for detail in details]
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     return "\n".join([f"{place}: {count}", *(f"  {fault}" for fault in faults)])
 

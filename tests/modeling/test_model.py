@@ -32,7 +32,7 @@ def test_all_embeddings_are_on_the_unit_sphere(tiny: Experiment) -> None:
         assert embeddings.shape == shape
         assert embeddings.dtype == torch.float32
         torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(shape[:-1]))
-    assert float(found.logit_scale) == pytest.approx(1 / 0.07, rel=1e-4)
+    assert found.logit_scale.item() == pytest.approx(1 / 0.07, rel=1e-4)
 
 
 def test_without_tokens_there_is_no_text(tiny: Experiment) -> None:
@@ -48,7 +48,7 @@ def test_the_scale_before_the_softmax_stays_below_a_hundred(tiny: Experiment) ->
     model = build(tiny)
     torch.nn.init.constant_(model.towers.logit_scale, 2 * MAX_LOGIT_SCALE)
     model.clamp_logit_scale()
-    assert float(model(pictures(2), ANGLES, None).logit_scale) == pytest.approx(100)
+    assert model(pictures(2), ANGLES, None).logit_scale.item() == pytest.approx(100)
 
 
 @pytest.mark.parametrize("size", [32, 48])
