@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import ray
 import trimesh
 
 from polyview.corpus.load import load_mesh
@@ -22,21 +21,16 @@ from polyview.errors import UserError
 from polyview.paths import Home
 from polyview.recipe import Rendering
 from polyview.rendering.cameras import Camera
-from polyview.rendering.pipeline import RenderSummary, render, start_ray
+from polyview.rendering.pipeline import RenderSummary, render
 from polyview.rendering.renderer import make_renderer
 from polyview.rendering.store import ViewStore, part_path, rows_per_shard
+
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 RECIPE = Rendering(size=32)
 RIG = (Camera(-30, 0), Camera(0, 0), Camera(30, 0))
 FACES = 300
 BROKEN = {7: b"", 150: b"ply\nformat ascii 1.0\nelement vertex 9\n", 299: b"garbage"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    start_ray()
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
