@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Study, with_overrides
+from polyview.studies.factorial import fractional_factorial
 
 UNTRAINED = "untrained"
 RAW_PIXELS = "raw pixels"
@@ -39,14 +42,16 @@ class Trial:
 def variants(study: Study) -> dict[str, dict[str, Any]]:
     """The overrides of each variant, by name; the baseline comes first, and overrides nothing unless it is one of them.
 
-    Raises `UserError` if a variant has the name of a reference row.
+    Raises `UserError` if a variant has the name of a reference row, or the baseline looks like a variant misspelt.
     """
-    named = {study.baseline: {}} | {name: {key: None} for name, key in study.remove.items()} | dict(study.variants)
-    keys = list(study.grid)
-    for values in itertools.product(*study.grid.values()) if keys else ():
-        named[", ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in zip(keys, values, strict=True))] = dict(
-            zip(keys, values, strict=True)
-        )
+    named: dict[str, dict[str, Any]] = {
+        name: dict.fromkeys([keys] if isinstance(keys, str) else keys) for name, keys in study.remove.items()
+    }
+    named |= dict(study.variants) | cells(study.grid)
+    named |= fraction_cells(study.fraction)
+    if study.baseline not in named and (close := difflib.get_close_matches(study.baseline, named, 1, cutoff=0.8)):
+        raise UserError(f"{study.name}: baseline {study.baseline!r} is no variant; the nearest is {close[0]!r}")
+    named = {study.baseline: {}} | named
     if not study.references:
         return named
     if taken := sorted(REFERENCES.keys() & named):
@@ -54,6 +59,44 @@ def variants(study: Study) -> dict[str, dict[str, Any]]:
             f"{study.name}: {taken[0]!r} is a reference row's name; rename the variant, or set references: false"
         )
     return named | {name: dict(overrides) for name, overrides in REFERENCES.items()}
+
+
+def cells(grid: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
+    """Every combination of a grid's values, by name."""
+    crossed = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())] if grid else []
+    return {point_name(cell): cell for cell in crossed}
+
+
+def fraction_cells(levels: Mapping[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
+    """The combinations of two-level factors that a fractional factorial of resolution IV tries, by name."""
+    runs = fractional_factorial(len(levels)).tolist() if levels else []
+    chosen = [{key: pair[sign > 0] for (key, pair), sign in zip(levels.items(), signs, strict=True)} for signs in runs]
+    return {point_name(cell): cell for cell in chosen}
+
+
+def point_name(point: Mapping[str, Any]) -> str:
+    """Keys and values as a variant's name, as in `count=3, fusion=mean`."""
+    keys = short_names(list(point))
+    return ", ".join(f"{keys[key]}={value}" for key, value in point.items())
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Each dotted key's shortest ending that no other of them has."""
+    names = {}
+    for key in keys:
+        parts = key.split(".")
+        endings = [".".join(parts[-length:]) for length in range(1, len(parts) + 1)]
+        others = [f".{other}" for other in keys if other != key]
+        names[key] = next((end for end in endings if not any(other.endswith(f".{end}") for other in others)), key)
+    return names
+
+
+def size(study: Study) -> int:
+    """How many trials a study asks for, its search's and the re-run of the best included; nothing is checked."""
+    designed = len(study.remove) + len(study.variants) + len(study.fraction and fraction_cells(study.fraction))
+    designed += math.prod(map(len, study.grid.values())) if study.grid else 0
+    designed += 1 + len(REFERENCES) * study.references + (study.search is not None)
+    return designed * len(study.seeds) + (study.search.trials if study.search else 0)
 
 
 def plan(study: Study) -> list[Trial]:
