@@ -6,7 +6,7 @@ import fcntl
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,19 +14,23 @@ from typing import TYPE_CHECKING
 
 from polyview.errors import UserError
 from polyview.paths import Home, replacing
-from polyview.recipe import Study, to_yaml
+from polyview.recipe import Experiment, Study, to_yaml
 from polyview.rendering.sheet import contact_sheet
 from polyview.rendering.store import ViewStore
 from polyview.studies.design import Trial, plan
-from polyview.studies.findings import supervision
-from polyview.studies.ledger import Ledger, Record
+from polyview.studies.findings import Searched, supervision
+from polyview.studies.ledger import Fault, Ledger, Record
 from polyview.studies.report import Outcome, write
+from polyview.studies.search import BEST, Points, best_trials, check_search, make_trials, possible_renderings
 from polyview.studies.views import prepare_views
 from polyview.studies.watcher import Watcher
 from polyview.tracking import Point, Tracker, TrialRun
+from polyview.training.history import Epoch
 
 if TYPE_CHECKING:
-    from polyview.studies.scheduler import Failure
+    from polyview.studies.scheduler import Workplace
+
+POINTS = "points.json"
 
 
 @dataclass
@@ -52,97 +56,174 @@ def study_folder(study: Study, home: Home) -> Path:
     return home.studies / f"{study.name}-{study.experiment.digest[:8]}"
 
 
-def conduct(study: Study, home: Home, watcher: Watcher) -> tuple[Outcome, list[Failure]]:
+def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None) -> Outcome:
     """Run what is missing of a study and write its report; returns what is known then, and what failed.
 
     Running it again is resuming: trials that have a record are not run, half-done ones go on from their last
-    checkpoint. Raises `UserError` before anything is trained if the study cannot be run as it stands.
+    checkpoint. The records of the variant `force` are set aside first, so that it is run anew. Raises `UserError`
+    before anything is trained if the study cannot be run as it stands.
     """
     trials = plan(study)
     folder, ledger = study_folder(study, home), Ledger(home.trials)
     with _only_driver(folder):
+        if study.search:
+            check_search(study)
+        if force is not None:
+            _set_aside(known(study, home), force, ledger)
         stages = Stages(folder / "stages.json")
-        views = prepare_views([trial.experiment for trial in trials], home, watcher)
+        views = prepare_views([*(trial.experiment for trial in trials), *possible_renderings(study)], home, watcher)
         if views.seconds:
             stages.record("render", views.seconds)
-        stores = {trial.id: views.store_of(trial.experiment) for trial in trials}
-        _check([trial for trial in trials if ledger.read(trial.id) is None], stores, home)
         tracker = Tracker(home, study.name, watcher.say)
+        driver = Driver(study, home, views.store_of, stages, watcher, tracker)
+        driver.check(trials)
         tracker.open(study.experiment.digest, study.experiment.model_dump(mode="json"), _tags(study))
-        for trial in trials:
-            if record := ledger.read(trial.id):
-                tracker.log(trial_run(trial, record))
-        failures = _run_missing(trials, stores, study, home, stages, watcher, tracker)
+        driver.run(trials)
+        if study.search:
+            driver.search()
+            driver.run([trial for trial in known(study, home).trials if trial.variant == BEST])
         watcher.stage("report", 1)
-        _draw_sheet(stores[trials[0].id], folder / "views.png")
+        _draw_sheet(views.store_of(trials[0].experiment), folder / "views.png")
         outcome = known(study, home)
         write(outcome)
         watcher.advance(1)
         ended = max((record.ended for record in outcome.records.values()), default=time.time())
         tracker.close(_summary(outcome), ended, folder / "report")
-    return outcome, failures
+    return outcome
 
 
 def known(study: Study, home: Home) -> Outcome:
     """What the ledger knows of a study; nothing is run."""
-    trials, folder = plan(study), study_folder(study, home)
+    trials, folder, ledger = plan(study), study_folder(study, home), Ledger(home.trials)
     sheet = folder / "views.png"
+    points = Points(folder / POINTS).read(study.search) if study.search else []
+    searched = make_trials(study, points)
+    records = ledger.read_all(trial.id for trial in [*trials, *searched])
+    again = best_trials(study, points, records) if study.search and len(points) >= study.search.trials else []
+    records |= ledger.read_all(trial.id for trial in again)
+    trials = [*trials, *again]
     return Outcome(
         study,
         trials,
-        Ledger(home.trials).read_all(trial.id for trial in trials),
+        records,
         Stages(folder / "stages.json").seconds,
         sheet if sheet.exists() else None,
         home.tracking_uri,
         folder,
+        ledger.read_faults(trial.id for trial in [*trials, *searched]),
+        Searched(points, searched),
     )
 
 
-def _check(missing: Sequence[Trial], stores: Mapping[str, Path], home: Home) -> None:
-    """Raises `UserError` that names the first trial which could not be run."""
-    if not missing:
-        return
-    # torch takes seconds to import, which a study that finds all its trials done need not wait for.
-    from polyview.studies.trial import Assignment, check
+@dataclass
+class Driver:
+    """The process that conducts a study: it alone tells MLflow and the terminal what happens."""
 
-    for trial in missing:
-        try:
-            check(Assignment(trial.experiment, stores[trial.id], home.trials))
-        except UserError as error:
-            raise UserError(f"{trial.name}: {error}") from None
+    study: Study
+    home: Home
+    store_of: Callable[[Experiment], Path]
+    stages: Stages
+    watcher: Watcher
+    tracker: Tracker
+    ended: int = 0
+
+    def check(self, trials: Sequence[Trial]) -> None:
+        """Raises `UserError` that names the first trial without a record which could not be run."""
+        ledger = Ledger(self.home.trials)
+        missing = [trial for trial in trials if ledger.read(trial.id) is None]
+        if not missing:
+            return
+        # torch takes seconds to import, which a study that finds all its trials done need not wait for.
+        from polyview.studies.trial import Assignment, check
+
+        for trial in missing:
+            try:
+                check(Assignment(trial.experiment, self.store_of(trial.experiment), self.home.trials))
+            except UserError as error:
+                raise UserError(f"{trial.name}: {error}") from None
+
+    def run(self, trials: Sequence[Trial]) -> None:
+        """Log the trials that have a record, and run the others."""
+        missing = self._log_done(trials)
+        done = len(trials) - len(missing)
+        self.watcher.say(f"trials: {len(trials)} in the study, {done} done before, {len(missing)} to run")
+        if missing:
+            # Ray takes seconds to import, which a study that finds all its trials done need not wait for.
+            from polyview.studies.scheduler import run_trials
+
+            with self._stage("trials", len(missing)):
+                run_trials(missing, self._workplace(), self)
+
+    def search(self) -> None:
+        """Log the points of the search that have a record, and run what it lacks."""
+        assert self.study.search is not None
+        points = Points(study_folder(self.study, self.home) / POINTS)
+        asked = make_trials(self.study, points.read(self.study.search))
+        missing = self.study.search.trials - len(asked) + len(self._log_done(asked))
+        total = self.study.search.trials
+        self.watcher.say(f"search: {total} points, {total - missing} done before, {missing} to run")
+        if missing:
+            from polyview.studies.scheduler import run_search
+
+            with self._stage("search", missing):
+                run_search(self.study, points, self._workplace(), self)
+
+    def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
+        """A trial has trained an epoch."""
+        self.watcher.epoch(trial, epoch)
+
+    def on_end(self, trial: Trial) -> None:
+        """A trial has left its record."""
+        self._advance()
+        if record := Ledger(self.home.trials).read(trial.id):
+            score = record.scores.get(self.study.metric, math.nan)
+            self.watcher.say(f"{trial.name}: {self.study.metric} {score:.3f}")
+            self.tracker.log(trial_run(trial, record))
+
+    def on_fault(self, trial: Trial, fault: Fault) -> None:
+        """A trial has failed in every attempt."""
+        self._advance()
+        Ledger(self.home.trials).write_fault(fault)
+        self.watcher.say(f"{trial.name}: failed after {fault.attempts} attempts: {fault.reason}")
+        self.tracker.log(failed_run(trial, fault))
+
+    def _advance(self) -> None:
+        self.ended += 1
+        self.watcher.advance(self.ended)
+
+    def _log_done(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Tell MLflow of the trials that have a record; returns the others."""
+        records = Ledger(self.home.trials).read_all(trial.id for trial in trials)
+        for trial in trials:
+            if trial.id in records:
+                self.tracker.log(trial_run(trial, records[trial.id]))
+        return [trial for trial in trials if trial.id not in records]
+
+    def _workplace(self) -> Workplace:
+        from polyview.studies.scheduler import Workplace
+
+        return Workplace(self.store_of, self.home.trials, self.study.resources, self.study.retries)
+
+    @contextmanager
+    def _stage(self, name: str, steps: int) -> Iterator[None]:
+        self.watcher.stage(name, steps)
+        self.ended, started = 0, time.perf_counter()
+        yield
+        self.stages.record(name, time.perf_counter() - started)
 
 
-def _run_missing(
-    trials: Sequence[Trial],
-    stores: Mapping[str, Path],
-    study: Study,
-    home: Home,
-    stages: Stages,
-    watcher: Watcher,
-    tracker: Tracker,
-) -> list[Failure]:
-    ledger = Ledger(home.trials)
-    missing = [trial for trial in trials if ledger.read(trial.id) is None]
-    watcher.say(f"trials: {len(trials)} in the study, {len(trials) - len(missing)} done before, {len(missing)} to run")
-    if not missing:
-        return []
-    # Ray takes seconds to import, which a study that finds all its trials done need not wait for.
-    from polyview.studies.scheduler import run_trials
-
-    watcher.stage("trials", len(missing))
-    started, ended = time.perf_counter(), 0
-
-    def on_end(trial: Trial) -> None:
-        nonlocal ended
-        ended += 1
-        watcher.advance(ended)
-        if record := ledger.read(trial.id):
-            watcher.say(f"{trial.name}: {study.metric} {record.scores.get(study.metric, math.nan):.3f}")
-            tracker.log(trial_run(trial, record))
-
-    failures = run_trials(missing, stores, home.trials, study.resources, watcher.epoch, on_end)
-    stages.record("trials", time.perf_counter() - started)
-    return failures
+def failed_run(trial: Trial, fault: Fault) -> TrialRun:
+    """What MLflow is told of a trial that failed."""
+    return TrialRun(
+        id=trial.id,
+        name=trial.name,
+        started=fault.started,
+        ended=fault.ended,
+        failed=True,
+        params=trial.experiment.model_dump(mode="json"),
+        tags={"variant": trial.variant, "seed": str(trial.seed), "fault": fault.reason},
+        artifacts={"log.txt": "\n".join(fault.last_lines), "experiment.yaml": to_yaml(trial.experiment)},
+    )
 
 
 def trial_run(trial: Trial, record: Record) -> TrialRun:
@@ -170,6 +251,16 @@ def trial_run(trial: Trial, record: Record) -> TrialRun:
         dataset=experiment.corpus.dataset,
         fingerprint=record.manifest,
     )
+
+
+def _set_aside(outcome: Outcome, variant: str, ledger: Ledger) -> None:
+    trials = [*outcome.trials, *outcome.searched.trials]
+    names = dict.fromkeys(trial.variant for trial in trials)
+    if variant not in names:
+        raise UserError(f"{outcome.study.name}: --force {variant!r} is no variant; there are {', '.join(names)}")
+    for trial in trials:
+        if trial.variant == variant:
+            ledger.set_aside(trial.id)
 
 
 @contextmanager

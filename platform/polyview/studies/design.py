@@ -13,6 +13,7 @@ from polyview.errors import UserError
 from polyview.recipe import Experiment, Study, with_overrides
 from polyview.studies.factorial import fractional_factorial
 
+MANY = 500  # trials: more than this are asked for by accident
 UNTRAINED = "untrained"
 RAW_PIXELS = "raw pixels"
 REFERENCES: Mapping[str, Mapping[str, Any]] = {

@@ -110,8 +110,7 @@ class Ledger:
 
     def find(self, prefix: str) -> Record:
         """The record whose trial id begins so; raises `UserError` if none or several do."""
-        ids = sorted(path.parent.name for path in self.folder.glob("*/record.json") if "." not in path.parent.name)
-        found = [trial_id for trial_id in ids if trial_id.startswith(prefix)]
+        found = [trial_id for trial_id in self._ids() if trial_id.startswith(prefix)]
         if len(found) == 1 and (record := self.read(found[0])):
             return record
         if found:
@@ -119,3 +118,11 @@ class Ledger:
         raise UserError(
             f"{prefix}: no finished trial in {self.folder} begins so; --dry-run and the report list the ids"
         )
+
+    def all(self) -> list[Record]:
+        """Every record, of whatever study; raises `UserError` if a file is damaged."""
+        return list(self.read_all(self._ids()).values())
+
+    def _ids(self) -> list[str]:
+        """Of the trials that have a record; those set aside have a dot in their folder's name."""
+        return sorted(path.parent.name for path in self.folder.glob("*/record.json") if "." not in path.parent.name)
