@@ -98,10 +98,8 @@ def parallel(columns: Mapping[str, Sequence[Any]], logarithmic: Iterable[str], c
         heights = np.array([height for height, _ in scaled.values()])
         order = np.argsort(scaled[colored][0])
         for place in order:  # the highest last, on top
-            shade = float(scaled[colored][0][place])
-            axes.plot(
-                range(len(columns)), heights[:, place], color=mpl.colormaps["cividis_r"](shade), lw=1.3, alpha=0.85
-            )
+            shade = mpl.colormaps["cividis_r"](0.2 + 0.8 * float(scaled[colored][0][place]))
+            axes.plot(range(len(columns)), heights[:, place], color=shade, lw=1.3, alpha=0.85)
         for at, (_, marks) in enumerate(scaled.values()):
             axes.axvline(at, color=QUIET, lw=0.8, zorder=0)
             for height, mark in marks:
@@ -128,7 +126,8 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Curve]]]) -> str:
             name: (PALETTE[n % len(PALETTE)], DASHES[n // len(PALETTE) % len(DASHES)]) for n, name in enumerate(names)
         }
         handles: dict[str, Line2D] = {}
-        for axes, (term, by_variant) in zip(panels, histories.items(), strict=False):
+        # The terms come first: zip would take one panel too many, and leave it drawn.
+        for (term, by_variant), axes in zip(histories.items(), panels, strict=False):
             for name, seeds in by_variant.items():
                 handles.setdefault(name, _curve(axes, seeds, *looks[name]))
             axes.set_title(term, fontsize=10, loc="left")

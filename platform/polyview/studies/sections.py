@@ -14,6 +14,11 @@ from polyview.studies.search import BEST, COSTS, best, importance, objectives, p
 from polyview.studies.statistics import signed
 
 NONE = "—"
+READING = (
+    "An effect is the mean with a factor's second value less that with its first, over all else; of two factors, half "
+    "of what one adds to the other's effect. Intervals are those of a least-squares fit with a mean per combination "
+    "and a shift per seed, which takes the rest to be equally noisy everywhere; each is for itself."
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ def _factorial(
     quiet = sum(not effect.clear for effect in found)
     if quiet:
         told.append(Finding(f"{quiet} of {len(found)} effects are not clear of zero.", False))
+    told.append(Finding(READING, False))
     return Section(
         title,
         key,
@@ -122,7 +128,7 @@ def _search(outcome: Outcome) -> Section:
         told,
         _front_rows(outcome) if len(objectives(study)) > 1 else _top_rows(outcome),
         _parallel(outcome),
-        f"Every point of the search; the colour is {objectives(study)[0]}",
+        f"Every point of the search, a line each; the darker, the higher {objectives(study)[0]}",
     )
 
 
