@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import ray
-from test_conduct import Listener
+from test_searching import Listener
 
 from polyview.paths import Home
 from polyview.recipe import Study
