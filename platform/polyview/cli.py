@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.table import Table
@@ -97,10 +97,12 @@ def sheet(
 @app.command()
 def pretrain(experiment: ExperimentFile, sets: Sets = None) -> None:
     """Pretrain one experiment and evaluate it: a study of one trial."""
-    from polyview.recipe import Study, load_experiment
+    from polyview.recipe import MetricName, Study, load_experiment
 
     recipe = load_experiment(experiment, sets or [])
-    _conduct(Study(name=recipe.name, experiment=recipe, seeds=(recipe.seed,), references=False))
+    metric = cast(MetricName, f"{recipe.evaluation.probes[0]}/accuracy")
+    name = f"pretrain-{recipe.name}"
+    _conduct(Study(name=name, experiment=recipe, seeds=(recipe.seed,), metric=metric, references=False))
 
 
 @app.command()
@@ -140,7 +142,7 @@ def ablate(
     from polyview.studies.design import MANY, size
 
     loaded = load_study(study, sets or [])
-    if (asked := size(loaded)) > MANY and not yes:
+    if (asked := size(loaded)) > MANY and not (yes or dry_run):
         raise UserError(f"{loaded.name}: {asked} trials; --yes if that many are meant")
     if dry_run:
         _list_trials(loaded)
@@ -212,14 +214,13 @@ def _conduct(study: Any, force: str | None = None) -> None:
     from polyview.studies.report import table
 
     with watching() as watcher:
-        outcome = conduct(study, open_home(), watcher, force)
+        outcome, failures = conduct(study, open_home(), watcher, force)
     console.print(table(outcome))
-    for trial in (*outcome.trials, *outcome.searched.trials):
-        if fault := outcome.faults.get(trial.id):
-            errors.print(f"failed: {trial.name}: {fault.reason}", f"  log: {fault.log}", sep="\n", markup=False)
+    for failure in failures:
+        errors.print(f"failed: {failure.trial.name}: {failure.reason}", f"  log: {failure.log}", sep="\n", markup=False)
     console.print(f"report    {outcome.folder / 'report' / 'report.html'}", highlight=False, soft_wrap=True)
     console.print("compare   polyview ui, then open http://127.0.0.1:5000", highlight=False)
-    if outcome.faults:
+    if failures:
         raise typer.Exit(1)
 
 

@@ -23,6 +23,7 @@ from polyview.faults import describe_faults
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
 M = TypeVar("M", bound="Model")
@@ -32,6 +33,11 @@ def _rising(interval: tuple[float, float]) -> tuple[float, float]:
     if interval[0] > interval[1]:
         raise ValueError("the lower end comes first")
     return interval
+
+
+def _absolute(root: str) -> str:
+    # A recipe means the same folder, and has the same hash, wherever it is read.
+    return str(Path(root).expanduser().absolute())
 
 
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -79,7 +85,9 @@ class Corpus(Model):
     """Which faces: a dataset, where it lies, and what of it is used."""
 
     dataset: DatasetName = "synthetic"
-    root: str | None = Field(None, description="the dataset's folder; none for synthetic")
+    root: Annotated[str, AfterValidator(_absolute)] | None = Field(
+        None, description="the dataset's folder; none for synthetic"
+    )
     table: str | None = Field(None, description="folder only: CSV or Parquet with path, subject, expression")
     expressions: tuple[str, ...] = Field(EXPRESSIONS, min_length=2)
     intensity: Interval = Field((0.0, 1.0), description="frames kept, by intensity; neutral always stays")
@@ -180,7 +188,7 @@ class Training(Model):
     lr: PositiveFloat = 1e-3
     weight_decay: Weight = 0.05
     warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="share of the steps")
-    augment: bool = Field(True, description="random shift, brightness, contrast and noise on each view")
+    augment: bool = Field(True, description="a small random turn, zoom, shift and change of light on each view")
     precision: Literal["fp32", "bf16"] = "fp32"
     workers: Positive = 1
 
@@ -210,7 +218,7 @@ class Experiment(Model):
     objective: Objective
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-    seed: Natural = Field(0, description="of the split, the weights, the batches: all that is random")
+    seed: Seed = Field(0, description="of the split, the weights, the batches: all that is random")
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -230,8 +238,8 @@ class Experiment(Model):
 
     @property
     def digest(self) -> str:
-        """Sixteen hex digits that identify the content; the name does not count."""
-        return digest(self.model_dump(mode="json", exclude={"name"}))
+        """Sixteen hex digits that identify the content; the name and what bad meshes are borne do not count."""
+        return digest(self.model_dump(mode="json", exclude={"name": True, "corpus": {"max_rejected"}}))
 
 
 class Resources(Model):
@@ -298,7 +306,7 @@ class Study(Model):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     experiment: Experiment
-    seeds: tuple[Natural, ...] = Field((0, 1, 2), min_length=1)
+    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
     metric: MetricName = "linear/accuracy"
     baseline: str = "full"
     remove: dict[str, str | Annotated[tuple[str, ...], Field(min_length=1)]] = {}
@@ -417,7 +425,10 @@ def _parse(assignments: Sequence[str]) -> dict[str, Any]:
 def _updated(config: Any, overrides: Mapping[str, Any]) -> Any:
     config = config.copy()
     for key, value in overrides.items():
-        OmegaConf.update(config, key, value, merge=False, force_add=True)
+        try:
+            OmegaConf.update(config, key, value, merge=False, force_add=True)
+        except (OmegaConfBaseException, ValueError, IndexError):
+            raise UserError(f"{key}: no such key; a list is replaced as a whole, as in seeds=[0,1]") from None
     return OmegaConf.to_container(config)
 
 

@@ -17,8 +17,8 @@ def main() -> None:
     cpus, home, study = sys.argv[1:]
     ray.init(address="local", num_cpus=int(cpus), include_dashboard=False, log_to_driver=False)
     asked = Study.model_validate_json(Path(study).read_text())
-    outcome = conduct(asked, Home(Path(home)), Listener())
-    print("finished", len(outcome.records), "failed", len(outcome.faults))
+    outcome, failures = conduct(asked, Home(Path(home)), Listener())
+    print("finished", len(outcome.records), "failed", len(failures))
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def test_a_search_runs_each_point_once_reports_the_best_and_goes_on_where_it_was
     }
     search = {"space": space, "trials": 3, "sampler": "tpe"}
     study, listener = study_of(tiny, "hunt", search=search), Listener()
-    outcome = conduct(study, home, listener)
+    outcome, _ = conduct(study, home, listener)
     assert len(outcome.searched.trials) == 3
     assert not outcome.faults
     assert [trial.variant for trial in outcome.trials] == ["full", "best found"]
@@ -86,7 +86,7 @@ def test_a_search_runs_each_point_once_reports_the_best_and_goes_on_where_it_was
     ids = {trial.id for trial in outcome.searched.trials}
     resumed = Listener()
     longer = study_of(tiny, "hunt", search=search | {"trials": 5})
-    outcome = conduct(longer, home, resumed)
+    outcome, _ = conduct(longer, home, resumed)
     assert len(outcome.searched.trials) == 5
     assert ids == {trial.id for trial in outcome.searched.trials[:3]}
     assert not ids & {trial_id for trial_id, _ in resumed.epochs}
@@ -108,7 +108,7 @@ def test_what_fails_is_tried_again_then_told_and_stops_nothing_else(tiny: Experi
     # Without a schedule and at this rate the loss leaves what a float holds within the epoch.
     wild = {"training.lr": 1e30, "objective.alignment.weight": 1e30}
     study, listener = study_of(tiny, "faults", variants={"wild": wild}, retries=1), Listener()
-    outcome = conduct(study, home, listener)
+    outcome, _ = conduct(study, home, listener)
     fine, broken = outcome.trials
     assert set(outcome.records) == {fine.id}
     fault = outcome.faults[broken.id]
@@ -133,10 +133,10 @@ def test_what_fails_is_tried_again_then_told_and_stops_nothing_else(tiny: Experi
 @pytest.mark.slow
 def test_a_variant_that_is_forced_is_run_again_and_replaces_its_run(tiny: Experiment, home: Home) -> None:
     study = study_of(tiny, "forced", variants={"mean": {"model.fusion": "mean"}})
-    first = conduct(study, home, Listener())
+    first, _ = conduct(study, home, Listener())
     ours = first.trials[1]
     listener = Listener()
-    second = conduct(study, home, listener, force="mean")
+    second, _ = conduct(study, home, listener, force="mean")
     assert listener.epochs == [(ours.id, 1)]
     assert second.records[ours.id].started > first.records[ours.id].started
     assert (home.trials / f"{ours.id}.1" / "record.json").exists()

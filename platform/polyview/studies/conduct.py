@@ -6,7 +6,7 @@ import fcntl
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from polyview.errors import UserError
 from polyview.paths import Home, replacing
-from polyview.recipe import Experiment, Study, to_yaml
+from polyview.recipe import Study, to_yaml
 from polyview.rendering.sheet import contact_sheet
 from polyview.rendering.store import ViewStore
 from polyview.studies.design import Trial, plan
@@ -22,7 +22,7 @@ from polyview.studies.findings import Searched, supervision
 from polyview.studies.ledger import Fault, Ledger, Record
 from polyview.studies.report import Outcome, write
 from polyview.studies.search import BEST, Points, best_trials, check_search, make_trials, possible_renderings
-from polyview.studies.views import prepare_views
+from polyview.studies.views import PreparedViews, prepare_views
 from polyview.studies.watcher import Watcher
 from polyview.tracking import Point, Tracker, TrialRun
 from polyview.training.history import Epoch
@@ -56,7 +56,7 @@ def study_folder(study: Study, home: Home) -> Path:
     return home.studies / f"{study.name}-{study.experiment.digest[:8]}"
 
 
-def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None) -> Outcome:
+def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None) -> tuple[Outcome, list[Failure]]:
     """Run what is missing of a study and write its report; returns what is known then, and what failed.
 
     Running it again is resuming: trials that have a record are not run, half-done ones go on from their last
@@ -75,21 +75,24 @@ def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None
         if views.seconds:
             stages.record("render", views.seconds)
         tracker = Tracker(home, study.name, watcher.say)
-        driver = Driver(study, home, views.store_of, stages, watcher, tracker)
+        driver = Driver(study, home, views, stages, watcher, tracker)
         driver.check(trials)
         tracker.open(study.experiment.digest, study.experiment.model_dump(mode="json"), _tags(study))
-        driver.run(trials)
-        if study.search:
-            driver.search()
-            driver.run([trial for trial in known(study, home).trials if trial.variant == BEST])
-        watcher.stage("report", 1)
-        _draw_sheet(views.store_of(trials[0].experiment), folder / "views.png")
-        outcome = known(study, home)
-        write(outcome)
-        watcher.advance(1)
-        ended = max((record.ended for record in outcome.records.values()), default=time.time())
-        tracker.close(_summary(outcome), ended, folder / "report")
-    return outcome
+        try:
+            driver.run(trials)
+            if study.search:
+                driver.search()
+                driver.run([trial for trial in known(study, home).trials if trial.variant == BEST])
+        finally:
+            # Whatever stopped it, what is known is reported, and MLflow keeps no run that seems to go on.
+            watcher.stage("report", 1)
+            contact_sheet(*_one_of_each_expression(views.store_of(trials[0].experiment)), folder / "views.png")
+            outcome = known(study, home)
+            write(outcome)
+            watcher.advance(1)
+            ended = max((record.ended for record in outcome.records.values()), default=time.time())
+            tracker.close(_summary(outcome), ended, folder / "report", failed=not _is_whole(outcome))
+    return outcome, driver.failures
 
 
 def known(study: Study, home: Home) -> Outcome:
@@ -115,22 +118,32 @@ def known(study: Study, home: Home) -> Outcome:
     )
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A trial that did not finish, the last line of its error, and where all of it is written."""
+
+    trial: Trial
+    reason: str
+    log: str
+
+
 @dataclass
 class Driver:
     """The process that conducts a study: it alone tells MLflow and the terminal what happens."""
 
     study: Study
     home: Home
-    store_of: Callable[[Experiment], Path]
+    views: PreparedViews
     stages: Stages
     watcher: Watcher
     tracker: Tracker
+    failures: list[Failure] = field(default_factory=list)
     ended: int = 0
 
     def check(self, trials: Sequence[Trial]) -> None:
         """Raises `UserError` that names the first trial without a record which could not be run."""
-        ledger = Ledger(self.home.trials)
-        missing = [trial for trial in trials if ledger.read(trial.id) is None]
+        records = self.records(trials)
+        missing = [trial for trial in trials if trial.id not in records]
         if not missing:
             return
         # torch takes seconds to import, which a study that finds all its trials done need not wait for.
@@ -138,9 +151,15 @@ class Driver:
 
         for trial in missing:
             try:
-                check(Assignment(trial.experiment, self.store_of(trial.experiment), self.home.trials))
+                check(Assignment(trial.experiment, self.views.store_of(trial.experiment), self.home.trials))
             except UserError as error:
                 raise UserError(f"{trial.name}: {error}") from None
+
+    def records(self, trials: Sequence[Trial]) -> dict[str, Record]:
+        """What is known, by trial id; a record of faces that have changed since says nothing of those there are now."""
+        manifests = {trial.id: self.views.manifest_of(trial.experiment) for trial in trials}
+        found = Ledger(self.home.trials).read_all(manifests)
+        return {trial_id: record for trial_id, record in found.items() if record.manifest == manifests[trial_id]}
 
     def run(self, trials: Sequence[Trial]) -> None:
         """Log the trials that have a record, and run the others."""
@@ -166,7 +185,7 @@ class Driver:
             from polyview.studies.scheduler import run_search
 
             with self._stage("search", missing):
-                run_search(self.study, points, self._workplace(), self)
+                run_search(self.study, points, self.records(asked), self._workplace(), self)
 
     def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
         """A trial has trained an epoch."""
@@ -184,6 +203,7 @@ class Driver:
         """A trial has failed in every attempt."""
         self._advance()
         Ledger(self.home.trials).write_fault(fault)
+        self.failures.append(Failure(trial, fault.reason, fault.log))
         self.watcher.say(f"{trial.name}: failed after {fault.attempts} attempts: {fault.reason}")
         self.tracker.log(failed_run(trial, fault))
 
@@ -193,7 +213,7 @@ class Driver:
 
     def _log_done(self, trials: Sequence[Trial]) -> list[Trial]:
         """Tell MLflow of the trials that have a record; returns the others."""
-        records = Ledger(self.home.trials).read_all(trial.id for trial in trials)
+        records = self.records(trials)
         for trial in trials:
             if trial.id in records:
                 self.tracker.log(trial_run(trial, records[trial.id]))
@@ -202,7 +222,7 @@ class Driver:
     def _workplace(self) -> Workplace:
         from polyview.studies.scheduler import Workplace
 
-        return Workplace(self.store_of, self.home.trials, self.study.resources, self.study.retries)
+        return Workplace(self.views.store_of, self.home.trials, self.study.resources, self.study.retries)
 
     @contextmanager
     def _stage(self, name: str, steps: int) -> Iterator[None]:
@@ -240,6 +260,7 @@ def trial_run(trial: Trial, record: Record) -> TrialRun:
             "seed": str(trial.seed),
             "manifest": record.manifest,
             "supervision": supervision(experiment),
+            "mlflow.source.git.commit": record.environment.get("git_commit", "unknown"),
             **{f"environment.{name}": value for name, value in record.environment.items()},
         },
         epochs=[Point(epoch.epoch, epoch.ended, epoch.metrics) for epoch in record.history],
@@ -291,10 +312,15 @@ def _summary(outcome: Outcome) -> dict[str, float]:
     return {f"{variant}/{outcome.study.metric}": sum(values) / len(values) for variant, values in scores.items()}
 
 
-def _draw_sheet(store: Path, path: Path) -> None:
-    """One sample of each expression, drawn once."""
-    if path.exists():
-        return
+def _is_whole(outcome: Outcome) -> bool:
+    """Whether every trial that the study asks for, those of its search included, has a record."""
+    search = outcome.study.search
+    trials = [*outcome.trials, *outcome.searched.trials]
+    asked = search is None or len(outcome.searched.trials) == search.trials
+    return asked and all(trial.id in outcome.records for trial in trials)
+
+
+def _one_of_each_expression(store: Path) -> tuple[ViewStore, list[int]]:
     views = ViewStore.open(store)
     first = {label: row for row, label in reversed(list(enumerate(views.labels("expression"))))}
-    contact_sheet(views, [first[label] for label in sorted(first)], path)
+    return views, [first[label] for label in sorted(first)]

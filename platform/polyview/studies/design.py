@@ -43,23 +43,23 @@ class Trial:
 def variants(study: Study) -> dict[str, dict[str, Any]]:
     """The overrides of each variant, by name; the baseline comes first, and overrides nothing unless it is one of them.
 
-    Raises `UserError` if a variant has the name of a reference row, or the baseline looks like a variant misspelt.
+    Raises `UserError` if two variants have one name, or the baseline looks like a variant misspelt.
     """
-    named: dict[str, dict[str, Any]] = {
-        name: dict.fromkeys([keys] if isinstance(keys, str) else keys) for name, keys in study.remove.items()
-    }
-    named |= dict(study.variants) | cells(study.grid)
-    named |= fraction_cells(study.fraction)
-    if study.baseline not in named and (close := difflib.get_close_matches(study.baseline, named, 1, cutoff=0.8)):
-        raise UserError(f"{study.name}: baseline {study.baseline!r} is no variant; the nearest is {close[0]!r}")
-    named = {study.baseline: {}} | named
-    if not study.references:
-        return named
-    if taken := sorted(REFERENCES.keys() & named):
-        raise UserError(
-            f"{study.name}: {taken[0]!r} is a reference row's name; rename the variant, or set references: false"
-        )
-    return named | {name: dict(overrides) for name, overrides in REFERENCES.items()}
+    families: list[Mapping[str, Mapping[str, Any]]] = [
+        {name: dict.fromkeys([keys] if isinstance(keys, str) else keys) for name, keys in study.remove.items()},
+        study.variants,
+        cells(study.grid),
+        fraction_cells(study.fraction),
+        REFERENCES if study.references else {},
+    ]
+    named: dict[str, dict[str, Any]] = {study.baseline: {}}
+    for family in families:
+        if taken := sorted((named.keys() - {study.baseline}) & family.keys()):
+            raise UserError(f"{study.name}: two variants are named {taken[0]!r}; rename one, or set references: false")
+        named |= {name: dict(overrides) for name, overrides in family.items()}
+    if not named[study.baseline] and (close := _nearly(study.baseline, named)):
+        raise UserError(f"{study.name}: baseline {study.baseline!r} is no variant; the nearest is {close!r}")
+    return named
 
 
 def cells(grid: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
@@ -101,17 +101,32 @@ def size(study: Study) -> int:
 
 
 def plan(study: Study) -> list[Trial]:
-    """All trials of a study, seeds innermost.
+    """All trials of a study, seeds innermost; a point of a factorial that is the baseline is not run beside it.
 
-    Raises `UserError` that names the variant if its overrides do not make a valid experiment, or if two
-    variants make the same one.
+    Raises `UserError` that lists every variant whose overrides do not make a valid experiment, or make that of
+    another variant.
     """
-    trials = []
+    trials: list[Trial] = []
     owners: dict[str, str] = {}
+    faults: list[str] = []
+    points = cells(study.grid) | fraction_cells(study.fraction)
     for name, overrides in variants(study).items():
-        varied = with_overrides(study.experiment, overrides, f"{study.name}: variant {name!r}")
+        try:
+            varied = with_overrides(study.experiment, overrides, f"{study.name}: variant {name!r}")
+        except UserError as error:
+            faults.append(str(error))
+            continue
         seeded = [Trial(name, seed, varied.model_copy(update={"seed": seed})) for seed in study.seeds]
-        if (owner := owners.setdefault(seeded[0].id, name)) != name:
-            raise UserError(f"{study.name}: variants {owner!r} and {name!r} are the same experiment; drop one of them")
-        trials += seeded
+        owner = owners.setdefault(seeded[0].id, name)
+        if owner == name:
+            trials += seeded
+        elif not (owner == study.baseline and name in points):
+            faults.append(f"{study.name}: variants {owner!r} and {name!r} are the same experiment; drop one of them")
+    if faults:
+        raise UserError("\n".join(faults))
     return trials
+
+
+def _nearly(name: str, others: Mapping[str, Any]) -> str | None:
+    """The other name that this one looks like a slip of."""
+    return next(iter(difflib.get_close_matches(name, others.keys() - {name}, 1, cutoff=0.8)), None)

@@ -29,16 +29,19 @@ from polyview.studies.trial import Assignment, run_trial, train_alone
 from polyview.training.distributed import Worker, train_distributed
 from polyview.training.history import Epoch
 
-# A trial with its own workers occupies their CPUs; what waits for them needs next to none.
-WAITING_CPUS = 0.001
+# A trial with workers of its own occupies their CPUs: were a share of one taken by what waits for them, the last
+# worker would never find its place. Tune wants some resource, so it is a little memory.
+WAITING = {"CPU": 0, "memory": 2**20}
 GIB = 2**30
+SPARE = 0.1  # GiB of each machine that are not planned with, for all that wait
 ATTEMPTS = 100  # to find a point that makes an experiment and was not tried yet
 LAST_LINES = 12
 
 # Relative paths stay those of the user, the records are the ledger's and the terminal is polyview's: Tune writes
-# no results and prints no tables (its older output is the one that can be silenced).
+# no results, prints no tables (its older output is the one that can be silenced) and leaves Ctrl-C to polyview.
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 
@@ -86,12 +89,17 @@ def run_trials(trials: Sequence[Trial], workplace: Workplace, listener: Listener
             _fit(workplace, nested, config, callbacks, {"assignment": tune.grid_search(assignments)})
 
 
-def run_search(study: Study, points: Points, workplace: Workplace, listener: Listener) -> None:
-    """Run what is missing of a study's search, as many points at once as fit; `points` keeps what was asked for."""
+def run_search(
+    study: Study, points: Points, records: Mapping[str, Record], workplace: Workplace, listener: Listener
+) -> None:
+    """Run what is missing of a study's search, as many points at once as fit.
+
+    `points` keeps what was asked for, `records` has what is known of it by trial id.
+    """
     assert study.search is not None
     concurrent = concurrent_trials(nodes(), [demand(study.experiment, workplace.resources)])
     known: dict[str, Trial] = {}
-    searcher = LedgerSearch(study, points, workplace, known)
+    searcher = LedgerSearch(study, points, records, workplace, known)
     if not searcher.missing:
         return
     config = tune.TuneConfig(
@@ -104,19 +112,18 @@ def nodes() -> list[Node]:
     """What the machines of the cluster offer; starts Ray."""
     start_ray()
     offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Node(offer.get("CPU", 0), offer.get("GPU", 0), offer.get("memory", 0) / GIB) for offer in offers]
+    return [Node(offer.get("CPU", 0), offer.get("GPU", 0), offer.get("memory", 0) / GIB - SPARE) for offer in offers]
 
 
 def _fit(
     workplace: Workplace, nested: bool, config: tune.TuneConfig, callbacks: _Callbacks, space: dict[str, Any]
 ) -> None:
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    # What fails is told by `Fault`, in a line and not in Tune's traceback.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     resources = workplace.resources
     alone = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": (resources.memory or 0) * GIB}
     tuner = tune.Tuner(
-        tune.with_resources(
-            tune.with_parameters(TrialActor, resources=resources), {"CPU": WAITING_CPUS} if nested else alone
-        ),
+        tune.with_resources(tune.with_parameters(TrialActor, resources=resources), WAITING if nested else alone),
         param_space=space,
         tune_config=config,
         run_config=tune.RunConfig(
@@ -138,18 +145,24 @@ class LedgerSearch(Searcher):
     make no experiment, nor that a point was tried already.
     """
 
-    def __init__(self, study: Study, points: Points, workplace: Workplace, known: dict[str, Trial]) -> None:
+    def __init__(
+        self,
+        study: Study,
+        points: Points,
+        records: Mapping[str, Record],
+        workplace: Workplace,
+        known: dict[str, Trial],
+    ) -> None:
         super().__init__()
         assert study.search is not None
         self.study, self.file, self.workplace, self.known = study, points, workplace, known
         self.ledger = Ledger(workplace.folder)
         self.points = points.read(study.search)
         trials = make_trials(study, self.points)
-        records = self.ledger.read_all(trial.id for trial in trials)
         known.update({trial.id: trial for trial in trials})
         asked = zip(self.points, trials, strict=True)
         self.halted = [(point, trial) for point, trial in asked if trial.id not in records]
-        self.missing = study.search.trials - len(records)
+        self.missing = study.search.trials - len(trials) + len(self.halted)
         self.space = distributions(study.search)
         self.optuna = make_study(study, self.points, records)
         self.asked: dict[str, tuple[Any, Trial]] = {}
@@ -249,16 +262,17 @@ class _Callbacks(tune.Callback):
         self.listener.on_end(self._ours(trial))
 
     def on_trial_error(self, *, trial: TuneTrial, **_: Any) -> None:
-        ours, now = self._ours(trial), time.time()
-        lines = str(trial.get_error() or "no error was recorded").strip().splitlines()
+        # Not `trial.get_error()`: it looks where the file is copied to later, which is where a user finds it then.
+        file, ours, now = Path(trial.error_file), self._ours(trial), time.time()
+        lines = [line for line in file.read_text().splitlines() if line.strip()]
         fault = Fault(
             id=ours.id,
             started=self.started.get(trial.trial_id, now),
             ended=now,
             attempts=trial.num_failures,
             reason=lines[-1],
-            log=str(trial.error_file or trial.local_path),
-            last_lines=tuple(line for line in lines if line.strip())[-LAST_LINES:],
+            log=str(Path(trial.path, file.name)),
+            last_lines=tuple(lines[-LAST_LINES:]),
         )
         self.listener.on_fault(ours, fault)
 

@@ -54,10 +54,12 @@ def _factorial(
 ) -> Section:
     metric, by_variant, names = outcome.study.metric, scores(outcome, outcome.study.metric), short_names(list(levels))
     factors = {names[key]: list(values) for key, values in levels.items()}
-    found = effects(factors, {tuple(cell.values()): by_variant.get(name, {}) for name, cell in chosen.items()})
+    # A combination that is the baseline's own is not run beside it.
+    scored = {name: by_variant.get(name, by_variant.get(outcome.study.baseline, {})) for name in chosen}
+    found = effects(factors, {tuple(cell.values()): scored[name] for name, cell in chosen.items()})
     key = title.lower().replace(" ", "-")
     if not found:
-        waiting = sum(not by_variant.get(name) for name in chosen)
+        waiting = sum(not by_seed for by_seed in scored.values())
         text = f"{waiting} of {len(chosen)} combinations have no {metric} yet: no effect can be estimated."
         return Section(title, key, [Finding(text, False)])
     heads = ["effect", f"points of {metric}", "95 % interval", "p", "Holm", "cannot be told from"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors.torch import load_file, save_file
 
 from polyview.environment import describe_environment
@@ -22,6 +22,15 @@ _HISTORY = TypeAdapter(tuple[Epoch, ...])
 _PREFIX = "epoch-"
 
 
+class Source(BaseModel):
+    """What a checkpoint was trained on: the manifest's fingerprint, and the subjects of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    manifest: str
+    subjects: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A finished checkpoint on disk."""
@@ -31,6 +40,10 @@ class Checkpoint:
     @property
     def experiment(self) -> Experiment:
         return load_experiment(self.folder / "experiment.yaml")
+
+    @property
+    def source(self) -> Source:
+        return Source.model_validate_json((self.folder / "source.json").read_text())
 
     @property
     def history(self) -> tuple[Epoch, ...]:
@@ -48,7 +61,7 @@ class Checkpoint:
 
     def load_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Put the saved moments into `optimizer`."""
-        optimizer.load_state_dict(torch.load(self.folder / "trainer.pt", weights_only=True))
+        optimizer.load_state_dict(torch.load(self.folder / "trainer.pt", map_location="cpu", weights_only=True))
 
 
 def save_checkpoint(
@@ -56,6 +69,7 @@ def save_checkpoint(
     model: MultiviewModel,
     optimizer: torch.optim.Optimizer,
     experiment: Experiment,
+    source: Source,
     history: Sequence[Epoch],
 ) -> Checkpoint:
     """Write `folder`/epoch-NNNN whole or not at all, and drop the one before it."""
@@ -66,6 +80,7 @@ def save_checkpoint(
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary / "model.safetensors")
     torch.save(optimizer.state_dict(), temporary / "trainer.pt")
     (temporary / "experiment.yaml").write_text(to_yaml(experiment))
+    (temporary / "source.json").write_text(source.model_dump_json(indent=1))
     (temporary / "history.json").write_bytes(_HISTORY.dump_json(tuple(history), indent=1))
     (temporary / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
     shutil.rmtree(folder / name, ignore_errors=True)
@@ -79,6 +94,16 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     """The newest finished checkpoint in a trial's folder, if there is one."""
     finished = _finished(folder)
     return Checkpoint(finished[-1]) if finished else None
+
+
+def drop_checkpoints_of_others(folder: Path, source: Source) -> None:
+    """Delete the checkpoints in a trial's folder that were trained on anything but `source`.
+
+    Going on from one would let people who are set aside today have been seen in pretraining.
+    """
+    for path in _finished(folder):
+        if Checkpoint(path).source != source:
+            shutil.rmtree(path)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

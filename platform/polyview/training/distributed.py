@@ -57,7 +57,9 @@ def train_distributed(job: Job, worker: Worker) -> Iterator[Epoch]:
             resources_per_worker=worker.resources,
         ),
         run_config=RunConfig(
-            name="workers", storage_path=str(job.folder), failure_config=FailureConfig(max_failures=RESTARTS)
+            name="workers",
+            storage_path=str(job.folder),
+            failure_config=FailureConfig(max_failures=RESTARTS, controller_failure_limit=RESTARTS),
         ),
     )
     seen = len(_history(job))

@@ -22,7 +22,7 @@ from polyview.recipe import Experiment, Training
 from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore
 from polyview.training.batches import Batch, Batches, Share
-from polyview.training.checkpoint import latest_checkpoint, save_checkpoint
+from polyview.training.checkpoint import Source, latest_checkpoint, save_checkpoint
 from polyview.training.collectives import gather, synchronize_batch_norm, world_size
 from polyview.training.history import Epoch
 
@@ -50,13 +50,14 @@ class Trainer:
         self.job, self.device = job, device
         self.share = Share(dist.get_rank(), world_size()) if dist.is_initialized() else Share()
         self.batches = make_batches(job)
-        self.tokens = class_tokens(experiment).to(device) if experiment.language.prompts == "label" else None
+        self.tokens = class_tokens(experiment).to(device) if reads_text(experiment) else None
         self.angles = torch.tensor([[camera.yaw, camera.pitch] for camera in self.batches.cameras], device=device)
         torch.manual_seed(experiment.seed)
         self.model = MultiviewModel(experiment).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze_unused(self.model, experiment)
         self.optimizer = make_optimizer(self.model, training)
         self.history: list[Epoch] = []
+        self.source = Source(manifest=self.batches.store.manifest.fingerprint, subjects=job.subjects)
         if checkpoint := latest_checkpoint(job.folder):
             checkpoint.load_weights(self.model)
             checkpoint.load_optimizer(self.optimizer)
@@ -71,7 +72,9 @@ class Trainer:
         for epoch in range(len(self.history), self.job.experiment.training.epochs):
             self.history.append(self._train_epoch(epoch))
             if self.share.rank == 0:
-                save_checkpoint(self.job.folder, self.model, self.optimizer, self.job.experiment, self.history)
+                save_checkpoint(
+                    self.job.folder, self.model, self.optimizer, self.job.experiment, self.source, self.history
+                )
             yield self.history[-1]
 
     def _train_epoch(self, epoch: int) -> Epoch:
@@ -101,6 +104,7 @@ class Trainer:
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
+        self.model.clamp_logit_scale()
         return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
 
     def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -170,10 +174,15 @@ def class_tokens(experiment: Experiment) -> Tensor:
     )
 
 
+def reads_text(experiment: Experiment) -> bool:
+    """Whether a term of the recipe's objective reads prompts."""
+    return experiment.objective.alignment is not None or experiment.objective.redundancy is not None
+
+
 def freeze_unused(model: MultiviewModel, experiment: Experiment) -> None:
     """Take what the recipe's loss does not reach out of training: distributed gradients wait for all the others."""
     objective = experiment.objective
-    text_is_used = objective.alignment is not None or objective.redundancy is not None
+    text_is_used = reads_text(experiment)
     for name, parameter in model.named_parameters():
         if name.startswith("projector."):
             used = objective.decorrelation is not None
