@@ -35,7 +35,7 @@ def start(cpus: int, folder: Path, study: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def finish(driver: subprocess.Popen[str], seconds: float = 400) -> str:
+def finish(driver: subprocess.Popen[str], seconds: float = 560) -> str:
     try:
         out, err = driver.communicate(timeout=seconds)
     finally:
