@@ -288,7 +288,7 @@ class Search(Model):
     objectives: tuple[MetricName | CostName, ...] = Field(
         (), description="scores are maximised, costs minimised; empty: the study's metric"
     )
-    seed: Natural = Field(1000, description="of the sampler and of every point's trial; none of the study's seeds")
+    seed: Seed = Field(1000, description="of the sampler and of every point's trial; none of the study's seeds")
 
     @model_validator(mode="after")
     def _sampler_can(self) -> Self:

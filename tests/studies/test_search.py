@@ -151,6 +151,8 @@ def test_every_camera_that_a_search_can_ask_for_is_planned(tiny: Experiment) -> 
         ({"model.fusion": {"categorical": ["mean", "median"]}}, "model.fusion: 'median' is not allowed"),
         ({"rendering.radius": {"uniform": [80, 100]}}, "endless pictures; give integer or categorical"),
         ({"seed": {"integer": [1, 9]}}, "search over seed, which makes no other experiment"),
+        ({"training.workers": {"integer": [1, 2]}}, "search over training.workers, which changes how many trials fit"),
+        ({"evaluation.share": {"uniform": [0.1, 0.5]}}, "search over evaluation.share, which changes what a score"),
         ({"language.prompts": {"categorical": ["none", None]}}, "language.prompts: None is not allowed"),
     ],
 )
@@ -165,6 +167,23 @@ def test_choices_that_fit_only_together_are_not_refused(tiny: Experiment) -> Non
         "objective.decorrelation.augment": {"categorical": [True, False]},
     }
     search.check_search(study_of(tiny, space=space))
+
+
+def test_a_space_with_fewer_points_than_trials_ends_the_search_early(tiny: Experiment) -> None:
+    space: dict[str, Any] = {
+        "rendering.views.count": {"integer": [1, 3]},  # one view needs augmentation
+        "objective.decorrelation.augment": {"categorical": [True, False]},
+    }
+    assert search.wanted(study_of(tiny, space=space)) == 5
+    assert search.wanted(study_of(tiny, space=space, trials=4)) == 4
+    assert search.wanted(study_of(tiny, space=space | WEIGHTS)) == 20
+    assert search.wanted(study_of(tiny).model_copy(update={"search": None})) == 0
+
+
+def test_what_is_tried_beforehand_has_every_choice_that_stands_alone(tiny: Experiment) -> None:
+    space = {"model.tower": {"categorical": ["tiny-resnet", "nowhere"]}, "training.lr": {"uniform": [0.1, 0.2]}}
+    towers = [trial.experiment.model.tower for trial in search.samples(study_of(tiny, space=space))]
+    assert towers == ["tiny-resnet", "tiny-resnet", "nowhere"]
 
 
 @pytest.mark.parametrize(

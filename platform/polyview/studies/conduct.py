@@ -21,7 +21,16 @@ from polyview.studies.design import Trial, plan
 from polyview.studies.findings import Searched, supervision
 from polyview.studies.ledger import Fault, Ledger, Record
 from polyview.studies.report import Outcome, write
-from polyview.studies.search import BEST, Points, best_trials, check_search, make_trials, possible_renderings
+from polyview.studies.search import (
+    BEST,
+    Points,
+    best_trials,
+    check_search,
+    make_trials,
+    possible_renderings,
+    samples,
+    wanted,
+)
 from polyview.studies.views import PreparedViews, prepare_views
 from polyview.studies.watcher import Watcher
 from polyview.tracking import Point, Tracker, TrialRun
@@ -68,15 +77,15 @@ def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None
     with _only_driver(folder):
         if study.search:
             check_search(study)
-        if force is not None:
-            _set_aside(known(study, home), force, ledger)
         stages = Stages(folder / "stages.json")
         views = prepare_views([*(trial.experiment for trial in trials), *possible_renderings(study)], home, watcher)
         if views.seconds:
             stages.record("render", views.seconds)
         tracker = Tracker(home, study.name, watcher.say)
         driver = Driver(study, home, views, stages, watcher, tracker)
-        driver.check(trials)
+        driver.check([*trials, *samples(study)])
+        if force is not None:
+            _set_aside(known(study, home), force, ledger)
         tracker.open(study.experiment.digest, study.experiment.model_dump(mode="json"), _tags(study))
         try:
             driver.run(trials)
@@ -102,7 +111,8 @@ def known(study: Study, home: Home) -> Outcome:
     points = Points(folder / POINTS).read(study.search) if study.search else []
     searched = make_trials(study, points)
     records = ledger.read_all(trial.id for trial in [*trials, *searched])
-    again = best_trials(study, points, records) if study.search and len(points) >= study.search.trials else []
+    # Until the search is over, another point may yet be the best.
+    again = best_trials(study, points, records) if len(points) >= wanted(study) else []
     records |= ledger.read_all(trial.id for trial in again)
     trials = [*trials, *again]
     return Outcome(
@@ -178,8 +188,8 @@ class Driver:
         assert self.study.search is not None
         points = Points(study_folder(self.study, self.home) / POINTS)
         asked = make_trials(self.study, points.read(self.study.search))
-        missing = self.study.search.trials - len(asked) + len(self._log_done(asked))
-        total = self.study.search.trials
+        total = wanted(self.study)
+        missing = total - len(asked) + len(self._log_done(asked))
         self.watcher.say(f"search: {total} points, {total - missing} done before, {missing} to run")
         if missing:
             from polyview.studies.scheduler import run_search
@@ -314,10 +324,9 @@ def _summary(outcome: Outcome) -> dict[str, float]:
 
 def _is_whole(outcome: Outcome) -> bool:
     """Whether every trial that the study asks for, those of its search included, has a record."""
-    search = outcome.study.search
-    trials = [*outcome.trials, *outcome.searched.trials]
-    asked = search is None or len(outcome.searched.trials) == search.trials
-    return asked and all(trial.id in outcome.records for trial in trials)
+    searched = outcome.searched.trials
+    trials = [*outcome.trials, *searched]
+    return len(searched) == wanted(outcome.study) and all(trial.id in outcome.records for trial in trials)
 
 
 def _one_of_each_expression(store: Path) -> tuple[ViewStore, list[int]]:

@@ -12,7 +12,7 @@ from polyview.studies.capacity import concurrent_trials, demand
 from polyview.studies.conduct import known
 from polyview.studies.design import Trial
 from polyview.studies.ledger import Ledger, Record
-from polyview.studies.search import BEST, check_search, possible_renderings
+from polyview.studies.search import BEST, check_search, possible_renderings, wanted
 from polyview.studies.views import views_to_render
 
 
@@ -90,7 +90,7 @@ def _state(trial: Trial, done: Iterable[str], failed: Iterable[str]) -> str:
 def _later(study: Study, asked: int, best_known: bool) -> int:
     if study.search is None:
         return 0
-    return study.search.trials - asked + (0 if best_known else len(study.seeds))
+    return wanted(study) - asked + (0 if best_known else len(study.seeds))
 
 
 def _times(experiments: Sequence[Experiment], ledger: Ledger) -> list[float | None]:

@@ -61,8 +61,8 @@ def check_search(study: Study) -> None:
     assert study.search is not None
     space = study.search.space
     for key, parameter in space.items():
-        if key in ("name", "seed"):
-            raise UserError(f"{study.name}: search over {key}, which makes no other experiment; drop it")
+        if reason := _unfit(key):
+            raise UserError(f"{study.name}: search over {key}, which {reason}; drop it")
         if _renders(key) and not _is_discrete(parameter):
             raise UserError(
                 f"{study.name}: search over {key} would need endless pictures; give integer or categorical values"
@@ -73,6 +73,28 @@ def check_search(study: Study) -> None:
     if faults:
         told = dict.fromkeys(f"  {fault}" for fault in faults)
         raise UserError("\n".join([f"{study.name}: search.space cannot be tried", *told]))
+
+
+def wanted(study: Study) -> int:
+    """How many points the search will have asked for in the end: its trials, or all that the space has if fewer."""
+    search = study.search
+    if search is None:
+        return 0
+    if not all(map(_is_discrete, search.space.values())):
+        return search.trials
+    choices = [list(_choices(parameter)) for parameter in search.space.values()]
+    if math.prod(map(len, choices)) > 2 * search.trials:
+        return search.trials
+    points = (dict(zip(search.space, point, strict=True)) for point in itertools.product(*choices))
+    return min(search.trials, sum(not _faults(study.experiment, point) for point in points))
+
+
+def samples(study: Study) -> list[Trial]:
+    """Trials that show beforehand whether a search's can run: the recipe's own, and one of each choice by itself."""
+    if study.search is None:
+        return []
+    alone = [{key: choice} for key, parameter in study.search.space.items() for choice in parameter.categorical or ()]
+    return [make_trial(study, point, 0) for point in [{}, *alone] if not _faults(study.experiment, point)]
 
 
 def possible_renderings(study: Study) -> list[Experiment]:
@@ -267,6 +289,15 @@ def _choices(parameter: Parameter) -> Iterator[Any]:
 
 def _is_discrete(parameter: Parameter) -> bool:
     return bool(parameter.integer or parameter.categorical)
+
+
+def _unfit(key: str) -> str | None:
+    """Why a search must leave this key alone."""
+    if key in ("name", "seed", "corpus.max_rejected"):
+        return "makes no other experiment"
+    if key.split(".")[0] == "evaluation":
+        return "changes what a score means"
+    return "changes how many trials fit at once" if key == "training.workers" else None
 
 
 def _renders(key: str) -> bool:

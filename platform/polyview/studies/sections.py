@@ -10,7 +10,7 @@ from polyview.studies import figures
 from polyview.studies.design import cells, fraction_cells, point_name, short_names
 from polyview.studies.factorial import Effect, effects
 from polyview.studies.findings import Finding, Outcome, scores
-from polyview.studies.search import BEST, COSTS, best, importance, objectives, pareto, values
+from polyview.studies.search import BEST, COSTS, best, importance, objectives, pareto, values, wanted
 from polyview.studies.statistics import signed
 
 NONE = "—"
@@ -103,9 +103,7 @@ def _search(outcome: Outcome) -> Section:
     assert study.search is not None
     found = best(study, points, records)
     done = sum(trial.id in records for trial in outcome.searched.trials)
-    told = [
-        Finding(f"{done} of {study.search.trials} points of the search ({study.search.sampler}) have a result.", True)
-    ]
+    told = [Finding(f"{done} of {wanted(study)} points of the search ({study.search.sampler}) have a result.", True)]
     if found is None:
         return Section("Search", "search", told)
     point, record = found
