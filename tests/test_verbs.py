@@ -57,3 +57,19 @@ def test_two_trials_are_compared_by_how_their_ids_begin(
     assert any({"linear/accuracy", "50.0", "75.0", "+25.0"} <= set(line) for line in lines)
     assert any({"seed", "0", "7"} <= set(line) for line in lines)
     assert "no finished trial" in refused(capsys, "compare", "nosuch", one.digest)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_a_dry_run_says_what_is_left_and_that_nothing_is_known_of_its_time(
+    study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    search = "search={trials: 7, space: {training.lr: {uniform: [0.001, 0.01]}}}"
+    with pytest.raises(SystemExit) as caught:
+        main(["ablate", str(study), "--dry-run", "--set", search, "--set", "seeds=[0]"])
+    assert not caught.value.code
+    told = capsys.readouterr().out
+    assert "0 of 11 trials are done; 8 of the others are of points that the search has yet to ask for" in told
+    assert "108 views have to be rendered" in told
+    assert "no timing yet" in told

@@ -37,9 +37,9 @@ class Estimate:
     def lines(self) -> list[str]:
         """The estimate as lines of text."""
         done = sum(state == "done" for _, state in self.trials)
-        found = [f"{done} trials done, {self.missing} to run", f"{self.views} views to render"]
+        found = [f"{done} of {done + self.missing} trials are done", f"{self.views} views have to be rendered"]
         if self.later:
-            found[0] += f" ({self.later} of them points that the search has yet to ask for)"
+            found[0] += f"; {self.later} of the others are of points that the search has yet to ask for"
         if not self.missing:
             return found
         if not self.timed:
