@@ -1,0 +1,118 @@
+"""A study whose driver is killed, in processes of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from polyview.paths import Home
+from polyview.recipe import Study, load_study, to_yaml
+from polyview.studies.conduct import known
+from polyview.studies.design import plan
+
+Driver = subprocess.Popen[str]
+SECONDS = 240
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("POLYVIEW_HOME", str(tmp_path / "home"))
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def study_file(tiny_study: Study, tmp_path: Path) -> Path:
+    """One variant that is done soon, beside one that is not."""
+    (tmp_path / "tiny.yaml").write_text(to_yaml(tiny_study.experiment))
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "name: study\nexperiment: tiny.yaml\nseeds: [0, 1]\nreferences: false\n"
+        "variants: {long: {training.epochs: 15}}\n"
+    )
+    return path
+
+
+@pytest.fixture
+def start(home: Home, study_file: Path) -> Iterator[Any]:
+    """Starts `polyview ablate` on the study; what is left of it in the end is killed."""
+
+    def ablate() -> Driver:
+        command = [sys.executable, "-c", "from polyview.cli import main; main()", "ablate", str(study_file)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    yield ablate
+    for process in processes_of(home):
+        process.kill()
+
+
+def processes_of(home: Home) -> list[psutil.Process]:
+    """Every process that works for this home: what a driver starts inherits its environment."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get("POLYVIEW_HOME") == str(home.root):
+                found.append(process)
+    return found
+
+
+def half_done(home: Home) -> set[str]:
+    """The trials that have trained an epoch and have no record yet."""
+    finished = {path.parent.name for path in home.trials.glob("*/record.json")}
+    return {path.parent.name for path in home.trials.glob("*/epoch-*")} - finished
+
+
+@pytest.mark.slow
+def test_a_study_whose_driver_is_killed_goes_on_where_it_stood(
+    start: Any, home: Home, study_file: Path, runs_of: Any, times_of: Any
+) -> None:
+    study = load_study(study_file)
+    trials = plan(study)
+    driver: Driver = start()
+    while not (times_of(home) and half_done(home)):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            pytest.fail(f"ended with {driver.wait(timeout=0.1)}: {driver.communicate()[1]}")
+
+    second = start()
+    _, refusal = second.communicate(timeout=SECONDS)
+    assert second.returncode == 2
+    assert refusal.count("\n") == 1
+    assert "another polyview is conducting this study; wait for it, or stop it" in refusal
+
+    ours = processes_of(home)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait(timeout=SECONDS)
+    _, orphans = psutil.wait_procs(ours, timeout=30)
+    assert [process.name() for process in orphans] == []
+    killed = time.time()
+    before, begun = times_of(home), half_done(home)
+    assert 1 <= len(before) < len(trials)
+    assert begun
+
+    again = start()
+    said, errors = again.communicate(timeout=SECONDS)
+    assert again.returncode == 0, errors
+    assert f"{len(before)} done before, {len(trials) - len(before)} to run" in said
+    after = times_of(home)
+    assert after.keys() == {trial.id for trial in trials}
+    assert {trial_id: after[trial_id] for trial_id in before} == before
+    for trial_id in begun:
+        history = known(study, home).records[trial_id].history
+        assert [epoch.epoch for epoch in history] == list(range(1, 16))
+        assert history[0].ended < killed < history[-1].ended
+    parent, runs = runs_of(home)
+    assert parent.info.status == "FINISHED"
+    assert sorted(run.data.tags["polyview.trial"] for run in runs) == sorted(after)
+    assert {run.info.status for run in runs} == {"FINISHED"}

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from polyview.errors import UserError
+from polyview.recipe import Experiment, with_overrides
+from polyview.rendering.store import ViewStore
+from polyview.studies.design import REFERENCES
+from polyview.studies.ledger import Ledger
+from polyview.studies.trial import Assignment, check, evaluate_checkpoint, run_trial
+from polyview.training.checkpoint import open_checkpoint
+
+Assign = Callable[..., Assignment]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def assign(tiny: Experiment, tiny_store: ViewStore, tmp_path: Path) -> Assign:
+    """The tiny trial, with changes to its recipe; records go to a folder of their own."""
+
+    def make(folder: str = "trials", /, **changes: Any) -> Assignment:
+        experiment = with_overrides(tiny, {key.replace("__", "."): value for key, value in changes.items()})
+        return Assignment(experiment, tiny_store.folder, tmp_path / folder)
+
+    return make
+
+
+def test_a_trial_leaves_a_record_of_all_that_it_found(assign: Assign, tiny_store: ViewStore) -> None:
+    assignment = assign()
+    epochs = list(run_trial(assignment))
+    record = Ledger(assignment.trials).read(assignment.experiment.digest)
+    assert record is not None
+    assert record.experiment == assignment.experiment
+    assert list(record.history) == epochs
+    assert [epoch.epoch for epoch in epochs] == [1, 2]
+    kinds = itertools.product(("linear", "knn", "zero_shot"), ("accuracy", "uf1", "uar"))
+    assert record.scores.keys() == {f"{probe}/{metric}" for probe, metric in kinds}
+    assert all(0 <= score <= 1 for score in record.scores.values())
+    assert record.classes == assignment.experiment.corpus.expressions
+    people = set(tiny_store.labels("subject"))
+    assert (len(record.train_subjects), len(record.test_subjects)) == (8, 4)
+    assert {*record.train_subjects, *record.test_subjects} == people
+    assert sum(map(sum, record.confusions["linear"])) == 4 * 3
+    assert record.started < record.ended
+    assert record.manifest == tiny_store.manifest.fingerprint
+    assert record.parameters > 1000
+    assert record.environment["torch"]
+
+
+def test_a_trial_run_twice_trains_once(assign: Assign) -> None:
+    assignment = assign()
+    assert len(list(run_trial(assignment))) == 2
+    files = {path: path.stat().st_mtime_ns for path in assignment.trials.rglob("*") if path.name != "lock"}
+    assert list(run_trial(assignment)) == []
+    assert {path: path.stat().st_mtime_ns for path in assignment.trials.rglob("*") if path.name != "lock"} == files
+
+
+def test_two_at_once_train_once(assign: Assign) -> None:
+    assignment = assign()
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: len(list(run_trial(assignment))), range(2)))
+    assert sorted(both) == [0, 2]
+
+
+def test_a_trial_that_was_cut_short_goes_on_and_ends_with_the_same_scores(assign: Assign) -> None:
+    cut, whole = assign("cut"), assign("whole")
+    begun = run_trial(cut)
+    first = next(begun)
+    begun.close()
+    ledger = Ledger(cut.trials)
+    trial_id = cut.experiment.digest
+    assert ledger.read(trial_id) is None
+    assert [epoch.epoch for epoch in run_trial(cut)] == [2]
+    list(run_trial(whole))
+    resumed, undisturbed = ledger.read(trial_id), Ledger(whole.trials).read(trial_id)
+    assert resumed is not None
+    assert undisturbed is not None
+    assert resumed.history[0] == first
+    assert resumed.scores == undisturbed.scores
+    assert [epoch.metrics["loss"] for epoch in resumed.history] == [
+        epoch.metrics["loss"] for epoch in undisturbed.history
+    ]
+
+
+def test_a_checkpoint_is_scored_as_its_trial_was(assign: Assign, tiny_store: ViewStore) -> None:
+    assignment = assign(training__epochs=1)
+    list(run_trial(assignment))
+    record = Ledger(assignment.trials).read(assignment.experiment.digest)
+    assert record is not None
+    checkpoint = open_checkpoint(assignment.trials / assignment.experiment.digest)
+    found = evaluate_checkpoint(checkpoint, ("linear", "zero_shot"), tiny_store).results
+    scores = {f"{row['probe']}/{row['metric']}": row["value"] for row in found.to_dicts()}
+    assert scores == {name: score for name, score in record.scores.items() if not name.startswith("knn")}
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_the_references_train_nothing_and_have_scores(assign: Assign, tiny: Experiment, reference: str) -> None:
+    assignment = assign(**{key.replace(".", "__"): value for key, value in REFERENCES[reference].items()})
+    check(assignment)
+    assert list(run_trial(assignment)) == []
+    record = Ledger(assignment.trials).read(assignment.experiment.digest)
+    assert record is not None
+    assert record.history == ()
+    probes = {"linear", "knn"} if reference == "raw pixels" else set(tiny.evaluation.probes)
+    assert {name.partition("/")[0] for name in record.scores} == probes
+    assert (record.parameters == 0) == (reference == "raw pixels")
+
+
+def test_vision_alone_is_scored_without_text(assign: Assign) -> None:
+    changes = {"objective__alignment": None, "objective__redundancy": None, "language__prompts": "none"}
+    assignment = assign(training__epochs=1, **changes)
+    assert len(list(run_trial(assignment))) == 1
+    record = Ledger(assignment.trials).read(assignment.experiment.digest)
+    assert record is not None
+    assert {name.partition("/")[0] for name in record.scores} == {"linear", "knn"}
+
+
+def test_one_view_learns_from_two_augmentations_of_it(assign: Assign) -> None:
+    changes = {"rendering__views__count": 1, "objective__decorrelation__augment": True}
+    (epoch,) = run_trial(assign(training__epochs=1, **changes))
+    assert epoch.metrics["decorrelation"] > 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model__tower": "tiny-resnt"}, "model.tower: open_clip has no model 'tiny-resnt'; nearest: tiny-resnet"),
+        ({"model__tower": "pixels"}, "model.tower: open_clip has no model 'pixels'"),
+        ({"model__pretrained": "gone.pt"}, "model.pretrained: 'gone.pt' is no file"),
+        ({"language__ensemble": 9}, "language.ensemble is 9, and there are 8 prompts"),
+        ({"training__batch_size": 25}, "training.batch_size is 25 and there are 24 samples"),
+    ],
+)
+def test_what_would_stop_a_trial_is_found_before_it_starts(
+    assign: Assign, changes: dict[str, Any], reason: str
+) -> None:
+    assignment = assign(**changes)
+    with pytest.raises(UserError, match=f"^{reason}"):
+        check(assignment)
+    assert not assignment.trials.exists()
+
+
+def test_a_trial_that_can_run_passes_the_check(assign: Assign) -> None:
+    assignment = assign()
+    check(assignment)
+    assert not assignment.trials.exists()

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+
+from polyview.cli import main
+from polyview.corpus.manifest import Manifest
+from polyview.corpus.scan import scan
+from polyview.errors import UserError
+from polyview.recipe import Experiment, to_yaml
+from polyview.rendering.store import ViewStore
+from polyview.training.loop import Job, Trainer
+
+VERBS = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "ablate", "report", "ui", "doctor")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home, in the folder where the test works; lines are wide enough not to wrap."""
+    for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("POLYVIEW_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def recipe(tiny: Experiment, tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(to_yaml(tiny))
+    return path
+
+
+@pytest.fixture
+def study(recipe: Path) -> Path:
+    path = recipe.with_name("study.yaml")
+    path.write_text(
+        f"name: study\nexperiment: {recipe.name}\nseeds: [0, 1]\nvariants: {{mean: {{model.fusion: mean}}}}\n"
+    )
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """What the command line prints; it must end well."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    said = capsys.readouterr()
+    assert not ended.value.code, said.err
+    assert said.err == ""
+    return said.out
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """The line in which the command line refuses what a user can fix."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert said.err.startswith("polyview: ")
+    assert "Traceback" not in said.err
+    return said.err.removeprefix("polyview: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["ablate", "nowhere.yaml"], "nowhere.yaml: no such file; "),
+        (["report", "nowhere.yaml"], "nowhere.yaml: no such file; "),
+        (["pretrain", "tiny.yaml", "--set", "training.epochs"], "--set training.epochs: expected KEY=VALUE"),
+        (["sheet", "."], ".: no complete view store; "),
+        (["sheet", "nowhere"], "nowhere: no complete view store; "),
+        (["evaluate", "."], ".: no checkpoint here; "),
+        (["evaluate", "nowhere"], "nowhere: no checkpoint here; "),
+    ],
+)
+@pytest.mark.usefixtures("study")
+def test_what_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str], words: list[str], line: str) -> None:
+    said = refuse(capsys, *words)
+    assert said.startswith(line)
+    assert "\n" not in said
+
+
+def test_the_faults_of_a_file_come_one_a_line(capsys: pytest.CaptureFixture[str], study: Path) -> None:
+    study.write_text(f"{study.read_text()}sedes: [3]\nresources: {{cpu: 2}}\n")
+    first, *faults = refuse(capsys, "ablate", study).splitlines()
+    assert first == f"{study}: 2 faults"
+    assert {fault.partition("; allowed here")[0] for fault in faults} == {
+        "  sedes: unknown key; nearest is seeds",
+        "  resources.cpu: unknown key; nearest is resources.cpus",
+    }
+
+
+@pytest.mark.parametrize(
+    ("assignment", "fault"),
+    [
+        ("traning.epochs=3", "nearest is experiment.training"),
+        ("training.epochs=three", "experiment.training.epochs: 'three' is not allowed"),
+        ("metric=linear/acuracy", "(nearest: linear/accuracy)"),
+    ],
+)
+def test_a_wrong_assignment_names_what_is_allowed(
+    capsys: pytest.CaptureFixture[str], study: Path, assignment: str, fault: str
+) -> None:
+    assert fault in refuse(capsys, "ablate", study, "--set", assignment)
+    assert fault in refuse(capsys, "report", study, "--set", assignment)
+
+
+def test_a_dataset_that_is_not_at_its_root_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for words in (["facekit", tmp_path], ["facekit", tmp_path / "nowhere"], ["folder", tmp_path / "nowhere"]):
+        said = refuse(capsys, "scan", *words)
+        assert str(words[1]) in said
+        assert "\n" not in said
+    assert "dataset folder needs corpus.root" in refuse(capsys, "scan", "folder")
+    assert "corpus.table is needed" in refuse(capsys, "scan", "folder", tmp_path)
+    assert "(nearest: synthetic)" in refuse(capsys, "scan", "synthetik")
+    assert not (tmp_path / "faces.parquet").exists()
+
+
+def test_a_home_that_cannot_be_written_is_one_line(
+    capsys: pytest.CaptureFixture[str], study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLYVIEW_HOME", str(study / "home"))
+    for verb in ("ablate", "report"):
+        said = refuse(capsys, verb, study)
+        assert "the home folder cannot be written" in said
+        assert "\n" not in said
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        # In a process of its own: `ui` becomes the server.
+        script = "from polyview.cli import main; main()"
+        command = [sys.executable, "-c", script, "ui", "--port", port]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"polyview: 127.0.0.1:{port} cannot be used")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_debug_shows_where(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError):
+        main(["ablate", "nowhere.yaml", "--debug"])
+    assert capsys.readouterr().err == ""
+
+
+def test_help_lists_every_verb_at_once() -> None:
+    script = """
+import sys
+from polyview.cli import main
+try:
+    main(["--help"])
+finally:
+    print("imported:", *({"torch", "ray", "mlflow", "numba", "polars"} & set(sys.modules)))
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said.rstrip().endswith("imported:")
+    for verb in VERBS:
+        assert f" {verb} " in said
+
+
+def test_a_wrong_verb_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["ablat"])
+    assert ended.value.code == 2
+    assert "ablat" in capsys.readouterr().err
+
+
+def test_scan_writes_the_manifest_that_it_tells_of(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: Experiment
+) -> None:
+    sets = ["--set", "generator.subjects=12", "--set", "generator.sequences=1"]
+    sets += ["--set", "corpus.expressions=[neutral, happiness, surprise]"]
+    said = run(capsys, "scan", "synthetic", "-o", tmp_path / "deep" / "faces.parquet", *sets)
+    manifest = Manifest.load(tmp_path / "deep" / "faces.parquet")
+    expected = scan(tiny.corpus).manifest
+    assert manifest.frame.equals(expected.frame)
+    assert manifest.fingerprint == expected.fingerprint
+    assert manifest.fingerprint in said
+    assert "36 faces of synthetic" in said
+    assert "0 files skipped" in said
+
+
+def test_scan_tells_what_it_skipped_and_why(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.ply").touch()
+    table = pl.DataFrame({"path": ["a.ply", "b.ply"], "subject": "s", "expression": ["anger", "fear"]})
+    table.write_csv(tmp_path / "faces.csv")
+    said = run(capsys, "scan", "folder", tmp_path, "--set", "table=faces.csv")
+    assert "skipped b.ply: no such mesh: b.ply" in said
+    assert "1 files skipped" in said
+    assert len(Manifest.load(tmp_path / "faces.parquet")) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_faces_are_rendered_once_and_drawn_on_a_sheet(
+    capsys: pytest.CaptureFixture[str], recipe: Path, home: Path, tmp_path: Path
+) -> None:
+    first = run(capsys, "render", recipe)
+    (store,) = (home / "views").iterdir()
+    assert str(store) in first
+    assert len(ViewStore.open(store)) == 36
+    second = run(capsys, "render", recipe)
+    assert "rendered before" in second
+    assert "rendered before" not in first
+    run(capsys, "sheet", store, "-o", tmp_path / "sheet.png", "--rows", 3)
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.width > 3 * 32
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_a_checkpoint_is_asked_again(
+    capsys: pytest.CaptureFixture[str], tiny: Experiment, tiny_store: ViewStore, tmp_path: Path
+) -> None:
+    torch.set_num_threads(1)
+    people = tuple(sorted(set(tiny_store.labels("subject"))))
+    list(Trainer(Job(tiny, tiny_store.folder, people[:8], tmp_path / "trial"), torch.device("cpu")).epochs())
+    said = run(capsys, "evaluate", tmp_path / "trial")
+    assert all(name in said for name in ("linear", "knn", "zero_shot", "accuracy", "uf1", "uar"))
+    assert "knn" not in run(capsys, "evaluate", tmp_path / "trial" / "epoch-0002", "--probe", "linear")
+    assert "'svm' is not allowed" in refuse(capsys, "evaluate", tmp_path / "trial", "--probe", "svm")
+
+
+def test_a_dry_run_lists_the_trials_and_runs_none(capsys: pytest.CaptureFixture[str], study: Path, home: Path) -> None:
+    said = run(capsys, "ablate", study, "--dry-run")
+    assert said.count("to run") == 8
+    assert all(name in said for name in ("full", "mean", "untrained", "raw pixels"))
+    assert list(home.rglob("*")) == []
+
+
+def test_a_report_before_anything_ran_says_that_the_trials_are_missing(
+    capsys: pytest.CaptureFixture[str], study: Path
+) -> None:
+    assert run(capsys, "report", study).count("0 of 2") == 4
+    markdown = run(capsys, "report", study, "--format", "markdown")
+    assert "**8 of 8 trials have no result** (not run yet, or failed): full, seeds 0, 1;" in markdown
+    assert "<html" in run(capsys, "report", study, "--format", "html")
+    assert run(capsys, "report", study, "--format", "csv").strip() == "trial,variant,seed,metric,value"
+    assert run(capsys, "report", study, "--format", "latex").startswith(r"\begin{tabular}")
