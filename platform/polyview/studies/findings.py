@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyview.recipe import Experiment, Study
 from polyview.studies.design import RAW_PIXELS, REFERENCES, UNTRAINED, Trial
-from polyview.studies.ledger import Record
+from polyview.studies.ledger import Fault, Record
 from polyview.studies.statistics import Comparison, compare, sentence, signed, smallest_p
 
 LARGEST_CONVINCING_P = 0.05
@@ -22,11 +23,20 @@ SUPERVISION = {
 
 
 @dataclass(frozen=True)
+class Searched:
+    """The points that a study's search has asked for, and the trial of each."""
+
+    points: Sequence[dict[str, Any]] = ()
+    trials: Sequence[Trial] = ()
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A study and all that is known of it.
 
     `trials` are those that it asks for, `records` the finished ones by trial id, `stages` the wall seconds of each
-    stage, `sheet` a PNG with some of the views, `folder` the study's own.
+    stage, `sheet` a PNG with some of the views, `folder` the study's own, `faults` how trials failed by trial id,
+    `searched` its search's trials, which are in none of the others' comparisons.
     """
 
     study: Study
@@ -36,6 +46,8 @@ class Outcome:
     sheet: Path | None
     tracking_uri: str
     folder: Path
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+    searched: Searched = Searched()
 
 
 @dataclass(frozen=True)
