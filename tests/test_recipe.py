@@ -104,7 +104,7 @@ training: {lr: -1, epochs: 1.5, precision: fp3}
         ("rendering.views.rig=front_left_right", None),
         ("rendering.views.count=1", "objective.decorrelation needs pairs of views and rendering.views.count is 1"),
         ("language.prompts=none", "objective.alignment needs text; language.prompts is none"),
-        ("objective={alignment: null}", "objective: at least one of decorrelation, alignment, redundancy is needed"),
+        ("objective={alignment: null}", "objective: at least one of decorrelation, alignment, redundancy, joint, "),
         ("evaluation.probes=[linear, svm]", "evaluation.probes.1: 'svm' is not allowed"),
     ],
 )
@@ -159,7 +159,7 @@ def test_the_hash_is_the_contents_alone(tiny: Experiment) -> None:
 
 def test_the_hash_changes_with_every_other_value(tiny: Experiment) -> None:
     """For each leaf of the recipe, every other value out of a heap of candidates that the recipe takes there."""
-    heap: list[Any] = [None, True, False, 0, 1, 2, 4, 16, 0.25, 0.9, "text", [], [2], [0.2, 0.9], ["fear", "anger"]]
+    heap: list[Any] = [None, True, False, 0, 1, 2, 4, 16, 0.25, 0.9, "text", {}, [], [2], [0.2, 0.9], ["fear", "anger"]]
     heap += [["linear"], *sorted(set(_choices(Experiment.model_json_schema())))]
     seen = {tiny.digest}
     for path, value in leaves(tiny.model_dump(mode="json", exclude={"name"})):

@@ -14,28 +14,15 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from yaml import YAMLError
 
 from polyview.errors import UserError
 from polyview.faults import describe_faults
+from polyview.schema import Interval, Model, Natural, Positive, PositiveFloat, Share, Unit, Weight
+from polyview.terms import Objective
 
-Positive = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-Natural = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Weight = Annotated[float, Field(ge=0)]
-M = TypeVar("M", bound="Model")
-
-
-def _rising(interval: tuple[float, float]) -> tuple[float, float]:
-    if interval[0] > interval[1]:
-        raise ValueError("the lower end comes first")
-    return interval
-
-
-Unit = Annotated[float, Field(ge=0, le=1)]
-Interval = Annotated[tuple[Unit, Unit], AfterValidator(_rising)]
+M = TypeVar("M", bound=Model)
 
 DatasetName = Literal["synthetic", "facekit", "folder"]
 EXPRESSIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -51,12 +38,6 @@ MetricName = Literal[
     "zero_shot/uf1",
     "zero_shot/uar",
 ]
-
-
-class Model(BaseModel):
-    """A strict, frozen piece of a recipe."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Generator(Model):
@@ -127,46 +108,26 @@ class Modeling(Model):
     fusion: Literal["attention", "mean"] = "attention"
 
 
+class Pseudolabels(Model):
+    """How samples are given classes without reading a label: by their embeddings and the classes' prompts.
+
+    The paper leaves all of it open. Balanced assignment is the default since it cannot end in one class for all.
+    """
+
+    assign: Literal["sinkhorn", "kmeans"] = "sinkhorn"
+    refresh: Positive = Field(1, description="epochs from one assignment to the next")
+    confident: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="share of the samples whose pseudo-label is taken to be right: those of the largest margin"
+    )
+    sharpness: PositiveFloat = Field(20.0, description="sinkhorn: the inverse of the entropy's weight, 1 / epsilon")
+
+
 class Language(Model):
-    """Where a prompt comes from: the class's own prompts (weak supervision), or nowhere."""
+    """Where a prompt comes from: the sample's own label (weak supervision), a pseudo-label, or nowhere."""
 
-    prompts: Literal["label", "none"] = "label"
+    prompts: Literal["label", "pseudo", "none"] = "label"
     ensemble: Positive = Field(4, description="prompts per class")
-
-
-class Decorrelation(Model):
-    """Barlow Twins over view pairs."""
-
-    weight: Weight = 1.0
-    off_diagonal: Weight = 0.0051
-    augment: bool = Field(False, description="with one view, make the second by augmentation")
-
-
-class Alignment(Model):
-    """CLIP's loss between text and the fused and each single view."""
-
-    weight: Weight = 1.0
-
-
-class Redundancy(Model):
-    """Cross-modal decorrelation of the fused and the text embeddings."""
-
-    weight: Weight = 0.05
-    form: Literal["off_diagonal", "full"] = "off_diagonal"
-
-
-class Objective(Model):
-    """The loss: a weighted sum of the terms that are not null."""
-
-    decorrelation: Decorrelation | None = None
-    alignment: Alignment | None = None
-    redundancy: Redundancy | None = None
-
-    @model_validator(mode="after")
-    def _has_a_term(self) -> Self:
-        if not any(getattr(self, name) for name in type(self).model_fields):
-            raise ValueError(f"at least one of {', '.join(type(self).model_fields)} is needed")
-        return self
+    pseudo: Pseudolabels = Pseudolabels()
 
 
 class Training(Model):
@@ -211,18 +172,20 @@ class Experiment(Model):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        term = self.objective.decorrelation
-        if term and not term.augment and self.rendering.views.count < 2:
+        objective, views = self.objective, self.rendering.views.count
+        unlabelled = objective.pair_terms if self.language.prompts == "none" else ()
+        if views < 2 and not objective.augment and (names := (*objective.view_terms, *unlabelled)):
             raise ValueError(
-                "objective.decorrelation needs pairs of views and rendering.views.count is 1; "
-                "set objective.decorrelation.augment: true, or remove objective.decorrelation"
+                f"objective.{names[0]} needs pairs of views and rendering.views.count is {views}; "
+                f"set objective.decorrelation.augment: true, or remove objective.{names[0]}"
             )
-        if term and term.augment and not self.training.augment:
-            raise ValueError("objective.decorrelation.augment needs training.augment: true")
-        if self.language.prompts == "none":
-            for name in ("alignment", "redundancy"):
-                if getattr(self.objective, name):
-                    raise ValueError(f"objective.{name} needs text; language.prompts is none")
+        if objective.augment and not self.training.augment:
+            name = "decorrelation" if objective.decorrelation and objective.decorrelation.augment else "simclr"
+            raise ValueError(f"objective.{name}.augment needs training.augment: true")
+        if self.language.prompts == "none" and objective.text_terms:
+            raise ValueError(f"objective.{objective.text_terms[0]} needs text; language.prompts is none")
+        if objective.supervised and self.language.prompts != "label":
+            raise ValueError("objective.supervised reads every sample's label; set language.prompts: label")
         return self
 
     @property
@@ -246,9 +209,9 @@ class Study(Model):
     seeds: tuple[Natural, ...] = Field((0, 1, 2), min_length=1)
     metric: MetricName = "linear/accuracy"
     baseline: str = "full"
-    remove: dict[str, str] = {}
-    variants: dict[str, dict[str, Any]] = {}
-    grid: dict[str, tuple[Any, ...]] = {}
+    remove: dict[str, str] = Field(default_factory=dict)
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     references: bool = Field(True, description="add rows for raw pixels and for the untrained tower")
     resources: Resources = Resources()
 

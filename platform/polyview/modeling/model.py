@@ -22,6 +22,7 @@ class Embeddings:
     """One forward pass: views (B, V, D), their projections (B, V, P), fused (B, D), text (K, D) or None.
 
     All are L2-normalised, in float32 or wider. `logit_scale` is the factor before the softmax, at most 100.
+    `class_logits` (B, classes) are the supervised head's, None without one.
     """
 
     views: Tensor
@@ -29,12 +30,14 @@ class Embeddings:
     fused: Tensor
     text: Tensor | None
     logit_scale: Tensor
+    class_logits: Tensor | None
 
 
 class MultiviewModel(nn.Module):
-    """open_clip's towers, a fusion of views, and a projector: the head on which decorrelation is computed.
+    """open_clip's towers, a fusion of views, and a projector: the head on which view and pair losses are computed.
 
-    Weights come from torch's global seed, or from `model.pretrained`.
+    A recipe with a supervised term has a linear `classifier` besides. Weights come from torch's global seed, or from
+    `model.pretrained`.
     """
 
     mean: Tensor
@@ -50,16 +53,21 @@ class MultiviewModel(nn.Module):
         self.width = self._measure_width(size)
         self.fusion = build_fusion(modeling.fusion, self.width)
         self.projector = build_projector(self.width, modeling.projector)
+        self.classifier: nn.Linear | None = None
+        if experiment.objective.supervised:
+            self.classifier = nn.Linear(self.width, len(experiment.corpus.expressions))
 
     def forward(self, images: Tensor, angles: Tensor, tokens: Tensor | None) -> Embeddings:
         """Embed images (B, V, 3, S, S) in [0, 1] seen from angles (V, 2) in degrees, and tokens (K, context)."""
         views = self.encode_views(images)
+        fused = self.fuse(views, angles)
         return Embeddings(
             views=views,
             projections=self.project(views),
-            fused=self.fuse(views, angles),
+            fused=fused,
             text=None if tokens is None else self.encode_text(tokens),
             logit_scale=self.towers.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp(),
+            class_logits=None if self.classifier is None else self.classify(fused),
         )
 
     def encode_views(self, images: Tensor) -> Tensor:
@@ -78,6 +86,17 @@ class MultiviewModel(nn.Module):
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens (K, context) to (K, D), L2-normalised float32."""
         return normalised(self.towers.encode_text(tokens))
+
+    def encode_anchors(self, tokens: Tensor) -> Tensor:
+        """Tokens (E, K, context), E prompts for each of K classes, to their normalised means, (K, D) float32."""
+        texts = self.encode_text(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
+        return normalised(texts.mean(dim=0))
+
+    def classify(self, fused: Tensor) -> Tensor:
+        """Fused embeddings (B, D) to class logits (B, classes), from coordinates of about unit size."""
+        assert self.classifier is not None
+        logits: Tensor = self.classifier(fused * math.sqrt(self.width))
+        return logits
 
     def _measure_width(self, size: int) -> int:
         self.towers.eval()

@@ -17,12 +17,14 @@ from torch.nn.parallel import DistributedDataParallel
 from polyview.language.prompts import prompts_for
 from polyview.modeling.model import Embeddings, MultiviewModel
 from polyview.modeling.towers import tokenize
-from polyview.objectives import objective as objectives
+from polyview.objectives.objective import Batch as GlobalBatch
+from polyview.objectives.objective import total_loss
 from polyview.recipe import Experiment, Training
 from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore
 from polyview.training.batches import Batch, Batches, Share
 from polyview.training.checkpoint import latest_checkpoint, save_checkpoint
+from polyview.training.classes import known_classes, pseudo_classes, subject_numbers
 from polyview.training.collectives import gather, synchronize_batch_norm, world_size
 from polyview.training.history import Epoch
 
@@ -50,17 +52,22 @@ class Trainer:
         self.job, self.device = job, device
         self.share = Share(dist.get_rank(), world_size()) if dist.is_initialized() else Share()
         self.batches = make_batches(job)
-        self.tokens = class_tokens(experiment).to(device) if experiment.language.prompts == "label" else None
+        self.subject = torch.from_numpy(subject_numbers(self.batches)).to(device)
+        self.tokens = class_tokens(experiment).to(device) if experiment.language.prompts != "none" else None
         self.angles = torch.tensor([[camera.yaw, camera.pitch] for camera in self.batches.cameras], device=device)
         torch.manual_seed(experiment.seed)
         self.model = MultiviewModel(experiment).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze_unused(self.model, experiment)
         self.optimizer = make_optimizer(self.model, training)
         self.history: list[Epoch] = []
-        if checkpoint := latest_checkpoint(job.folder):
+        checkpoint = latest_checkpoint(job.folder)
+        if checkpoint:
             checkpoint.load_weights(self.model)
             checkpoint.load_optimizer(self.optimizer)
             self.history = list(checkpoint.history)
+        self.assignment = checkpoint.pseudolabels if checkpoint else None
+        if experiment.language.prompts != "pseudo":
+            self.assignment = known_classes(experiment, self.batches)
         synchronize_batch_norm(self.model)
         self.parallel: nn.Module = self.model
         if self.share.size > 1:
@@ -69,10 +76,24 @@ class Trainer:
     def epochs(self) -> Iterator[Epoch]:
         """Train what is left of the recipe's epochs, one at a time; each is checkpointed before it is yielded."""
         for epoch in range(len(self.history), self.job.experiment.training.epochs):
+            self.assign(epoch)
             self.history.append(self._train_epoch(epoch))
             if self.share.rank == 0:
-                save_checkpoint(self.job.folder, self.model, self.optimizer, self.job.experiment, self.history)
+                experiment = self.job.experiment
+                pseudolabels = self.assignment if experiment.language.prompts == "pseudo" else None
+                save_checkpoint(
+                    self.job.folder, self.model, self.optimizer, experiment, self.history, pseudolabels=pseudolabels
+                )
             yield self.history[-1]
+
+    def assign(self, epoch: int) -> None:
+        """Give the training samples pseudo-labels by the model as it is, if the recipe wants new ones in `epoch`."""
+        experiment = self.job.experiment
+        objective, language = experiment.objective, experiment.language
+        if language.prompts != "pseudo" or epoch % language.pseudo.refresh:
+            return
+        if self.tokens is not None and (objective.text_terms or objective.pair_terms):
+            self.assignment = pseudo_classes(self.model, self.batches, self.tokens, experiment, self.share)
 
     def _train_epoch(self, epoch: int) -> Epoch:
         self.parallel.train()
@@ -105,20 +126,33 @@ class Trainer:
 
     def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The objective on the global batch of which `batch` is this worker's part, and each of its terms."""
-        present, index = batch.classes.unique(return_inverse=True)
-        # One prompt a class and batch, so that none of a sample's own class is its negative.
-        tokens = None if self.tokens is None else self.tokens[batch.draw % len(self.tokens), present.to(self.device)]
+        objective, assignment = self.job.experiment.objective, self.assignment
+        chosen = batch.chosen.numpy()
+        label = torch.from_numpy(chosen if assignment is None else assignment.label[chosen])
+        confident = torch.ones(len(chosen), dtype=torch.bool)
+        if assignment is not None:
+            confident = torch.from_numpy(assignment.confident[chosen])
+        present, index = label.unique(return_inverse=True)
+        tokens = None
+        if self.tokens is not None and objective.text_terms:
+            # One prompt a class and batch, so that none of a sample's own class is its negative.
+            tokens = self.tokens[batch.draw % len(self.tokens), present.to(self.device)]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.job.experiment.training.precision == "bf16"):
             embeddings: Embeddings = self.parallel(batch.images.to(self.device), self.angles, tokens)
-        return objectives.total_loss(
-            self.job.experiment.objective,
-            objectives.Batch(
+        logits = embeddings.class_logits
+        return total_loss(
+            objective,
+            GlobalBatch(
                 views=gather(embeddings.views),
                 projections=gather(embeddings.projections),
                 fused=gather(embeddings.fused),
                 text=embeddings.text,
                 prompt_index=index.to(self.device),
                 logit_scale=embeddings.logit_scale,
+                label=label.to(self.device),
+                confident=confident.to(self.device),
+                subject=self.subject[batch.chosen.to(self.device)],
+                class_logits=None if logits is None else gather(logits),
             ),
         )
 
@@ -142,17 +176,14 @@ def make_batches(job: Job) -> Batches:
     experiment = job.experiment
     chosen = set(job.subjects)
     rows = np.array([row for row, subject in enumerate(store.labels("subject")) if subject in chosen], dtype=np.int64)
-    number = {name: index for index, name in enumerate(experiment.corpus.expressions)}
-    labels = store.labels("expression")
     views = cameras(experiment.rendering.views)
-    if len(views) == 1 and (term := experiment.objective.decorrelation) and term.augment:
-        # Each copy is augmented by itself, and the pair is what decorrelation compares.
+    if len(views) == 1 and experiment.objective.augment:
+        # Each copy is augmented by itself, and the pair is what the losses compare.
         views = views * 2
     return Batches(
         store=store,
         rows=rows,
         cameras=views,
-        classes=np.array([number[labels[row]] for row in rows], dtype=np.int64),
         batch_size=experiment.training.batch_size,
         seed=experiment.seed,
         augment=experiment.training.augment,
@@ -173,12 +204,14 @@ def class_tokens(experiment: Experiment) -> Tensor:
 def freeze_unused(model: MultiviewModel, experiment: Experiment) -> None:
     """Take what the recipe's loss does not reach out of training: distributed gradients wait for all the others."""
     objective = experiment.objective
-    text_is_used = objective.alignment is not None or objective.redundancy is not None
+    text_is_used = bool(objective.text_terms)
     for name, parameter in model.named_parameters():
         if name.startswith("projector."):
-            used = objective.decorrelation is not None
+            used = bool(objective.projected_terms)
         elif name.startswith("fusion."):
-            used = text_is_used
+            used = text_is_used or objective.supervised is not None
+        elif name.startswith("classifier."):
+            used = True
         elif name == "towers.logit_scale":
             used = objective.alignment is not None
         elif name == "towers.logit_bias":
