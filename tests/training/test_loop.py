@@ -63,7 +63,7 @@ def test_training_lowers_the_loss(make_job: MakeJob) -> None:
 
 def test_an_epoch_tells_each_term_and_their_weighted_sum(make_job: MakeJob) -> None:
     (epoch,) = Trainer(make_job(training__epochs=1), CPU).epochs()
-    terms = {name: epoch.metrics[f"loss_{name}"] for name in ("decorrelation", "alignment", "redundancy")}
+    terms = {name: epoch.metrics[name] for name in ("decorrelation", "alignment", "redundancy")}
     weighted = 0.02 * terms["decorrelation"] + terms["alignment"] + 0.001 * terms["redundancy"]
     assert epoch.metrics["loss"] == pytest.approx(weighted, rel=1e-5)
     assert epoch.metrics["samples_per_second"] > 0

@@ -21,7 +21,8 @@ class Record(BaseModel):
     predicted, in the order of `classes`.
     """
 
-    model_config = ConfigDict(frozen=True)
+    # A score may be undefined, and a record that has one must still be readable.
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
     id: str
     experiment: Experiment
@@ -52,7 +53,7 @@ class Ledger:
         """The record of a trial, or None if it has not finished; raises `UserError` if the file is damaged."""
         path = self.path(trial_id)
         try:
-            return Record.model_validate_json(path.read_text())
+            return Record.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return None
         except ValidationError as error:

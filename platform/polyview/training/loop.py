@@ -122,7 +122,7 @@ class Trainer:
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
-        return {"loss": loss.item(), **{f"loss_{name}": term.item() for name, term in terms.items()}}
+        return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
 
     def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The objective on the global batch of which `batch` is this worker's part, and each of its terms."""

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from polyview.errors import UserError
+from polyview.modeling import towers as room
+from polyview.modeling.towers import build_towers, check_tower, tokenize
+from polyview.recipe import Modeling
+
+TINY_VIT: dict[str, Any] = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 64, "layers": 1, "width": 64, "patch_size": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+PICTURES = torch.linspace(-1, 1, 2 * 3 * 32 * 32).view(2, 3, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a model that somebody has added to open_clip's own."""
+    path = tmp_path_factory.mktemp("configs") / "vit-for-tests.json"
+    path.write_text(json.dumps(TINY_VIT))
+    room.open_clip.add_model_config(path)
+    return path.stem
+
+
+def build(tower: str, pretrained: Path | str | None = None, size: int = 32, seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    towers: torch.nn.Module = build_towers(Modeling(tower=tower, pretrained=pretrained and str(pretrained)), size)
+    return towers.eval()
+
+
+def embeddings(towers: torch.nn.Module, tower: str) -> torch.Tensor:
+    with torch.no_grad():
+        texts = towers.encode_text(tokenize(tower, ("a happy person", "a sad person")))
+        return torch.cat([towers.encode_image(PICTURES), texts])
+
+
+def test_polyviews_own_tower_is_small_and_seeded() -> None:
+    one, same, other = (embeddings(build("tiny-resnet", seed=seed), "tiny-resnet") for seed in (0, 0, 1))
+    assert one.shape == (4, 128)
+    assert torch.equal(one, same)
+    assert not torch.allclose(one, other)
+    assert sum(weight.numel() for weight in build("tiny-resnet").visual.parameters()) < 1_000_000
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_any_of_open_clips_models_takes_pictures_of_the_recipes_size(vit: str, size: int) -> None:
+    towers = build(vit, size=size)
+    assert towers.encode_image(torch.zeros(1, 3, size, size)).shape == (1, 32)
+    assert len(towers.visual.positional_embedding) == 1 + (size // 16) ** 2
+
+
+def test_a_published_model_is_built_by_its_name_without_a_download() -> None:
+    assert build("ViT-S-32-alt", size=64).encode_image(torch.zeros(1, 3, 64, 64)).shape == (1, 256)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_a_local_file_of_weights_gives_the_model_that_it_came_from(tmp_path: Path, vit: str, suffix: str) -> None:
+    trained = build(vit, seed=5)
+    path = tmp_path / f"weights{suffix}"
+    state = {name: value.contiguous() for name, value in trained.state_dict().items()}
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    loaded = build(vit, path, seed=6)
+    assert torch.equal(embeddings(loaded, vit), embeddings(trained, vit))
+    assert not torch.allclose(embeddings(build(vit, seed=6), vit), embeddings(trained, vit))
+
+
+def test_weights_of_another_model_are_refused_by_name(tmp_path: Path, vit: str) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file(build("tiny-resnet").state_dict(), path)
+    with pytest.raises(UserError, match=r"model.tower 'vit-for-tests', model.pretrained '.*other.safetensors': "):
+        build(vit, path)
+
+
+@pytest.mark.parametrize("name", ["garbage.safetensors", "garbage.pt"])
+def test_a_file_that_holds_no_weights_is_refused_in_one_line(tmp_path: Path, vit: str, name: str) -> None:
+    (tmp_path / name).write_bytes(b"no weights at all")
+    with pytest.raises(UserError, match=f"model.pretrained '.*{name}': ") as caught:
+        build(vit, tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pickle_in_place_of_weights_is_never_run(tmp_path: Path, vit: str) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    (tmp_path / "trap.pt").write_bytes(pickle.dumps(Trap(), protocol=2))
+    torch.save(Trap(), tmp_path / "trap.zip.pt")
+    for name in ("trap.pt", "trap.zip.pt"):
+        with pytest.raises(UserError):
+            build(vit, tmp_path / name)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_an_unknown_tower_is_refused_with_the_nearest_names() -> None:
+    for refuse in (check_tower, lambda modeling: build_towers(modeling, 32)):
+        with pytest.raises(UserError, match=r"open_clip has no model 'tiny-resnt'; nearest: tiny-resnet, "):
+            refuse(Modeling(tower="tiny-resnt"))
+
+
+def test_unknown_weights_are_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    check_tower(Modeling(tower="RN50", pretrained="openai"))
+    with pytest.raises(UserError, match=r"'opnai' is no file, and not among open_clip's for RN50: openai, yfcc15m"):
+        check_tower(Modeling(tower="RN50", pretrained="opnai"))
+    with pytest.raises(UserError, match=r"gone.pt' is no file, .* for tiny-resnet: none"):
+        check_tower(Modeling(tower="tiny-resnet", pretrained=str(tmp_path / "gone.pt")))
+
+
+def test_a_folder_that_open_clip_wrote_is_a_tower_too(tmp_path: Path, vit: str) -> None:
+    trained = build(vit, seed=3)
+    save_file(trained.state_dict(), tmp_path / "open_clip_model.safetensors")
+    config = TINY_VIT | {"vision_cfg": TINY_VIT["vision_cfg"] | {"image_size": 32}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    name = f"local-dir:{tmp_path}"
+    check_tower(Modeling(tower=name))
+    assert torch.equal(embeddings(build(name), name), embeddings(trained, vit))
+    with pytest.raises(UserError, match="local-dir:"):
+        build(f"local-dir:{tmp_path / 'nowhere'}")
+
+
+def test_prompts_become_tokens_of_the_towers_context(vit: str) -> None:
+    assert tokenize("tiny-resnet", ("a happy person", "a face")).shape == (2, 24)
+    assert tokenize(vit, ("a happy person",)).shape == (1, 16)
+
+
+def test_a_prompt_longer_than_the_context_is_refused(vit: str) -> None:
+    fits = " ".join(["face"] * 14)
+    assert tokenize(vit, (fits,)).shape == (1, 16)
+    with pytest.raises(UserError, match=r"prompt 'face .* face' is longer than the 16 tokens that vit-for-tests reads"):
+        tokenize(vit, ("a face", f"{fits} face"))
