@@ -111,10 +111,16 @@ class Modeling(Model):
 class Pseudolabels(Model):
     """How samples are given classes without reading a label: by their embeddings and the classes' prompts.
 
-    The paper leaves all of it open. Balanced assignment is the default since it cannot end in one class for all.
+    The paper leaves all of it open. The defaults are those with which towers without pretrained weights learned.
     """
 
-    assign: Literal["sinkhorn", "kmeans"] = "sinkhorn"
+    assign: Literal["sinkhorn", "kmeans"] = "kmeans"
+    centre: Literal["subject", "all"] = Field(
+        "subject", description="whose mean a face is compared with before it is assigned: its own person's, or all's"
+    )
+    start: Natural = Field(
+        0, description="epochs before the first assignment; each sample is its own class then, and terms with text rest"
+    )
     refresh: Positive = Field(1, description="epochs from one assignment to the next")
     confident: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5, description="share of the samples whose pseudo-label is taken to be right: those of the largest margin"
@@ -184,6 +190,9 @@ class Experiment(Model):
             raise ValueError(f"objective.{name}.augment needs training.augment: true")
         if self.language.prompts == "none" and objective.text_terms:
             raise ValueError(f"objective.{objective.text_terms[0]} needs text; language.prompts is none")
+        waits = self.language.prompts == "pseudo" and self.language.pseudo.start
+        if waits and not set(objective.terms) - set(objective.text_terms):
+            raise ValueError("language.pseudo.start needs a term without text to train on until then, such as contrast")
         if objective.supervised and self.language.prompts != "label":
             raise ValueError("objective.supervised reads every sample's label; set language.prompts: label")
         return self

@@ -126,6 +126,10 @@ class Objective(Model):
         """Those that are computed on the projections."""
         return (*self.view_terms, *self.pair_terms)
 
+    def without_text(self) -> Self:
+        """What is left where there is no text yet."""
+        return self.model_copy(update=dict.fromkeys(self.text_terms))
+
     @property
     def augment(self) -> bool:
         """Whether a single view is doubled by augmentation."""

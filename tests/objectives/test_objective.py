@@ -4,13 +4,18 @@ import dataclasses
 
 import pytest
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 
 from polyview import terms
 from polyview.objectives.alignment import alignment
+from polyview.objectives.contrast import contrast
 from polyview.objectives.decorrelation import decorrelation
+from polyview.objectives.joint import joint
+from polyview.objectives.margin import margin
 from polyview.objectives.objective import Batch, total_loss
 from polyview.objectives.redundancy import redundancy
+from polyview.objectives.simclr import simclr
+from polyview.objectives.triplet import triplet
 
 
 @pytest.fixture
@@ -49,12 +54,41 @@ def test_total_is_the_weighted_sum_of_the_terms(batch: Batch) -> None:
     assert torch.allclose(total, weighted)
 
 
-@pytest.mark.parametrize("name", ["decorrelation", "alignment", "redundancy"])
+EACH = {
+    "decorrelation": terms.Decorrelation(off_diagonal=0.1),
+    "alignment": terms.Alignment(),
+    "redundancy": terms.Redundancy(),
+    "joint": terms.Joint(),
+    "contrast": terms.Contrast(margin=0.1, temperature=0.3),
+    "simclr": terms.SimCLR(temperature=0.2),
+    "supervised": terms.Supervised(),
+    "margin": terms.Margin(margin=0.3),
+    "triplet": terms.Triplet(margin=0.7),
+}
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_a_null_term_is_left_out(batch: Batch, name: str) -> None:
-    kinds = {"decorrelation": terms.Decorrelation, "alignment": terms.Alignment, "redundancy": terms.Redundancy}
-    total, values = total_loss(terms.Objective(**{name: kinds[name](weight=1.0)}), batch)
+    objective = terms.Objective.model_validate({name: EACH[name].model_copy(update={"weight": 3.0})})
+    total, values = total_loss(objective, batch)
     assert list(values) == [name]
-    assert torch.equal(total, values[name])
+    assert torch.allclose(total, 3 * values[name])
+
+
+def test_every_term_reaches_its_own_formula_with_its_settings(batch: Batch) -> None:
+    assert EACH.keys() == terms.Objective.model_fields.keys()
+    _, values = total_loss(terms.Objective.model_validate(EACH), batch)
+    assert batch.class_logits is not None
+    grouped = (batch.projections, batch.label, batch.confident, batch.subject)
+    expected = {
+        "joint": joint(batch.projections),
+        "contrast": contrast(*grouped, 0.1, 0.3),
+        "simclr": simclr(batch.projections, 0.2),
+        "supervised": cross_entropy(batch.class_logits, batch.label),
+        "margin": margin(*grouped, 0.3),
+        "triplet": triplet(*grouped, 0.7),
+    }
+    assert {name: values[name] for name in expected} == expected
 
 
 def test_a_vision_only_batch_trains_on_decorrelation_and_refuses_text_terms(batch: Batch) -> None:

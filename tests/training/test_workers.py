@@ -23,7 +23,12 @@ RECIPES = {
         "objective": {"joint": {}, "contrast": {}, "alignment": {}},
         "language.prompts": "pseudo",
     },
-    "kmeans": {"objective": {"contrast": {}}, "language.prompts": "pseudo", "language.pseudo.assign": "kmeans"},
+    "sinkhorn": {"objective": {"contrast": {}}, "language.prompts": "pseudo", "language.pseudo.assign": "sinkhorn"},
+    "not yet assigned": {
+        "objective": {"contrast": {}, "alignment": {}},
+        "language.prompts": "pseudo",
+        "language.pseudo.start": 1,
+    },
     "simclr": {"objective": {"simclr": {}}, "language.prompts": "none"},
     "supervised": {"objective": {"supervised": {}}},
     "affect-vlm": {"objective": {"alignment": {}, "margin": {}, "triplet": {}}},

@@ -30,13 +30,26 @@ class Assignment:
     label: NDArray[np.int64]
     confident: NDArray[np.bool_]
 
+    @classmethod
+    def each_its_own(cls, samples: int) -> Assignment:
+        """As many classes as samples, where nothing better is known."""
+        return cls(np.arange(samples), np.ones(samples, dtype=np.bool_))
 
-def assign(embeddings: NDArray[np.floating], anchors: NDArray[np.floating], how: Pseudolabels, seed: int) -> Assignment:
+
+def assign(
+    embeddings: NDArray[np.floating],
+    anchors: NDArray[np.floating],
+    subject: NDArray[np.int64],
+    how: Pseudolabels,
+    seed: int,
+) -> Assignment:
     """Give each of the embeddings (N, D) one of the anchors (K, D), and say which of these choices to trust.
 
     Both are centred and normalised anew first: all faces lie close together, and all texts elsewhere (Liang et al.
-    2022, "Mind the gap"), so what tells them apart is the direction from their own mean. The share
-    `how.confident` of the samples with the largest margins is to be trusted.
+    2022, "Mind the gap"), so what tells them apart is the direction from their own mean. With `how.centre` "subject"
+    a face's mean is that of the same person's faces, `subject` (N,) saying whose they are: an embedding says first who
+    it is, and what remains is how they look. The share `how.confident` of the samples, those with the largest margins,
+    is to be trusted.
     Raises `UserError` if there are fewer samples than anchors.
     """
     if len(embeddings) < len(anchors):
@@ -44,7 +57,8 @@ def assign(embeddings: NDArray[np.floating], anchors: NDArray[np.floating], how:
             f"language.prompts is pseudo, and {len(embeddings)} training samples cannot be spread over "
             f"{len(anchors)} classes; bring more faces"
         )
-    faces, texts = _centred(embeddings), _centred(anchors)
+    group = subject if how.centre == "subject" else np.zeros(len(embeddings), dtype=np.int64)
+    faces, texts = _centred(embeddings, group), _centred(anchors)
     if how.assign == "sinkhorn":
         label, margin = _nearest_of_balanced(sinkhorn(faces @ texts.T, how.sharpness))
     else:
@@ -94,7 +108,10 @@ def _clusters(faces: Array, texts: Array, seed: int) -> tuple[NDArray[np.int64],
     return anchor_of[distance.argmin(axis=1)], 1 - first / np.maximum(second, np.finfo(np.float64).tiny)
 
 
-def _centred(vectors: NDArray[np.floating]) -> Array:
+def _centred(vectors: NDArray[np.floating], group: NDArray[np.int64] | None = None) -> Array:
+    """Each vector's direction from the mean of its group, or of all; zero where it has none."""
     wide = vectors.astype(np.float64)
-    wide = wide - wide.mean(axis=0)
-    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    one_hot = np.ones((1, len(wide))) if group is None else group == np.unique(group)[:, None]
+    means = one_hot @ wide / one_hot.sum(axis=1, keepdims=True)
+    wide = wide - one_hot.T @ means
+    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-9)

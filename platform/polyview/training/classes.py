@@ -37,7 +37,8 @@ def pseudo_classes(
     embeddings = _mean_views(model, batches, share, tokens.device)
     with torch.inference_mode():
         anchors = model.encode_anchors(tokens).cpu().numpy()
-    found = assign(embeddings, anchors, experiment.language.pseudo, experiment.seed)
+    how = experiment.language.pseudo
+    found = assign(embeddings, anchors, subject_numbers(batches), how, experiment.seed)
     # Machines may differ in the last bit, and a sample that is near a border with them.
     label, confident = (agree(torch.from_numpy(part).to(tokens.device)).cpu() for part in vars(found).values())
     return Assignment(label.numpy(), confident.numpy())

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from polyview.language.prompts import prompts_for
+from polyview.language.pseudolabels import Assignment
 from polyview.modeling.model import Embeddings, MultiviewModel
 from polyview.modeling.towers import tokenize
 from polyview.objectives.objective import Batch as GlobalBatch
@@ -88,11 +89,10 @@ class Trainer:
 
     def assign(self, epoch: int) -> None:
         """Give the training samples pseudo-labels by the model as it is, if the recipe wants new ones in `epoch`."""
-        experiment = self.job.experiment
-        objective, language = experiment.objective, experiment.language
-        if language.prompts != "pseudo" or epoch % language.pseudo.refresh:
+        experiment, pseudo = self.job.experiment, self.job.experiment.language.pseudo
+        if experiment.language.prompts != "pseudo" or epoch < pseudo.start or (epoch - pseudo.start) % pseudo.refresh:
             return
-        if self.tokens is not None and (objective.text_terms or objective.pair_terms):
+        if self.tokens is not None and (experiment.objective.text_terms or experiment.objective.pair_terms):
             self.assignment = pseudo_classes(self.model, self.batches, self.tokens, experiment, self.share)
 
     def _train_epoch(self, epoch: int) -> Epoch:
@@ -126,12 +126,11 @@ class Trainer:
 
     def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The objective on the global batch of which `batch` is this worker's part, and each of its terms."""
-        objective, assignment = self.job.experiment.objective, self.assignment
-        chosen = batch.chosen.numpy()
-        label = torch.from_numpy(chosen if assignment is None else assignment.label[chosen])
-        confident = torch.ones(len(chosen), dtype=torch.bool)
-        if assignment is not None:
-            confident = torch.from_numpy(assignment.confident[chosen])
+        objective, assignment, chosen = self.job.experiment.objective, self.assignment, batch.chosen.numpy()
+        if assignment is None:
+            objective = objective.without_text()
+            assignment = Assignment.each_its_own(len(self.batches.rows))
+        label = torch.from_numpy(assignment.label[chosen])
         present, index = label.unique(return_inverse=True)
         tokens = None
         if self.tokens is not None and objective.text_terms:
@@ -140,7 +139,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.job.experiment.training.precision == "bf16"):
             embeddings: Embeddings = self.parallel(batch.images.to(self.device), self.angles, tokens)
         logits = embeddings.class_logits
-        return total_loss(
+        loss, terms = total_loss(
             objective,
             GlobalBatch(
                 views=gather(embeddings.views),
@@ -150,11 +149,15 @@ class Trainer:
                 prompt_index=index.to(self.device),
                 logit_scale=embeddings.logit_scale,
                 label=label.to(self.device),
-                confident=confident.to(self.device),
+                confident=torch.from_numpy(assignment.confident[chosen]).to(self.device),
                 subject=self.subject[batch.chosen.to(self.device)],
                 class_logits=None if logits is None else gather(logits),
             ),
         )
+        if objective != self.job.experiment.objective:
+            # Distributed gradients wait for all parameters, also for those whose terms rest.
+            loss = loss + 0 * sum(weight.sum() for weight in self.model.parameters() if weight.requires_grad)
+        return loss, terms
 
     def _set_lr(self, step: int) -> None:
         training = self.job.experiment.training
