@@ -129,10 +129,18 @@ class Pseudolabels(Model):
 
 
 class Language(Model):
-    """Where a prompt comes from: the sample's own label (weak supervision), a pseudo-label, or nowhere."""
+    """Where a prompt comes from: the sample's own label (weak supervision), a pseudo-label, or nowhere.
+
+    In a file, `file` names a YAML file of a list of prompts per expression. It is read into `own` at once, so that
+    the prompts themselves are part of the recipe and of its identity.
+    """
 
     prompts: Literal["label", "pseudo", "none"] = "label"
     ensemble: Positive = Field(4, description="prompts per class")
+    attributes: bool = Field(False, description="a further prompt per class and sort of person, by age and gender")
+    own: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="prompts by expression, in place of the built-in ones"
+    )
     pseudo: Pseudolabels = Pseudolabels()
 
 
@@ -190,6 +198,9 @@ class Experiment(Model):
             raise ValueError(f"objective.{name}.augment needs training.augment: true")
         if self.language.prompts == "none" and objective.text_terms:
             raise ValueError(f"objective.{objective.text_terms[0]} needs text; language.prompts is none")
+        unsaid = [name for name in self.corpus.expressions if self.language.own and not self.language.own.get(name)]
+        if unsaid:
+            raise ValueError(f"language.own has no prompts for {', '.join(unsaid)}")
         waits = self.language.prompts == "pseudo" and self.language.pseudo.start
         if waits and not set(objective.terms) - set(objective.text_terms):
             raise ValueError("language.pseudo.start needs a term without text to train on until then, such as contrast")
@@ -321,7 +332,18 @@ def _updated(config: Any, overrides: Mapping[str, Any]) -> Any:
     return OmegaConf.to_container(config)
 
 
+def _read_prompts(data: Any) -> None:
+    """Put what `language.file` says, if it says anything, in the place of `language.own`."""
+    for part in (data, data.get("experiment")):
+        language = part.get("language") if isinstance(part, dict) else None
+        if isinstance(language, dict) and (file := language.pop("file", None)):
+            if not Path(str(file)).is_file():
+                raise UserError(f"language.file: there is no file {file}")
+            language["own"] = OmegaConf.to_container(_read(Path(str(file))))
+
+
 def _validate(kind: type[M], data: Any, place: str) -> M:
+    _read_prompts(data)
     try:
         # JSON mode keeps strictness and still takes lists for tuples.
         return kind.model_validate_json(json.dumps(data))

@@ -43,12 +43,12 @@ class Contrast(Model):
     """MultiviewVLM's gradient-friendly pair loss over the views of a batch.
 
     The paper gives neither margin nor temperature. By default the border between alike and not is at a cosine of 0.5,
-    and a pair that is wrong by 0.2 pulls with three quarters of the greatest force, 1 / temperature.
+    and a pair pulls with full force, 1 / temperature, where it is wrong by more than some 0.3, as SimCLR's do.
     """
 
     weight: Weight = 1.0
     margin: Cosine = 0.5
-    temperature: PositiveFloat = 0.2
+    temperature: PositiveFloat = 0.1
 
 
 class SimCLR(Model):

@@ -16,8 +16,8 @@ from polyview.studies.statistics import Comparison, compare, sentence, signed, s
 
 LARGEST_CONVINCING_P = 0.05
 SUPERVISION = {
-    "label": "each training sample's own label, as prompts, pairs or classes, which is supervision",
-    "pseudo": "pseudo-labels from the prompts of all classes and the faces themselves, and no label was read",
+    "label": "each training sample's own label: weak supervision as a prompt, full supervision as a class",
+    "pseudo": "pseudo-labels, made of the faces and the prompts of all classes, and no label was read",
     "none": "none, and no label was read",
 }
 

@@ -197,7 +197,7 @@ def class_tokens(experiment: Experiment) -> Tensor:
     """The tokens of every class's prompts: (ensemble, classes, context) int64."""
     return torch.stack(
         [
-            tokenize(experiment.model.tower, prompts_for(name, experiment.language.ensemble))
+            tokenize(experiment.model.tower, prompts_for(name, experiment.language))
             for name in experiment.corpus.expressions
         ],
         dim=1,
