@@ -104,6 +104,9 @@ class Modeling(Model):
 
     tower: str = Field("tiny-resnet", description="an open_clip model's name, or one of polyview's own")
     pretrained: str | None = Field(None, description="open_clip's tag of pretrained weights, or a local file")
+    text_layers: Natural | None = Field(
+        None, description="of the text tower, how many last layers are trained; null: all, 0: none, it is frozen"
+    )
     projector: tuple[Positive, ...] = Field((128, 128), description="widths of the decorrelation head; none if empty")
     fusion: Literal["attention", "mean"] = "attention"
 
@@ -154,6 +157,9 @@ class Training(Model):
     warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="share of the steps")
     augment: bool = Field(True, description="random shift, brightness, contrast and noise on each view")
     precision: Literal["fp32", "bf16"] = "fp32"
+    accumulate: Positive = Field(
+        1, description="parts in which the image tower takes a batch, for less memory; the losses still see it whole"
+    )
     workers: Positive = 1
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from polyview.modeling.fusion import build_fusion
 from polyview.modeling.towers import build_towers
@@ -47,6 +48,9 @@ class MultiviewModel(nn.Module):
         super().__init__()
         modeling, size = experiment.model, experiment.rendering.size
         self.towers = build_towers(modeling, size)
+        if modeling.text_layers is not None:
+            self.towers.lock_text_tower(modeling.text_layers)
+        self.parts = experiment.training.accumulate
         visual = self.towers.visual
         self.register_buffer("mean", torch.tensor(visual.image_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(visual.image_std).view(3, 1, 1), persistent=False)
@@ -71,9 +75,20 @@ class MultiviewModel(nn.Module):
         )
 
     def encode_views(self, images: Tensor) -> Tensor:
-        """Each view by itself: images (B, V, 3, S, S) float in [0, 1] to (B, V, D), L2-normalised float32."""
+        """Each view by itself: images (B, V, 3, S, S) float in [0, 1] to (B, V, D), L2-normalised float32.
+
+        With gradients, the tower takes the batch in `training.accumulate` parts: it keeps no part's activations but
+        computes them again when the part's gradient is due (Gao et al. 2021, "GradCache"), and every loss sees the
+        whole batch. Embeddings and gradients are those of the batch in one piece, unless the tower has batch norms:
+        those see one part at a time.
+        """
         flat = ((images - self.mean) / self.std).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        return normalised(self.towers.encode_image(flat)).unflatten(0, images.shape[:2])
+        if self.parts == 1 or not torch.is_grad_enabled():
+            encoded = self.towers.encode_image(flat)
+        else:
+            parts = (checkpoint(self.towers.encode_image, part, use_reentrant=False) for part in flat.chunk(self.parts))
+            encoded = torch.cat([*parts])
+        return normalised(encoded).unflatten(0, images.shape[:2])
 
     def project(self, views: Tensor) -> Tensor:
         """Views (B, V, D) to projections (B, V, P), L2-normalised float32."""
