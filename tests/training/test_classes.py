@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from polyview.corpus.manifest import Manifest
+from polyview.errors import UserError
 from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.training.checkpoint import latest_checkpoint
@@ -72,6 +74,26 @@ def test_with_labels_as_supervision_they_matter(tiny: Experiment, tiny_store: Vi
     for job in (true, wrong):
         list(Trainer(job, CPU).epochs())
     assert weights(true) != weights(wrong)
+
+
+def test_prompts_that_do_not_fit_the_tower_are_refused_before_training(
+    tiny: Experiment, tiny_store: ViewStore, tmp_path: Path
+) -> None:
+    own = {name: [f"{name} face " * times] for name, times in (("neutral", 1), ("happiness", 1), ("surprise", 20))}
+    changes = {"language.own": own, "language.ensemble": 1, "language.prompts": "pseudo"}
+    with pytest.raises(UserError, match="is longer than the 24 tokens that tiny-resnet reads"):
+        Trainer(job_of(tiny, tiny_store, tmp_path / "trial", changes), CPU)
+
+
+def test_fewer_samples_than_classes_are_refused(tiny: Experiment, tiny_store: ViewStore, tmp_path: Path) -> None:
+    changes = MULTIVIEW_VLM | {
+        "training.batch_size": 2,
+        "corpus.expressions": ["neutral", "happiness", "surprise", "x"],
+    }
+    job = job_of(tiny, tiny_store, tmp_path / "trial", changes)
+    alone = dataclasses.replace(job, subjects=job.subjects[:1])
+    with pytest.raises(UserError, match="3 training samples cannot be spread over 4 classes"):
+        next(Trainer(alone, CPU).epochs())
 
 
 @pytest.mark.slow
