@@ -71,6 +71,7 @@ def test_what_a_sample_or_a_class_has_throughout_changes_no_plan() -> None:
     np.testing.assert_allclose(sinkhorn(moved, 5.0), sinkhorn(similarity, 5.0), rtol=1e-4)
 
 
+@settings(deadline=None)
 @given(classes=st.integers(2, 9), seed=st.integers(0, 999))
 def test_the_matching_recovers_a_permuted_clustering(classes: int, seed: int) -> None:
     anchors = anchors_of(classes, seed=seed)

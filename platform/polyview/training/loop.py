@@ -77,14 +77,11 @@ class Trainer:
     def epochs(self) -> Iterator[Epoch]:
         """Train what is left of the recipe's epochs, one at a time; each is checkpointed before it is yielded."""
         for epoch in range(len(self.history), self.job.experiment.training.epochs):
-            self.assign(epoch)
             self.history.append(self._train_epoch(epoch))
             if self.share.rank == 0:
                 experiment = self.job.experiment
-                pseudolabels = self.assignment if experiment.language.prompts == "pseudo" else None
-                save_checkpoint(
-                    self.job.folder, self.model, self.optimizer, experiment, self.history, pseudolabels=pseudolabels
-                )
+                made = self.assignment if experiment.language.prompts == "pseudo" else None
+                save_checkpoint(self.job.folder, self.model, self.optimizer, experiment, self.history, made)
             yield self.history[-1]
 
     def assign(self, epoch: int) -> None:
@@ -96,8 +93,9 @@ class Trainer:
             self.assignment = pseudo_classes(self.model, self.batches, self.tokens, experiment, self.share)
 
     def _train_epoch(self, epoch: int) -> Epoch:
-        self.parallel.train()
         started, totals = time.perf_counter(), dict[str, float]()
+        self.assign(epoch)
+        self.parallel.train()
         for step, batch in enumerate(self.batches.epoch(epoch, self.share)):
             self._set_lr(epoch * self.batches.steps + step)
             for name, value in self._step(batch, epoch).items():
