@@ -3,12 +3,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from polyview.corpus.scan import scan
 from polyview.recipe import Experiment
 from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter, start_ray
 from polyview.rendering.store import ViewStore, finish_store
+
+# A slow machine makes no law false.
+settings.register_profile("polyview", deadline=None)
+settings.load_profile("polyview")
 
 TINY = """{
     "name": "tiny",

@@ -153,6 +153,7 @@ def test_an_assignment_that_cannot_be_read_repeats_itself(recipe: Path, assignme
 
 def test_the_hash_is_the_contents_alone(tiny: Experiment) -> None:
     assert tiny.digest == with_overrides(tiny, {"name": "another"}).digest
+    assert tiny.digest == with_overrides(tiny, {"corpus.max_rejected": 0.5}).digest
     assert len(tiny.digest) == 16
     assert tiny.digest == with_overrides(tiny, {"training.lr": 0.001}).digest
 
@@ -162,7 +163,7 @@ def test_the_hash_changes_with_every_other_value(tiny: Experiment) -> None:
     heap: list[Any] = [None, True, False, 0, 1, 2, 4, 16, 0.25, 0.9, "text", {}, [], [2], [0.2, 0.9], ["fear", "anger"]]
     heap += [["linear"], *sorted(set(_choices(Experiment.model_json_schema())))]
     seen = {tiny.digest}
-    for path, value in leaves(tiny.model_dump(mode="json", exclude={"name"})):
+    for path, value in leaves(tiny.model_dump(mode="json", exclude={"name": True, "corpus": {"max_rejected"}})):
         taken = [other for other in map(_changed(tiny, path), heap) if other and other != tiny]
         digests = {other.digest for other in taken}
         assert len(digests) == len(taken), path
@@ -196,10 +197,10 @@ def _changed(experiment: Experiment, path: str) -> Callable[[Any], Experiment | 
 @settings(deadline=None, max_examples=50)
 @given(
     lr=st.floats(1e-12, 1e6),
-    seed=st.integers(0, 2**53),
+    seed=st.integers(0, 2**32 - 1),
     projector=st.lists(st.integers(1, 4096), max_size=4),
     expressions=st.lists(st.text(min_size=1), min_size=2, max_size=5, unique=True),
-    root=st.none() | st.text(),
+    root=st.none() | st.text(st.characters(exclude_categories=["C"])),
 )
 def test_yaml_brings_every_recipe_back(
     tmp_path_factory: pytest.TempPathFactory,

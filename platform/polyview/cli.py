@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.table import Table
@@ -97,10 +97,12 @@ def sheet(
 @app.command()
 def pretrain(experiment: ExperimentFile, sets: Sets = None) -> None:
     """Pretrain one experiment and evaluate it: a study of one trial."""
-    from polyview.recipe import Study, load_experiment
+    from polyview.recipe import MetricName, Study, load_experiment
 
     recipe = load_experiment(experiment, sets or [])
-    _conduct(Study(name=recipe.name, experiment=recipe, seeds=(recipe.seed,), references=False))
+    metric = cast(MetricName, f"{recipe.evaluation.probes[0]}/accuracy")
+    name = f"pretrain-{recipe.name}"
+    _conduct(Study(name=name, experiment=recipe, seeds=(recipe.seed,), metric=metric, references=False))
 
 
 @app.command()

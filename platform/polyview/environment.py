@@ -27,6 +27,8 @@ def describe_environment() -> dict[str, str]:
 @cache
 def git_commit() -> str:
     """The checkout's commit, `-dirty` if it has changes; "unknown" outside a checkout."""
+    if not (REPOSITORY / "platform" / "polyview").is_dir():
+        return "unknown"
     describe = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         return subprocess.run(describe, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -50,7 +50,10 @@ class Home:
 
 def open_home() -> Home:
     """The home at `POLYVIEW_HOME`, or `./outputs`; made if missing. Raises `UserError` if it cannot be written."""
-    root = Path(os.environ.get("POLYVIEW_HOME") or "outputs").expanduser().resolve()
+    named = os.environ.get("POLYVIEW_HOME") or "outputs"
+    if "://" in named:
+        raise UserError(f"POLYVIEW_HOME={named}: the home must be a folder that is mounted here, not a URL")
+    root = Path(named).expanduser().resolve()
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root):

@@ -14,15 +14,21 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from yaml import YAMLError
 
 from polyview.errors import UserError
 from polyview.faults import describe_faults
-from polyview.schema import Interval, Model, Natural, Positive, PositiveFloat, Share, Unit, Weight
+from polyview.schema import Interval, Model, Natural, Positive, PositiveFloat, Seed, Share, Unit, Weight
 from polyview.terms import Objective
 
 M = TypeVar("M", bound=Model)
+
+
+def _absolute(root: str) -> str:
+    # A recipe means the same folder, and has the same hash, wherever it is read.
+    return str(Path(root).expanduser().absolute())
+
 
 DatasetName = Literal["synthetic", "facekit", "folder"]
 EXPRESSIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -57,7 +63,9 @@ class Corpus(Model):
     """Which faces: a dataset, where it lies, and what of it is used."""
 
     dataset: DatasetName = "synthetic"
-    root: str | None = Field(None, description="the dataset's folder; none for synthetic")
+    root: Annotated[str, AfterValidator(_absolute)] | None = Field(
+        None, description="the dataset's folder; none for synthetic"
+    )
     table: str | None = Field(None, description="folder only: CSV or Parquet with path, subject, expression")
     expressions: tuple[str, ...] = Field(EXPRESSIONS, min_length=2)
     intensity: Interval = Field((0.0, 1.0), description="frames kept, by intensity; neutral always stays")
@@ -155,7 +163,7 @@ class Training(Model):
     lr: PositiveFloat = 1e-3
     weight_decay: Weight = 0.05
     warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="share of the steps")
-    augment: bool = Field(True, description="random shift, brightness, contrast and noise on each view")
+    augment: bool = Field(True, description="a small random turn, zoom, shift and change of light on each view")
     precision: Literal["fp32", "bf16"] = "fp32"
     accumulate: Positive = Field(
         1, description="parts in which the image tower takes a batch, for less memory; the losses still see it whole"
@@ -188,7 +196,7 @@ class Experiment(Model):
     objective: Objective
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-    seed: Natural = Field(0, description="of the split, the weights, the batches: all that is random")
+    seed: Seed = Field(0, description="of the split, the weights, the batches: all that is random")
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -216,8 +224,8 @@ class Experiment(Model):
 
     @property
     def digest(self) -> str:
-        """Sixteen hex digits that identify the content; the name does not count."""
-        return digest(self.model_dump(mode="json", exclude={"name"}))
+        """Sixteen hex digits that identify the content; the name and what bad meshes are borne do not count."""
+        return digest(self.model_dump(mode="json", exclude={"name": True, "corpus": {"max_rejected"}}))
 
 
 class Resources(Model):
@@ -232,7 +240,7 @@ class Study(Model):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     experiment: Experiment
-    seeds: tuple[Natural, ...] = Field((0, 1, 2), min_length=1)
+    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
     metric: MetricName = "linear/accuracy"
     baseline: str = "full"
     remove: dict[str, str] = Field(default_factory=dict)
@@ -334,7 +342,10 @@ def _parse(assignments: Sequence[str]) -> dict[str, Any]:
 def _updated(config: Any, overrides: Mapping[str, Any]) -> Any:
     config = config.copy()
     for key, value in overrides.items():
-        OmegaConf.update(config, key, value, merge=False, force_add=True)
+        try:
+            OmegaConf.update(config, key, value, merge=False, force_add=True)
+        except (OmegaConfBaseException, ValueError, IndexError):
+            raise UserError(f"{key}: no such key; a list is replaced as a whole, as in seeds=[0,1]") from None
     return OmegaConf.to_container(config)
 
 

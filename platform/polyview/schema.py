@@ -16,6 +16,7 @@ def _rising(interval: tuple[float, float]) -> tuple[float, float]:
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
 Unit = Annotated[float, Field(ge=0, le=1)]

@@ -151,8 +151,12 @@ class Tracker:
             self._complete(run.info.run_id, trial)
 
     @_outage_is_survived
-    def close(self, metrics: Mapping[str, float], ended: float, artifacts: Path | None = None) -> None:
+    def close(
+        self, metrics: Mapping[str, float], ended: float, artifacts: Path | None = None, failed: bool = False
+    ) -> None:
         """End the parent run with the study's own metrics and every file in the folder `artifacts`.
+
+        `failed` says that not all of the study's trials have a result.
 
         `ended` is when its last trial ended (Unix seconds), so that closing twice writes the same points.
         """
@@ -160,7 +164,8 @@ class Tracker:
         if artifacts is not None:
             self._client.log_artifacts(self._parent, str(artifacts))
         begun = self._client.get_run(self._parent).info.start_time
-        self._client.set_terminated(self._parent, end_time=max(begun, _milliseconds(ended)))
+        status = "FAILED" if failed else "FINISHED"
+        self._client.set_terminated(self._parent, status=status, end_time=max(begun, _milliseconds(ended)))
 
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._study)

@@ -47,6 +47,7 @@ def test_a_projector_of_no_layers_is_the_view_itself(tiny: Experiment) -> None:
 def test_the_scale_before_the_softmax_stays_below_a_hundred(tiny: Experiment) -> None:
     model = build(tiny)
     torch.nn.init.constant_(model.towers.logit_scale, 2 * MAX_LOGIT_SCALE)
+    model.clamp_logit_scale()
     assert float(model(pictures(2), ANGLES, None).logit_scale) == pytest.approx(100)
 
 

@@ -54,7 +54,6 @@ def test_the_baseline_may_be_one_of_the_variants(tiny: Experiment) -> None:
         ({"variants": {"a": {"training.lr": 0.5}, "b": {"training.lr": 0.5}}}, "a", "b"),
         ({"variants": {"renamed": {"name": "another"}}}, "full", "renamed"),
         ({"variants": {"a seed": {"seed": 5}}}, "full", "a seed"),
-        ({"grid": {"rendering.views.count": (1 + 2, 5)}}, "full", "count=3"),
         ({"variants": {"none": {"training.epochs": 0}}}, "none", "untrained"),
     ],
 )
@@ -65,9 +64,21 @@ def test_variants_that_are_the_same_experiment_are_refused_with_both_names(
         plan(study_of(tiny, **content))
 
 
+def test_a_point_of_the_grid_that_is_the_baseline_is_not_run_twice(tiny: Experiment) -> None:
+    trials = plan(study_of(tiny, grid={"rendering.views.count": (3, 5, 7)}, references=False))
+    assert [trial.variant for trial in trials[::2]] == ["full", "count=5", "count=7"]
+
+
+def test_every_variant_that_is_no_experiment_is_named(tiny: Experiment) -> None:
+    with pytest.raises(UserError) as told:
+        plan(study_of(tiny, variants={"a": {"training.lr": -1}, "b": {"training.epohcs": 3}}))
+    assert "variant 'a'" in str(told.value)
+    assert "variant 'b'" in str(told.value)
+
+
 def test_a_variant_with_the_name_of_a_reference_is_refused(tiny: Experiment) -> None:
     named = {"variants": {"untrained": {"training.lr": 0.5}}}
-    with pytest.raises(UserError, match=r"'untrained' is a reference row's name; .* references: false"):
+    with pytest.raises(UserError, match=r"two variants are named 'untrained'; .* references: false"):
         plan(study_of(tiny, **named))
     assert len(plan(study_of(tiny, references=False, **named))) == 4
 

@@ -42,7 +42,7 @@ def trainer(make_job: MakeJob) -> Trainer:
 
 def save(trainer: Trainer) -> Checkpoint:
     job, history = trainer.job, trainer.history * 2
-    return save_checkpoint(job.folder, trainer.model, trainer.optimizer, job.experiment, history)
+    return save_checkpoint(job.folder, trainer.model, trainer.optimizer, job.experiment, trainer.source, history)
 
 
 def test_a_checkpoint_that_could_not_be_written_whole_does_not_exist(trainer: Trainer) -> None:

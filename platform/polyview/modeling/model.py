@@ -70,9 +70,14 @@ class MultiviewModel(nn.Module):
             projections=self.project(views),
             fused=fused,
             text=None if tokens is None else self.encode_text(tokens),
-            logit_scale=self.towers.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp(),
+            logit_scale=self.towers.logit_scale.exp(),
             class_logits=None if self.classifier is None else self.classify(fused),
         )
+
+    @torch.no_grad()
+    def clamp_logit_scale(self) -> None:
+        """Bring the logit scale back to at most 100; to be called after each step, as CLIP does."""
+        self.towers.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
 
     def encode_views(self, images: Tensor) -> Tensor:
         """Each view by itself: images (B, V, 3, S, S) float in [0, 1] to (B, V, D), L2-normalised float32.

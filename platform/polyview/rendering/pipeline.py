@@ -115,7 +115,7 @@ def start_ray() -> None:
     A local Ray has no dashboard, sends no usage statistics, and leaves the terminal to polyview.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     # Ray takes a second to import, and a command that finds its work done should not wait for it.
     import ray

@@ -66,20 +66,34 @@ def conduct(study: Study, home: Home, watcher: Watcher) -> tuple[Outcome, list[F
         if views.seconds:
             stages.record("render", views.seconds)
         stores = {trial.id: views.store_of(trial.experiment) for trial in trials}
-        _check([trial for trial in trials if ledger.read(trial.id) is None], stores, home)
+        done = {
+            trial.id: record
+            for trial in trials
+            # A record of faces that have changed since says nothing of those there are now.
+            if (record := ledger.read(trial.id)) and record.manifest == views.manifest_of(trial.experiment)
+        }
+        missing = [trial for trial in trials if trial.id not in done]
+        watcher.say(f"trials: {len(trials)} in the study, {len(done)} done before, {len(missing)} to run")
+        _check(missing, stores, home)
         tracker = Tracker(home, study.name, watcher.say)
         tracker.open(study.experiment.digest, study.experiment.model_dump(mode="json"), _tags(study))
-        for trial in trials:
-            if record := ledger.read(trial.id):
-                tracker.log(trial_run(trial, record))
-        failures = _run_missing(trials, stores, study, home, stages, watcher, tracker)
-        watcher.stage("report", 1)
-        _draw_sheet(stores[trials[0].id], folder / "views.png")
-        outcome = known(study, home)
-        write(outcome)
-        watcher.advance(1)
-        ended = max((record.ended for record in outcome.records.values()), default=time.time())
-        tracker.close(_summary(outcome), ended, folder / "report")
+        failures: list[Failure] = []
+        try:
+            for trial in trials:
+                if trial.id in done:
+                    tracker.log(trial_run(trial, done[trial.id]))
+            if missing:
+                failures = _run(missing, stores, study, home, stages, watcher, tracker)
+        finally:
+            # Whatever stopped it, what is known is reported, and MLflow keeps no run that seems to go on.
+            watcher.stage("report", 1)
+            contact_sheet(*_one_of_each_expression(stores[trials[0].id]), folder / "views.png")
+            outcome = known(study, home)
+            write(outcome)
+            watcher.advance(1)
+            ended = max((record.ended for record in outcome.records.values()), default=time.time())
+            whole = len(outcome.records) == len(trials)
+            tracker.close(_summary(outcome), ended, folder / "report", failed=not whole)
     return outcome, failures
 
 
@@ -112,8 +126,8 @@ def _check(missing: Sequence[Trial], stores: Mapping[str, Path], home: Home) -> 
             raise UserError(f"{trial.name}: {error}") from None
 
 
-def _run_missing(
-    trials: Sequence[Trial],
+def _run(
+    missing: Sequence[Trial],
     stores: Mapping[str, Path],
     study: Study,
     home: Home,
@@ -122,10 +136,6 @@ def _run_missing(
     tracker: Tracker,
 ) -> list[Failure]:
     ledger = Ledger(home.trials)
-    missing = [trial for trial in trials if ledger.read(trial.id) is None]
-    watcher.say(f"trials: {len(trials)} in the study, {len(trials) - len(missing)} done before, {len(missing)} to run")
-    if not missing:
-        return []
     # Ray takes seconds to import, which a study that finds all its trials done need not wait for.
     from polyview.studies.scheduler import run_trials
 
@@ -159,6 +169,7 @@ def trial_run(trial: Trial, record: Record) -> TrialRun:
             "seed": str(trial.seed),
             "manifest": record.manifest,
             "supervision": supervision(experiment),
+            "mlflow.source.git.commit": record.environment.get("git_commit", "unknown"),
             **{f"environment.{name}": value for name, value in record.environment.items()},
         },
         epochs=[Point(epoch.epoch, epoch.ended, epoch.metrics) for epoch in record.history],
@@ -200,10 +211,7 @@ def _summary(outcome: Outcome) -> dict[str, float]:
     return {f"{variant}/{outcome.study.metric}": sum(values) / len(values) for variant, values in scores.items()}
 
 
-def _draw_sheet(store: Path, path: Path) -> None:
-    """One sample of each expression, drawn once."""
-    if path.exists():
-        return
+def _one_of_each_expression(store: Path) -> tuple[ViewStore, list[int]]:
     views = ViewStore.open(store)
     first = {label: row for row, label in reversed(list(enumerate(views.labels("expression"))))}
-    contact_sheet(views, [first[label] for label in sorted(first)], path)
+    return views, [first[label] for label in sorted(first)]

@@ -23,13 +23,15 @@ from polyview.studies.trial import Assignment, run_trial, train_alone
 from polyview.training.distributed import Worker, train_distributed
 from polyview.training.history import Epoch
 
-# A trial with its own workers occupies their CPUs; what waits for them needs next to none.
-WAITING_CPUS = 0.001
+# A trial with workers of its own occupies their CPUs: were a share of one taken by what waits for them, the last
+# worker would never find its place. Tune wants some resource, so it is a little memory.
+WAITING = {"CPU": 0, "memory": 2**20}
 
 # Relative paths stay those of the user, the records are the ledger's and the terminal is polyview's: Tune writes
-# no results and prints no tables (its older output is the one that can be silenced).
+# no results, prints no tables (its older output is the one that can be silenced) and leaves Ctrl-C to polyview.
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 
@@ -53,7 +55,7 @@ def run_trials(
 ) -> list[Failure]:
     """Run trials, as many at once as fit; the callbacks are called in this process.
 
-    `stores` are the views by trial id, `folder` keeps the records. A trial whose actor dies is tried once more,
+    `stores` are the views by trial id, `folder` keeps the records. A trial that fails is tried once more,
     from its last checkpoint. Raises `UserError` before anything starts if a trial cannot fit the cluster.
     """
     start_ray()
@@ -61,7 +63,8 @@ def run_trials(
         Node(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]
     ]
     concurrent = concurrent_trials(nodes, [demand(trial.experiment, resources) for trial in trials])
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    # What fails is told by `Failure`, in a line and not in Tune's traceback.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     by_id = {trial.id: trial for trial in trials}
     failures: list[Failure] = []
     for nested in (False, True):
@@ -72,7 +75,7 @@ def run_trials(
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(TrialActor, resources=resources),
-                {"CPU": WAITING_CPUS} if nested else {"CPU": resources.cpus, "GPU": resources.gpus},
+                WAITING if nested else {"CPU": resources.cpus, "GPU": resources.gpus},
             ),
             param_space={"assignment": tune.grid_search(assignments)},
             tune_config=tune.TuneConfig(max_concurrent_trials=concurrent, reuse_actors=True),
@@ -133,8 +136,10 @@ class _Callbacks(tune.Callback):
         self.on_end(self._ours(trial))
 
     def on_trial_error(self, *, trial: TuneTrial, **_: Any) -> None:
-        lines = str(trial.get_error() or "no error was recorded").strip().splitlines()
-        self.failures.append(Failure(self._ours(trial), lines[-1], str(trial.error_file or trial.local_path)))
+        # Not `trial.get_error()`: it looks where the file is copied to later, which is where a user finds it then.
+        file = Path(trial.error_file)
+        reason = file.read_text().strip().splitlines()[-1]
+        self.failures.append(Failure(self._ours(trial), reason, str(Path(trial.path, file.name))))
 
     def _ours(self, trial: TuneTrial) -> Trial:
         return self.trials[trial.config["assignment"].experiment.digest]

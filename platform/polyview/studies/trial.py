@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from polyview.corpus.splits import Split, holdout
 from polyview.environment import describe_environment
+from polyview.errors import UserError
 from polyview.evaluation.embed import anchors, embed, raw_pixels
 from polyview.evaluation.embedded import Embedded
 from polyview.evaluation.protocols import Evaluation, evaluate
@@ -24,7 +25,7 @@ from polyview.recipe import Experiment, ProbeName
 from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore
 from polyview.studies.ledger import Ledger, Record
-from polyview.training.checkpoint import Checkpoint, latest_checkpoint
+from polyview.training.checkpoint import Checkpoint, Source, drop_checkpoints_of_others, latest_checkpoint
 from polyview.training.history import Epoch
 from polyview.training.loop import Job, Trainer, class_tokens, make_batches
 
@@ -71,21 +72,25 @@ def default_device() -> torch.device:
 def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = train_alone) -> Iterator[Epoch]:
     """Run a trial from where it stands; yields the epochs it trains and leaves its record in the ledger.
 
-    A trial that has a record already does nothing. One process at a time works on a trial: a second waits.
+    A trial that has a record of these faces does nothing. One process at a time works on a trial: a second waits.
     """
     experiment, ledger = assignment.experiment, Ledger(assignment.trials)
     trial_id = experiment.digest
     folder = assignment.trials / trial_id
     with _alone_in(folder):
-        if ledger.read(trial_id):
-            return
-        started = time.time()
         store = ViewStore.open(assignment.store)
+        manifest = store.manifest.fingerprint
+        if (known := ledger.read(trial_id)) and known.manifest == manifest:
+            return
         split = split_of(experiment, store)
+        drop_checkpoints_of_others(folder, Source(manifest=manifest, subjects=split.train))
+        started = time.time()
         if experiment.training.epochs:
             yield from train(Job(experiment, assignment.store, split.train, folder))
         checkpoint = latest_checkpoint(folder)
         history = checkpoint.history if checkpoint else ()
+        if history:
+            started = min(started, history[0].ended - history[0].metrics["seconds"])
         trained = time.time()
         model = None if is_raw_pixels(experiment) else _load_model(experiment, folder)
         evaluation = score(experiment, model, store, split)
@@ -105,7 +110,7 @@ def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = 
                 },
                 train_subjects=split.train,
                 test_subjects=split.test,
-                manifest=store.manifest.fingerprint,
+                manifest=manifest,
                 parameters=sum(parameter.numel() for parameter in model.parameters()) if model else 0,
                 environment=describe_environment(),
             )
@@ -141,7 +146,12 @@ def score(experiment: Experiment, model: MultiviewModel | None, store: ViewStore
 
 def evaluate_checkpoint(checkpoint: Checkpoint, probes: Sequence[ProbeName], store: ViewStore) -> Evaluation:
     """Ask `probes` about a checkpoint, with the recipe and the subjects set aside that it was pretrained with."""
-    recipe = checkpoint.experiment
+    recipe, seen = checkpoint.experiment, checkpoint.source
+    if seen.manifest != store.manifest.fingerprint:
+        raise UserError(
+            f"{checkpoint.folder}: pretrained on other faces (manifest {seen.manifest}) than lie at the recipe's "
+            f"corpus now ({store.manifest.fingerprint}); who was set aside cannot be told"
+        )
     asked = recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"probes": tuple(probes)})})
     return score(asked, checkpoint.load_model(), store, split_of(recipe, store))
 

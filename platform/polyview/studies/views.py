@@ -20,11 +20,16 @@ class PreparedViews:
     """Where the views of each experiment are; `seconds` is the wall time of what had to be rendered."""
 
     stores: dict[str, Path] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     def store_of(self, experiment: Experiment) -> Path:
         """The store that holds the experiment's views, perhaps among others."""
         return self.stores[_faces(experiment)]
+
+    def manifest_of(self, experiment: Experiment) -> str:
+        """The fingerprint of the experiment's faces."""
+        return self.fingerprints[_faces(experiment)]
 
 
 def prepare_views(experiments: Sequence[Experiment], home: Home, watcher: Watcher) -> PreparedViews:
@@ -45,6 +50,7 @@ def prepare_views(experiments: Sequence[Experiment], home: Home, watcher: Watche
             found.manifest, rendering, union, home, corpus.max_rejected, lambda done, _total: watcher.advance(done)
         )
         prepared.stores[faces] = summary.store
+        prepared.fingerprints[faces] = found.manifest.fingerprint
         faces_and_views = f"views: {summary.rendered} faces x {len(union)} views"
         if summary.cached:
             watcher.say(f"{faces_and_views}, rendered before ({summary.store})")

@@ -104,7 +104,10 @@ class Augmentation:
 
     @classmethod
     def draw(cls, samples: int, views: int, generator: torch.Generator) -> Augmentation:
-        """Independent draws for every view: turn within 10 degrees, zoom and shift within 10 %, light within 20 %."""
+        """Independent draws for every view.
+
+        Turn within 10 degrees, zoom within 10 %, shift within 5 % of the picture, light within 20 %.
+        """
 
         def uniform(bound: float, *shape: int) -> Tensor:
             return (torch.rand(samples, views, *shape, generator=generator) * 2 - 1) * bound

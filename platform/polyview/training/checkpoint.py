@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
@@ -25,6 +25,15 @@ _HISTORY = TypeAdapter(tuple[Epoch, ...])
 _PREFIX = "epoch-"
 
 
+class Source(BaseModel):
+    """What a checkpoint was trained on: the manifest's fingerprint, and the subjects of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    manifest: str
+    subjects: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A finished checkpoint on disk."""
@@ -34,6 +43,10 @@ class Checkpoint:
     @property
     def experiment(self) -> Experiment:
         return load_experiment(self.folder / "experiment.yaml")
+
+    @property
+    def source(self) -> Source:
+        return Source.model_validate_json((self.folder / "source.json").read_text())
 
     @property
     def history(self) -> tuple[Epoch, ...]:
@@ -51,7 +64,7 @@ class Checkpoint:
 
     def load_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Put the saved moments into `optimizer`."""
-        optimizer.load_state_dict(torch.load(self.folder / "trainer.pt", weights_only=True))
+        optimizer.load_state_dict(torch.load(self.folder / "trainer.pt", map_location="cpu", weights_only=True))
 
     @property
     def pseudolabels(self) -> Assignment | None:
@@ -65,6 +78,7 @@ def save_checkpoint(
     model: MultiviewModel,
     optimizer: torch.optim.Optimizer,
     experiment: Experiment,
+    source: Source,
     history: Sequence[Epoch],
     pseudolabels: Assignment | None = None,
 ) -> Checkpoint:
@@ -78,6 +92,7 @@ def save_checkpoint(
     if pseudolabels is not None:
         save_arrays(vars(pseudolabels), temporary / "pseudolabels.safetensors")
     (temporary / "experiment.yaml").write_text(to_yaml(experiment))
+    (temporary / "source.json").write_text(source.model_dump_json(indent=1))
     (temporary / "history.json").write_bytes(_HISTORY.dump_json(tuple(history), indent=1))
     (temporary / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
     shutil.rmtree(folder / name, ignore_errors=True)
@@ -91,6 +106,16 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     """The newest finished checkpoint in a trial's folder, if there is one."""
     finished = _finished(folder)
     return Checkpoint(finished[-1]) if finished else None
+
+
+def drop_checkpoints_of_others(folder: Path, source: Source) -> None:
+    """Delete the checkpoints in a trial's folder that were trained on anything but `source`.
+
+    Going on from one would let people who are set aside today have been seen in pretraining.
+    """
+    for path in _finished(folder):
+        if Checkpoint(path).source != source:
+            shutil.rmtree(path)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

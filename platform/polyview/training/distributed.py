@@ -50,7 +50,9 @@ def train_distributed(job: Job, worker: Worker) -> Iterator[Epoch]:
             resources_per_worker={"CPU": worker.cpus, **({"GPU": worker.gpus} if worker.gpus else {})},
         ),
         run_config=RunConfig(
-            name="workers", storage_path=str(job.folder), failure_config=FailureConfig(max_failures=RESTARTS)
+            name="workers",
+            storage_path=str(job.folder),
+            failure_config=FailureConfig(max_failures=RESTARTS, controller_failure_limit=RESTARTS),
         ),
     )
     seen = len(_history(job))

@@ -24,7 +24,7 @@ from polyview.recipe import Experiment, Training
 from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore
 from polyview.training.batches import Batch, Batches, Share
-from polyview.training.checkpoint import latest_checkpoint, save_checkpoint
+from polyview.training.checkpoint import Source, latest_checkpoint, save_checkpoint
 from polyview.training.classes import known_classes, pseudo_classes, subject_numbers
 from polyview.training.collectives import gather, synchronize_batch_norm, world_size
 from polyview.training.history import Epoch
@@ -61,6 +61,7 @@ class Trainer:
         freeze_unused(self.model, experiment)
         self.optimizer = make_optimizer(self.model, training)
         self.history: list[Epoch] = []
+        self.source = Source(manifest=self.batches.store.manifest.fingerprint, subjects=job.subjects)
         checkpoint = latest_checkpoint(job.folder)
         if checkpoint:
             checkpoint.load_weights(self.model)
@@ -81,7 +82,9 @@ class Trainer:
             if self.share.rank == 0:
                 experiment = self.job.experiment
                 made = self.assignment if experiment.language.prompts == "pseudo" else None
-                save_checkpoint(self.job.folder, self.model, self.optimizer, experiment, self.history, made)
+                save_checkpoint(
+                    self.job.folder, self.model, self.optimizer, experiment, self.source, self.history, made
+                )
             yield self.history[-1]
 
     def assign(self, epoch: int) -> None:
@@ -120,6 +123,7 @@ class Trainer:
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
+        self.model.clamp_logit_scale()
         return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
 
     def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
