@@ -132,7 +132,7 @@ def render(
 
 def is_rendered(manifest: Manifest, rendering: Rendering, cameras: Sequence[Camera], home: Home) -> bool:
     """Whether `render` would find all of it there already."""
-    return _is_complete(home.stores / _store_name(manifest, rendering, cameras))
+    return not _missing(home.stores / _store_name(manifest, rendering), cameras)
 
 
 def start_ray() -> None:

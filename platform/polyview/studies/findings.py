@@ -17,7 +17,8 @@ from polyview.studies.statistics import Comparison, compare, sentence, signed, s
 
 LARGEST_CONVINCING_P = 0.05
 SUPERVISION = {
-    "label": "prompts written from each training sample's own label, which is weak supervision",
+    "label": "each training sample's own label: weak supervision as a prompt, full supervision as a class",
+    "pseudo": "pseudo-labels, made of the faces and the prompts of all classes, and no label was read",
     "none": "none, and no label was read",
 }
 
@@ -188,9 +189,10 @@ def environment(outcome: Outcome) -> dict[str, str]:
 
 
 def supervision(experiment: Experiment) -> str:
-    """Where the text came from that this recipe learns from: `label`, or `none` if no loss term reads text."""
-    reads_text = experiment.objective.alignment or experiment.objective.redundancy
-    return experiment.language.prompts if reads_text else "none"
+    """Where the classes come from that this recipe learns from: `none` if no loss term reads any."""
+    objective = experiment.objective
+    reads = objective.text_terms or objective.pair_terms or objective.supervised
+    return experiment.language.prompts if reads else "none"
 
 
 def _level(outcome: Outcome, baseline: Comparison) -> Finding:
@@ -226,7 +228,7 @@ def _supervision(outcome: Outcome) -> str:
         SUPERVISION[source] + (f" ({', '.join(f'“{name}”' for name in names)})" if len(variants) > 1 else "")
         for source, names in variants.items()
     ]
-    return f"Text in pretraining: {'; '.join(said)}."
+    return f"Supervision in pretraining: {'; '.join(said)}."
 
 
 def _people(outcome: Outcome) -> list[str]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from polyview.errors import UserError
 from polyview.paths import replacing
-from polyview.recipe import Alignment, Experiment, Language, Objective, Parameter, Search, Study, with_overrides
+from polyview.recipe import Experiment, Language, Parameter, Search, Study, with_overrides
 from polyview.studies.design import Trial
 from polyview.studies.ledger import Record
+from polyview.terms import Alignment, Objective
 
 if TYPE_CHECKING:
     import optuna
