@@ -363,8 +363,8 @@ class Study(Model):
     seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
     metric: MetricName = "linear/accuracy"
     baseline: str = "full"
-    remove: dict[str, str | Annotated[tuple[str, ...], Field(min_length=1)]] = {}
-    variants: dict[str, dict[str, Any]] = {}
+    remove: dict[str, str | Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     grid: dict[str, tuple[Any, ...]] = Field({}, description="full factorial: every combination is a variant")
     fraction: dict[str, tuple[Any, Any]] = Field({}, description="two levels of many factors, a few combinations")
     search: Search | None = None
