@@ -104,7 +104,7 @@ training: {lr: -1, epochs: 1.5, precision: fp3}
         ("rendering.views.rig=front_left_right", None),
         ("rendering.views.count=1", "objective.decorrelation needs pairs of views and rendering.views.count is 1"),
         ("language.prompts=none", "objective.alignment needs text; language.prompts is none"),
-        ("objective={alignment: null}", "objective: at least one of decorrelation, alignment, redundancy is needed"),
+        ("objective={alignment: null}", "objective: at least one of decorrelation, alignment, redundancy, joint, "),
         ("evaluation.probes=[linear, svm]", "evaluation.probes.1: 'svm' is not allowed"),
     ],
 )
@@ -160,7 +160,7 @@ def test_the_hash_is_the_contents_alone(tiny: Experiment) -> None:
 
 def test_the_hash_changes_with_every_other_value(tiny: Experiment) -> None:
     """For each leaf of the recipe, every other value out of a heap of candidates that the recipe takes there."""
-    heap: list[Any] = [None, True, False, 0, 1, 2, 4, 16, 0.25, 0.9, "text", [], [2], [0.2, 0.9], [1, 2, 3]]
+    heap: list[Any] = [None, True, False, 0, 1, 2, 4, 16, 0.25, 0.9, "text", {}, [], [2], [0.2, 0.9], [1, 2, 3]]
     heap += [["fear", "anger"], ["linear"], *_choices(Experiment.model_json_schema())]
     heap = list({json.dumps(value): value for value in heap}.values())
     seen, without = {tiny.digest}, []
@@ -292,3 +292,45 @@ def test_every_study_of_the_repository_plans(path: Path) -> None:
     trials = plan(study)
     assert len({trial.id for trial in trials}) == len(trials) >= 2 * len(study.seeds)
     assert trials[0].variant == study.baseline
+
+
+def test_a_file_of_prompts_becomes_part_of_the_recipe_and_of_its_hash(recipe: Path, tmp_path: Path) -> None:
+    faces = ["corpus.expressions=[fear, anger]", f"language.file={tmp_path / 'prompts.yaml'}"]
+    digests = set()
+    for prompt in ("a cross face", "a wild face"):
+        (tmp_path / "prompts.yaml").write_text(f"fear: [a scared face, a face in panic]\nanger: [{prompt}]")
+        experiment = load_experiment(recipe, faces)
+        assert experiment.language.own == {"fear": ("a scared face", "a face in panic"), "anger": (prompt,)}
+        digests.add(experiment.digest)
+    assert len(digests) == 2
+    (tmp_path / "prompts.yaml").unlink()
+    assert with_overrides(experiment, {"seed": 1}).language.own == experiment.language.own
+    assert faults_of(recipe, *faces) == [f"language.file: there is no file {tmp_path / 'prompts.yaml'}"]
+
+
+def test_a_file_of_prompts_that_leaves_a_class_out_is_refused(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.yaml").write_text("fear: [a scared face]")
+    faults = faults_of(recipe, "corpus.expressions=[fear, anger]", f"language.file={tmp_path / 'prompts.yaml'}")
+    assert faults[1:] == ["  language.own has no prompts for anger"]
+
+
+@pytest.mark.parametrize(
+    ("assignments", "fault"),
+    [
+        (["objective={joint: {}}", "rendering.views.count=1"], "objective.joint needs pairs of views"),
+        (["objective={simclr: {}}", "rendering.views.count=1"], "objective.simclr needs pairs of views"),
+        (
+            ["objective={contrast: {}}", "rendering.views.count=1", "language.prompts=none"],
+            "objective.contrast needs pairs of views",
+        ),
+        (["objective={supervised: {}}", "language.prompts=pseudo"], "objective.supervised reads every sample's label"),
+        (
+            ["objective={alignment: {}}", "language.prompts=pseudo", "language.pseudo.start=1"],
+            "language.pseudo.start needs a term without text",
+        ),
+    ],
+)
+def test_terms_that_the_rest_of_the_recipe_cannot_feed_are_refused(
+    recipe: Path, assignments: list[str], fault: str
+) -> None:
+    assert fault in faults_of(recipe, *assignments)[1]

@@ -134,15 +134,20 @@ def ablate(
     study: StudyFile,
     sets: Sets = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and what is done; run nothing.")] = False,
+    force: Annotated[str | None, typer.Option(metavar="VARIANT", help="Run this variant again.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Run more than 500 trials.")] = False,
 ) -> None:
     """Run what is missing of a study, log it to MLflow, and report."""
     from polyview.recipe import load_study
+    from polyview.studies.design import MANY, size
 
     loaded = load_study(study, sets or [])
+    if (asked := size(loaded)) > MANY and not (yes or dry_run):
+        raise UserError(f"{loaded.name}: {asked} trials; --yes if that many are meant")
     if dry_run:
         _list_trials(loaded)
     else:
-        _conduct(loaded)
+        _conduct(loaded, force)
 
 
 @app.command()
@@ -161,6 +166,25 @@ def report(
         console.print(reports.table(outcome))
     else:
         sys.stdout.write(getattr(reports, form.value)(outcome))
+
+
+@app.command()
+def compare(
+    one: Annotated[str, typer.Argument(metavar="RUN", help="A trial's id, or how it begins.")],
+    other: Annotated[str, typer.Argument(metavar="RUN", help="Another's.")],
+) -> None:
+    """Print what differs in the recipe and the result of two trials."""
+    from polyview.studies.compare import differences
+    from polyview.studies.ledger import Ledger
+
+    ledger = Ledger(open_home().trials)
+    records = ledger.find(one), ledger.find(other)
+    table = Table("", "", *(record.id for record in records), "difference")
+    for section in differences(*records):
+        for row in section.rows:
+            table.add_row(section.name, *row)
+        table.add_section()
+    console.print(table)
 
 
 @app.command()
@@ -185,12 +209,12 @@ def doctor() -> None:
     console.print(table)
 
 
-def _conduct(study: Any) -> None:
+def _conduct(study: Any, force: str | None = None) -> None:
     from polyview.studies.conduct import conduct
     from polyview.studies.report import table
 
     with watching() as watcher:
-        outcome, failures = conduct(study, open_home(), watcher)
+        outcome, failures = conduct(study, open_home(), watcher, force)
     console.print(table(outcome))
     for failure in failures:
         errors.print(f"failed: {failure.trial.name}: {failure.reason}", f"  log: {failure.log}", sep="\n", markup=False)
@@ -201,14 +225,15 @@ def _conduct(study: Any) -> None:
 
 
 def _list_trials(study: Any) -> None:
-    from polyview.studies.design import plan
-    from polyview.studies.ledger import Ledger
+    from polyview.studies.estimate import estimate
 
-    ledger = Ledger(open_home().trials)
+    found = estimate(study, open_home())
     table = Table("trial", "variant", "seed", "state", title=study.name)
-    for trial in plan(study):
-        table.add_row(trial.id, trial.variant, str(trial.seed), "done" if ledger.read(trial.id) else "to run")
+    for trial, state in found.trials:
+        table.add_row(trial.id, trial.variant, str(trial.seed), state)
     console.print(table)
+    for line in found.lines():
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,34 +14,21 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from yaml import YAMLError
 
 from polyview.errors import UserError
 from polyview.faults import describe_faults
+from polyview.schema import Interval, Model, Natural, Positive, PositiveFloat, Seed, Share, Unit, Weight
+from polyview.terms import Objective
 
-Positive = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-Natural = Annotated[int, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Weight = Annotated[float, Field(ge=0)]
-M = TypeVar("M", bound="Model")
-
-
-def _rising(interval: tuple[float, float]) -> tuple[float, float]:
-    if interval[0] > interval[1]:
-        raise ValueError("the lower end comes first")
-    return interval
+M = TypeVar("M", bound=Model)
 
 
 def _absolute(root: str) -> str:
     # A recipe means the same folder, and has the same hash, wherever it is read.
     return str(Path(root).expanduser().absolute())
 
-
-Unit = Annotated[float, Field(ge=0, le=1)]
-Interval = Annotated[tuple[Unit, Unit], AfterValidator(_rising)]
 
 DatasetName = Literal["synthetic", "facekit", "folder", "bu3dfe", "bu4dfe", "bosphorus", "bp4d", "coma"]
 EXPRESSIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -79,11 +66,8 @@ MetricName = Literal[
 Output = Literal["shaded", "color", "texture", "normal", "depth"]
 Level = Annotated[int, Field(ge=0, le=255)]
 
-
-class Model(BaseModel):
-    """A strict, frozen piece of a recipe."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+CostName = Literal["views", "parameters", "seconds"]
+Scalar = bool | int | float | str | None
 
 
 class Generator(Model):
@@ -196,50 +180,47 @@ class Modeling(Model):
 
     tower: str = Field("tiny-resnet", description="an open_clip model's name, or one of polyview's own")
     pretrained: str | None = Field(None, description="open_clip's tag of pretrained weights, or a local file")
+    text_layers: Natural | None = Field(
+        None, description="of the text tower, how many last layers are trained; null: all, 0: none, it is frozen"
+    )
     projector: tuple[Positive, ...] = Field((128, 128), description="widths of the decorrelation head; none if empty")
     fusion: Literal["attention", "mean"] = "attention"
 
 
+class Pseudolabels(Model):
+    """How samples are given classes without reading a label: by their embeddings and the classes' prompts.
+
+    The paper leaves all of it open. The defaults are those with which towers without pretrained weights learned.
+    """
+
+    assign: Literal["sinkhorn", "kmeans"] = "kmeans"
+    centre: Literal["subject", "all"] = Field(
+        "subject", description="whose mean a face is compared with before it is assigned: its own person's, or all's"
+    )
+    start: Natural = Field(
+        0, description="epochs before the first assignment; each sample is its own class then, and terms with text rest"
+    )
+    refresh: Positive = Field(1, description="epochs from one assignment to the next")
+    confident: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="share of the samples whose pseudo-label is taken to be right: those of the largest margin"
+    )
+    sharpness: PositiveFloat = Field(20.0, description="sinkhorn: the inverse of the entropy's weight, 1 / epsilon")
+
+
 class Language(Model):
-    """Where a prompt comes from: the class's own prompts (weak supervision), or nowhere."""
+    """Where a prompt comes from: the sample's own label (weak supervision), a pseudo-label, or nowhere.
 
-    prompts: Literal["label", "none"] = "label"
+    In a file, `file` names a YAML file of a list of prompts per expression. It is read into `own` at once, so that
+    the prompts themselves are part of the recipe and of its identity.
+    """
+
+    prompts: Literal["label", "pseudo", "none"] = "label"
     ensemble: Positive = Field(4, description="prompts per class")
-
-
-class Decorrelation(Model):
-    """Barlow Twins over view pairs."""
-
-    weight: Weight = 1.0
-    off_diagonal: Weight = 0.0051
-    augment: bool = Field(False, description="with one view, make the second by augmentation")
-
-
-class Alignment(Model):
-    """CLIP's loss between text and the fused and each single view."""
-
-    weight: Weight = 1.0
-
-
-class Redundancy(Model):
-    """Cross-modal decorrelation of the fused and the text embeddings."""
-
-    weight: Weight = 0.05
-    form: Literal["off_diagonal", "full"] = "off_diagonal"
-
-
-class Objective(Model):
-    """The loss: a weighted sum of the terms that are not null."""
-
-    decorrelation: Decorrelation | None = None
-    alignment: Alignment | None = None
-    redundancy: Redundancy | None = None
-
-    @model_validator(mode="after")
-    def _has_a_term(self) -> Self:
-        if not any(getattr(self, name) for name in type(self).model_fields):
-            raise ValueError(f"at least one of {', '.join(type(self).model_fields)} is needed")
-        return self
+    attributes: bool = Field(False, description="a further prompt per class and sort of person, by age and gender")
+    own: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="prompts by expression, in place of the built-in ones"
+    )
+    pseudo: Pseudolabels = Pseudolabels()
 
 
 class Training(Model):
@@ -252,6 +233,9 @@ class Training(Model):
     warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="share of the steps")
     augment: bool = Field(True, description="a small random turn, zoom, shift and change of light on each view")
     precision: Literal["fp32", "bf16"] = "fp32"
+    accumulate: Positive = Field(
+        1, description="parts in which the image tower takes a batch, for less memory; the losses still see it whole"
+    )
     workers: Positive = 1
 
     @model_validator(mode="after")
@@ -284,18 +268,26 @@ class Experiment(Model):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        term = self.objective.decorrelation
-        if term and not term.augment and self.rendering.views.count < 2:
+        objective, views = self.objective, self.rendering.views.count
+        unlabelled = objective.pair_terms if self.language.prompts == "none" else ()
+        if views < 2 and not objective.augment and (names := (*objective.view_terms, *unlabelled)):
             raise ValueError(
-                "objective.decorrelation needs pairs of views and rendering.views.count is 1; "
-                "set objective.decorrelation.augment: true, or remove objective.decorrelation"
+                f"objective.{names[0]} needs pairs of views and rendering.views.count is {views}; "
+                f"set objective.decorrelation.augment: true, or remove objective.{names[0]}"
             )
-        if term and term.augment and not self.training.augment:
-            raise ValueError("objective.decorrelation.augment needs training.augment: true")
-        if self.language.prompts == "none":
-            for name in ("alignment", "redundancy"):
-                if getattr(self.objective, name):
-                    raise ValueError(f"objective.{name} needs text; language.prompts is none")
+        if objective.augment and not self.training.augment:
+            name = "decorrelation" if objective.decorrelation and objective.decorrelation.augment else "simclr"
+            raise ValueError(f"objective.{name}.augment needs training.augment: true")
+        if self.language.prompts == "none" and objective.text_terms:
+            raise ValueError(f"objective.{objective.text_terms[0]} needs text; language.prompts is none")
+        unsaid = [name for name in self.corpus.expressions if self.language.own and not self.language.own.get(name)]
+        if unsaid:
+            raise ValueError(f"language.own has no prompts for {', '.join(unsaid)}")
+        waits = self.language.prompts == "pseudo" and self.language.pseudo.start
+        if waits and not set(objective.terms) - set(objective.text_terms):
+            raise ValueError("language.pseudo.start needs a term without text to train on until then, such as contrast")
+        if objective.supervised and self.language.prompts != "label":
+            raise ValueError("objective.supervised reads every sample's label; set language.prompts: label")
         return self
 
     @property
@@ -308,7 +300,59 @@ class Resources(Model):
     """What one worker of one trial occupies."""
 
     cpus: Positive = 1
-    gpus: Weight = 0
+    gpus: Weight = Field(0, description="whole GPUs, or a share of one: 0.25 puts four workers on each")
+    memory: PositiveFloat | None = Field(None, description="GiB of main memory; null: not counted")
+
+    @model_validator(mode="after")
+    def _share_or_whole_gpus(self) -> Self:
+        if self.gpus > 1 and self.gpus % 1:
+            raise ValueError(f"gpus is {self.gpus:g}; a worker has a share of one GPU or whole ones")
+        return self
+
+
+def _span(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] >= ends[1]:
+        raise ValueError("the lower end comes first, and the ends differ")
+    return ends
+
+
+class Parameter(Model):
+    """Where a search looks for one key's value: exactly one of these."""
+
+    uniform: Annotated[tuple[float, float], AfterValidator(_span)] | None = None
+    log_uniform: Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_span)] | None = None
+    integer: Annotated[tuple[int, int], AfterValidator(_span)] | None = Field(None, description="ends included")
+    categorical: tuple[Scalar, ...] | None = Field(None, min_length=2)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if sum(getattr(self, kind) is not None for kind in type(self).model_fields) != 1:
+            raise ValueError(f"exactly one of {', '.join(type(self).model_fields)} is needed")
+        if self.categorical and len({repr(choice) for choice in self.categorical}) < len(self.categorical):
+            raise ValueError(f"choices repeat: {list(self.categorical)}")
+        return self
+
+
+class Search(Model):
+    """A search for good values of some keys: every point that it asks for is one trial."""
+
+    sampler: Literal["tpe", "random", "qmc", "cmaes", "nsga2"] = "tpe"
+    trials: Positive = 40
+    space: dict[str, Parameter] = Field(min_length=1)
+    objectives: tuple[MetricName | CostName, ...] = Field(
+        (), description="scores are maximised, costs minimised; empty: the study's metric"
+    )
+    seed: Seed = Field(1000, description="of the sampler and of every point's trial; none of the study's seeds")
+
+    @model_validator(mode="after")
+    def _sampler_can(self) -> Self:
+        if len(set(self.objectives)) < len(self.objectives):
+            raise ValueError(f"objectives repeat: {list(self.objectives)}")
+        if self.sampler == "cmaes" and len(self.objectives) > 1:
+            raise ValueError("sampler cmaes takes one objective; use nsga2 for several")
+        if self.sampler == "cmaes" and sum(one.categorical is None for one in self.space.values()) < 2:
+            raise ValueError("sampler cmaes needs two numeric keys or more; use tpe")
+        return self
 
 
 class Study(Model):
@@ -319,11 +363,14 @@ class Study(Model):
     seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
     metric: MetricName = "linear/accuracy"
     baseline: str = "full"
-    remove: dict[str, str] = {}
-    variants: dict[str, dict[str, Any]] = {}
-    grid: dict[str, tuple[Any, ...]] = {}
+    remove: dict[str, str | Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    grid: dict[str, tuple[Any, ...]] = Field({}, description="full factorial: every combination is a variant")
+    fraction: dict[str, tuple[Any, Any]] = Field({}, description="two levels of many factors, a few combinations")
+    search: Search | None = None
     references: bool = Field(True, description="add rows for raw pixels and for the untrained tower")
     resources: Resources = Resources()
+    retries: Natural = Field(1, description="how often a trial that failed is tried again, from its last checkpoint")
 
     @model_validator(mode="after")
     def _lists_are_sound(self) -> Self:
@@ -335,9 +382,23 @@ class Study(Model):
         both = sorted(set(self.remove) & set(self.variants))
         if both:
             raise ValueError(f"named in both remove and variants: {', '.join(both)}")
-        probe, probes = self.metric.partition("/")[0], self.experiment.evaluation.probes
-        if probe not in probes:
-            raise ValueError(f"metric is {self.metric}, and experiment.evaluation.probes has only {', '.join(probes)}")
+        return self
+
+    @model_validator(mode="after")
+    def _probes_make_the_metrics(self) -> Self:
+        probes = self.experiment.evaluation.probes
+        for name in (self.metric, *(self.search.objectives if self.search else ())):
+            if "/" in name and name.partition("/")[0] not in probes:
+                raise ValueError(f"metric is {name}, and experiment.evaluation.probes has only {', '.join(probes)}")
+        return self
+
+    @model_validator(mode="after")
+    def _best_is_run_on_fresh_seeds(self) -> Self:
+        if self.search and self.search.seed in self.seeds:
+            raise ValueError(
+                f"search.seed {self.search.seed} is one of seeds; the best point is run again on seeds that it was "
+                "not chosen by, so take another"
+            )
         return self
 
 
@@ -425,7 +486,18 @@ def _updated(config: Any, overrides: Mapping[str, Any]) -> Any:
     return OmegaConf.to_container(config)
 
 
+def _read_prompts(data: Any) -> None:
+    """Put what `language.file` says, if it says anything, in the place of `language.own`."""
+    for part in (data, data.get("experiment")):
+        language = part.get("language") if isinstance(part, dict) else None
+        if isinstance(language, dict) and (file := language.pop("file", None)):
+            if not Path(str(file)).is_file():
+                raise UserError(f"language.file: there is no file {file}")
+            language["own"] = OmegaConf.to_container(_read(Path(str(file))))
+
+
 def _validate(kind: type[M], data: Any, place: str) -> M:
+    _read_prompts(data)
     try:
         # JSON mode keeps strictness and still takes lists for tuples.
         return kind.model_validate_json(json.dumps(data))

@@ -5,7 +5,7 @@ import pytest
 from polyview.errors import UserError
 from polyview.language.prompts import PROMPTS, prompts_for
 from polyview.modeling import towers  # noqa: F401  (makes open_clip importable)
-from polyview.recipe import EXPRESSIONS
+from polyview.recipe import EXPRESSIONS, Language
 
 from open_clip.tokenizer import SimpleTokenizer  # isort: skip
 
@@ -15,7 +15,7 @@ CONTEXT = 24
 @pytest.mark.parametrize("expression", [*EXPRESSIONS, "lip_corner_depressor", "contempt"])
 def test_every_prompt_fits_the_smallest_context(expression: str) -> None:
     tokenizer = SimpleTokenizer()
-    for prompt in prompts_for(expression, 8):
+    for prompt in prompts_for(expression, Language(ensemble=8, attributes=True)):
         tokens = [tokenizer.sot_token_id, *tokenizer.encode(prompt), tokenizer.eot_token_id]
         assert len(tokens) <= CONTEXT, prompt
 
@@ -27,14 +27,29 @@ def test_every_expression_of_the_recipe_has_prompts_of_its_own() -> None:
 
 
 def test_a_smaller_ensemble_is_the_beginning_of_a_larger() -> None:
-    assert prompts_for("happiness", 2) == prompts_for("happiness", 5)[:2]
+    assert prompts_for("happiness", Language(ensemble=2)) == prompts_for("happiness", Language(ensemble=5))[:2]
 
 
 def test_an_unknown_expression_is_named_in_every_prompt() -> None:
-    assert all("mild contempt" in prompt for prompt in prompts_for("mild_contempt", 4))
-    assert len(set(prompts_for("mild_contempt", 8))) == 8
+    assert all("mild contempt" in prompt for prompt in prompts_for("mild_contempt", Language(attributes=True)))
+    assert len(set(prompts_for("mild_contempt", Language(ensemble=8)))) == 8
 
 
 def test_asking_for_too_many_says_how_many_there_are() -> None:
     with pytest.raises(UserError, match=r"ensemble is 9.* 8 prompts for 'fear'"):
-        prompts_for("fear", 9)
+        prompts_for("fear", Language(ensemble=9))
+
+
+def test_attributes_add_one_prompt_per_sort_of_person() -> None:
+    plain, more = (prompts_for("anger", Language(ensemble=3, attributes=wanted)) for wanted in (False, True))
+    assert more[:3] == plain
+    assert set(more[3:]) == {
+        f"{who} with an angry expression" for who in ("a young woman", "a young man", "an older woman", "an older man")
+    }
+
+
+def test_ones_own_prompts_stand_in_place_of_the_built_in_ones() -> None:
+    own = Language(ensemble=1, own={"anger": ("a cross face", "a wild face")})
+    assert prompts_for("anger", own) == ("a cross face",)
+    with pytest.raises(UserError, match=r"ensemble is 4.* 2 prompts for 'anger'"):
+        prompts_for("anger", own.model_copy(update={"ensemble": 4}))

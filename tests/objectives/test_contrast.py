@@ -79,6 +79,7 @@ def test_tight_classes_far_apart_reach_zero() -> None:
     assert loss.item() == pytest.approx(0, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(cosine=st.floats(-0.99, 0.99), margin=st.floats(-1, 1), temperature=st.floats(0.05, 2), alike=st.booleans())
 def test_a_pairs_gradient_is_bounded_by_the_inverse_temperature(
     cosine: float, margin: float, temperature: float, alike: bool

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from polyview.objectives.decorrelation import decorrelation
 
-EPSILON = 1e-5
+EPSILON = 1e-8
 
 
 def reference(projections: NDArray[np.float64], off_diagonal: float) -> float:

@@ -24,7 +24,7 @@ def reference(fused: NDArray[np.float64], text: NDArray[np.float64], form: Form)
         for d in range(width):
             mean = sum(values[:, d]) / samples
             variance = sum((x - mean) ** 2 for x in values[:, d]) / samples
-            result[:, d] = (values[:, d] - mean) / np.sqrt(variance + 1e-5)
+            result[:, d] = (values[:, d] - mean) / np.sqrt(variance + 1e-8)
         return result
 
     f, t = standardised(fused), standardised(text)

@@ -9,7 +9,7 @@ import pytest
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Study, load_study, to_yaml
-from polyview.studies.design import plan, variants
+from polyview.studies.design import cells, plan, size, variants
 
 
 def study_of(experiment: Experiment, **content: Any) -> Study:
@@ -123,3 +123,50 @@ def test_a_trials_id_is_the_same_in_every_study_and_process(tiny: Experiment, tm
 
 def test_a_study_without_a_grid_has_no_nameless_variant(tiny: Experiment) -> None:
     assert list(variants(study_of(tiny))) == ["full", "untrained", "raw pixels"]
+
+
+def test_two_parts_are_removed_together_where_a_list_names_both(tiny: Experiment) -> None:
+    pair = {"no text": ("objective.alignment", "objective.redundancy")}
+    (trial,) = [trial for trial in plan(study_of(tiny, remove=pair, seeds=(0,))) if trial.variant == "no text"]
+    assert trial.experiment.objective.alignment is trial.experiment.objective.redundancy is None
+    assert trial.experiment.objective.decorrelation
+
+
+def test_keys_with_the_same_ending_are_told_apart(tiny: Experiment) -> None:
+    grid = {"objective.alignment.weight": (1, 2), "objective.redundancy.weight": (3,), "training.lr": (0.5,)}
+    assert list(cells(grid)) == [
+        "alignment.weight=1, redundancy.weight=3, lr=0.5",
+        "alignment.weight=2, redundancy.weight=3, lr=0.5",
+    ]
+    assert len(plan(study_of(tiny, grid=grid, references=False))) == 3 * 2
+
+
+def test_a_fraction_tries_each_value_of_each_factor_equally_often(tiny: Experiment) -> None:
+    fraction = {
+        "model.fusion": ("mean", "attention"),
+        "training.lr": (0.01, 0.02),
+        "training.augment": (False, True),
+        "training.weight_decay": (0.0, 0.1),
+        "language.ensemble": (1, 4),
+        "training.batch_size": (4, 16),
+    }
+    study = study_of(tiny, fraction=fraction, seeds=(0,), references=False)
+    trials = plan(study)[1:]
+    assert len(trials) == 16 == size(study) - 1
+    for key, (low, high) in fraction.items():
+        room, name = key.split(".")
+        tried = [getattr(getattr(trial.experiment, room), name) for trial in trials]
+        assert tried.count(low) == tried.count(high) == 8
+
+
+def test_a_misspelt_baseline_is_refused_with_the_nearest_name(tiny: Experiment) -> None:
+    study = study_of(tiny, baseline="no aligment", remove={"no alignment": "objective.alignment"})
+    with pytest.raises(UserError, match="baseline 'no aligment' is no variant; the nearest is 'no alignment'"):
+        plan(study)
+
+
+def test_trials_are_counted_without_being_made(tiny: Experiment) -> None:
+    grid = {"training.lr": tuple(0.001 * n for n in range(1, 101)), "training.epochs": tuple(range(1, 101))}
+    assert size(study_of(tiny, grid=grid, references=False)) == 2 * (100 * 100 + 1)
+    small = study_of(tiny, variants={"mean": {"model.fusion": "mean"}}, grid={"training.lr": (0.1, 0.2)})
+    assert size(small) == len(plan(small))

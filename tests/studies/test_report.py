@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from rich.console import Console
 
 from polyview.recipe import Experiment, Study
 from polyview.studies.design import plan
-from polyview.studies.findings import Outcome, verdicts
-from polyview.studies.ledger import Record
+from polyview.studies.findings import Outcome, Searched, verdicts
+from polyview.studies.ledger import Fault, Record
 from polyview.studies.report import csv, html, latex, markdown, table, write
+from polyview.studies.search import best_trials, make_trials
 from polyview.training.history import Epoch
 
 CLASSES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -244,3 +246,89 @@ def test_writing_leaves_whole_files_and_no_others(tmp_path: Path) -> None:
     names = {str(path.relative_to(tmp_path / "report")) for path in paths}
     assert {"report.html", "report.md", "results.csv", "figures/forest.svg", "figures/comparison.svg"} <= names
     assert (tmp_path / "report" / "report.md").read_text() == markdown(made)
+
+
+def factorial_outcome(folder: Path) -> Outcome:
+    study = Study.model_validate_json(
+        """{"name": "crossed", "references": false, "seeds": [0, 1, 2, 3], "baseline": "lr=0.001, fusion=mean",
+        "experiment": {"name": "e", "objective": {"alignment": {}}},
+        "grid": {"training.lr": [0.001, 0.01], "model.fusion": ["mean", "attention"]}}"""
+    )
+    levels = {name: 0.5 + 0.1 * ("0.01" in name) for name in [trial.variant for trial in plan(study)]}
+    return outcome(folder, study, levels)
+
+
+def test_a_factorial_is_told_by_its_effects(tmp_path: Path) -> None:
+    found = factorial_outcome(tmp_path)
+    text = markdown(found)
+    assert "## Full factorial" in text
+    assert re.search(r"- lr \(0.001 to 0.01\): \+(9|10)\.\d points of linear/accuracy, 95 % interval \+\d", text)
+    assert row_of(text, "fusion").count("|") == 7
+    assert row_of(text, "lr × fusion")
+    write(found)
+    assert "<svg" in (tmp_path / "report" / "figures" / "full-factorial.svg").read_text()
+
+
+def search_outcome(folder: Path, count: int = 12) -> Outcome:
+    study = Study.model_validate_json(
+        """{"name": "hunt", "references": false, "seeds": [0, 1, 2],
+        "experiment": {"name": "e", "objective": {"alignment": {}, "redundancy": {}}},
+        "search": {"trials": 12, "sampler": "nsga2", "objectives": ["linear/accuracy", "views"], "space": {
+            "objective.redundancy.weight": {"log_uniform": [0.001, 1]}, "rendering.views.count": {"integer": [1, 7]},
+            "model.fusion": {"categorical": ["mean", "attention"]}}}}"""
+    )
+    points = [
+        {
+            "objective.redundancy.weight": 0.9 / (1 + number),
+            "rendering.views.count": 1 + number % 7,
+            "model.fusion": ("mean", "attention")[number % 2],
+        }
+        for number in range(count)
+    ]
+    searched = make_trials(study, points)
+    records = {
+        trial.id: record(trial.experiment, 0.4 + 0.05 * min(trial.experiment.rendering.views.count, 4), 1000)
+        for trial in searched
+    }
+    again = best_trials(study, points, records)
+    trials = [*plan(study), *again]
+    records |= {trial.id: record(trial.experiment, 0.6, trial.seed) for trial in trials}
+    return Outcome(study, trials, records, {}, None, "sqlite:///x", folder, {}, Searched(points, searched))
+
+
+def test_a_search_is_told_by_its_best_its_front_and_what_matters(tmp_path: Path) -> None:
+    found = search_outcome(tmp_path)
+    text = markdown(found)
+    assert "12 of 12 points of the search (nsga2) have a result." in text
+    assert "the row “best found” is its re-run" in text
+    assert re.search(r"variance of linear/accuracy over the space \(fANOVA\): .*count \d\d %", text)
+    assert "Pareto front" in text
+    assert row_of(text, "best found").split("|")[2].strip() == "3"
+    assert not any(line.startswith("| search 3 |") and "±" in line for line in text.splitlines())
+    assert csv(found).count("search 12,1000,") == 9
+    drawn = (write(found), (tmp_path / "report" / "figures" / "search.svg").read_text())[1]
+    assert "attention" in drawn
+
+
+def test_a_search_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
+    text = markdown(search_outcome(tmp_path, 1))
+    assert "1 of 12 points" in text
+    assert "fANOVA" not in text
+
+
+def test_what_failed_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+    whole = outcome(tmp_path, absent=(("one view", 1),))
+    lost = next(trial for trial in whole.trials if (trial.variant, trial.seed) == ("one view", 1))
+    lines = ("a", "it <broke>")
+    fault = Fault(
+        id=lost.id,
+        started=1,
+        ended=2,
+        attempts=2,
+        reason="it <broke>",
+        log="/tmp/error.txt",
+        last_lines=lines,
+    )
+    found = replace(whole, faults={lost.id: fault})
+    assert "- one view · seed 1 failed after 2 attempts: it <broke>" in markdown(found)
+    assert "it &lt;broke&gt;" in html(found)

@@ -23,6 +23,7 @@ from polyview.training.loop import Job, Trainer
 def step(job: Job, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """The loss of the first batch, each trained parameter's gradient, and the batch norms' statistics afterwards."""
     trainer = Trainer(job, torch.device("cpu"))
+    trainer.assign(0)
     if dtype != torch.float32:
         trainer.angles = trainer.angles.to(dtype)
         trainer.model.to(dtype)

@@ -18,12 +18,10 @@ WHOLE = Share()
 @pytest.fixture(scope="module")
 def batches(tiny_store: ViewStore) -> Batches:
     """Every sample of the store, in batches of eight."""
-    numbers = {name: number for number, name in enumerate(sorted(set(tiny_store.labels("expression"))))}
     return Batches(
         store=tiny_store,
         rows=np.arange(len(tiny_store)),
         cameras=tiny_store.cameras,
-        classes=np.array([numbers[label] for label in tiny_store.labels("expression")]),
         batch_size=8,
         seed=0,
         augment=True,
@@ -51,7 +49,7 @@ def test_the_workers_shares_together_are_the_batch_of_one_worker(
         assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
         assert tuple(sample for part in parts for sample in part.sample_ids) == whole.sample_ids
         assert {part.draw for part in parts} == {whole.draw}
-        assert all(torch.equal(part.classes, whole.classes) for part in parts)
+        assert all(torch.equal(part.chosen, whole.chosen) for part in parts)
 
 
 def test_an_epoch_has_each_sample_at_most_once_and_drops_less_than_a_batch(batches: Batches) -> None:
@@ -66,7 +64,7 @@ def test_the_order_is_another_in_every_epoch_and_seed_and_the_same_when_asked_ag
     assert order(batches, 1) == order(dataclasses.replace(batches), 1)
 
 
-def test_unaugmented_images_are_the_stores_and_their_classes_stand_beside_them(batches: Batches) -> None:
+def test_unaugmented_images_are_the_stores_and_their_places_stand_beside_them(batches: Batches) -> None:
     plain = dataclasses.replace(batches, augment=False)
     batch = next(plain.epoch(3, WHOLE))
     rows = np.array([plain.store.sample_ids.index(sample) for sample in batch.sample_ids])
@@ -74,7 +72,7 @@ def test_unaugmented_images_are_the_stores_and_their_classes_stand_beside_them(b
     np.testing.assert_array_equal(
         (batch.images * 255).round().numpy().astype(np.uint8), stored.transpose(0, 1, 4, 2, 3)
     )
-    assert batch.classes.tolist() == plain.classes[rows].tolist()
+    assert plain.rows[batch.chosen.numpy()].tolist() == rows.tolist()
 
 
 def test_augmentation_changes_every_view_by_itself_and_stays_in_range(batches: Batches) -> None:

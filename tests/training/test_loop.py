@@ -96,6 +96,11 @@ def test_a_loss_that_is_not_finite_names_the_epoch_and_the_samples(make_job: Mak
         {"objective__decorrelation": None, "objective__redundancy": None, "model__fusion": "mean"},
         {"model__projector": []},
         TEXT_FREE,
+        {"objective": {"joint": {}, "contrast": {}, "alignment": {}}, "language__prompts": "pseudo"},
+        {"objective": {"contrast": {}}, "language__prompts": "pseudo"},
+        {"objective": {"contrast": {}, "simclr": {}}, "language__prompts": "none"},
+        {"objective": {"supervised": {}}},
+        {"objective": {"margin": {}, "triplet": {}}},
     ],
     ids=str,
 )
@@ -104,6 +109,7 @@ def test_every_trained_parameter_has_a_gradient_and_every_frozen_one_stays(
 ) -> None:
     trainer = Trainer(make_job(training__epochs=1, **changes), CPU)
     before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+    trainer.assign(0)
     trainer.parallel.train()
     loss, _ = trainer.loss(next(trainer.batches.epoch(0, Share())))
     loss.backward()

@@ -19,6 +19,19 @@ RECIPES = {
     "full": {},
     "vision": {"objective.alignment": None, "objective.redundancy": None, "language.prompts": "none"},
     "text": {"objective.decorrelation": None, "model.fusion": "mean", "model.projector": []},
+    "multiview-vlm": {
+        "objective": {"joint": {}, "contrast": {}, "alignment": {}},
+        "language.prompts": "pseudo",
+    },
+    "sinkhorn": {"objective": {"contrast": {}}, "language.prompts": "pseudo", "language.pseudo.assign": "sinkhorn"},
+    "not yet assigned": {
+        "objective": {"contrast": {}, "alignment": {}},
+        "language.prompts": "pseudo",
+        "language.pseudo.start": 1,
+    },
+    "simclr": {"objective": {"simclr": {}}, "language.prompts": "none"},
+    "supervised": {"objective": {"supervised": {}}},
+    "affect-vlm": {"objective": {"alignment": {}, "margin": {}, "triplet": {}}},
 }
 Step = dict[str, Tensor]
 StepOf = Callable[[str, int, int, int], Step]

@@ -40,7 +40,5 @@ def raw_pixels(store: ViewStore, rows: NDArray[np.int64], cameras: Sequence[Came
 @torch.inference_mode()
 def anchors(model: MultiviewModel, experiment: Experiment, device: torch.device) -> NDArray[np.float32]:
     """One text embedding per class (K, D): the normalised mean over the class's prompts."""
-    tokens = class_tokens(experiment)
-    texts = model.to(device).eval().encode_text(tokens.flatten(0, 1).to(device)).unflatten(0, tokens.shape[:2])
-    mean = texts.mean(dim=0)
-    return (mean / mean.norm(dim=-1, keepdim=True)).cpu().numpy()
+    tokens = class_tokens(experiment).to(device)
+    return model.to(device).eval().encode_anchors(tokens).cpu().numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polyview.errors import UserError
+from polyview.recipe import Language
 
 PROMPTS: dict[str, tuple[str, ...]] = {
     "neutral": (
@@ -89,16 +90,34 @@ TEMPLATES = (
 )
 
 
-def prompts_for(expression: str, ensemble: int) -> tuple[str, ...]:
-    """The first `ensemble` prompts of an expression: its built-in ones, or templates filled with an unknown name.
+LOOKS = {
+    "neutral": "a neutral expression",
+    "anger": "an angry expression",
+    "disgust": "a disgusted expression",
+    "fear": "a fearful expression",
+    "happiness": "a happy expression",
+    "sadness": "a sad expression",
+    "surprise": "a surprised expression",
+}
+PEOPLE = ("a young woman", "a young man", "an older woman", "an older man")
 
-    Underscores and hyphens of an unknown name read as spaces. Raises `UserError` if more are asked for than there are.
+
+def prompts_for(expression: str, language: Language) -> tuple[str, ...]:
+    """The prompts of an expression, as many for each: its first `language.ensemble`, and those by attributes.
+
+    The former are `language.own` if there are any, else the built-in ones, else templates filled with an unknown
+    name, in which underscores and hyphens read as spaces. `language.attributes` adds one per sort of person, such as
+    "a young woman with an angry expression" (AffectVLM, arXiv 2504.19739).
+    Raises `UserError` if more are asked for than there are.
     """
     name = expression.replace("_", " ").replace("-", " ").strip()
-    prompts = PROMPTS.get(expression) or tuple(template.format(name) for template in TEMPLATES)
-    if ensemble > len(prompts):
+    prompts = language.own.get(expression) or PROMPTS.get(expression)
+    prompts = prompts or tuple(template.format(name) for template in TEMPLATES)
+    if language.ensemble > len(prompts):
         raise UserError(
-            f"language.ensemble is {ensemble}, and there are {len(prompts)} prompts for {expression!r}; "
+            f"language.ensemble is {language.ensemble}, and there are {len(prompts)} prompts for {expression!r}; "
             f"set language.ensemble to {len(prompts)} or fewer"
         )
-    return prompts[:ensemble]
+    look = LOOKS.get(expression, f"an expression of {name}")
+    people = PEOPLE if language.attributes else ()
+    return (*prompts[: language.ensemble], *(f"{person} with {look}" for person in people))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from polyview.modeling.fusion import build_fusion
 from polyview.modeling.towers import build_towers
@@ -22,6 +23,7 @@ class Embeddings:
     """One forward pass: views (B, V, D), their projections (B, V, P), fused (B, D), text (K, D) or None.
 
     All are L2-normalised, in float32 or wider. `logit_scale` is the factor before the softmax, at most 100.
+    `class_logits` (B, classes) are the supervised head's, None without one.
     """
 
     views: Tensor
@@ -29,12 +31,14 @@ class Embeddings:
     fused: Tensor
     text: Tensor | None
     logit_scale: Tensor
+    class_logits: Tensor | None
 
 
 class MultiviewModel(nn.Module):
-    """open_clip's towers, a fusion of views, and a projector: the head on which decorrelation is computed.
+    """open_clip's towers, a fusion of views, and a projector: the head on which view and pair losses are computed.
 
-    Weights come from torch's global seed, or from `model.pretrained`.
+    A recipe with a supervised term has a linear `classifier` besides. Weights come from torch's global seed, or from
+    `model.pretrained`.
     """
 
     mean: Tensor
@@ -44,22 +48,30 @@ class MultiviewModel(nn.Module):
         super().__init__()
         modeling, size = experiment.model, experiment.rendering.size
         self.towers = build_towers(modeling, size)
+        if modeling.text_layers is not None:
+            self.towers.lock_text_tower(modeling.text_layers)
+        self.parts = experiment.training.accumulate
         visual = self.towers.visual
         self.register_buffer("mean", torch.tensor(visual.image_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(visual.image_std).view(3, 1, 1), persistent=False)
         self.width = self._measure_width(size)
         self.fusion = build_fusion(modeling.fusion, self.width)
         self.projector = build_projector(self.width, modeling.projector)
+        self.classifier: nn.Linear | None = None
+        if experiment.objective.supervised:
+            self.classifier = nn.Linear(self.width, len(experiment.corpus.expressions))
 
     def forward(self, images: Tensor, angles: Tensor, tokens: Tensor | None) -> Embeddings:
         """Embed images (B, V, 3, S, S) in [0, 1] seen from angles (V, 2) in degrees, and tokens (K, context)."""
         views = self.encode_views(images)
+        fused = self.fuse(views, angles)
         return Embeddings(
             views=views,
             projections=self.project(views),
-            fused=self.fuse(views, angles),
+            fused=fused,
             text=None if tokens is None else self.encode_text(tokens),
             logit_scale=self.towers.logit_scale.exp(),
+            class_logits=None if self.classifier is None else self.classify(fused),
         )
 
     @torch.no_grad()
@@ -68,9 +80,20 @@ class MultiviewModel(nn.Module):
         self.towers.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
 
     def encode_views(self, images: Tensor) -> Tensor:
-        """Each view by itself: images (B, V, 3, S, S) float in [0, 1] to (B, V, D), L2-normalised float32."""
+        """Each view by itself: images (B, V, 3, S, S) float in [0, 1] to (B, V, D), L2-normalised float32.
+
+        With gradients, the tower takes the batch in `training.accumulate` parts: it keeps no part's activations but
+        computes them again when the part's gradient is due (Gao et al. 2021, "GradCache"), and every loss sees the
+        whole batch. Embeddings and gradients are those of the batch in one piece, unless the tower has batch norms:
+        those see one part at a time.
+        """
         flat = ((images - self.mean) / self.std).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        return normalised(self.towers.encode_image(flat)).unflatten(0, images.shape[:2])
+        if self.parts == 1 or not torch.is_grad_enabled():
+            encoded = self.towers.encode_image(flat)
+        else:
+            parts = (checkpoint(self.towers.encode_image, part, use_reentrant=False) for part in flat.chunk(self.parts))
+            encoded = torch.cat([*parts])
+        return normalised(encoded).unflatten(0, images.shape[:2])
 
     def project(self, views: Tensor) -> Tensor:
         """Views (B, V, D) to projections (B, V, P), L2-normalised float32."""
@@ -83,6 +106,17 @@ class MultiviewModel(nn.Module):
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens (K, context) to (K, D), L2-normalised float32."""
         return normalised(self.towers.encode_text(tokens))
+
+    def encode_anchors(self, tokens: Tensor) -> Tensor:
+        """Tokens (E, K, context), E prompts for each of K classes, to their normalised means, (K, D) float32."""
+        texts = self.encode_text(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
+        return normalised(texts.mean(dim=0))
+
+    def classify(self, fused: Tensor) -> Tensor:
+        """Fused embeddings (B, D) to class logits (B, classes), from coordinates of about unit size."""
+        assert self.classifier is not None
+        logits: Tensor = self.classifier(fused * math.sqrt(self.width))
+        return logits
 
     def _measure_width(self, size: int) -> int:
         self.towers.eval()

@@ -7,18 +7,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from polyview import recipe
+from polyview import terms
 from polyview.objectives.alignment import alignment
+from polyview.objectives.contrast import contrast
 from polyview.objectives.decorrelation import decorrelation
+from polyview.objectives.joint import joint
+from polyview.objectives.margin import margin
 from polyview.objectives.redundancy import redundancy
+from polyview.objectives.simclr import simclr
+from polyview.objectives.supervised import supervised
+from polyview.objectives.triplet import triplet
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What the losses see of N samples: the global batch, gathered over all workers; text is None in vision-only runs.
+    """What the losses see of N samples: the global batch, gathered over all workers.
 
     `views` (N, V, D), `fused` (N, D), `projections` (N, V, P) and `text` (K, D) are L2-normalised; `text` holds each
-    distinct prompt once and `prompt_index` (N,) int64 says which one a sample has; `logit_scale` is a scalar.
+    distinct prompt once and `prompt_index` (N,) int64 says which one a sample has; `logit_scale` is a scalar. Both are
+    None in vision-only runs. `label` (N,) int64 is the sample's class or pseudo-label, or its own number where neither
+    is known; `confident` (N,) bool says whether the label is to be trusted, and `subject` (N,) int64 who it is.
+    `class_logits` (N, classes) are the supervised head's, None without one.
     """
 
     views: Tensor
@@ -27,30 +36,53 @@ class Batch:
     text: Tensor | None
     prompt_index: Tensor | None
     logit_scale: Tensor
+    label: Tensor
+    confident: Tensor
+    subject: Tensor
+    class_logits: Tensor | None = None
 
 
-def total_loss(objective: recipe.Objective, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+def total_loss(objective: terms.Objective, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of the objective's terms, and each term unweighted by its name in the recipe.
 
-    Raises ValueError if a term needs text and the batch has none, or pairs of views and it has one view.
+    Raises ValueError if a term needs text, or the supervised head, and the batch has none, or pairs of views and it
+    has one view.
     """
-    terms: dict[str, Tensor] = {}
-    weights: dict[str, float] = {}
-    if term := objective.decorrelation:
-        terms["decorrelation"] = decorrelation(batch.projections, term.off_diagonal)
-        weights["decorrelation"] = term.weight
-    if objective.alignment:
-        text, prompt_index = _text(batch, "alignment")
-        terms["alignment"] = alignment(batch.views, batch.fused, text, prompt_index, batch.logit_scale)
-        weights["alignment"] = objective.alignment.weight
-    if objective.redundancy:
-        text, prompt_index = _text(batch, "redundancy")
-        terms["redundancy"] = redundancy(batch.fused, text[prompt_index], objective.redundancy.form)
-        weights["redundancy"] = objective.redundancy.weight
-    return torch.stack([weights[name] * terms[name] for name in terms]).sum(), terms
+    values = {name: _value(getattr(objective, name), batch) for name in objective.terms}
+    weighted = [getattr(objective, name).weight * value for name, value in values.items()]
+    return torch.stack(weighted).sum(), values
 
 
-def _text(batch: Batch, term: str) -> tuple[Tensor, Tensor]:
+def _value(term: object, batch: Batch) -> Tensor:
+    grouped = (batch.projections, batch.label, batch.confident, batch.subject)
+    match term:
+        case terms.Decorrelation():
+            return decorrelation(batch.projections, term.off_diagonal)
+        case terms.Alignment():
+            text, prompt_index = _text(batch)
+            return alignment(batch.views, batch.fused, text, prompt_index, batch.logit_scale)
+        case terms.Redundancy():
+            text, prompt_index = _text(batch)
+            return redundancy(batch.fused, text[prompt_index], term.form)
+        case terms.Joint():
+            return joint(batch.projections)
+        case terms.Contrast():
+            return contrast(*grouped, term.margin, term.temperature)
+        case terms.SimCLR():
+            return simclr(batch.projections, term.temperature)
+        case terms.Margin():
+            return margin(*grouped, term.margin)
+        case terms.Triplet():
+            return triplet(*grouped, term.margin)
+        case terms.Supervised():
+            if batch.class_logits is None:
+                raise ValueError("supervised needs the head's logits, and the batch has none")
+            return supervised(batch.class_logits, batch.label)
+        case _:
+            raise TypeError(f"{term!r} is no term of an objective")
+
+
+def _text(batch: Batch) -> tuple[Tensor, Tensor]:
     if batch.text is None or batch.prompt_index is None:
-        raise ValueError(f"{term} needs text, and the batch has none")
+        raise ValueError("alignment and redundancy need text, and the batch has none")
     return batch.text, batch.prompt_index

@@ -130,6 +130,11 @@ def render(
     return RenderSummary(folder, cached, len(store), len(store.rejected), reasons, time.monotonic() - started)
 
 
+def is_rendered(manifest: Manifest, rendering: Rendering, cameras: Sequence[Camera], home: Home) -> bool:
+    """Whether `render` would find all of it there already."""
+    return not _missing(home.stores / _store_name(manifest, rendering), cameras)
+
+
 def start_ray() -> None:
     """Start Ray quietly, unless this process already has: the cluster at RAY_ADDRESS, or one on this machine alone.
 

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Resources
 
+ROUNDING = 1e-9  # of a GPU: three thirds are one
+
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine of the cluster offers."""
+    """What one machine of the cluster offers; memory in GiB."""
 
     cpus: float
     gpus: float
+    memory: float = math.inf
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What one trial occupies: some workers, each whole on one node."""
+    """What one trial occupies: some workers, each whole on one node; memory in GiB."""
 
     workers: int
     cpus: float
     gpus: float
+    memory: float = 0.0
 
 
 def demand(experiment: Experiment, resources: Resources) -> Demand:
     """What a trial of this recipe occupies."""
-    return Demand(experiment.training.workers, resources.cpus, resources.gpus)
+    return Demand(experiment.training.workers, resources.cpus, resources.gpus, resources.memory or 0.0)
 
 
 def concurrent_trials(nodes: Sequence[Node], demands: Sequence[Demand]) -> int:
@@ -42,14 +47,28 @@ def concurrent_trials(nodes: Sequence[Node], demands: Sequence[Demand]) -> int:
 def _fitting(nodes: Sequence[Node], demand: Demand) -> int:
     workers = sum(_workers_on(node, demand) for node in nodes)
     if workers < demand.workers:
-        offer = ", ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes) or "none"
+        needs = f"{demand.cpus:g} CPUs and {demand.gpus:g} GPUs"
+        needs += f" and {demand.memory:g} GiB" if demand.memory else ""
+        offer = ", ".join(_offer(node, demand) for node in nodes) or "none"
         raise UserError(
-            f"a trial needs {demand.workers} worker(s) of {demand.cpus:g} CPUs and {demand.gpus:g} GPUs each, "
+            f"a trial needs {demand.workers} worker(s) of {needs} each, "
             f"and the machines ({offer}) hold {workers}; lower resources or training.workers, or add machines"
         )
     return workers // demand.workers
 
 
+def _offer(node: Node, demand: Demand) -> str:
+    offer = f"{node.cpus:g} CPUs and {node.gpus:g} GPUs"
+    return f"{offer} and {node.memory:.1f} GiB" if demand.memory else offer
+
+
 def _workers_on(node: Node, demand: Demand) -> int:
-    by_cpu = node.cpus // demand.cpus
-    return int(min(by_cpu, node.gpus // demand.gpus) if demand.gpus else by_cpu)
+    fit = [node.cpus // demand.cpus]
+    if 0 < demand.gpus < 1:
+        # A share lies on one GPU: of two GPUs, shares of 0.4 fill four fifths each.
+        fit.append(node.gpus // 1 * math.floor(1 / demand.gpus + ROUNDING))
+    elif demand.gpus:
+        fit.append(node.gpus // demand.gpus)
+    if demand.memory and math.isfinite(node.memory):
+        fit.append(node.memory // demand.memory)
+    return int(min(fit))

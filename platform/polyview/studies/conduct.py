@@ -6,7 +6,7 @@ import fcntl
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,15 +18,28 @@ from polyview.recipe import Study, to_yaml
 from polyview.rendering.sheet import contact_sheet
 from polyview.rendering.store import ViewStore
 from polyview.studies.design import Trial, plan
-from polyview.studies.findings import supervision
-from polyview.studies.ledger import Ledger, Record
+from polyview.studies.findings import Searched, supervision
+from polyview.studies.ledger import Fault, Ledger, Record
 from polyview.studies.report import Outcome, write
-from polyview.studies.views import prepare_views
+from polyview.studies.search import (
+    BEST,
+    Points,
+    best_trials,
+    check_search,
+    make_trials,
+    possible_renderings,
+    samples,
+    wanted,
+)
+from polyview.studies.views import PreparedViews, prepare_views
 from polyview.studies.watcher import Watcher
 from polyview.tracking import Point, Tracker, TrialRun
+from polyview.training.history import Epoch
 
 if TYPE_CHECKING:
-    from polyview.studies.scheduler import Failure
+    from polyview.studies.scheduler import Workplace
+
+POINTS = "points.json"
 
 
 @dataclass
@@ -52,107 +65,195 @@ def study_folder(study: Study, home: Home) -> Path:
     return home.studies / f"{study.name}-{study.experiment.digest[:8]}"
 
 
-def conduct(study: Study, home: Home, watcher: Watcher) -> tuple[Outcome, list[Failure]]:
+def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None) -> tuple[Outcome, list[Failure]]:
     """Run what is missing of a study and write its report; returns what is known then, and what failed.
 
     Running it again is resuming: trials that have a record are not run, half-done ones go on from their last
-    checkpoint. Raises `UserError` before anything is trained if the study cannot be run as it stands.
+    checkpoint. The records of the variant `force` are set aside first, so that it is run anew. Raises `UserError`
+    before anything is trained if the study cannot be run as it stands.
     """
     trials = plan(study)
     folder, ledger = study_folder(study, home), Ledger(home.trials)
     with _only_driver(folder):
+        if study.search:
+            check_search(study)
         stages = Stages(folder / "stages.json")
-        views = prepare_views([trial.experiment for trial in trials], home, watcher)
+        views = prepare_views([*(trial.experiment for trial in trials), *possible_renderings(study)], home, watcher)
         if views.seconds:
             stages.record("render", views.seconds)
-        stores = {trial.id: views.store_of(trial.experiment) for trial in trials}
-        done = {
-            trial.id: record
-            for trial in trials
-            # A record of faces that have changed since says nothing of those there are now.
-            if (record := ledger.read(trial.id)) and record.manifest == views.manifest_of(trial.experiment)
-        }
-        missing = [trial for trial in trials if trial.id not in done]
-        watcher.say(f"trials: {len(trials)} in the study, {len(done)} done before, {len(missing)} to run")
-        _check(missing, stores, home)
         tracker = Tracker(home, study.name, watcher.say)
+        driver = Driver(study, home, views, stages, watcher, tracker)
+        driver.check([*trials, *samples(study)])
+        if force is not None:
+            _set_aside(known(study, home), force, ledger)
         tracker.open(study.experiment.digest, study.experiment.model_dump(mode="json"), _tags(study))
-        failures: list[Failure] = []
         try:
-            for trial in trials:
-                if trial.id in done:
-                    tracker.log(trial_run(trial, done[trial.id]))
-            if missing:
-                failures = _run(missing, stores, study, home, stages, watcher, tracker)
+            driver.run(trials)
+            if study.search:
+                driver.search()
+                driver.run([trial for trial in known(study, home).trials if trial.variant == BEST])
         finally:
             # Whatever stopped it, what is known is reported, and MLflow keeps no run that seems to go on.
             watcher.stage("report", 1)
-            contact_sheet(*_one_of_each_expression(stores[trials[0].id]), folder / "views.png")
+            contact_sheet(*_one_of_each_expression(views.store_of(trials[0].experiment)), folder / "views.png")
             outcome = known(study, home)
             write(outcome)
             watcher.advance(1)
             ended = max((record.ended for record in outcome.records.values()), default=time.time())
-            whole = len(outcome.records) == len(trials)
-            tracker.close(_summary(outcome), ended, folder / "report", failed=not whole)
-    return outcome, failures
+            tracker.close(_summary(outcome), ended, folder / "report", failed=not _is_whole(outcome))
+    return outcome, driver.failures
 
 
 def known(study: Study, home: Home) -> Outcome:
     """What the ledger knows of a study; nothing is run."""
-    trials, folder = plan(study), study_folder(study, home)
+    trials, folder, ledger = plan(study), study_folder(study, home), Ledger(home.trials)
     sheet = folder / "views.png"
+    points = Points(folder / POINTS).read(study.search) if study.search else []
+    searched = make_trials(study, points)
+    records = ledger.read_all(trial.id for trial in [*trials, *searched])
+    # Until the search is over, another point may yet be the best.
+    again = best_trials(study, points, records) if len(points) >= wanted(study) else []
+    records |= ledger.read_all(trial.id for trial in again)
+    trials = [*trials, *again]
     return Outcome(
         study,
         trials,
-        Ledger(home.trials).read_all(trial.id for trial in trials),
+        records,
         Stages(folder / "stages.json").seconds,
         sheet if sheet.exists() else None,
         home.tracking_uri,
         folder,
+        ledger.read_faults(trial.id for trial in [*trials, *searched]),
+        Searched(points, searched),
     )
 
 
-def _check(missing: Sequence[Trial], stores: Mapping[str, Path], home: Home) -> None:
-    """Raises `UserError` that names the first trial which could not be run."""
-    if not missing:
-        return
-    # torch takes seconds to import, which a study that finds all its trials done need not wait for.
-    from polyview.studies.trial import Assignment, check
+@dataclass(frozen=True)
+class Failure:
+    """A trial that did not finish, the last line of its error, and where all of it is written."""
 
-    for trial in missing:
-        try:
-            check(Assignment(trial.experiment, stores[trial.id], home.trials))
-        except UserError as error:
-            raise UserError(f"{trial.name}: {error}") from None
+    trial: Trial
+    reason: str
+    log: str
 
 
-def _run(
-    missing: Sequence[Trial],
-    stores: Mapping[str, Path],
-    study: Study,
-    home: Home,
-    stages: Stages,
-    watcher: Watcher,
-    tracker: Tracker,
-) -> list[Failure]:
-    ledger = Ledger(home.trials)
-    # Ray takes seconds to import, which a study that finds all its trials done need not wait for.
-    from polyview.studies.scheduler import run_trials
+@dataclass
+class Driver:
+    """The process that conducts a study: it alone tells MLflow and the terminal what happens."""
 
-    watcher.stage("trials", len(missing))
-    started, ended = time.perf_counter(), 0
+    study: Study
+    home: Home
+    views: PreparedViews
+    stages: Stages
+    watcher: Watcher
+    tracker: Tracker
+    failures: list[Failure] = field(default_factory=list)
+    ended: int = 0
 
-    def on_end(trial: Trial) -> None:
-        nonlocal ended
-        ended += 1
-        watcher.advance(ended)
-        if record := ledger.read(trial.id):
-            watcher.say(f"{trial.name}: {study.metric} {record.scores.get(study.metric, math.nan):.3f}")
-            tracker.log(trial_run(trial, record))
+    def check(self, trials: Sequence[Trial]) -> None:
+        """Raises `UserError` that names the first trial without a record which could not be run."""
+        records = self.records(trials)
+        missing = [trial for trial in trials if trial.id not in records]
+        if not missing:
+            return
+        # torch takes seconds to import, which a study that finds all its trials done need not wait for.
+        from polyview.studies.trial import Assignment, check
 
-    failures = run_trials(missing, stores, home.trials, study.resources, watcher.epoch, on_end)
-    stages.record("trials", time.perf_counter() - started)
-    return failures
+        for trial in missing:
+            try:
+                check(Assignment(trial.experiment, self.views.store_of(trial.experiment), self.home.trials))
+            except UserError as error:
+                raise UserError(f"{trial.name}: {error}") from None
+
+    def records(self, trials: Sequence[Trial]) -> dict[str, Record]:
+        """What is known, by trial id; a record of faces that have changed since says nothing of those there are now."""
+        manifests = {trial.id: self.views.manifest_of(trial.experiment) for trial in trials}
+        found = Ledger(self.home.trials).read_all(manifests)
+        return {trial_id: record for trial_id, record in found.items() if record.manifest == manifests[trial_id]}
+
+    def run(self, trials: Sequence[Trial]) -> None:
+        """Log the trials that have a record, and run the others."""
+        missing = self._log_done(trials)
+        done = len(trials) - len(missing)
+        self.watcher.say(f"trials: {len(trials)} in the study, {done} done before, {len(missing)} to run")
+        if missing:
+            # Ray takes seconds to import, which a study that finds all its trials done need not wait for.
+            from polyview.studies.scheduler import run_trials
+
+            with self._stage("trials", len(missing)):
+                run_trials(missing, self._workplace(), self)
+
+    def search(self) -> None:
+        """Log the points of the search that have a record, and run what it lacks."""
+        assert self.study.search is not None
+        points = Points(study_folder(self.study, self.home) / POINTS)
+        asked = make_trials(self.study, points.read(self.study.search))
+        total = wanted(self.study)
+        missing = total - len(asked) + len(self._log_done(asked))
+        self.watcher.say(f"search: {total} points, {total - missing} done before, {missing} to run")
+        if missing:
+            from polyview.studies.scheduler import run_search
+
+            with self._stage("search", missing):
+                run_search(self.study, points, self.records(asked), self._workplace(), self)
+
+    def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
+        """A trial has trained an epoch."""
+        self.watcher.epoch(trial, epoch)
+
+    def on_end(self, trial: Trial) -> None:
+        """A trial has left its record."""
+        self._advance()
+        if record := Ledger(self.home.trials).read(trial.id):
+            score = record.scores.get(self.study.metric, math.nan)
+            self.watcher.say(f"{trial.name}: {self.study.metric} {score:.3f}")
+            self.tracker.log(trial_run(trial, record))
+
+    def on_fault(self, trial: Trial, fault: Fault) -> None:
+        """A trial has failed in every attempt."""
+        self._advance()
+        Ledger(self.home.trials).write_fault(fault)
+        self.failures.append(Failure(trial, fault.reason, fault.log))
+        self.watcher.say(f"{trial.name}: failed after {fault.attempts} attempts: {fault.reason}")
+        self.tracker.log(failed_run(trial, fault))
+
+    def _advance(self) -> None:
+        self.ended += 1
+        self.watcher.advance(self.ended)
+
+    def _log_done(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Tell MLflow of the trials that have a record; returns the others."""
+        records = self.records(trials)
+        for trial in trials:
+            if trial.id in records:
+                self.tracker.log(trial_run(trial, records[trial.id]))
+        return [trial for trial in trials if trial.id not in records]
+
+    def _workplace(self) -> Workplace:
+        from polyview.studies.scheduler import Workplace
+
+        return Workplace(self.views.store_of, self.home.trials, self.study.resources, self.study.retries)
+
+    @contextmanager
+    def _stage(self, name: str, steps: int) -> Iterator[None]:
+        self.watcher.stage(name, steps)
+        self.ended, started = 0, time.perf_counter()
+        yield
+        self.stages.record(name, time.perf_counter() - started)
+
+
+def failed_run(trial: Trial, fault: Fault) -> TrialRun:
+    """What MLflow is told of a trial that failed."""
+    return TrialRun(
+        id=trial.id,
+        name=trial.name,
+        started=fault.started,
+        ended=fault.ended,
+        failed=True,
+        params=trial.experiment.model_dump(mode="json"),
+        tags={"variant": trial.variant, "seed": str(trial.seed), "fault": fault.reason},
+        artifacts={"log.txt": "\n".join(fault.last_lines), "experiment.yaml": to_yaml(trial.experiment)},
+    )
 
 
 def trial_run(trial: Trial, record: Record) -> TrialRun:
@@ -183,6 +284,16 @@ def trial_run(trial: Trial, record: Record) -> TrialRun:
     )
 
 
+def _set_aside(outcome: Outcome, variant: str, ledger: Ledger) -> None:
+    trials = [*outcome.trials, *outcome.searched.trials]
+    names = dict.fromkeys(trial.variant for trial in trials)
+    if variant not in names:
+        raise UserError(f"{outcome.study.name}: --force {variant!r} is no variant; there are {', '.join(names)}")
+    for trial in trials:
+        if trial.variant == variant:
+            ledger.set_aside(trial.id)
+
+
 @contextmanager
 def _only_driver(folder: Path) -> Iterator[None]:
     """Hold the study for this process; raises `UserError` if another conducts it now."""
@@ -209,6 +320,13 @@ def _summary(outcome: Outcome) -> dict[str, float]:
         if (record := outcome.records.get(trial.id)) and outcome.study.metric in record.scores:
             scores.setdefault(trial.variant, []).append(record.scores[outcome.study.metric])
     return {f"{variant}/{outcome.study.metric}": sum(values) / len(values) for variant, values in scores.items()}
+
+
+def _is_whole(outcome: Outcome) -> bool:
+    """Whether every trial that the study asks for, those of its search included, has a record."""
+    searched = outcome.searched.trials
+    trials = [*outcome.trials, *searched]
+    return len(searched) == wanted(outcome.study) and all(trial.id in outcome.records for trial in trials)
 
 
 def _one_of_each_expression(store: Path) -> tuple[ViewStore, list[int]]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Study, with_overrides
+from polyview.studies.factorial import fractional_factorial
 
+MANY = 500  # trials: more than this are asked for by accident
 UNTRAINED = "untrained"
 RAW_PIXELS = "raw pixels"
 REFERENCES: Mapping[str, Mapping[str, Any]] = {
@@ -39,12 +43,13 @@ class Trial:
 def variants(study: Study) -> dict[str, dict[str, Any]]:
     """The overrides of each variant, by name; the baseline comes first, and overrides nothing unless it is one of them.
 
-    Raises `UserError` if two variants have one name.
+    Raises `UserError` if two variants have one name, or the baseline looks like a variant misspelt.
     """
-    families = [
-        {name: {key: None} for name, key in study.remove.items()},
+    families: list[Mapping[str, Mapping[str, Any]]] = [
+        {name: dict.fromkeys([keys] if isinstance(keys, str) else keys) for name, keys in study.remove.items()},
         study.variants,
-        grid_points(study),
+        cells(study.grid),
+        fraction_cells(study.fraction),
         REFERENCES if study.references else {},
     ]
     named: dict[str, dict[str, Any]] = {study.baseline: {}}
@@ -52,19 +57,51 @@ def variants(study: Study) -> dict[str, dict[str, Any]]:
         if taken := sorted((named.keys() - {study.baseline}) & family.keys()):
             raise UserError(f"{study.name}: two variants are named {taken[0]!r}; rename one, or set references: false")
         named |= {name: dict(overrides) for name, overrides in family.items()}
+    if not named[study.baseline] and (close := _nearly(study.baseline, named)):
+        raise UserError(f"{study.name}: baseline {study.baseline!r} is no variant; the nearest is {close!r}")
     return named
 
 
-def grid_points(study: Study) -> dict[str, dict[str, Any]]:
-    """The overrides of each point of the full factorial, named by what sets it apart, as `lr=0.001, count=3`."""
-    if not study.grid:
-        return {}
-    points = (dict(zip(study.grid, values, strict=True)) for values in itertools.product(*study.grid.values()))
-    return {", ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in point.items()): point for point in points}
+def cells(grid: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
+    """Every combination of a grid's values, by name."""
+    crossed = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())] if grid else []
+    return {point_name(cell): cell for cell in crossed}
+
+
+def fraction_cells(levels: Mapping[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
+    """The combinations of two-level factors that a fractional factorial of resolution IV tries, by name."""
+    runs = fractional_factorial(len(levels)).tolist() if levels else []
+    chosen = [{key: pair[sign > 0] for (key, pair), sign in zip(levels.items(), signs, strict=True)} for signs in runs]
+    return {point_name(cell): cell for cell in chosen}
+
+
+def point_name(point: Mapping[str, Any]) -> str:
+    """Keys and values as a variant's name, as in `count=3, fusion=mean`."""
+    keys = short_names(list(point))
+    return ", ".join(f"{keys[key]}={value}" for key, value in point.items())
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Each dotted key's shortest ending that no other of them has."""
+    names = {}
+    for key in keys:
+        parts = key.split(".")
+        endings = [".".join(parts[-length:]) for length in range(1, len(parts) + 1)]
+        others = [f".{other}" for other in keys if other != key]
+        names[key] = next((end for end in endings if not any(other.endswith(f".{end}") for other in others)), key)
+    return names
+
+
+def size(study: Study) -> int:
+    """How many trials a study asks for, its search's and the re-run of the best included; nothing is checked."""
+    designed = len(study.remove) + len(study.variants) + len(study.fraction and fraction_cells(study.fraction))
+    designed += math.prod(map(len, study.grid.values())) if study.grid else 0
+    designed += 1 + len(REFERENCES) * study.references + (study.search is not None)
+    return designed * len(study.seeds) + (study.search.trials if study.search else 0)
 
 
 def plan(study: Study) -> list[Trial]:
-    """All trials of a study, seeds innermost; a point of the grid that is the baseline is not run beside it.
+    """All trials of a study, seeds innermost; a point of a factorial that is the baseline is not run beside it.
 
     Raises `UserError` that lists every variant whose overrides do not make a valid experiment, or make that of
     another variant.
@@ -72,7 +109,7 @@ def plan(study: Study) -> list[Trial]:
     trials: list[Trial] = []
     owners: dict[str, str] = {}
     faults: list[str] = []
-    points = grid_points(study)
+    points = cells(study.grid) | fraction_cells(study.fraction)
     for name, overrides in variants(study).items():
         try:
             varied = with_overrides(study.experiment, overrides, f"{study.name}: variant {name!r}")
@@ -88,3 +125,8 @@ def plan(study: Study) -> list[Trial]:
     if faults:
         raise UserError("\n".join(faults))
     return trials
+
+
+def _nearly(name: str, others: Mapping[str, Any]) -> str | None:
+    """The other name that this one looks like a slip of."""
+    return next(iter(difflib.get_close_matches(name, others.keys() - {name}, 1, cutoff=0.8)), None)

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from polyview.studies.factorial import Effect
 from polyview.studies.statistics import Comparison, interval
 
 # Okabe and Ito (2008), the yellow left out: it is too light for lines on white.
@@ -74,6 +75,42 @@ def forest(comparisons: Sequence[Comparison], baseline: str, metric: str) -> str
         return _svg(figure)
 
 
+def effects(found: Sequence[Effect], metric: str) -> str:
+    """Each effect of a factorial in points, with its 95 % interval; filled where clear of zero."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _rows(len(found))
+        axes.axvline(0, color=BASELINE, lw=1)
+        for row, effect in enumerate(found):
+            span = None if effect.low is None or effect.high is None else (100 * effect.low, 100 * effect.high)
+            _interval(axes, row, 100 * effect.size, span, INK, filled=effect.clear)
+        _name_rows(axes, [effect.name for effect in found], "")
+        axes.set_xlabel(f"effect, points of {metric}")
+        return _svg(figure)
+
+
+def parallel(columns: Mapping[str, Sequence[Any]], logarithmic: Iterable[str], colored: str) -> str:
+    """Parallel coordinates: a line per point through an axis per column, coloured by the column `colored`."""
+    with mpl.rc_context(STYLE):
+        scaled = {name: _scaled(values, name in set(logarithmic)) for name, values in columns.items()}
+        figure = Figure(figsize=(max(WIDTH, 1.3 * len(columns)), 3.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        heights = np.array([height for height, _ in scaled.values()])
+        order = np.argsort(scaled[colored][0])
+        for place in order:  # the highest last, on top
+            shade = mpl.colormaps["cividis_r"](0.2 + 0.8 * float(scaled[colored][0][place]))
+            axes.plot(range(len(columns)), heights[:, place], color=shade, lw=1.3, alpha=0.85)
+        for at, (_, marks) in enumerate(scaled.values()):
+            axes.axvline(at, color=QUIET, lw=0.8, zorder=0)
+            for height, mark in marks:
+                axes.text(at + 0.03, height, mark, fontsize=8, va="center", backgroundcolor="#ffffffb0")
+        axes.set_xticks(range(len(columns)), [_short(name).replace(".", ".\n") for name in columns], fontsize=9)
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        axes.set_xlim(-0.1, len(columns) - 0.6)
+        return _svg(figure)
+
+
 def curves(histories: Mapping[str, Mapping[str, Sequence[Curve]]]) -> str:
     """Training curves of `histories` (term -> variant -> one curve per seed), a panel per term.
 
@@ -89,7 +126,8 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Curve]]]) -> str:
             name: (PALETTE[n % len(PALETTE)], DASHES[n // len(PALETTE) % len(DASHES)]) for n, name in enumerate(names)
         }
         handles: dict[str, Line2D] = {}
-        for axes, (term, by_variant) in zip(panels, histories.items(), strict=False):
+        # The terms come first: zip would take one panel too many, and leave it drawn.
+        for (term, by_variant), axes in zip(histories.items(), panels, strict=False):
             for name, seeds in by_variant.items():
                 handles.setdefault(name, _curve(axes, seeds, *looks[name]))
             axes.set_title(term, fontsize=10, loc="left")
@@ -128,6 +166,20 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         return _svg(figure)
+
+
+def _scaled(values: Sequence[Any], logarithmic: bool) -> tuple[NDArray[np.float64], list[tuple[float, str]]]:
+    """The values between 0 and 1, and what is written at which height: both ends, or every choice."""
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        names = sorted({str(value) for value in values})
+        places = {name: index / max(len(names) - 1, 1) for index, name in enumerate(names)}
+        return np.array([places[str(value)] for value in values]), [(place, name) for name, place in places.items()]
+    numbers = np.array(values, dtype=np.float64)
+    shown = np.log(numbers) if logarithmic else numbers
+    low, spread = float(shown.min()), float(np.ptp(shown))
+    heights = (shown - low) / spread if spread else np.full(len(shown), 0.5)
+    ends = [(0.0, f"{numbers.min():.3g}"), (1.0, f"{numbers.max():.3g}")] if spread else [(0.5, f"{numbers[0]:.3g}")]
+    return heights, ends
 
 
 def _rows(count: int) -> tuple[Figure, Axes]:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyview.recipe import Experiment, Study
 from polyview.studies.design import RAW_PIXELS, REFERENCES, UNTRAINED, Trial
-from polyview.studies.ledger import Record
+from polyview.studies.ledger import Fault, Record
 from polyview.studies.statistics import Comparison, compare, sentence, signed, smallest_p
 
 LARGEST_CONVINCING_P = 0.05
 SUPERVISION = {
-    "label": "prompts written from each training sample's own label, which is weak supervision",
+    "label": "each training sample's own label: weak supervision as a prompt, full supervision as a class",
+    "pseudo": "pseudo-labels, made of the faces and the prompts of all classes, and no label was read",
     "none": "none, and no label was read",
 }
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The points that a study's search has asked for, and the trial of each."""
+
+    points: Sequence[dict[str, Any]] = ()
+    trials: Sequence[Trial] = ()
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,8 @@ class Outcome:
     """A study and all that is known of it.
 
     `trials` are those that it asks for, `records` the finished ones by trial id, `stages` the wall seconds of each
-    stage, `sheet` a PNG with some of the views, `folder` the study's own.
+    stage, `sheet` a PNG with some of the views, `folder` the study's own, `faults` how trials failed by trial id,
+    `searched` its search's trials, which are in none of the others' comparisons.
     """
 
     study: Study
@@ -36,6 +47,8 @@ class Outcome:
     sheet: Path | None
     tracking_uri: str
     folder: Path
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+    searched: Searched = Searched()
 
 
 @dataclass(frozen=True)
@@ -176,9 +189,10 @@ def environment(outcome: Outcome) -> dict[str, str]:
 
 
 def supervision(experiment: Experiment) -> str:
-    """Where the text came from that this recipe learns from: `label`, or `none` if no loss term reads text."""
-    reads_text = experiment.objective.alignment or experiment.objective.redundancy
-    return experiment.language.prompts if reads_text else "none"
+    """Where the classes come from that this recipe learns from: `none` if no loss term reads any."""
+    objective = experiment.objective
+    reads = objective.text_terms or objective.pair_terms or objective.supervised
+    return experiment.language.prompts if reads else "none"
 
 
 def _level(outcome: Outcome, baseline: Comparison) -> Finding:
@@ -214,7 +228,7 @@ def _supervision(outcome: Outcome) -> str:
         SUPERVISION[source] + (f" ({', '.join(f'“{name}”' for name in names)})" if len(variants) > 1 else "")
         for source, names in variants.items()
     ]
-    return f"Text in pretraining: {'; '.join(said)}."
+    return f"Supervision in pretraining: {'; '.join(said)}."
 
 
 def _people(outcome: Outcome) -> list[str]:

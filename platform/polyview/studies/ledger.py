@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +41,23 @@ class Record(BaseModel):
     environment: dict[str, str] = {}
 
 
+class Fault(BaseModel):
+    """A trial that failed in every attempt: when (Unix seconds), the error, and the end of its log."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    started: float
+    ended: float
+    attempts: int
+    reason: str
+    log: str
+    last_lines: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Ledger:
-    """The records in a folder, one `<trial id>/record.json` each."""
+    """The records in a folder, one `<trial id>/record.json` each, and a `fault.json` where a trial last failed."""
 
     folder: Path
 
@@ -70,3 +85,44 @@ class Ledger:
         """Put a record in its place whole or not at all."""
         with replacing(self.path(record.id)) as temporary:
             temporary.write_text(record.model_dump_json(indent=1))
+
+    def read_faults(self, trial_ids: Iterable[str]) -> dict[str, Fault]:
+        """How the trials failed that have failed and not been finished since, by trial id."""
+        paths = {trial_id: self.folder / trial_id / "fault.json" for trial_id in trial_ids}
+        return {
+            trial_id: Fault.model_validate_json(path.read_text())
+            for trial_id, path in paths.items()
+            if path.exists() and not self.path(trial_id).exists()
+        }
+
+    def write_fault(self, fault: Fault) -> None:
+        """Note that a trial failed; it is not done by that, and the next run tries it again."""
+        with replacing(self.folder / fault.id / "fault.json") as temporary:
+            temporary.write_text(fault.model_dump_json(indent=1))
+
+    def set_aside(self, trial_id: str) -> bool:
+        """Move a trial's record and checkpoints out of the way, to `<trial id>.1` and so on; False if it has none."""
+        if not self.path(trial_id).exists():
+            return False
+        taken = (self.folder / f"{trial_id}.{number}" for number in itertools.count(1))
+        (self.folder / trial_id).rename(next(path for path in taken if not path.exists()))
+        return True
+
+    def find(self, prefix: str) -> Record:
+        """The record whose trial id begins so; raises `UserError` if none or several do."""
+        found = [trial_id for trial_id in self._ids() if trial_id.startswith(prefix)]
+        if len(found) == 1 and (record := self.read(found[0])):
+            return record
+        if found:
+            raise UserError(f"{prefix}: {len(found)} trials begin so ({', '.join(found[:4])}, …); give more of the id")
+        raise UserError(
+            f"{prefix}: no finished trial in {self.folder} begins so; --dry-run and the report list the ids"
+        )
+
+    def all(self) -> list[Record]:
+        """Every record, of whatever study; raises `UserError` if a file is damaged."""
+        return list(self.read_all(self._ids()).values())
+
+    def _ids(self) -> list[str]:
+        """Of the trials that have a record; those set aside have a dot in their folder's name."""
+        return sorted(path.parent.name for path in self.folder.glob("*/record.json") if "." not in path.parent.name)

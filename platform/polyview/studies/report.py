@@ -31,6 +31,7 @@ from polyview.studies.findings import (
     scores,
     verdicts,
 )
+from polyview.studies.sections import sections
 from polyview.studies.statistics import Comparison, compare, signed
 
 __all__ = ["Outcome", "csv", "html", "latex", "markdown", "table", "write"]
@@ -67,6 +68,10 @@ def markdown(outcome: Outcome) -> str:
     if others := _other_rows(outcome):
         parts += ["Mean ± standard deviation over seeds, in percent:", _markdown_table(others)]
     parts += notes(outcome)
+    for section in sections(outcome):
+        parts += [f"## {section.title}", "\n".join(f"- {finding.text}" for finding in section.sentences)]
+        parts += [_markdown_table(section.rows)] if section.rows else []
+        parts += [f"```\n{section.log}\n```"] if section.log else []
     parts += ["## What was learned from", "\n".join(f"- {line}" for line in learned_from(outcome))]
     if outcome.stages:
         times = [[name, _duration(seconds)] for name, seconds in outcome.stages.items()]
@@ -80,11 +85,12 @@ def html(outcome: Outcome) -> str:
 
 
 def csv(outcome: Outcome) -> str:
-    """One row per trial and metric: trial, variant, seed, metric, value."""
+    """One row per trial and metric: trial, variant, seed, metric, value; the points of a search last."""
     rows = [
         (trial.id, trial.variant, trial.seed, metric, value)
-        for trial, record in finished(outcome)
-        for metric, value in record.scores.items()
+        for trial in (*outcome.trials, *outcome.searched.trials)
+        if trial.id in outcome.records
+        for metric, value in outcome.records[trial.id].scores.items()
     ]
     schema = {"trial": pl.String, "variant": pl.String, "seed": pl.Int64, "metric": pl.String, "value": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row").write_csv()
@@ -124,7 +130,7 @@ def write(outcome: Outcome) -> list[Path]:
 def _figures(outcome: Outcome) -> dict[str, str]:
     study = outcome.study
     variants, _ = comparisons(outcome, study.metric)
-    drawn: dict[str, str] = {}
+    drawn = {section.key: section.figure for section in sections(outcome) if section.figure}
     if finished(outcome):
         found = scores(outcome, study.metric)
         drawn["comparison"] = figures.comparison(found, study.baseline, REFERENCES, study.metric)
@@ -155,6 +161,7 @@ def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
         heads=_heads(outcome),
         families=[[_cells(one, outcome) for one in family] for family in comparisons(outcome, study.metric)],
         notes=notes(outcome),
+        sections=sections(outcome),
         others=_other_rows(outcome),
         figures=drawn,
         confusions={f"confusion-{probe}": probe for probe in baseline_confusions(outcome)[1]},
@@ -205,7 +212,7 @@ def _trial_rows(outcome: Outcome) -> list[list[str]]:
     kind = main.rpartition("/")[2]
     metrics = [main, *(name for name in other_metrics(outcome) if name.rpartition("/")[2] == kind)]
     rows = [["variant", "seed", *metrics, "train", "evaluate", "trial"]]
-    for trial in outcome.trials:
+    for trial in (*outcome.trials, *outcome.searched.trials):
         record = outcome.records.get(trial.id)
         values = [record.scores.get(metric) if record else None for metric in metrics]
         stages = [record.seconds.get(stage) if record else None for stage in ("train", "evaluate")]

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 import torch
+from optuna.trial import TrialState
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.search import Searcher
 
-from polyview.recipe import Resources
+from polyview.errors import UserError
+from polyview.recipe import Experiment, Resources, Study
 from polyview.rendering.pipeline import start_ray
 from polyview.studies.capacity import Node, concurrent_trials, demand
 from polyview.studies.design import Trial
+from polyview.studies.ledger import Fault, Ledger, Record
+from polyview.studies.search import Points, distributions, make_study, make_trial, make_trials, values
 from polyview.studies.trial import Assignment, run_trial, train_alone
 from polyview.training.distributed import Worker, train_distributed
 from polyview.training.history import Epoch
@@ -26,6 +32,10 @@ from polyview.training.history import Epoch
 # A trial with workers of its own occupies their CPUs: were a share of one taken by what waits for them, the last
 # worker would never find its place. Tune wants some resource, so it is a little memory.
 WAITING = {"CPU": 0, "memory": 2**20}
+GIB = 2**30
+SPARE = 0.1  # GiB of each machine that are not planned with, for all that wait
+ATTEMPTS = 100  # to find a point that makes an experiment and was not tried yet
+LAST_LINES = 12
 
 # Relative paths stay those of the user, the records are the ledger's and the terminal is polyview's: Tune writes
 # no results, prints no tables (its older output is the one that can be silenced) and leaves Ctrl-C to polyview.
@@ -37,59 +47,177 @@ os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A trial that did not finish, the last line of its error, and where all of it is written."""
+class Workplace:
+    """Where trials find their views and leave their records, what each may occupy, and how often it is tried again."""
 
-    trial: Trial
-    reason: str
-    log: str
+    store_of: Callable[[Experiment], Path]
+    folder: Path
+    resources: Resources
+    retries: int = 1
+
+    def assignment(self, trial: Trial) -> Assignment:
+        """What a worker is told of a trial."""
+        return Assignment(trial.experiment, self.store_of(trial.experiment), self.folder)
 
 
-def run_trials(
-    trials: Sequence[Trial],
-    stores: Mapping[str, Path],
-    folder: Path,
-    resources: Resources,
-    on_epoch: Callable[[Trial, Epoch], None],
-    on_end: Callable[[Trial], None],
-) -> list[Failure]:
-    """Run trials, as many at once as fit; the callbacks are called in this process.
+class Listener(Protocol):
+    """Somebody who is told, in the driver's process, how trials go."""
 
-    `stores` are the views by trial id, `folder` keeps the records. A trial that fails is tried once more,
-    from its last checkpoint. Raises `UserError` before anything starts if a trial cannot fit the cluster.
+    def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
+        """A trial has trained an epoch."""
+
+    def on_end(self, trial: Trial) -> None:
+        """A trial has left its record."""
+
+    def on_fault(self, trial: Trial, fault: Fault) -> None:
+        """A trial has failed in every attempt."""
+
+
+def run_trials(trials: Sequence[Trial], workplace: Workplace, listener: Listener) -> None:
+    """Run trials, as many at once as fit.
+
+    A trial that raises, or whose actor dies, is tried again from its last checkpoint, then given up; the others go
+    on. Raises `UserError` before anything starts if a trial cannot fit the cluster.
     """
-    start_ray()
-    nodes = [
-        Node(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]
-    ]
-    concurrent = concurrent_trials(nodes, [demand(trial.experiment, resources) for trial in trials])
-    # What fails is told by `Failure`, in a line and not in Tune's traceback.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    by_id = {trial.id: trial for trial in trials}
-    failures: list[Failure] = []
+    concurrent = concurrent_trials(nodes(), [demand(trial.experiment, workplace.resources) for trial in trials])
     for nested in (False, True):
         chosen = [trial for trial in trials if (trial.experiment.training.workers > 1) == nested]
-        if not chosen:
-            continue
-        assignments = [Assignment(trial.experiment, stores[trial.id], folder) for trial in chosen]
-        tuner = tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(TrialActor, resources=resources),
-                WAITING if nested else {"CPU": resources.cpus, "GPU": resources.gpus},
-            ),
-            param_space={"assignment": tune.grid_search(assignments)},
-            tune_config=tune.TuneConfig(max_concurrent_trials=concurrent, reuse_actors=True),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(folder.parent / "ray"),
-                failure_config=tune.FailureConfig(max_failures=1),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[_Callbacks(by_id, on_epoch, on_end, failures)],
-                verbose=0,
-            ),
-        )
-        tuner.fit()
-    return failures
+        if chosen:
+            assignments = [workplace.assignment(trial) for trial in chosen]
+            callbacks = _Callbacks({trial.id: trial for trial in chosen}, listener)
+            config = tune.TuneConfig(max_concurrent_trials=concurrent, reuse_actors=True)
+            _fit(workplace, nested, config, callbacks, {"assignment": tune.grid_search(assignments)})
+
+
+def run_search(
+    study: Study, points: Points, records: Mapping[str, Record], workplace: Workplace, listener: Listener
+) -> None:
+    """Run what is missing of a study's search, as many points at once as fit.
+
+    `points` keeps what was asked for, `records` has what is known of it by trial id.
+    """
+    assert study.search is not None
+    concurrent = concurrent_trials(nodes(), [demand(study.experiment, workplace.resources)])
+    known: dict[str, Trial] = {}
+    searcher = LedgerSearch(study, points, records, workplace, known)
+    if not searcher.missing:
+        return
+    config = tune.TuneConfig(
+        search_alg=searcher, num_samples=searcher.missing, max_concurrent_trials=concurrent, reuse_actors=True
+    )
+    _fit(workplace, study.experiment.training.workers > 1, config, _Callbacks(known, listener), {})
+
+
+def nodes() -> list[Node]:
+    """What the machines of the cluster offer; starts Ray."""
+    start_ray()
+    offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(offer.get("CPU", 0), offer.get("GPU", 0), offer.get("memory", 0) / GIB - SPARE) for offer in offers]
+
+
+def _fit(
+    workplace: Workplace, nested: bool, config: tune.TuneConfig, callbacks: _Callbacks, space: dict[str, Any]
+) -> None:
+    # What fails is told by `Fault`, in a line and not in Tune's traceback.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    resources = workplace.resources
+    alone = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": (resources.memory or 0) * GIB}
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(TrialActor, resources=resources), WAITING if nested else alone),
+        param_space=space,
+        tune_config=config,
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(workplace.folder.parent / "ray"),
+            failure_config=tune.FailureConfig(max_failures=workplace.retries),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[callbacks],
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+class LedgerSearch(Searcher):
+    """Asks Optuna for points, and tells it what the ledger says of them.
+
+    Tune's own OptunaSearch knows neither what was found before where there are several objectives, nor points that
+    make no experiment, nor that a point was tried already.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        points: Points,
+        records: Mapping[str, Record],
+        workplace: Workplace,
+        known: dict[str, Trial],
+    ) -> None:
+        super().__init__()
+        assert study.search is not None
+        self.study, self.file, self.workplace, self.known = study, points, workplace, known
+        self.ledger = Ledger(workplace.folder)
+        self.points = points.read(study.search)
+        trials = make_trials(study, self.points)
+        known.update({trial.id: trial for trial in trials})
+        asked = zip(self.points, trials, strict=True)
+        self.halted = [(point, trial) for point, trial in asked if trial.id not in records]
+        self.missing = study.search.trials - len(trials) + len(self.halted)
+        self.space = distributions(study.search)
+        self.optuna = make_study(study, self.points, records)
+        self.asked: dict[str, tuple[Any, Trial]] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """A point that was asked for before and has no record, else a new one; FINISHED if none can be found."""
+        if self.halted:
+            point, trial = self.halted.pop(0)
+            self.optuna.enqueue_trial(point)
+            self.asked[trial_id] = (self.optuna.ask(self.space), trial)
+            return {"assignment": self.workplace.assignment(trial)}
+        for _ in range(ATTEMPTS):
+            asked = self.optuna.ask(self.space)
+            point = dict(asked.params)
+            try:
+                trial = make_trial(self.study, point, len(self.points) + 1)
+            except UserError:
+                self._tell(asked, None)
+                continue
+            if trial.id in self.known:
+                self._tell(asked, self.ledger.read(trial.id))
+                continue
+            self.points.append(point)
+            self.file.write(self.points)
+            self.known[trial.id] = trial
+            self.asked[trial_id] = (asked, trial)
+            return {"assignment": self.workplace.assignment(trial)}
+        return str(Searcher.FINISHED)
+
+    def on_trial_complete(self, trial_id: str, *_: Any, **__: Any) -> None:
+        """Tell Optuna what the trial's record says."""
+        asked, trial = self.asked.pop(trial_id)
+        self._tell(asked, self.ledger.read(trial.id))
+
+    def _tell(self, asked: Any, record: Record | None) -> None:
+        found = values(self.study, record) if record else None
+        if found is None:
+            self.optuna.tell(asked, state=TrialState.FAIL)
+        else:
+            self.optuna.tell(asked, found)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """An epoch says nothing of the objectives."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger and the points resume a search."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing was saved."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LedgerSearch:
+        return self  # Tune copies its searcher, and the callbacks would not see what the copy asks for
 
 
 class TrialActor(tune.Trainable):
@@ -102,7 +230,7 @@ class TrialActor(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         assignment: Assignment = new_config["assignment"]
-        worker = Worker(self.resources.cpus, self.resources.gpus)
+        worker = Worker(self.resources.cpus, self.resources.gpus, (self.resources.memory or 0) * GIB)
         nested = assignment.experiment.training.workers > 1
         self.epochs: Iterator[Epoch] = run_trial(
             assignment, partial(train_distributed, worker=worker) if nested else train_alone
@@ -115,31 +243,38 @@ class TrialActor(tune.Trainable):
 
 
 class _Callbacks(tune.Callback):
-    def __init__(
-        self,
-        trials: Mapping[str, Trial],
-        on_epoch: Callable[[Trial, Epoch], None],
-        on_end: Callable[[Trial], None],
-        failures: list[Failure],
-    ) -> None:
-        self.trials, self.on_epoch, self.on_end, self.failures = trials, on_epoch, on_end, failures
+    def __init__(self, trials: Mapping[str, Trial], listener: Listener) -> None:
+        self.trials, self.listener = trials, listener
+        self.started: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks to resume by itself; here the ledger does that, and a terminal has no pickle.
         return {}
 
+    def on_trial_start(self, *, trial: TuneTrial, **_: Any) -> None:
+        self.started.setdefault(trial.trial_id, time.time())
+
     def on_trial_result(self, *, trial: TuneTrial, result: dict[str, Any], **_: Any) -> None:
         if "epoch" in result:
-            self.on_epoch(self._ours(trial), Epoch.model_validate(result["epoch"]))
+            self.listener.on_epoch(self._ours(trial), Epoch.model_validate(result["epoch"]))
 
     def on_trial_complete(self, *, trial: TuneTrial, **_: Any) -> None:
-        self.on_end(self._ours(trial))
+        self.listener.on_end(self._ours(trial))
 
     def on_trial_error(self, *, trial: TuneTrial, **_: Any) -> None:
         # Not `trial.get_error()`: it looks where the file is copied to later, which is where a user finds it then.
-        file = Path(trial.error_file)
-        reason = file.read_text().strip().splitlines()[-1]
-        self.failures.append(Failure(self._ours(trial), reason, str(Path(trial.path, file.name))))
+        file, ours, now = Path(trial.error_file), self._ours(trial), time.time()
+        lines = [line for line in file.read_text().splitlines() if line.strip()]
+        fault = Fault(
+            id=ours.id,
+            started=self.started.get(trial.trial_id, now),
+            ended=now,
+            attempts=trial.num_failures,
+            reason=lines[-1],
+            log=str(Path(trial.path, file.name)),
+            last_lines=tuple(lines[-LAST_LINES:]),
+        )
+        self.listener.on_fault(ours, fault)
 
     def _ours(self, trial: TuneTrial) -> Trial:
         return self.trials[trial.config["assignment"].experiment.digest]

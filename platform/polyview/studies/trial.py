@@ -47,7 +47,7 @@ def check(assignment: Assignment) -> None:
     if is_raw_pixels(experiment):
         return
     check_tower(experiment.model)
-    if experiment.language.prompts == "label":
+    if experiment.language.prompts != "none":
         class_tokens(experiment)
     if experiment.training.epochs:
         split = split_of(experiment, ViewStore.open(assignment.store))
@@ -132,7 +132,8 @@ def score(experiment: Experiment, model: MultiviewModel | None, store: ViewStore
         )
         return Embedded(features, [labels[row] for row in rows], [owners[row] for row in rows])
 
-    has_text = model is not None and experiment.language.prompts != "none"
+    learns_text = bool(experiment.objective.text_terms or experiment.model.pretrained)
+    has_text = experiment.language.prompts != "none" and learns_text
     return evaluate(
         train=embedded(split.train),
         test=embedded(split.test),

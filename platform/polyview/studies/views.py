@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from polyview.corpus.scan import scan
 from polyview.paths import Home
-from polyview.recipe import Experiment, Views, digest
-from polyview.rendering.cameras import cameras
-from polyview.rendering.pipeline import render
+from polyview.recipe import Corpus, Experiment, Rendering, Views, digest
+from polyview.rendering.cameras import Camera, cameras
+from polyview.rendering.pipeline import is_rendered, render
 from polyview.studies.watcher import Watcher
 
 
@@ -32,26 +32,47 @@ class PreparedViews:
         return self.fingerprints[_faces(experiment)]
 
 
-def prepare_views(experiments: Sequence[Experiment], home: Home, watcher: Watcher) -> PreparedViews:
-    """Render what the experiments need and is not there yet; raises `UserError` if the faces cannot be used."""
+@dataclass(frozen=True)
+class Need:
+    """The faces and the cameras that some experiments share."""
+
+    faces: str
+    corpus: Corpus
+    rendering: Rendering
+    cameras: tuple[Camera, ...]
+
+
+def needs(experiments: Iterable[Experiment]) -> list[Need]:
+    """What has to be rendered for the experiments, each face once from every camera that any looks through."""
     groups: dict[str, list[Experiment]] = {}
     for experiment in experiments:
         groups.setdefault(_faces(experiment), []).append(experiment)
+    return [
+        Need(faces, group[0].corpus, group[0].rendering, _union(one.rendering.views for one in group))
+        for faces, group in groups.items()
+    ]
+
+
+def prepare_views(experiments: Iterable[Experiment], home: Home, watcher: Watcher) -> PreparedViews:
+    """Render what the experiments need and is not there yet; raises `UserError` if the faces cannot be used."""
     prepared = PreparedViews()
-    for faces, group in groups.items():
+    for need in needs(experiments):
         started = time.perf_counter()
-        corpus, rendering = group[0].corpus, group[0].rendering
-        found = scan(corpus)
+        found = scan(need.corpus)
         if len(found.skipped):
-            watcher.say(f"{len(found.skipped)} files skipped; the first: {': '.join(found.skipped.row(0))}")
-        union = sorted({camera for experiment in group for camera in cameras(experiment.rendering.views)})
+            watcher.say(f"{len(found.skipped)} files skipped; the first: {', '.join(found.skipped.row(0))}")
         watcher.stage("render", len(found.manifest))
         summary = render(
-            found.manifest, rendering, union, home, corpus.max_rejected, lambda done, _total: watcher.advance(done)
+            found.manifest,
+            need.rendering,
+            need.cameras,
+            home,
+            need.corpus.max_rejected,
+            lambda done, _total: watcher.advance(done),
         )
-        prepared.stores[faces] = summary.store
-        prepared.fingerprints[faces] = found.manifest.fingerprint
-        faces_and_views = f"views: {summary.rendered} faces x {len(union)} views"
+        prepared.stores[need.faces] = summary.store
+        prepared.fingerprints[need.faces] = found.manifest.fingerprint
+        faces_and_views = f"views: {summary.rendered} faces x {len(need.cameras)} views"
         if summary.cached:
             watcher.say(f"{faces_and_views}, rendered before ({summary.store})")
         else:
@@ -60,6 +81,20 @@ def prepare_views(experiments: Sequence[Experiment], home: Home, watcher: Watche
         if summary.rejected:
             watcher.say(f"{summary.rejected} meshes rejected; {summary.reasons} says why")
     return prepared
+
+
+def views_to_render(experiments: Iterable[Experiment], home: Home) -> int:
+    """How many pictures the experiments need that are not there yet."""
+    missing = 0
+    for need in needs(experiments):
+        manifest = scan(need.corpus).manifest
+        if not is_rendered(manifest, need.rendering, need.cameras, home):
+            missing += len(manifest) * len(need.cameras)
+    return missing
+
+
+def _union(rigs: Iterable[Views]) -> tuple[Camera, ...]:
+    return tuple(sorted({camera for views in rigs for camera in cameras(views)}))
 
 
 def _faces(experiment: Experiment) -> str:

@@ -32,20 +32,21 @@ class Share:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One worker's part of a step: images (n, V, 3, S, S) float in [0, 1], and the global batch's classes (N,).
+    """One worker's part of a step: images (n, V, 3, S, S) float in [0, 1].
 
-    `draw` is a random number that all workers share, for what is chosen once a batch.
+    `chosen` (N,) int64 are the samples of the global batch, by their places in `Batches.rows`. `draw` is a random
+    number that all workers share, for what is chosen once a batch.
     """
 
     images: Tensor
-    classes: Tensor
+    chosen: Tensor
     draw: int
     sample_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """The samples `rows` of a store as seen by `cameras`, with their classes as integers.
+    """The samples `rows` of a store as seen by `cameras`; nothing else is known of them here.
 
     Epoch e's order is a permutation seeded by (seed, e); incomplete last batches are dropped.
     """
@@ -53,7 +54,6 @@ class Batches:
     store: ViewStore
     rows: NDArray[np.int64]
     cameras: Sequence[Camera]
-    classes: NDArray[np.int64]
     batch_size: int
     seed: int
     augment: bool
@@ -80,14 +80,18 @@ class Batches:
             # Drawn for the whole batch by every worker, so that a sample's augmentation has nothing to do with W.
             augmentation = Augmentation.draw(len(chosen), len(self.cameras), generator) if self.augment else None
             mine = share.of(chosen).numpy()
-            images = torch.from_numpy(self.store.gather(self.rows[mine], self.cameras))
-            images = images.permute(0, 1, 4, 2, 3).float().div_(255)
+            images = self.images(mine)
             yield Batch(
                 images=augmentation.share(share).apply(images) if augmentation else images,
-                classes=torch.from_numpy(self.classes[chosen.numpy()]),
+                chosen=chosen,
                 draw=draw,
                 sample_ids=tuple(self.store.sample_ids[row] for row in self.rows[mine]),
             )
+
+    def images(self, chosen: NDArray[np.int64]) -> Tensor:
+        """Some samples, by their places in `rows`, as they are: (n, V, 3, S, S) float32 in [0, 1]."""
+        images = torch.from_numpy(self.store.gather(self.rows[chosen], self.cameras))
+        return images.permute(0, 1, 4, 2, 3).float().div_(255)
 
 
 @dataclass(frozen=True, eq=False)

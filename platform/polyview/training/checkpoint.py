@@ -10,10 +10,13 @@ from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from polyview.environment import describe_environment
 from polyview.errors import UserError
+from polyview.language.pseudolabels import Assignment
 from polyview.modeling.model import MultiviewModel
 from polyview.recipe import Experiment, load_experiment, to_yaml
 from polyview.training.history import Epoch
@@ -63,6 +66,12 @@ class Checkpoint:
         """Put the saved moments into `optimizer`."""
         optimizer.load_state_dict(torch.load(self.folder / "trainer.pt", map_location="cpu", weights_only=True))
 
+    @property
+    def pseudolabels(self) -> Assignment | None:
+        """The pseudo-labels of the training samples that the last epoch was trained on."""
+        path = self.folder / "pseudolabels.safetensors"
+        return Assignment(**load_arrays(path)) if path.exists() else None
+
 
 def save_checkpoint(
     folder: Path,
@@ -71,6 +80,7 @@ def save_checkpoint(
     experiment: Experiment,
     source: Source,
     history: Sequence[Epoch],
+    pseudolabels: Assignment | None = None,
 ) -> Checkpoint:
     """Write `folder`/epoch-NNNN whole or not at all, and drop the one before it."""
     name = f"{_PREFIX}{len(history):04d}"
@@ -79,6 +89,8 @@ def save_checkpoint(
     temporary.mkdir(parents=True)
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary / "model.safetensors")
     torch.save(optimizer.state_dict(), temporary / "trainer.pt")
+    if pseudolabels is not None:
+        save_arrays(vars(pseudolabels), temporary / "pseudolabels.safetensors")
     (temporary / "experiment.yaml").write_text(to_yaml(experiment))
     (temporary / "source.json").write_text(source.model_dump_json(indent=1))
     (temporary / "history.json").write_bytes(_HISTORY.dump_json(tuple(history), indent=1))

@@ -32,6 +32,20 @@ def gather(local: Tensor) -> Tensor:
     return gathered.flatten(0, 1)
 
 
+def pool(local: Tensor) -> Tensor:
+    """The sum of the workers' tensors, without gradient."""
+    if world_size() > 1:
+        dist.all_reduce(local)
+    return local
+
+
+def agree(local: Tensor) -> Tensor:
+    """The first worker's tensor, on all of them."""
+    if world_size() > 1:
+        dist.broadcast(local, 0)
+    return local
+
+
 class GlobalBatchNorm(nn.Module):
     """Batch norm whose moments are those of the global batch, on any device.
 

@@ -27,10 +27,17 @@ os.environ.setdefault("RAY_TRAIN_COLLECTIVE_TIMEOUT_S", "300")
 
 @dataclass(frozen=True)
 class Worker:
-    """What each worker of a job occupies."""
+    """What each worker of a job occupies; memory in bytes."""
 
     cpus: int = 1
     gpus: float = 0
+    memory: float = 0
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """As Ray has them: what is zero is not named."""
+        named = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory}
+        return {name: amount for name, amount in named.items() if amount}
 
 
 def train_distributed(job: Job, worker: Worker) -> Iterator[Epoch]:
@@ -47,7 +54,7 @@ def train_distributed(job: Job, worker: Worker) -> Iterator[Epoch]:
         scaling_config=ScalingConfig(
             num_workers=job.experiment.training.workers,
             use_gpu=worker.gpus > 0,
-            resources_per_worker={"CPU": worker.cpus, **({"GPU": worker.gpus} if worker.gpus else {})},
+            resources_per_worker=worker.resources,
         ),
         run_config=RunConfig(
             name="workers",

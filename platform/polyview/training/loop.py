@@ -15,14 +15,17 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from polyview.language.prompts import prompts_for
+from polyview.language.pseudolabels import Assignment
 from polyview.modeling.model import Embeddings, MultiviewModel
 from polyview.modeling.towers import tokenize
-from polyview.objectives import objective as objectives
+from polyview.objectives.objective import Batch as GlobalBatch
+from polyview.objectives.objective import total_loss
 from polyview.recipe import Experiment, Training
 from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore
 from polyview.training.batches import Batch, Batches, Share
 from polyview.training.checkpoint import Source, latest_checkpoint, save_checkpoint
+from polyview.training.classes import known_classes, pseudo_classes, subject_numbers
 from polyview.training.collectives import gather, synchronize_batch_norm, world_size
 from polyview.training.history import Epoch
 
@@ -50,7 +53,8 @@ class Trainer:
         self.job, self.device = job, device
         self.share = Share(dist.get_rank(), world_size()) if dist.is_initialized() else Share()
         self.batches = make_batches(job)
-        self.tokens = class_tokens(experiment).to(device) if reads_text(experiment) else None
+        self.subject = torch.from_numpy(subject_numbers(self.batches)).to(device)
+        self.tokens = class_tokens(experiment).to(device) if experiment.language.prompts != "none" else None
         self.angles = torch.tensor([[camera.yaw, camera.pitch] for camera in self.batches.cameras], device=device)
         torch.manual_seed(experiment.seed)
         self.model = MultiviewModel(experiment).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -58,10 +62,14 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, training)
         self.history: list[Epoch] = []
         self.source = Source(manifest=self.batches.store.manifest.fingerprint, subjects=job.subjects)
-        if checkpoint := latest_checkpoint(job.folder):
+        checkpoint = latest_checkpoint(job.folder)
+        if checkpoint:
             checkpoint.load_weights(self.model)
             checkpoint.load_optimizer(self.optimizer)
             self.history = list(checkpoint.history)
+        self.assignment = checkpoint.pseudolabels if checkpoint else None
+        if experiment.language.prompts != "pseudo":
+            self.assignment = known_classes(experiment, self.batches)
         synchronize_batch_norm(self.model)
         self.parallel: nn.Module = self.model
         if self.share.size > 1:
@@ -72,14 +80,25 @@ class Trainer:
         for epoch in range(len(self.history), self.job.experiment.training.epochs):
             self.history.append(self._train_epoch(epoch))
             if self.share.rank == 0:
+                experiment = self.job.experiment
+                made = self.assignment if experiment.language.prompts == "pseudo" else None
                 save_checkpoint(
-                    self.job.folder, self.model, self.optimizer, self.job.experiment, self.source, self.history
+                    self.job.folder, self.model, self.optimizer, experiment, self.source, self.history, made
                 )
             yield self.history[-1]
 
+    def assign(self, epoch: int) -> None:
+        """Give the training samples pseudo-labels by the model as it is, if the recipe wants new ones in `epoch`."""
+        experiment, pseudo = self.job.experiment, self.job.experiment.language.pseudo
+        if experiment.language.prompts != "pseudo" or epoch < pseudo.start or (epoch - pseudo.start) % pseudo.refresh:
+            return
+        if self.tokens is not None and (experiment.objective.text_terms or experiment.objective.pair_terms):
+            self.assignment = pseudo_classes(self.model, self.batches, self.tokens, experiment, self.share)
+
     def _train_epoch(self, epoch: int) -> Epoch:
-        self.parallel.train()
         started, totals = time.perf_counter(), dict[str, float]()
+        self.assign(epoch)
+        self.parallel.train()
         for step, batch in enumerate(self.batches.epoch(epoch, self.share)):
             self._set_lr(epoch * self.batches.steps + step)
             for name, value in self._step(batch, epoch).items():
@@ -109,22 +128,38 @@ class Trainer:
 
     def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The objective on the global batch of which `batch` is this worker's part, and each of its terms."""
-        present, index = batch.classes.unique(return_inverse=True)
-        # One prompt a class and batch, so that none of a sample's own class is its negative.
-        tokens = None if self.tokens is None else self.tokens[batch.draw % len(self.tokens), present.to(self.device)]
+        objective, assignment, chosen = self.job.experiment.objective, self.assignment, batch.chosen.numpy()
+        if assignment is None:
+            objective = objective.without_text()
+            assignment = Assignment.each_its_own(len(self.batches.rows))
+        label = torch.from_numpy(assignment.label[chosen])
+        present, index = label.unique(return_inverse=True)
+        tokens = None
+        if self.tokens is not None and objective.text_terms:
+            # One prompt a class and batch, so that none of a sample's own class is its negative.
+            tokens = self.tokens[batch.draw % len(self.tokens), present.to(self.device)]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.job.experiment.training.precision == "bf16"):
             embeddings: Embeddings = self.parallel(batch.images.to(self.device), self.angles, tokens)
-        return objectives.total_loss(
-            self.job.experiment.objective,
-            objectives.Batch(
+        logits = embeddings.class_logits
+        loss, terms = total_loss(
+            objective,
+            GlobalBatch(
                 views=gather(embeddings.views),
                 projections=gather(embeddings.projections),
                 fused=gather(embeddings.fused),
                 text=embeddings.text,
                 prompt_index=index.to(self.device),
                 logit_scale=embeddings.logit_scale,
+                label=label.to(self.device),
+                confident=torch.from_numpy(assignment.confident[chosen]).to(self.device),
+                subject=self.subject[batch.chosen.to(self.device)],
+                class_logits=None if logits is None else gather(logits),
             ),
         )
+        if objective != self.job.experiment.objective:
+            # Distributed gradients wait for all parameters, also for those whose terms rest.
+            loss = loss + 0 * sum(weight.sum() for weight in self.model.parameters() if weight.requires_grad)
+        return loss, terms
 
     def _set_lr(self, step: int) -> None:
         training = self.job.experiment.training
@@ -146,17 +181,14 @@ def make_batches(job: Job) -> Batches:
     experiment = job.experiment
     chosen = set(job.subjects)
     rows = np.array([row for row, subject in enumerate(store.labels("subject")) if subject in chosen], dtype=np.int64)
-    number = {name: index for index, name in enumerate(experiment.corpus.expressions)}
-    labels = store.labels("expression")
     views = cameras(experiment.rendering.views)
-    if len(views) == 1 and (term := experiment.objective.decorrelation) and term.augment:
-        # Each copy is augmented by itself, and the pair is what decorrelation compares.
+    if len(views) == 1 and experiment.objective.augment:
+        # Each copy is augmented by itself, and the pair is what the losses compare.
         views = views * 2
     return Batches(
         store=store,
         rows=rows,
         cameras=views,
-        classes=np.array([number[labels[row]] for row in rows], dtype=np.int64),
         batch_size=experiment.training.batch_size,
         seed=experiment.seed,
         augment=experiment.training.augment,
@@ -167,27 +199,24 @@ def class_tokens(experiment: Experiment) -> Tensor:
     """The tokens of every class's prompts: (ensemble, classes, context) int64."""
     return torch.stack(
         [
-            tokenize(experiment.model.tower, prompts_for(name, experiment.language.ensemble))
+            tokenize(experiment.model.tower, prompts_for(name, experiment.language))
             for name in experiment.corpus.expressions
         ],
         dim=1,
     )
 
 
-def reads_text(experiment: Experiment) -> bool:
-    """Whether a term of the recipe's objective reads prompts."""
-    return experiment.objective.alignment is not None or experiment.objective.redundancy is not None
-
-
 def freeze_unused(model: MultiviewModel, experiment: Experiment) -> None:
     """Take what the recipe's loss does not reach out of training: distributed gradients wait for all the others."""
     objective = experiment.objective
-    text_is_used = reads_text(experiment)
+    text_is_used = bool(objective.text_terms)
     for name, parameter in model.named_parameters():
         if name.startswith("projector."):
-            used = objective.decorrelation is not None
+            used = bool(objective.projected_terms)
         elif name.startswith("fusion."):
-            used = text_is_used
+            used = text_is_used or objective.supervised is not None
+        elif name.startswith("classifier."):
+            used = True
         elif name == "towers.logit_scale":
             used = objective.alignment is not None
         elif name == "towers.logit_bias":

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from polyview.objectives.collective import joint
+from polyview.objectives.joint import joint
 
 
 def sample(samples: int, views: int, width: int) -> Tensor:

@@ -1,0 +1,129 @@
+"""What a study would cost: counted from its plan and from how long comparable trials took, before anything runs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from polyview.paths import Home
+from polyview.recipe import Experiment, Study, digest
+from polyview.studies.capacity import concurrent_trials, demand
+from polyview.studies.conduct import known
+from polyview.studies.design import Trial
+from polyview.studies.ledger import Ledger, Record
+from polyview.studies.search import BEST, check_search, possible_renderings, wanted
+from polyview.studies.views import views_to_render
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is done of a study, and what the rest would take.
+
+    `trials` are the known ones with their state; `later` counts those that a search has yet to ask for. `timed` of
+    the `missing` trials have comparable ones in the ledger, on which the seconds rest: `seconds` of all of them
+    together, if each ran alone, of which `gpus` are occupied; `concurrent` run at once.
+    """
+
+    trials: Sequence[tuple[Trial, str]]
+    later: int
+    missing: int
+    views: int
+    timed: int
+    seconds: float
+    gpus: float
+    concurrent: int
+
+    def lines(self) -> list[str]:
+        """The estimate as lines of text."""
+        done = sum(state == "done" for _, state in self.trials)
+        found = [f"{done} of {done + self.missing} trials are done", f"{self.views} views have to be rendered"]
+        if self.later:
+            found[0] += f"; {self.later} of the others are of points that the search has yet to ask for"
+        if not self.missing:
+            return found
+        if not self.timed:
+            return [*found, "no timing yet: no comparable trial is in the ledger; the first that ends gives one"]
+        hours = self.seconds / 3600
+        wall = hours / self.concurrent
+        cost = f"about {hours:.2g} trial-hours, {hours * self.gpus:.2g} GPU-hours, {wall:.2g} hours of wall time with "
+        cost += f"{self.concurrent} at once"
+        if self.timed < self.missing:
+            cost += f"; {self.missing - self.timed} trials like none in the ledger are taken for average ones"
+        return [*found, cost]
+
+
+def estimate(study: Study, home: Home) -> Estimate:
+    """What a study would cost on the machines at hand; starts Ray to ask for these, and runs nothing.
+
+    Raises `UserError` for what would stop the study: a trial that does not fit, a search's space.
+    """
+    from polyview.studies.scheduler import nodes
+
+    if study.search:
+        check_search(study)
+    outcome = known(study, home)
+    trials = [*outcome.trials, *outcome.searched.trials]
+    states = [(trial, _state(trial, outcome.records.keys(), outcome.faults.keys())) for trial in trials]
+    missing = [trial.experiment for trial, state in states if state != "done"]
+    later = _later(study, len(outcome.searched.trials), any(trial.variant == BEST for trial in trials))
+    missing += [study.experiment] * later
+    seconds = [one for one in _times(missing, Ledger(home.trials)) if one is not None]
+    resources = study.resources
+    asked = [demand(experiment, resources) for experiment in missing or [study.experiment]]
+    return Estimate(
+        trials=states,
+        later=later,
+        missing=len(missing),
+        views=views_to_render([*(trial.experiment for trial in trials), *possible_renderings(study)], home),
+        timed=len(seconds),
+        seconds=statistics.fmean(seconds) * len(missing) if seconds else 0.0,
+        gpus=resources.gpus * study.experiment.training.workers,
+        concurrent=min(concurrent_trials(nodes(), asked), max(len(missing), 1)),
+    )
+
+
+def _state(trial: Trial, done: Iterable[str], failed: Iterable[str]) -> str:
+    return "done" if trial.id in done else "failed, to run again" if trial.id in failed else "to run"
+
+
+def _later(study: Study, asked: int, best_known: bool) -> int:
+    if study.search is None:
+        return 0
+    return wanted(study) - asked + (0 if best_known else len(study.seeds))
+
+
+def _times(experiments: Sequence[Experiment], ledger: Ledger) -> list[float | None]:
+    """The seconds that each would take, from the median of comparable trials; None where there are none."""
+    by_kind: dict[str, list[Record]] = {}
+    for record in ledger.all():
+        by_kind.setdefault(_kind(record.experiment), []).append(record)
+    return [_time(experiment, by_kind.get(_kind(experiment), [])) for experiment in experiments]
+
+
+def _time(experiment: Experiment, comparable: Sequence[Record]) -> float | None:
+    """Training takes its time per epoch and view, evaluation per view, and so does what reads the pixels alone."""
+    views, epochs = experiment.rendering.views.count, experiment.training.epochs
+    evaluation = [record.seconds["evaluate"] / record.experiment.rendering.views.count for record in comparable]
+    training = [
+        record.seconds["train"] / (len(record.history) * record.experiment.rendering.views.count)
+        for record in comparable
+        if record.history
+    ]
+    if not evaluation or (epochs and not training):
+        return None
+    return views * (statistics.median(evaluation) + (epochs * statistics.median(training) if epochs else 0.0))
+
+
+def _kind(experiment: Experiment) -> str:
+    """What comparable trials share: faces, size, tower, batch, workers and probes."""
+    training = experiment.training
+    return digest(
+        [
+            experiment.corpus.model_dump(mode="json"),
+            experiment.rendering.size,
+            experiment.model.model_dump(mode="json"),
+            [training.batch_size, training.workers, training.precision],
+            experiment.evaluation.model_dump(mode="json"),
+        ]
+    )

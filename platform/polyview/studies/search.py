@@ -1,0 +1,306 @@
+"""A search: where it may look, which points it has asked for, and what their records say of the space."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polyview.errors import UserError
+from polyview.paths import replacing
+from polyview.recipe import Experiment, Language, Parameter, Search, Study, with_overrides
+from polyview.studies.design import Trial
+from polyview.studies.ledger import Record
+from polyview.terms import Alignment, Objective
+
+if TYPE_CHECKING:
+    import optuna
+
+BEST = "best found"
+COSTS = ("views", "parameters", "seconds")
+MOST_CORNERS, MOST_RENDERINGS = 256, 1024
+SMALLEST_FOR_IMPORTANCE = 8
+Point = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points that a study's search has asked for, in order, kept in a file: the ledger has their results."""
+
+    path: Path
+
+    def read(self, search: Search) -> list[Point]:
+        """Those that lie in the search's space, and no more than it has trials."""
+        asked: list[Point] = json.loads(self.path.read_text()) if self.path.exists() else []
+        return [point for point in asked if _contains(search.space, point)][: search.trials]
+
+    def write(self, points: Sequence[Point]) -> None:
+        """Put the file in its place whole."""
+        with replacing(self.path) as temporary:
+            temporary.write_text(json.dumps(points, indent=1))
+
+
+def make_trial(study: Study, point: Point, number: int) -> Trial:
+    """The trial of one point; `number` counts from 1. Raises `UserError` if the point makes no valid experiment."""
+    assert study.search is not None
+    varied = with_overrides(study.experiment, point, f"{study.name}: search at {point}")
+    return Trial(f"search {number}", study.search.seed, varied.model_copy(update={"seed": study.search.seed}))
+
+
+def make_trials(study: Study, points: Sequence[Point]) -> list[Trial]:
+    """The trials of the points that were asked for."""
+    return [make_trial(study, point, number) for number, point in enumerate(points, 1)]
+
+
+def check_search(study: Study) -> None:
+    """Raises `UserError` that lists what is wrong with the ends and choices of a search's space."""
+    assert study.search is not None
+    space = study.search.space
+    for key, parameter in space.items():
+        if reason := _unfit(key):
+            raise UserError(f"{study.name}: search over {key}, which {reason}; drop it")
+        if _renders(key) and not _is_discrete(parameter):
+            raise UserError(
+                f"{study.name}: search over {key} would need endless pictures; give integer or categorical values"
+            )
+    faults = [fault for key, parameter in space.items() for fault in _faults_of(study.experiment, key, parameter)]
+    if not faults:
+        faults = _faults_together(study.experiment, space)
+    if faults:
+        told = dict.fromkeys(f"  {fault}" for fault in faults)
+        raise UserError("\n".join([f"{study.name}: search.space cannot be tried", *told]))
+
+
+def wanted(study: Study) -> int:
+    """How many points the search will have asked for in the end: its trials, or all that the space has if fewer."""
+    search = study.search
+    if search is None:
+        return 0
+    if not all(map(_is_discrete, search.space.values())):
+        return search.trials
+    choices = [list(_choices(parameter)) for parameter in search.space.values()]
+    if math.prod(map(len, choices)) > 2 * search.trials:
+        return search.trials
+    points = (dict(zip(search.space, point, strict=True)) for point in itertools.product(*choices))
+    return min(search.trials, sum(not _faults(study.experiment, point) for point in points))
+
+
+def samples(study: Study) -> list[Trial]:
+    """Trials that show beforehand whether a search's can run: the recipe's own, and one of each choice by itself."""
+    if study.search is None:
+        return []
+    alone = [{key: choice} for key, parameter in study.search.space.items() for choice in parameter.categorical or ()]
+    return [make_trial(study, point, 0) for point in [{}, *alone] if not _faults(study.experiment, point)]
+
+
+def possible_renderings(study: Study) -> list[Experiment]:
+    """Experiments that together look through every camera, at all faces, that the search can ask for."""
+    if study.search is None:
+        return []
+    space = {key: parameter for key, parameter in study.search.space.items() if _renders(key)}
+    # Whether the other parts of the recipe fit is another question: here they must only not be in the way.
+    plain = study.experiment.model_copy(update={"objective": Objective(alignment=Alignment()), "language": Language()})
+    found: list[Experiment] = []
+    for values in itertools.islice(itertools.product(*map(_choices, space.values())), MOST_RENDERINGS + 1):
+        if len(found) == MOST_RENDERINGS:
+            raise UserError(f"{study.name}: search can ask for more than {MOST_RENDERINGS} renderings; narrow it")
+        try:
+            found.append(with_overrides(plain, dict(zip(space, values, strict=True))))
+        except UserError:
+            continue
+    return found
+
+
+def objectives(study: Study) -> tuple[str, ...]:
+    """What the search is after, the study's metric if it does not say."""
+    assert study.search is not None
+    return study.search.objectives or (study.metric,)
+
+
+def values(study: Study, record: Record) -> list[float] | None:
+    """The objectives' values of a record; None if it lacks one."""
+    costs = {
+        "views": float(record.experiment.rendering.views.count),
+        "parameters": float(record.parameters),
+        "seconds": record.seconds.get("train", 0.0),
+    }
+    known = record.scores | costs
+    names = objectives(study)
+    return [known[name] for name in names] if all(name in known for name in names) else None
+
+
+def make_study(study: Study, points: Sequence[Point], records: Mapping[str, Record]) -> optuna.Study:
+    """An Optuna study in memory that knows the points which have a record, and goes on from there."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # of the QMC sampler
+    search = study.search
+    assert search is not None
+    space = distributions(search)
+    made = optuna.create_study(
+        directions=["minimize" if name in COSTS else "maximize" for name in objectives(study)],
+        sampler=_sampler(search, len(points)),
+    )
+    for point, trial in zip(points, make_trials(study, points), strict=True):
+        if trial.id in records and (found := values(study, records[trial.id])) is not None:
+            # Asked for anew, so that the sampler keeps its books: generations, and its place in a sequence.
+            made.enqueue_trial(point)
+            asked = made.ask()
+            _ = asked.relative_params  # what the sampler would have said is drawn only when it is looked at
+            for key, distribution in space.items():
+                asked._suggest(key, distribution)
+            made.tell(asked, found)
+    return made
+
+
+def distributions(search: Search) -> dict[str, Any]:
+    """The space as Optuna has it."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    found: dict[str, Any] = {}
+    for key, parameter in search.space.items():
+        if parameter.uniform:
+            found[key] = FloatDistribution(*parameter.uniform)
+        elif parameter.log_uniform:
+            found[key] = FloatDistribution(*parameter.log_uniform, log=True)
+        elif parameter.integer:
+            found[key] = IntDistribution(*parameter.integer)
+        else:
+            found[key] = CategoricalDistribution(parameter.categorical or ())
+    return found
+
+
+def best(study: Study, points: Sequence[Point], records: Mapping[str, Record]) -> tuple[Point, Record] | None:
+    """The point with the highest value of the study's metric, the first of equals."""
+    found = [
+        (point, records[trial.id])
+        for point, trial in zip(points, make_trials(study, points), strict=True)
+        if trial.id in records and study.metric in records[trial.id].scores
+    ]
+    return max(found, key=lambda one: one[1].scores[study.metric], default=None)
+
+
+def best_trials(study: Study, points: Sequence[Point], records: Mapping[str, Record]) -> list[Trial]:
+    """The re-run of the best point on the study's own seeds, by which it was not chosen."""
+    if study.search is None or (found := best(study, points, records)) is None:
+        return []
+    varied = with_overrides(study.experiment, found[0], f"{study.name}: {BEST}")
+    return [Trial(BEST, seed, varied.model_copy(update={"seed": seed})) for seed in study.seeds]
+
+
+def importance(study: Study, points: Sequence[Point], records: Mapping[str, Record]) -> dict[str, float]:
+    """The share of the first objective's variance that each key explains (fANOVA, Hutter 2014), largest first.
+
+    Empty where fewer than eight points have a record, or all have the same value.
+    """
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+    from optuna.trial import TrialState
+
+    made = make_study(study, points, records)
+    complete = made.get_trials(states=[TrialState.COMPLETE])
+    if len(complete) < SMALLEST_FOR_IMPORTANCE or len({trial.values[0] for trial in complete}) < 2:
+        return {}
+    evaluator = FanovaImportanceEvaluator(seed=0)
+    found = get_param_importances(made, evaluator=evaluator, target=lambda trial: trial.values[0])
+    return {key: float(value) for key, value in found.items()}
+
+
+def pareto(study: Study, points: Sequence[Point], records: Mapping[str, Record]) -> list[tuple[Point, list[float]]]:
+    """The points that no other beats in every objective, with their values, ordered by the first objective."""
+    front = make_study(study, points, records).best_trials
+    return sorted(((trial.params, list(trial.values)) for trial in front), key=lambda one: one[1][0])
+
+
+def _faults_of(experiment: Experiment, key: str, parameter: Parameter) -> list[str]:
+    """What is wrong with a key, or with its values by themselves."""
+    tried = list(_ends(parameter))
+    if not _is_discrete(parameter):
+        tried.append(tried[0] + (tried[1] - tried[0]) / math.pi)  # a key of whole numbers may take the ends alone
+    found = []
+    for value in tried:
+        for line in _faults(experiment, {key: value}):
+            path = line.partition(":")[0]
+            if path == key or (key.startswith(f"{path}.") and "is not allowed" in line):
+                found.append(line)
+    return found
+
+
+def _faults_together(experiment: Experiment, space: Mapping[str, Parameter]) -> list[str]:
+    """What is wrong with the first combination of ends and choices if none of them makes an experiment."""
+    first: list[str] = []
+    for ends in itertools.islice(itertools.product(*map(_ends, space.values())), MOST_CORNERS):
+        faults = _faults(experiment, dict(zip(space, ends, strict=True)))
+        if not faults:
+            return []
+        first = first or faults
+    return first
+
+
+def _faults(experiment: Experiment, point: Point) -> list[str]:
+    try:
+        with_overrides(experiment, point)
+    except UserError as error:
+        return [line.strip() for line in str(error).splitlines()[1:]]
+    return []
+
+
+def _sampler(search: Search, asked: int) -> optuna.samplers.BaseSampler:
+    """A sampler that does not repeat what it said before it was interrupted after `asked` points."""
+    from optuna import samplers
+
+    seed = search.seed + asked
+    match search.sampler:
+        case "random":
+            return samplers.RandomSampler(seed=seed)
+        case "qmc":  # one sequence, in which it keeps its place
+            return samplers.QMCSampler(seed=search.seed, scramble=True, warn_independent_sampling=False)
+        case "cmaes":
+            return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+        case "nsga2":
+            return samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, search.trials // 5)))
+    return samplers.TPESampler(seed=seed, constant_liar=True)
+
+
+def _contains(space: Mapping[str, Parameter], point: Point) -> bool:
+    return point.keys() == space.keys() and all(_allows(space[key], value) for key, value in point.items())
+
+
+def _allows(parameter: Parameter, value: Any) -> bool:
+    if parameter.categorical is not None:
+        return any(type(choice) is type(value) and choice == value for choice in parameter.categorical)
+    low, high = _ends(parameter)
+    return isinstance(value, int | float) and low <= value <= high
+
+
+def _ends(parameter: Parameter) -> Sequence[Any]:
+    return parameter.categorical or parameter.integer or parameter.uniform or parameter.log_uniform or ()
+
+
+def _choices(parameter: Parameter) -> Iterator[Any]:
+    if parameter.integer:
+        yield from range(parameter.integer[0], parameter.integer[1] + 1)
+    yield from parameter.categorical or ()
+
+
+def _is_discrete(parameter: Parameter) -> bool:
+    return bool(parameter.integer or parameter.categorical)
+
+
+def _unfit(key: str) -> str | None:
+    """Why a search must leave this key alone."""
+    if key in ("name", "seed", "corpus.max_rejected"):
+        return "makes no other experiment"
+    if key.split(".")[0] == "evaluation":
+        return "changes what a score means"
+    return "changes how many trials fit at once" if key == "training.workers" else None
+
+
+def _renders(key: str) -> bool:
+    """Whether other pictures are needed where this key changes."""
+    return key.split(".")[0] in ("rendering", "corpus")

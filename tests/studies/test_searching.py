@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from polyview.errors import UserError
+from polyview.paths import Home
+from polyview.recipe import Experiment, Study
+from polyview.studies.conduct import conduct, known
+from polyview.studies.design import Trial
+from polyview.studies.estimate import estimate
+from polyview.studies.ledger import Ledger
+from polyview.training.history import Epoch
+
+
+@dataclass
+class Listener:
+    """Keeps what a study says."""
+
+    said: list[str] = field(default_factory=list)
+    epochs: list[tuple[str, int]] = field(default_factory=list)
+
+    def stage(self, name: str, total: int) -> None: ...
+
+    def advance(self, done: int) -> None: ...
+
+    def epoch(self, trial: Trial, epoch: Epoch) -> None:
+        self.epochs.append((trial.id, epoch.epoch))
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """One home for all, so that the views are rendered once."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    return Home(tmp_path_factory.mktemp("home"))
+
+
+def study_of(experiment: Experiment, name: str, **content: Any) -> Study:
+    recipe = experiment.model_dump(mode="json") | {"name": "tiny"}
+    recipe["training"]["epochs"] = 1
+    asked = {"name": name, "experiment": recipe, "seeds": [0], "references": False} | content
+    return Study.model_validate_json(json.dumps(asked))
+
+
+def runs(home: Home, study: Study) -> list[Run]:
+    client = MlflowClient(home.tracking_uri)
+    experiment = client.get_experiment_by_name(study.name)
+    assert experiment is not None
+    found: list[Run] = client.search_runs([experiment.experiment_id])
+    return found
+
+
+@pytest.mark.slow
+def test_a_search_runs_each_point_once_reports_the_best_and_goes_on_where_it_was_extended(
+    tiny: Experiment, home: Home
+) -> None:
+    space = {
+        "objective.alignment.weight": {"log_uniform": [0.1, 10]},
+        "rendering.views.count": {"integer": [2, 3]},
+    }
+    search = {"space": space, "trials": 3, "sampler": "tpe"}
+    study, listener = study_of(tiny, "hunt", search=search), Listener()
+    outcome, _ = conduct(study, home, listener)
+    assert len(outcome.searched.trials) == 3
+    assert not outcome.faults
+    assert [trial.variant for trial in outcome.trials] == ["full", "best found"]
+    best = max((outcome.records[t.id] for t in outcome.searched.trials), key=lambda r: r.scores["linear/accuracy"])
+    again = outcome.records[outcome.trials[1].id].experiment
+    assert again.model_copy(update={"seed": 1000}) == best.experiment
+    stores = list(home.stores.glob("*/store.json"))
+    assert len(stores) == 1
+
+    ids = {trial.id for trial in outcome.searched.trials}
+    resumed = Listener()
+    longer = study_of(tiny, "hunt", search=search | {"trials": 5})
+    outcome, _ = conduct(longer, home, resumed)
+    assert len(outcome.searched.trials) == 5
+    assert ids == {trial.id for trial in outcome.searched.trials[:3]}
+    assert not ids & {trial_id for trial_id, _ in resumed.epochs}
+    assert "search: 5 points, 3 done before, 2 to run" in resumed.said
+    assert list(home.stores.glob("*/store.json")) == stores
+    names = [run.info.run_name for run in runs(home, longer)]
+    trials = [run.data.tags["polyview.trial"] for run in runs(home, longer) if "polyview.trial" in run.data.tags]
+    assert len(trials) == len(set(trials))
+    assert {f"search {number} · seed 1000" for number in range(1, 6)} < set(names)
+
+    idle = Listener()
+    conduct(longer, home, idle)
+    assert idle.epochs == []
+    page = (outcome.folder / "report" / "report.html").read_text()
+    assert "best found" in page
+
+
+@pytest.mark.slow
+def test_what_fails_is_tried_again_then_told_and_stops_nothing_else(tiny: Experiment, home: Home) -> None:
+    # Without a schedule and at this rate the loss leaves what a float holds within the epoch.
+    wild = {"training.lr": 1e30, "objective.alignment.weight": 1e30}
+    study, listener = study_of(tiny, "faults", variants={"wild": wild}, retries=1), Listener()
+    outcome, _ = conduct(study, home, listener)
+    fine, broken = outcome.trials
+    assert set(outcome.records) == {fine.id}
+    fault = outcome.faults[broken.id]
+    assert fault.attempts == 2
+    assert "the loss is" in fault.reason
+    assert any("FloatingPointError" in line for line in fault.last_lines)
+    assert {run.data.tags["variant"]: run.info.status for run in runs(home, study) if "variant" in run.data.tags} == {
+        "full": "FINISHED",
+        "wild": "FAILED",
+    }
+    for text in ("report.md", "report.html"):
+        assert "the loss is" in (outcome.folder / "report" / text).read_text()
+    assert {trial.variant: state for trial, state in estimate(study, home).trials} == {
+        "full": "done",
+        "wild": "failed, to run again",
+    }
+    again = Listener()
+    conduct(study, home, again)
+    assert "trials: 2 in the study, 1 done before, 1 to run" in again.said
+
+
+@pytest.mark.slow
+def test_a_variant_that_is_forced_is_run_again_and_replaces_its_run(tiny: Experiment, home: Home) -> None:
+    study = study_of(tiny, "forced", variants={"mean": {"model.fusion": "mean"}}, resources={"memory": 0.25})
+    first, _ = conduct(study, home, Listener())
+    ours = first.trials[1]
+    listener = Listener()
+    second, _ = conduct(study, home, listener, force="mean")
+    assert listener.epochs == [(ours.id, 1)]
+    assert second.records[ours.id].started > first.records[ours.id].started
+    assert (home.trials / f"{ours.id}.1" / "record.json").exists()
+    assert sum(run.info.run_name == ours.name for run in runs(home, study)) == 1
+    with pytest.raises(UserError, match="--force 'median' is no variant; there are full, mean"):
+        conduct(study, home, Listener(), force="median")
+
+
+@pytest.mark.slow
+def test_the_estimate_counts_what_is_left_and_learns_from_the_ledger(tiny: Experiment, home: Home) -> None:
+    other = tiny.model_copy(update={"rendering": tiny.rendering.model_copy(update={"size": 40})})
+    study = study_of(other, "estimated", seeds=[0, 1], search={"space": {"training.lr": {"uniform": [1e-3, 1e-2]}}})
+    found = estimate(study, home)
+    assert (found.missing, found.later, found.timed) == (2 + 40 + 2, 42, 0)
+    assert found.views == 12 * 3 * 3
+    assert "no timing yet" in "\n".join(found.lines())
+    conduct(study_of(other, "estimated", seeds=[0]), home, Listener())
+    found = estimate(study, home)
+    assert (found.missing, found.views, found.timed) == (43, 0, 43)
+    (record,) = known(study_of(other, "estimated", seeds=[0]), home).records.values()
+    assert found.seconds == pytest.approx(43 * (record.seconds["train"] + record.seconds["evaluate"]))
+    assert "trial-hours" in found.lines()[-1]
+
+
+def test_a_trial_is_found_by_how_its_id_begins(home: Home) -> None:
+    ledger = Ledger(home.trials)
+    some = ledger.all()[0]
+    assert ledger.find(some.id[:12]) == some
+    with pytest.raises(UserError, match="begin so"):
+        ledger.find("")
+    with pytest.raises(UserError, match="no finished trial"):
+        ledger.find("xyz")
+
+
+def test_a_missing_file_of_points_is_an_empty_search(tiny: Experiment, tmp_path: Path) -> None:
+    space = {"training.lr": {"uniform": [1e-3, 1e-2]}}
+    assert known(study_of(tiny, "new", search={"space": space}), Home(tmp_path)).searched.trials == []

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polyview.paths import Home
+from polyview.recipe import Experiment, Study
+from polyview.studies.design import plan
+from polyview.studies.ledger import Ledger
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.slow
+
+
+def write_study(experiment: Experiment, folder: Path, **content: Any) -> Path:
+    recipe = experiment.model_dump(mode="json")
+    recipe["training"] |= {"epochs": 1} | content.pop("training", {})
+    asked = {"name": "scheduled", "experiment": recipe, "seeds": [0], "references": False} | content
+    path = folder / "study.json"
+    path.write_text(json.dumps(asked))
+    return path
+
+
+def start(cpus: int, folder: Path, study: Path) -> subprocess.Popen[str]:
+    """A driver in a process group of its own."""
+    command = [sys.executable, str(HERE / "on_logical_cpus.py"), str(cpus), str(folder / "home"), str(study)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def finish(driver: subprocess.Popen[str], seconds: float = 560) -> str:
+    try:
+        out, err = driver.communicate(timeout=seconds)
+    finally:
+        if driver.poll() is None:
+            os.killpg(driver.pid, signal.SIGKILL)
+    assert driver.returncode == 0, err[-2000:]
+    return out
+
+
+@pytest.mark.parametrize(("cpus", "trials"), [(16, 4), (2, 1)])
+def test_trials_of_two_workers_end_however_many_cpus_there_are(
+    tiny: Experiment, tmp_path: Path, cpus: int, trials: int
+) -> None:
+    study = write_study(tiny, tmp_path, seeds=list(range(trials)), training={"workers": 2})
+    assert f"finished {trials} failed 0" in finish(start(cpus, tmp_path, study))
+
+
+def test_a_trial_whose_process_is_killed_is_tried_again(tiny: Experiment, tmp_path: Path) -> None:
+    path = write_study(tiny, tmp_path, training={"epochs": 40})
+    (trial,) = plan(Study.model_validate_json(path.read_text()))
+    folder = tmp_path / "home" / "trials" / trial.id
+    driver = start(2, tmp_path, path)
+    pid = wait_for(lambda: holder_of(folder / "lock"), driver)
+    os.kill(pid, signal.SIGKILL)
+    assert "finished 1 failed 0" in finish(driver)
+    record = Ledger(Home(tmp_path / "home").trials).read(trial.id)
+    assert record is not None
+    assert [epoch.epoch for epoch in record.history] == list(range(1, 41))
+
+
+def holder_of(lock: Path) -> int | None:
+    """The process that holds a lock on the file, as Linux tells it."""
+    if not lock.exists():
+        return None
+    inode = f":{lock.stat().st_ino} "
+    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines() if inode in line]
+    return int(lines[0][4]) if lines else None
+
+
+def wait_for(look: Any, driver: subprocess.Popen[str], seconds: float = 120) -> Any:
+    """What `look` sees once it sees something, as long as the driver lives."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and driver.poll() is None:
+        if found := look():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"nothing was seen; the driver said {driver.communicate(timeout=10)}")

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from polyview.cli import main
+from polyview.recipe import Experiment
+from polyview.studies.ledger import Ledger, Record
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What is told to somebody who asks for what cannot be."""
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.fixture
+def study(tiny: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("POLYVIEW_HOME", str(tmp_path / "home"))
+    path = tmp_path / "study.yaml"
+    recipe = json.dumps(tiny.model_dump(mode="json"))  # which is YAML too
+    path.write_text(f"name: asked\nexperiment: {recipe}\n")
+    return path
+
+
+def test_hundreds_of_trials_are_asked_about(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    many = "grid={training.lr: [" + ", ".join(str(n / 1000) for n in range(1, 200)) + "]}"
+    told = refused(capsys, "ablate", str(study), "--set", many)
+    assert told == "polyview: asked: 606 trials; --yes if that many are meant"
+
+
+def test_a_search_that_cannot_be_is_refused_before_anything_starts(
+    study: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    told = refused(capsys, "ablate", str(study), "--set", "search={space: {training.lrr: {uniform: [0.1, 1]}}}")
+    assert "training.lrr: unknown key; nearest is training.lr" in told
+    assert not (tmp_path / "home" / "views").exists()
+
+
+def test_two_trials_are_compared_by_how_their_ids_begin(
+    tiny: Experiment, study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    ledger = Ledger(study.parent / "home" / "trials")
+    one, other = tiny, tiny.model_copy(update={"seed": 7})
+    for recipe, score in ((one, 0.5), (other, 0.75)):
+        scores = {"linear/accuracy": score}
+        ledger.write(Record(id=recipe.digest, experiment=recipe, started=0, ended=1, scores=scores))
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", one.digest[:8], other.digest[:8]])
+    assert not caught.value.code
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert any({"linear/accuracy", "50.0", "75.0", "+25.0"} <= set(line) for line in lines)
+    assert any({"seed", "0", "7"} <= set(line) for line in lines)
+    assert "no finished trial" in refused(capsys, "compare", "nosuch", one.digest)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_a_dry_run_says_what_is_left_and_that_nothing_is_known_of_its_time(
+    study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    search = "search={trials: 7, space: {training.lr: {uniform: [0.001, 0.01]}}}"
+    with pytest.raises(SystemExit) as caught:
+        main(["ablate", str(study), "--dry-run", "--set", search, "--set", "seeds=[0]"])
+    assert not caught.value.code
+    told = capsys.readouterr().out
+    assert "0 of 11 trials are done; 8 of the others are of points that the search has yet to ask for" in told
+    assert "108 views have to be rendered" in told
+    assert "no timing yet" in told

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from polyview.modeling import towers  # noqa: F401  (makes open_clip importable)
+from polyview.training.batches import Share
+from polyview.training.loop import Job, Trainer
+
+import open_clip  # isort: skip
+
+MakeJob = Callable[..., Job]
+CPU = torch.device("cpu")
+WITHOUT_BATCH_NORM = {
+    "embed_dim": 32,
+    "vision_cfg": {"timm_model_name": "test_vit", "timm_pool": "avg", "timm_proj": "linear", "image_size": 32},
+    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_transformer(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path: Path = tmp_path_factory.mktemp("towers") / "small-vit.json"
+    path.write_text(json.dumps(WITHOUT_BATCH_NORM))
+    open_clip.add_model_config(path)
+
+
+def step(job: Job) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss and the gradients of the first batch, in float64."""
+    trainer = Trainer(job, CPU)
+    trainer.assign(0)
+    trainer.angles = trainer.angles.double()
+    trainer.model.double().train()
+    batch = next(trainer.batches.epoch(0, Share()))
+    loss, _ = trainer.loss(dataclasses.replace(batch, images=batch.images.double()))
+    loss.backward()
+    gradients = {name: weight.grad for name, weight in trainer.model.named_parameters() if weight.grad is not None}
+    return loss.detach(), gradients
+
+
+@pytest.mark.parametrize("parts", [2, 3, 8])
+def test_a_batch_in_parts_has_the_loss_and_gradient_of_the_whole(make_job: MakeJob, parts: int) -> None:
+    objective = {"decorrelation": {}, "alignment": {}, "contrast": {}, "simclr": {}}
+    changes = {"model__tower": "small-vit", "objective": objective, "language__prompts": "pseudo"}
+    whole, in_parts = step(make_job(**changes)), step(make_job(training__accumulate=parts, **changes))
+    torch.testing.assert_close(in_parts[0], whole[0], rtol=1e-12, atol=0)
+    assert in_parts[1].keys() == whole[1].keys()
+    norm = torch.stack([gradient.norm() for gradient in whole[1].values()]).norm()
+    for name, gradient in whole[1].items():
+        assert (in_parts[1][name] - gradient).norm() <= 1e-12 * norm, name
+
+
+def test_parts_keep_less_for_the_way_back(make_job: MakeJob) -> None:
+    """Before the gradient is due: what the graph holds on to, in bytes."""
+
+    def held(parts: int) -> int:
+        trainer = Trainer(make_job(model__tower="small-vit", training__accumulate=parts), CPU)
+        kept: dict[int, int] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with saved_tensors_hooks(pack, lambda tensor: tensor):
+            trainer.model.encode_views(next(trainer.batches.epoch(0, Share())).images)
+        weights = {weight.untyped_storage().data_ptr() for weight in trainer.model.parameters()}
+        return sum(size for place, size in kept.items() if place not in weights)
+
+    assert held(4) < held(1) / 4
+
+
+@pytest.mark.parametrize(("layers", "trained"), [(0, 0), (1, 1), (None, 10)])
+def test_a_text_tower_is_trained_from_its_end_as_far_as_asked(
+    make_job: MakeJob, layers: int | None, trained: int
+) -> None:
+    trainer = Trainer(make_job(model__tower="small-vit", model__text_layers=layers, training__epochs=1), CPU)
+    text = [name for name, _ in trainer.model.named_parameters() if name.startswith("towers.") and "visual" not in name]
+    before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+    list(trainer.epochs())
+    after = dict(trainer.model.named_parameters())
+    moved = {name for name in text if not torch.equal(after[name], before[name])} - {"towers.logit_scale"}
+    assert len(moved) == trained if layers is not None else len(moved) > trained
+    if layers == 1:
+        assert moved == {"towers.text_projection"}
