@@ -18,7 +18,7 @@ from polyview.recipe import Experiment, to_yaml
 from polyview.rendering.store import ViewStore
 from polyview.training.loop import Job, Trainer
 
-VERBS = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "ablate", "report", "ui", "doctor")
+VERBS = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "ablate", "report", "compare", "ui", "doctor")
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -9,15 +9,37 @@ import torch
 from polyview.recipe import Experiment, Resources, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.studies.design import Trial
-from polyview.studies.ledger import Ledger
-from polyview.studies.scheduler import run_trials
+from polyview.studies.ledger import Fault, Ledger
+from polyview.studies.scheduler import Workplace, run_trials
 from polyview.studies.trial import Assignment, run_trial
+from polyview.training.history import Epoch
+
+
+@dataclass
+class Told:
+    """Remembers how trials went."""
+
+    epochs: list[tuple[str, int]] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
+        """Note the trial's epoch."""
+        self.epochs.append((trial.name, epoch.epoch))
+
+    def on_end(self, trial: Trial) -> None:
+        """Note the trial."""
+        self.ended.append(trial.name)
+
+    def on_fault(self, trial: Trial, fault: Fault) -> None:
+        """Note the fault."""
+        self.faults.append(f"{trial.name}: {fault.reason}")
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_two_workers_under_ray_train_learn_as_one_does_and_take_up_what_one_has_begun(
-    tiny: Experiment, tiny_store: ViewStore, tmp_path: Path, listener: Any
+    tiny: Experiment, tiny_store: ViewStore, tmp_path: Path
 ) -> None:
     one = Trial("one worker", 0, tiny)
     two = Trial("two workers", 0, with_overrides(tiny, {"training.workers": 2}))
@@ -28,11 +50,10 @@ def test_two_workers_under_ray_train_learn_as_one_does_and_take_up_what_one_has_
     # The first of its two epochs is trained here, by one.
     first = next(run_trial(Assignment(begun.experiment, tiny_store.folder, folder)))
 
-    ended: list[str] = []
-    stores = {trial.id: tiny_store.folder for trial in trials}
-    failures = run_trials(trials, stores, folder, Resources(), listener.epoch, lambda trial: ended.append(trial.name))
-    assert failures == []
-    assert sorted(ended) == sorted(trial.name for trial in trials)
+    told = Told()
+    run_trials(trials, Workplace(lambda _: tiny_store.folder, folder, Resources()), told)
+    assert told.faults == []
+    assert sorted(told.ended) == sorted(trial.name for trial in trials)
     ledger = Ledger(folder)
     alone, together, resumed = (ledger.read(trial.id) for trial in trials)
     assert alone is not None
@@ -45,7 +66,7 @@ def test_two_workers_under_ray_train_learn_as_one_does_and_take_up_what_one_has_
     assert set(together.scores) == set(alone.scores)
     assert resumed.history[0] == first
     assert [epoch.epoch for epoch in resumed.history] == [1, 2]
-    assert sorted(listener.epochs) == [
+    assert sorted(told.epochs) == [
         ("one worker · seed 0", 1),
         ("one worker · seed 0", 2),
         ("two workers · seed 0", 1),
