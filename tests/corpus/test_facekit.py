@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from polyview.corpus.datasets.facekit import model_version
 from polyview.corpus.datasets.facekit_model import read_model
 from polyview.corpus.expressions import ACTION_UNITS, expressivity
 from polyview.corpus.load import load_mesh
@@ -48,7 +49,8 @@ def root(tmp_path: Path) -> Path:
 
 def face(root: Path, units: str = "", person: int = 0) -> Mesh:
     ending = f"&{units}" if units else ""
-    path = f"facekit:version=1&seed=0&person={person}&yaw=0&pitch=0&noise=0&holes=0{ending}"
+    who = f"facekit:version={model_version(str(root))}&seed=0&person={person}"
+    path = f"{who}&yaw=0&pitch=0&noise=0&holes=0{ending}"
     return load_mesh(path, None, str(root))
 
 

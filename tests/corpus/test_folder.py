@@ -76,7 +76,9 @@ def test_expressions_and_intensities_that_were_not_asked_for_are_left_out(root: 
     assert len(scanned(root, table, intensity=(0.5, 1.0)).manifest) == 1
     assert len(scanned(root, table, expressions=("anger", "fear")).manifest) == 1
     with pytest.raises(UserError, match=r"none of the 2 faces .* it has anger, neutral"):
-        scanned(root, table, expressions=("joy", "fear"))
+        scanned(root, table, expressions=("sadness", "fear"))
+    with pytest.raises(UserError, match=r"no face of joy; it has anger, neutral"):
+        scanned(root, table, expressions=("joy", "anger"))
 
 
 def test_what_cannot_be_used_is_skipped_with_its_reason(root: Path) -> None:

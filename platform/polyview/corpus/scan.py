@@ -10,7 +10,7 @@ import polars as pl
 from polyview.corpus.datasets import bosphorus, bp4d, bu3dfe, bu4dfe, coma, facekit, folder, synthetic
 from polyview.corpus.manifest import Manifest
 from polyview.errors import UserError
-from polyview.recipe import EXPRESSIONS, Corpus
+from polyview.recipe import EXPRESSIONS, OWN_EXPRESSIONS, Corpus
 
 _DATASETS = {
     "synthetic": synthetic.scan,
@@ -39,7 +39,8 @@ def scan(corpus: Corpus) -> Scan:
     Raises `UserError` where the dataset is not at its root, or nothing of it is left.
     """
     found, skipped = _DATASETS[corpus.dataset](corpus)
-    if unknown := sorted(set(corpus.expressions) - set(found["expression"]) - set(EXPRESSIONS)):
+    vocabulary = {*EXPRESSIONS, *OWN_EXPRESSIONS.get(corpus.dataset, ())}
+    if unknown := sorted(set(corpus.expressions) - set(found["expression"]) - vocabulary):
         present = ", ".join(found["expression"].unique().sort())
         raise UserError(f"corpus.expressions: {corpus.dataset} has no face of {', '.join(unknown)}; it has {present}")
     kept = _sampled(found, corpus).filter(pl.col("expression").is_in(corpus.expressions) & _within(*corpus.intensity))

@@ -32,14 +32,14 @@ def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The manifest rows that `corpus.generator` asks for; raises `UserError` where the model is not whole."""
     root = corpus.root or ""
     read_model(find_model(Path(root)))
-    return generated_rows(corpus, SCHEME, _version(root))
+    return generated_rows(corpus, SCHEME, model_version(root))
 
 
 def load(path: str, root: str) -> Mesh:
     """The face that `path` describes, of the model at `root`. Raises `MeshError`."""
     try:
         model = read_model(find_model(Path(root)))
-        face = GeneratedFace.parse(path, SCHEME, _version(root))
+        face = GeneratedFace.parse(path, SCHEME, model_version(root))
     except UserError as error:
         raise MeshError(str(error)) from None
     left, right = (expressivity(face.seed, face.person) * face.units()).astype(np.float32)
@@ -55,7 +55,7 @@ def load(path: str, root: str) -> Mesh:
 
 
 @lru_cache(maxsize=8)
-def _version(root: str) -> int:
+def model_version(root: str) -> int:
     """Of the generator and of the model's files by name and size: another model's faces have other paths."""
     files = sorted((file.name, file.stat().st_size) for file in find_model(Path(root)).glob("*.obj"))
     return int(digest([VERSION, files])[:8], 16)
