@@ -1,28 +1,16 @@
-"""What a user may ask for: an `Experiment` is one recipe, a `Study` compares many.
-
-Both are read from YAML, validated as a whole (every fault is listed at once, with its dotted path),
-frozen, and identified by the hash of their content.
-"""
+"""One recipe, from faces to scores."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pydantic import AfterValidator, Field, ValidationError, model_validator
-from yaml import YAMLError
+from pydantic import AfterValidator, Field, model_validator
 
-from polyview.errors import UserError
-from polyview.faults import describe_faults
 from polyview.schema import Interval, Model, Natural, Positive, PositiveFloat, Seed, Share, Unit, Weight
 from polyview.terms import Objective
-
-M = TypeVar("M", bound=Model)
 
 
 def _absolute(root: str) -> str:
@@ -65,9 +53,6 @@ MetricName = Literal[
 ]
 Output = Literal["shaded", "color", "texture", "normal", "depth"]
 Level = Annotated[int, Field(ge=0, le=255)]
-
-CostName = Literal["views", "parameters", "seconds"]
-Scalar = bool | int | float | str | None
 
 
 class Generator(Model):
@@ -296,210 +281,7 @@ class Experiment(Model):
         return digest(self.model_dump(mode="json", exclude={"name": True, "corpus": {"max_rejected"}}))
 
 
-class Resources(Model):
-    """What one worker of one trial occupies."""
-
-    cpus: Positive = 1
-    gpus: Weight = Field(0, description="whole GPUs, or a share of one: 0.25 puts four workers on each")
-    memory: PositiveFloat | None = Field(None, description="GiB of main memory; null: not counted")
-
-    @model_validator(mode="after")
-    def _share_or_whole_gpus(self) -> Self:
-        if self.gpus > 1 and self.gpus % 1:
-            raise ValueError(f"gpus is {self.gpus:g}; a worker has a share of one GPU or whole ones")
-        return self
-
-
-def _span(ends: tuple[float, float]) -> tuple[float, float]:
-    if ends[0] >= ends[1]:
-        raise ValueError("the lower end comes first, and the ends differ")
-    return ends
-
-
-class Parameter(Model):
-    """Where a search looks for one key's value: exactly one of these."""
-
-    uniform: Annotated[tuple[float, float], AfterValidator(_span)] | None = None
-    log_uniform: Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_span)] | None = None
-    integer: Annotated[tuple[int, int], AfterValidator(_span)] | None = Field(None, description="ends included")
-    categorical: tuple[Scalar, ...] | None = Field(None, min_length=2)
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if sum(getattr(self, kind) is not None for kind in type(self).model_fields) != 1:
-            raise ValueError(f"exactly one of {', '.join(type(self).model_fields)} is needed")
-        if self.categorical and len({repr(choice) for choice in self.categorical}) < len(self.categorical):
-            raise ValueError(f"choices repeat: {list(self.categorical)}")
-        return self
-
-
-class Search(Model):
-    """A search for good values of some keys: every point that it asks for is one trial."""
-
-    sampler: Literal["tpe", "random", "qmc", "cmaes", "nsga2"] = "tpe"
-    trials: Positive = 40
-    space: dict[str, Parameter] = Field(min_length=1)
-    objectives: tuple[MetricName | CostName, ...] = Field(
-        (), description="scores are maximised, costs minimised; empty: the study's metric"
-    )
-    seed: Seed = Field(1000, description="of the sampler and of every point's trial; none of the study's seeds")
-
-    @model_validator(mode="after")
-    def _sampler_can(self) -> Self:
-        if len(set(self.objectives)) < len(self.objectives):
-            raise ValueError(f"objectives repeat: {list(self.objectives)}")
-        if self.sampler == "cmaes" and len(self.objectives) > 1:
-            raise ValueError("sampler cmaes takes one objective; use nsga2 for several")
-        if self.sampler == "cmaes" and sum(one.categorical is None for one in self.space.values()) < 2:
-            raise ValueError("sampler cmaes needs two numeric keys or more; use tpe")
-        return self
-
-
-class Study(Model):
-    """A comparison: one experiment, varied."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    experiment: Experiment
-    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
-    metric: MetricName = "linear/accuracy"
-    baseline: str = "full"
-    remove: dict[str, str | Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
-    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    grid: dict[str, tuple[Any, ...]] = Field({}, description="full factorial: every combination is a variant")
-    fraction: dict[str, tuple[Any, Any]] = Field({}, description="two levels of many factors, a few combinations")
-    search: Search | None = None
-    references: bool = Field(True, description="add rows for raw pixels and for the untrained tower")
-    resources: Resources = Resources()
-    retries: Natural = Field(1, description="how often a trial that failed is tried again, from its last checkpoint")
-
-    @model_validator(mode="after")
-    def _lists_are_sound(self) -> Self:
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds repeat: {list(self.seeds)}")
-        empty = [key for key, values in self.grid.items() if not values]
-        if empty:
-            raise ValueError(f"grid lists no value for {', '.join(empty)}")
-        both = sorted(set(self.remove) & set(self.variants))
-        if both:
-            raise ValueError(f"named in both remove and variants: {', '.join(both)}")
-        return self
-
-    @model_validator(mode="after")
-    def _probes_make_the_metrics(self) -> Self:
-        probes = self.experiment.evaluation.probes
-        for name in (self.metric, *(self.search.objectives if self.search else ())):
-            if "/" in name and name.partition("/")[0] not in probes:
-                raise ValueError(f"metric is {name}, and experiment.evaluation.probes has only {', '.join(probes)}")
-        return self
-
-    @model_validator(mode="after")
-    def _best_is_run_on_fresh_seeds(self) -> Self:
-        if self.search and self.search.seed in self.seeds:
-            raise ValueError(
-                f"search.seed {self.search.seed} is one of seeds; the best point is run again on seeds that it was "
-                "not chosen by, so take another"
-            )
-        return self
-
-
 def digest(content: Any) -> str:
     """Sixteen hex digits of the BLAKE2 hash of `content` as canonical JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def build_corpus(dataset: str, root: str | None, assignments: Sequence[str] = ()) -> Corpus:
-    """A corpus by itself, with `key=value` assignments to its own keys; raises `UserError`."""
-    content = {"dataset": dataset, "root": root}
-    overrides = {key.removeprefix("corpus."): value for key, value in _parse(assignments).items()}
-    return _validate(Corpus, _updated(OmegaConf.create(content), overrides), f"scan {dataset}")
-
-
-def with_overrides(experiment: Experiment, overrides: Mapping[str, Any], place: str = "overrides") -> Experiment:
-    """The experiment with dotted keys replaced, validated anew.
-
-    Raises `UserError` that lists every fault, with `place` said first.
-    """
-    config = OmegaConf.create(experiment.model_dump(mode="json"))
-    return _validate(Experiment, _updated(config, overrides), place)
-
-
-def load_experiment(path: Path, assignments: Sequence[str] = ()) -> Experiment:
-    """Read an experiment from YAML, with `key=value` assignments on top; raises `UserError`."""
-    config = _read(path)
-    return _validate(Experiment, _updated(config, _parse(assignments)), str(path))
-
-
-def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
-    """Read a study from YAML; raises `UserError`.
-
-    `experiment` in the file is a path relative to the file, or a recipe written in place. An assignment
-    whose first name is a key of the study (`seeds=[0,1]`) changes the study; any other changes the experiment.
-    """
-    config = _read(path)
-    if isinstance(config.get("experiment"), str):
-        config["experiment"] = _read(path.parent / config["experiment"])
-    for key, value in _parse(assignments).items():
-        own = key.split(".")[0] in Study.model_fields
-        config = OmegaConf.create(_updated(config, {key if own else f"experiment.{key}": value}))
-    return _validate(Study, OmegaConf.to_container(config), str(path))
-
-
-def to_yaml(experiment: Experiment) -> str:
-    """The experiment as YAML that `load_experiment` reads back."""
-    return OmegaConf.to_yaml(OmegaConf.create(experiment.model_dump(mode="json")))
-
-
-def _read(path: Path) -> Any:
-    try:
-        config = OmegaConf.load(path)
-        OmegaConf.resolve(config)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the repository's recipes are in experiments/ and ablations/") from None
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
-    if not OmegaConf.is_dict(config):
-        raise UserError(f"{path}: expected keys and values at the top level")
-    return config
-
-
-def _parse(assignments: Sequence[str]) -> dict[str, Any]:
-    overrides: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not (key and equals):
-            raise UserError(f"--set {assignment}: expected KEY=VALUE, for example --set training.epochs=20")
-        try:
-            overrides[key] = OmegaConf.to_container(OmegaConf.create(f"value: {value}"), resolve=True)["value"]
-        except (YAMLError, OmegaConfBaseException) as error:
-            raise UserError(f"--set {assignment}: the value is not readable as YAML") from error
-    return overrides
-
-
-def _updated(config: Any, overrides: Mapping[str, Any]) -> Any:
-    config = config.copy()
-    for key, value in overrides.items():
-        try:
-            OmegaConf.update(config, key, value, merge=False, force_add=True)
-        except (OmegaConfBaseException, ValueError, IndexError):
-            raise UserError(f"{key}: no such key; a list is replaced as a whole, as in seeds=[0,1]") from None
-    return OmegaConf.to_container(config)
-
-
-def _read_prompts(data: Any) -> None:
-    """Put what `language.file` says, if it says anything, in the place of `language.own`."""
-    for part in (data, data.get("experiment")):
-        language = part.get("language") if isinstance(part, dict) else None
-        if isinstance(language, dict) and (file := language.pop("file", None)):
-            if not Path(str(file)).is_file():
-                raise UserError(f"language.file: there is no file {file}")
-            language["own"] = OmegaConf.to_container(_read(Path(str(file))))
-
-
-def _validate(kind: type[M], data: Any, place: str) -> M:
-    _read_prompts(data)
-    try:
-        # JSON mode keeps strictness and still takes lists for tuples.
-        return kind.model_validate_json(json.dumps(data))
-    except ValidationError as error:
-        raise UserError(describe_faults(kind, error, place)) from None

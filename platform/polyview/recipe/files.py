@@ -1,0 +1,118 @@
+"""Recipes read from YAML and changed by dotted keys; every fault of theirs is told at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+from yaml import YAMLError
+
+from polyview.errors import UserError
+from polyview.faults import describe_faults
+from polyview.recipe.experiment import Corpus, Experiment
+from polyview.recipe.study import Study
+from polyview.schema import Model
+
+M = TypeVar("M", bound=Model)
+
+
+def build_corpus(dataset: str, root: str | None, assignments: Sequence[str] = ()) -> Corpus:
+    """A corpus by itself, with `key=value` assignments to its own keys; raises `UserError`."""
+    content = {"dataset": dataset, "root": root}
+    overrides = {key.removeprefix("corpus."): value for key, value in _parse(assignments).items()}
+    return _validate(Corpus, _updated(OmegaConf.create(content), overrides), f"scan {dataset}")
+
+
+def with_overrides(experiment: Experiment, overrides: Mapping[str, Any], place: str = "overrides") -> Experiment:
+    """The experiment with dotted keys replaced, validated anew.
+
+    Raises `UserError` that lists every fault, with `place` said first.
+    """
+    config = OmegaConf.create(experiment.model_dump(mode="json"))
+    return _validate(Experiment, _updated(config, overrides), place)
+
+
+def load_experiment(path: Path, assignments: Sequence[str] = ()) -> Experiment:
+    """Read an experiment from YAML, with `key=value` assignments on top; raises `UserError`."""
+    config = _read(path)
+    return _validate(Experiment, _updated(config, _parse(assignments)), str(path))
+
+
+def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
+    """Read a study from YAML; raises `UserError`.
+
+    `experiment` in the file is a path relative to the file, or a recipe written in place. An assignment
+    whose first name is a key of the study (`seeds=[0,1]`) changes the study; any other changes the experiment.
+    """
+    config = _read(path)
+    if isinstance(config.get("experiment"), str):
+        config["experiment"] = _read(path.parent / config["experiment"])
+    for key, value in _parse(assignments).items():
+        own = key.split(".")[0] in Study.model_fields
+        config = OmegaConf.create(_updated(config, {key if own else f"experiment.{key}": value}))
+    return _validate(Study, OmegaConf.to_container(config), str(path))
+
+
+def to_yaml(experiment: Experiment) -> str:
+    """The experiment as YAML that `load_experiment` reads back."""
+    return OmegaConf.to_yaml(OmegaConf.create(experiment.model_dump(mode="json")))
+
+
+def _read(path: Path) -> Any:
+    try:
+        config = OmegaConf.load(path)
+        OmegaConf.resolve(config)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; the repository's recipes are in experiments/ and ablations/") from None
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not OmegaConf.is_dict(config):
+        raise UserError(f"{path}: expected keys and values at the top level")
+    return config
+
+
+def _parse(assignments: Sequence[str]) -> dict[str, Any]:
+    overrides: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not (key and equals):
+            raise UserError(f"--set {assignment}: expected KEY=VALUE, for example --set training.epochs=20")
+        try:
+            overrides[key] = OmegaConf.to_container(OmegaConf.create(f"value: {value}"), resolve=True)["value"]
+        except (YAMLError, OmegaConfBaseException) as error:
+            raise UserError(f"--set {assignment}: the value is not readable as YAML") from error
+    return overrides
+
+
+def _updated(config: Any, overrides: Mapping[str, Any]) -> Any:
+    config = config.copy()
+    for key, value in overrides.items():
+        try:
+            OmegaConf.update(config, key, value, merge=False, force_add=True)
+        except (OmegaConfBaseException, ValueError, IndexError):
+            raise UserError(f"{key}: no such key; a list is replaced as a whole, as in seeds=[0,1]") from None
+    return OmegaConf.to_container(config)
+
+
+def _read_prompts(data: Any) -> None:
+    """Put what `language.file` says, if it says anything, in the place of `language.own`."""
+    for part in (data, data.get("experiment")):
+        language = part.get("language") if isinstance(part, dict) else None
+        if isinstance(language, dict) and (file := language.pop("file", None)):
+            if not Path(str(file)).is_file():
+                raise UserError(f"language.file: there is no file {file}")
+            language["own"] = OmegaConf.to_container(_read(Path(str(file))))
+
+
+def _validate(kind: type[M], data: Any, place: str) -> M:
+    _read_prompts(data)
+    try:
+        # JSON mode keeps strictness and still takes lists for tuples.
+        return kind.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        raise UserError(describe_faults(kind, error, place)) from None

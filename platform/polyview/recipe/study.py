@@ -1,0 +1,119 @@
+"""A comparison: one experiment, varied, repeated and searched."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from polyview.recipe.experiment import Experiment, MetricName
+from polyview.schema import Model, Natural, Positive, PositiveFloat, Seed, Weight
+
+CostName = Literal["views", "parameters", "seconds"]
+Scalar = bool | int | float | str | None
+
+
+class Resources(Model):
+    """What one worker of one trial occupies."""
+
+    cpus: Positive = 1
+    gpus: Weight = Field(0, description="whole GPUs, or a share of one: 0.25 puts four workers on each")
+    memory: PositiveFloat | None = Field(None, description="GiB of main memory; null: not counted")
+
+    @model_validator(mode="after")
+    def _share_or_whole_gpus(self) -> Self:
+        if self.gpus > 1 and self.gpus % 1:
+            raise ValueError(f"gpus is {self.gpus:g}; a worker has a share of one GPU or whole ones")
+        return self
+
+
+def _span(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] >= ends[1]:
+        raise ValueError("the lower end comes first, and the ends differ")
+    return ends
+
+
+class Parameter(Model):
+    """Where a search looks for one key's value: exactly one of these."""
+
+    uniform: Annotated[tuple[float, float], AfterValidator(_span)] | None = None
+    log_uniform: Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_span)] | None = None
+    integer: Annotated[tuple[int, int], AfterValidator(_span)] | None = Field(None, description="ends included")
+    categorical: tuple[Scalar, ...] | None = Field(None, min_length=2)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if sum(getattr(self, kind) is not None for kind in type(self).model_fields) != 1:
+            raise ValueError(f"exactly one of {', '.join(type(self).model_fields)} is needed")
+        if self.categorical and len({repr(choice) for choice in self.categorical}) < len(self.categorical):
+            raise ValueError(f"choices repeat: {list(self.categorical)}")
+        return self
+
+
+class Search(Model):
+    """A search for good values of some keys: every point that it asks for is one trial."""
+
+    sampler: Literal["tpe", "random", "qmc", "cmaes", "nsga2"] = "tpe"
+    trials: Positive = 40
+    space: dict[str, Parameter] = Field(min_length=1)
+    objectives: tuple[MetricName | CostName, ...] = Field(
+        (), description="scores are maximised, costs minimised; empty: the study's metric"
+    )
+    seed: Seed = Field(1000, description="of the sampler and of every point's trial; none of the study's seeds")
+
+    @model_validator(mode="after")
+    def _sampler_can(self) -> Self:
+        if len(set(self.objectives)) < len(self.objectives):
+            raise ValueError(f"objectives repeat: {list(self.objectives)}")
+        if self.sampler == "cmaes" and len(self.objectives) > 1:
+            raise ValueError("sampler cmaes takes one objective; use nsga2 for several")
+        if self.sampler == "cmaes" and sum(one.categorical is None for one in self.space.values()) < 2:
+            raise ValueError("sampler cmaes needs two numeric keys or more; use tpe")
+        return self
+
+
+class Study(Model):
+    """A comparison: one experiment, varied."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    experiment: Experiment
+    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
+    metric: MetricName = "linear/accuracy"
+    baseline: str = "full"
+    remove: dict[str, str | Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    grid: dict[str, tuple[Any, ...]] = Field({}, description="full factorial: every combination is a variant")
+    fraction: dict[str, tuple[Any, Any]] = Field({}, description="two levels of many factors, a few combinations")
+    search: Search | None = None
+    references: bool = Field(True, description="add rows for raw pixels and for the untrained tower")
+    resources: Resources = Resources()
+    retries: Natural = Field(1, description="how often a trial that failed is tried again, from its last checkpoint")
+
+    @model_validator(mode="after")
+    def _lists_are_sound(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds repeat: {list(self.seeds)}")
+        empty = [key for key, values in self.grid.items() if not values]
+        if empty:
+            raise ValueError(f"grid lists no value for {', '.join(empty)}")
+        both = sorted(set(self.remove) & set(self.variants))
+        if both:
+            raise ValueError(f"named in both remove and variants: {', '.join(both)}")
+        return self
+
+    @model_validator(mode="after")
+    def _probes_make_the_metrics(self) -> Self:
+        probes = self.experiment.evaluation.probes
+        for name in (self.metric, *(self.search.objectives if self.search else ())):
+            if "/" in name and name.partition("/")[0] not in probes:
+                raise ValueError(f"metric is {name}, and experiment.evaluation.probes has only {', '.join(probes)}")
+        return self
+
+    @model_validator(mode="after")
+    def _best_is_run_on_fresh_seeds(self) -> Self:
+        if self.search and self.search.seed in self.seeds:
+            raise ValueError(
+                f"search.seed {self.search.seed} is one of seeds; the best point is run again on seeds that it was "
+                "not chosen by, so take another"
+            )
+        return self
