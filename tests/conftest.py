@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
@@ -41,19 +41,27 @@ def tiny() -> Experiment:
 
 
 @pytest.fixture(scope="session")
-def tiny_store(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> ViewStore:
+def store_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Experiment], ViewStore]:
+    """Renders what an experiment trains on, in this process."""
+
+    def render(experiment: Experiment) -> ViewStore:
+        folder = tmp_path_factory.mktemp("views")
+        manifest, rendering = scan(experiment.corpus).manifest, experiment.rendering
+        rig = cameras(rendering.views)
+        manifest.save(folder / "manifest.parquet")
+        columns = manifest.frame.select("sample_id", "path", "texture").to_dict(as_series=False)
+        write = ShardWriter(folder, manifest.root, manifest.geometry, rendering, rig)
+        assert write({"shard": 0, **columns})["fault"] == ""
+        finish_part(folder, manifest, rendering, rig, 1)
+        return ViewStore.open(folder)
+
+    return render
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tiny: Experiment, store_of: Callable[[Experiment], ViewStore]) -> ViewStore:
     """The views that `tiny` trains on."""
-    folder = tmp_path_factory.mktemp("views")
-    manifest = scan(tiny.corpus).manifest
-    rig = cameras(tiny.rendering.views)
-    manifest.save(folder / "manifest.parquet")
-    columns = manifest.frame.select("sample_id", "path", "texture").to_dict(as_series=False)
-    assert (
-        ShardWriter(folder, manifest.root, manifest.geometry, tiny.rendering, rig)({"shard": 0, **columns})["fault"]
-        == ""
-    )
-    finish_part(folder, manifest, tiny.rendering, rig, 1)
-    return ViewStore.open(folder)
+    return store_of(tiny)
 
 
 @pytest.fixture(scope="session")

@@ -112,7 +112,6 @@ def evaluate(
 ) -> None:
     """Ask the probes about a checkpoint, on the subjects that its pretraining set aside."""
     from polyview.recipe import with_overrides
-    from polyview.rendering.store import ViewStore
     from polyview.studies.trial import evaluate_checkpoint
     from polyview.studies.views import prepare_views
     from polyview.training.checkpoint import open_checkpoint
@@ -121,8 +120,9 @@ def evaluate(
     recipe = opened.experiment
     asked = with_overrides(recipe, {"evaluation.probes": probe}, "--probe") if probe else recipe
     with watching() as watcher:
-        store = prepare_views([recipe], open_home(), watcher).store_of(recipe)
-        evaluation = evaluate_checkpoint(opened, asked.evaluation.probes, ViewStore.open(store))
+        views = prepare_views([recipe], open_home(), watcher)
+        stores = views.store_of(recipe), views.test_store_of(recipe)
+        evaluation = evaluate_checkpoint(opened, asked.evaluation.probes, *stores)
     table = Table("protocol", "probe", "metric", "value")
     for protocol, _, name, metric, value in evaluation.results.iter_rows():
         table.add_row(protocol, name, metric, f"{value:.4f}")

@@ -82,7 +82,7 @@ def ours(workers: int, count: int, seed: int, home: Home) -> tuple[float, float]
     clock = Clock()
     views = prepare_views([base], home, clock)
     started = time.perf_counter()
-    run_trials(trials, Workplace(views.store_of, home.trials, Resources(), retries=0), clock)
+    run_trials(trials, Workplace(views, home.trials, Resources(), retries=0), clock)
     took = time.perf_counter() - started
     assert len(Ledger(home.trials).read_all(trial.id for trial in trials)) == count
     return took, (clock.ended[-1] - clock.ended[0]) / max(count - 1, 1)

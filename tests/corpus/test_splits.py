@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyview.corpus.splits import holdout
+from polyview.corpus.splits import holdout, kfold, leave_one_out
 from polyview.errors import UserError
 
 names = st.lists(st.text(min_size=1, max_size=4), min_size=2, unique=True)
@@ -34,3 +34,25 @@ def test_another_seed_is_another_split() -> None:
 def test_one_subject_cannot_be_split() -> None:
     with pytest.raises(UserError, match="at least 2"):
         holdout(["s000", "s000"], 0.3, seed=0)
+
+
+@given(names, st.data())
+def test_folds_set_everybody_aside_once(subjects: list[str], data: st.DataObject) -> None:
+    folds, seed = data.draw(st.integers(2, len(subjects))), data.draw(st.integers(0, 2**32))
+    splits = [kfold(subjects, folds, fold, seed) for fold in range(folds)]
+    assert sorted(name for split in splits for name in split.test) == sorted(subjects)
+    assert all(sorted([*split.train, *split.test]) == sorted(subjects) for split in splits)
+    assert max(len(split.test) for split in splits) - min(len(split.test) for split in splits) <= 1
+
+
+@given(names)
+def test_leaving_one_out_leaves_each_out(subjects: list[str]) -> None:
+    left = [leave_one_out(subjects, len(subjects), fold).test for fold in range(len(subjects))]
+    assert left == [(name,) for name in sorted(subjects)]
+
+
+def test_too_few_people_for_the_folds_are_refused() -> None:
+    with pytest.raises(UserError, match=r"evaluation\.folds is 4 and there are 3 subjects; lower it"):
+        kfold(["a", "b", "c"], 4, 0, seed=0)
+    with pytest.raises(UserError, match=r"for loso set evaluation\.folds=3"):
+        leave_one_out(["a", "b", "c"], 10, 0)

@@ -42,7 +42,7 @@ def trainer(make_job: MakeJob) -> Trainer:
 
 def save(trainer: Trainer) -> Checkpoint:
     job, history = trainer.job, trainer.history * 2
-    return save_checkpoint(job.folder, trainer.model, trainer.optimizer, job.experiment, trainer.source, history)
+    return save_checkpoint(job.folder, trainer.model, trainer.state, job.experiment, trainer.source, history)
 
 
 def test_a_checkpoint_that_could_not_be_written_whole_does_not_exist(trainer: Trainer) -> None:
@@ -86,7 +86,7 @@ def test_a_loaded_model_embeds_as_the_trained_one(trainer: Trainer, tiny_store: 
 
 def test_the_optimisers_moments_come_back(trainer: Trainer) -> None:
     fresh = Trainer(trainer.job, CPU)
-    saved, loaded = trainer.optimizer.state_dict()["state"], fresh.optimizer.state_dict()["state"]
+    saved, loaded = trainer.state.optimizer.state_dict()["state"], fresh.state.optimizer.state_dict()["state"]
     assert saved.keys() == loaded.keys()
     assert all(torch.equal(saved[key][name], loaded[key][name]) for key in saved for name in saved[key])
 

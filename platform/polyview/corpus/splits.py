@@ -23,14 +23,41 @@ def holdout(subjects: Sequence[str], share: float, seed: int) -> Split:
 
     Raises `UserError` where there are fewer than two subjects.
     """
-    names = sorted(set(subjects))
+    names = _shuffled(subjects, seed)
     if len(names) < 2:
         raise UserError(
             f"corpus: {len(names)} subject(s) cannot be split into training and test; at least 2 are needed"
         )
     count = min(max(round(share * len(names)), 1), len(names) - 1)
-    order = np.random.default_rng(seed).permutation(len(names))
-    return Split(
-        train=tuple(sorted(names[i] for i in order[count:])),
-        test=tuple(sorted(names[i] for i in order[:count])),
-    )
+    return _apart(names, set(names[:count]))
+
+
+def kfold(subjects: Sequence[str], folds: int, fold: int, seed: int) -> Split:
+    """Set part `fold` of `folds` aside: over all of them each subject once; sizes differ by one at most.
+
+    Raises `UserError` where there are fewer subjects than folds.
+    """
+    names = _shuffled(subjects, seed)
+    if len(names) < folds:
+        raise UserError(f"evaluation.folds is {folds} and there are {len(names)} subjects; lower it, or bring more")
+    return _apart(names, set(names[fold::folds]))
+
+
+def leave_one_out(subjects: Sequence[str], folds: int, fold: int) -> Split:
+    """Set one subject aside, the one at place `fold` in sorted order; raises `UserError` unless `folds` counts them."""
+    names = sorted(set(subjects))
+    if len(names) != folds:
+        raise UserError(
+            f"evaluation.folds is {folds} and there are {len(names)} subjects; for loso set "
+            f"evaluation.folds={len(names)}"
+        )
+    return _apart(names, {names[fold]})
+
+
+def _shuffled(subjects: Sequence[str], seed: int) -> list[str]:
+    names = sorted(set(subjects))
+    return [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+
+
+def _apart(names: Sequence[str], aside: set[str]) -> Split:
+    return Split(tuple(sorted(set(names) - aside)), tuple(sorted(aside)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,3 +23,17 @@ class Embedded:
                 f"{len(self.features)} features, {len(self.labels)} labels and {len(self.subjects)} subjects "
                 "do not belong together"
             )
+
+
+def pooled(frames: Embedded, sequences: Sequence[str]) -> Embedded:
+    """One sample per sequence and expression: the mean of its frames' features, which keep their mean length.
+
+    `sequences` names each frame's. Order is that of each sequence's first frame.
+    """
+    places: dict[tuple[str, str, str], list[int]] = {}
+    for place, key in enumerate(zip(frames.subjects, sequences, frames.labels, strict=True)):
+        places.setdefault(key, []).append(place)
+    if len(places) == len(sequences):
+        return frames
+    features = np.stack([frames.features[own].mean(axis=0) for own in places.values()])
+    return Embedded(features, [label for _, _, label in places], [subject for subject, _, _ in places])

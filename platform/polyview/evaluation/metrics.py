@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import confusion_matrix
 
 
-def scores(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> dict[str, float]:
+def scores(counts: ArrayLike) -> dict[str, float]:
     """`accuracy`, `uf1` (unweighted mean of the classes' F1) and `uar` (unweighted mean of their recall), in [0, 1].
 
+    `counts` (K, K) is a confusion matrix, or the sum of several: then it is as if all had been predicted at once.
     A class that neither the truth nor the prediction has counts in neither mean; a class that is predicted but never
     true has F1 zero and no recall.
     """
-    labels = list(classes)
+    table = np.asarray(counts, dtype=np.float64)
+    correct, true, predicted = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
+    there, asked = true > 0, true + predicted > 0
     return {
-        "accuracy": float(accuracy_score(truth, predicted)),
-        "uf1": float(f1_score(truth, predicted, labels=labels, average="macro", zero_division=np.nan)),
-        "uar": float(recall_score(truth, predicted, labels=labels, average="macro", zero_division=np.nan)),
+        "accuracy": float(correct.sum() / table.sum()),
+        "uf1": float(np.mean(2 * correct[asked] / (true + predicted)[asked])),
+        "uar": float(np.mean(correct[there] / true[there])),
     }
 
 

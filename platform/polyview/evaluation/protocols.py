@@ -36,8 +36,10 @@ def evaluate(
     probes: Sequence[ProbeName],
     classes: Sequence[str],
     seed: int,
+    protocol: str = "holdout",
+    fold: int = 0,
 ) -> Evaluation:
-    """The holdout protocol: probes fitted on the training subjects and scored on the subjects set aside.
+    """Probes fitted on the training subjects and scored on the subjects set aside, by whatever `protocol` split them.
 
     `anchors` is (K, D), one text direction per class in the order of `classes`; without it zero_shot is left out.
     Raises `UserError` if a subject is on both sides, or a side is empty.
@@ -49,9 +51,10 @@ def evaluate(
         if probe == "zero_shot" and anchors is None:
             continue
         predicted = _predict(probe, train, test, anchors, classes, seed)
-        confusions[probe] = confusion(test.labels, predicted, classes).tolist()
-        for metric, value in scores(test.labels, predicted, classes).items():
-            rows.append(("holdout", 0, probe, metric, value))
+        counts = confusion(test.labels, predicted, classes)
+        confusions[probe] = counts.tolist()
+        for metric, value in scores(counts).items():
+            rows.append((protocol, fold, probe, metric, value))
     return Evaluation(pl.DataFrame(rows, schema=SCHEMA, orient="row"), confusions, list(classes))
 
 

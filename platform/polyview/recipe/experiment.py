@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -170,6 +171,11 @@ class Modeling(Model):
     )
     projector: tuple[Positive, ...] = Field((128, 128), description="widths of the decorrelation head; none if empty")
     fusion: Literal["attention", "mean"] = "attention"
+    temporal: Literal["frame", "mean", "dynamic_image"] = Field(
+        "frame",
+        description="of a sequence: each frame is a sample, and their embeddings are averaged for the probes; or its "
+        "pictures become one, their mean or their dynamic image",
+    )
 
 
 class Pseudolabels(Model):
@@ -217,7 +223,7 @@ class Training(Model):
     weight_decay: Weight = 0.05
     warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="share of the steps")
     augment: bool = Field(True, description="a small random turn, zoom, shift and change of light on each view")
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     accumulate: Positive = Field(
         1, description="parts in which the image tower takes a batch, for less memory; the losses still see it whole"
     )
@@ -233,9 +239,27 @@ class Training(Model):
 class Evaluation(Model):
     """Who is set aside, and what is asked of the embeddings."""
 
-    protocol: Literal["holdout"] = "holdout"
-    share: Share = Field(0.3, description="share of the subjects that pretraining never sees")
+    protocol: Literal["holdout", "subject_kfold", "loso", "cross_dataset"] = "holdout"
+    share: Share = Field(0.3, description="holdout: share of the subjects that pretraining never sees")
+    folds: Annotated[int, Field(ge=2)] = Field(
+        10, description="subject_kfold: parts of the subjects, each set aside once; loso: the number of subjects"
+    )
+    fold: Natural = Field(0, description="which of the folds is set aside; a study runs them all")
+    test: Corpus | None = Field(None, description="cross_dataset: the faces that are tested on, all of them")
     probes: tuple[ProbeName, ...] = Field(("linear", "knn", "zero_shot"), min_length=1)
+
+    @property
+    def repeats(self) -> int:
+        """How many folds are set aside in turn."""
+        return self.folds if self.protocol in ("subject_kfold", "loso") else 1
+
+    @model_validator(mode="after")
+    def _fits_the_protocol(self) -> Self:
+        if self.fold >= self.repeats:
+            raise ValueError(f"fold is {self.fold}, and protocol {self.protocol} has folds 0 to {self.repeats - 1}")
+        if (self.test is not None) != (self.protocol == "cross_dataset"):
+            raise ValueError("protocol cross_dataset needs test, the corpus to be tested on; the others have none")
+        return self
 
 
 class Experiment(Model):
@@ -265,6 +289,14 @@ class Experiment(Model):
             raise ValueError(f"objective.{name}.augment needs training.augment: true")
         if self.language.prompts == "none" and objective.text_terms:
             raise ValueError(f"objective.{objective.text_terms[0]} needs text; language.prompts is none")
+        strange = set(self.evaluation.test.expressions if self.evaluation.test else ()) - set(self.corpus.expressions)
+        if strange:
+            raise ValueError(
+                f"evaluation.test.expressions has {', '.join(sorted(strange))}, which corpus.expressions has not; "
+                "list those that both have"
+            )
+        if self.evaluation.test == self.corpus:
+            raise ValueError("evaluation.test is the corpus that is trained on; name another, or use holdout")
         unsaid = [name for name in self.corpus.expressions if self.language.own and not self.language.own.get(name)]
         if unsaid:
             raise ValueError(f"language.own has no prompts for {', '.join(unsaid)}")
@@ -277,8 +309,16 @@ class Experiment(Model):
 
     @property
     def digest(self) -> str:
-        """Sixteen hex digits that identify the content; the name and what bad meshes are borne do not count."""
-        return digest(self.model_dump(mode="json", exclude={"name": True, "corpus": {"max_rejected"}}))
+        """Sixteen hex digits that identify what is computed.
+
+        The name, what bad meshes are borne, and the number of workers do not count: a trial may go on with others.
+        """
+        immaterial: Mapping[str, set[str] | bool] = {
+            "name": True,
+            "corpus": {"max_rejected"},
+            "training": {"workers"},
+        }
+        return digest(self.model_dump(mode="json", exclude=immaterial))
 
 
 def digest(content: Any) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from polyview.errors import UserError
@@ -18,7 +19,7 @@ from polyview.recipe import Study, to_yaml
 from polyview.rendering.sheet import contact_sheet
 from polyview.rendering.store import ViewStore
 from polyview.studies.design import Trial, plan
-from polyview.studies.findings import Searched, supervision
+from polyview.studies.findings import Searched, scores, supervision
 from polyview.studies.ledger import Fault, Ledger, Record
 from polyview.studies.report import Outcome, write
 from polyview.studies.search import (
@@ -157,11 +158,11 @@ class Driver:
         if not missing:
             return
         # torch takes seconds to import, which a study that finds all its trials done need not wait for.
-        from polyview.studies.trial import Assignment, check
+        from polyview.studies.trial import check
 
         for trial in missing:
             try:
-                check(Assignment(trial.experiment, self.views.store_of(trial.experiment), self.home.trials))
+                check(self._workplace().assignment(trial))
             except UserError as error:
                 raise UserError(f"{trial.name}: {error}") from None
 
@@ -232,7 +233,7 @@ class Driver:
     def _workplace(self) -> Workplace:
         from polyview.studies.scheduler import Workplace
 
-        return Workplace(self.views.store_of, self.home.trials, self.study.resources, self.study.retries)
+        return Workplace(self.views, self.home.trials, self.study.resources, self.study.retries)
 
     @contextmanager
     def _stage(self, name: str, steps: int) -> Iterator[None]:
@@ -251,7 +252,7 @@ def failed_run(trial: Trial, fault: Fault) -> TrialRun:
         ended=fault.ended,
         failed=True,
         params=trial.experiment.model_dump(mode="json"),
-        tags={"variant": trial.variant, "seed": str(trial.seed), "fault": fault.reason},
+        tags={**_names(trial), "fault": fault.reason},
         artifacts={"log.txt": "\n".join(fault.last_lines), "experiment.yaml": to_yaml(trial.experiment)},
     )
 
@@ -266,8 +267,7 @@ def trial_run(trial: Trial, record: Record) -> TrialRun:
         ended=record.ended,
         params=experiment.model_dump(mode="json"),
         tags={
-            "variant": trial.variant,
-            "seed": str(trial.seed),
+            **_names(trial),
             "manifest": record.manifest,
             "supervision": supervision(experiment),
             "mlflow.source.git.commit": record.environment.get("git_commit", "unknown"),
@@ -313,13 +313,15 @@ def _tags(study: Study) -> dict[str, str]:
     return {"supervision": supervision(study.experiment), "study": json.dumps(asked)}
 
 
+def _names(trial: Trial) -> dict[str, str]:
+    return {"variant": trial.variant, "seed": str(trial.seed), "fold": str(trial.experiment.evaluation.fold)}
+
+
 def _summary(outcome: Outcome) -> dict[str, float]:
     """The mean of the study's metric over the seeds of each variant."""
-    scores: dict[str, list[float]] = {}
-    for trial in outcome.trials:
-        if (record := outcome.records.get(trial.id)) and outcome.study.metric in record.scores:
-            scores.setdefault(trial.variant, []).append(record.scores[outcome.study.metric])
-    return {f"{variant}/{outcome.study.metric}": sum(values) / len(values) for variant, values in scores.items()}
+    metric = outcome.study.metric
+    by_variant = scores(outcome, metric)
+    return {f"{name}/{metric}": fmean(by_seed.values()) for name, by_seed in by_variant.items() if by_seed}
 
 
 def _is_whole(outcome: Outcome) -> bool:

@@ -1,4 +1,4 @@
-"""Which trials a study asks for: every variant, once per seed."""
+"""Which trials a study asks for: every variant, once per seed and fold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFERENCES: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Trial:
-    """One variant under one seed."""
+    """One variant under one seed, with one fold of the subjects set aside."""
 
     variant: str
     seed: int
@@ -37,7 +37,13 @@ class Trial:
 
     @property
     def name(self) -> str:
-        return f"{self.variant} · seed {self.seed}"
+        return f"{self.variant} · {self.repeat}"
+
+    @property
+    def repeat(self) -> str:
+        """Which of the variant's trials it is: its seed, and its fold where there are several."""
+        evaluation = self.experiment.evaluation
+        return f"seed {self.seed}" + (f" · fold {evaluation.fold}" if evaluation.repeats > 1 else "")
 
 
 def variants(study: Study) -> dict[str, dict[str, Any]]:
@@ -97,11 +103,12 @@ def size(study: Study) -> int:
     designed = len(study.remove) + len(study.variants) + len(study.fraction and fraction_cells(study.fraction))
     designed += math.prod(map(len, study.grid.values())) if study.grid else 0
     designed += 1 + len(REFERENCES) * study.references + (study.search is not None)
-    return designed * len(study.seeds) + (study.search.trials if study.search else 0)
+    repeats = len(study.seeds) * study.experiment.evaluation.repeats
+    return designed * repeats + (study.search.trials if study.search else 0)
 
 
 def plan(study: Study) -> list[Trial]:
-    """All trials of a study, seeds innermost; a point of a factorial that is the baseline is not run beside it.
+    """All trials of a study, variant by variant; a point of a factorial that is the baseline is not run beside it.
 
     Raises `UserError` that lists every variant whose overrides do not make a valid experiment, or make that of
     another variant.
@@ -116,15 +123,25 @@ def plan(study: Study) -> list[Trial]:
         except UserError as error:
             faults.append(str(error))
             continue
-        seeded = [Trial(name, seed, varied.model_copy(update={"seed": seed})) for seed in study.seeds]
-        owner = owners.setdefault(seeded[0].id, name)
+        own = repeated(name, varied, study.seeds)
+        owner = owners.setdefault(own[0].id, name)
         if owner == name:
-            trials += seeded
+            trials += own
         elif not (owner == study.baseline and name in points):
             faults.append(f"{study.name}: variants {owner!r} and {name!r} are the same experiment; drop one of them")
     if faults:
         raise UserError("\n".join(faults))
     return trials
+
+
+def repeated(variant: str, experiment: Experiment, seeds: Sequence[int]) -> list[Trial]:
+    """A variant's trials: every seed with every fold of its protocol, folds innermost."""
+    evaluation = experiment.evaluation
+    return [
+        Trial(variant, seed, experiment.model_copy(update={"seed": seed, "evaluation": aside}))
+        for seed in seeds
+        for aside in (evaluation.model_copy(update={"fold": fold}) for fold in range(evaluation.repeats))
+    ]
 
 
 def _nearly(name: str, others: Mapping[str, Any]) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polyview.evaluation import metrics
 from polyview.recipe import Experiment, Study
 from polyview.studies.design import RAW_PIXELS, REFERENCES, UNTRAINED, Trial
 from polyview.studies.ledger import Fault, Record
@@ -70,21 +71,37 @@ def finished(outcome: Outcome, variant: str | None = None) -> list[tuple[Trial, 
 
 def absent(outcome: Outcome) -> list[str]:
     """The trials without a record (not run yet, or failed), a line per variant."""
-    seeds: dict[str, list[str]] = {}
+    missing: dict[str, list[str]] = {}
     for trial in outcome.trials:
         if trial.id not in outcome.records:
-            seeds.setdefault(trial.variant, []).append(str(trial.seed))
-    return [f"{variant}, seed{'s' * (len(of) > 1)} {', '.join(of)}" for variant, of in seeds.items()]
+            missing.setdefault(trial.variant, []).append(trial.repeat)
+    return [f"{variant}: {', '.join(repeats)}" for variant, repeats in missing.items()]
 
 
 def scores(outcome: Outcome, metric: str) -> dict[str, dict[int, float]]:
-    """Variant -> seed -> score, references last; a variant without scores has an empty entry."""
+    """Variant -> seed -> score, references last; a variant without scores has an empty entry.
+
+    A seed whose protocol has folds is scored once all are done, on the sum of their confusion matrices: each person
+    counts once, and a fold of one person needs no F1 of its own. Folds are not paired one by one, as they share the
+    people that are trained on, and intervals of such pairs would be too narrow (Bengio and Grandvalet 2004).
+    """
     names = sorted(dict.fromkeys(trial.variant for trial in outcome.trials), key=lambda name: name in REFERENCES)
     found: dict[str, dict[int, float]] = {name: {} for name in names}
+    seeds: dict[tuple[str, int], list[Record]] = {}
     for trial, record in finished(outcome):
         if metric in record.scores:
-            found[trial.variant][trial.seed] = record.scores[metric]
+            seeds.setdefault((trial.variant, trial.seed), []).append(record)
+    for (variant, seed), records in seeds.items():
+        if len(records) == records[0].experiment.evaluation.repeats:
+            found[variant][seed] = _pooled(records, metric)
     return found
+
+
+def _pooled(folds: Sequence[Record], metric: str) -> float:
+    if len(folds) == 1:
+        return folds[0].scores[metric]
+    probe, _, kind = metric.partition("/")
+    return metrics.scores(np.sum([fold.confusions[probe] for fold in folds], axis=0))[kind]
 
 
 def comparisons(outcome: Outcome, metric: str) -> tuple[list[Comparison], list[Comparison]]:
@@ -237,8 +254,16 @@ def _people(outcome: Outcome) -> list[str]:
         for _, record in finished(outcome)
         if record.test_subjects
     }
+    evaluation = outcome.study.experiment.evaluation
+    if evaluation.test:
+        return [
+            f"People: pretraining and probes saw the {train} of {outcome.study.experiment.corpus.dataset}, and scores "
+            f"are of the {aside} of {evaluation.test.dataset}, whom neither saw."
+            for train, aside in sorted(sides)
+        ]
+    each = f"each of {evaluation.repeats} folds" if evaluation.repeats > 1 else "every seed"
     return [
-        f"People: every seed sets {aside} of {train + aside} aside before pretraining. Probes are fitted on the other "
+        f"People: {each} sets {aside} of {train + aside} aside before pretraining. Probes are fitted on the other "
         f"{train} and scored on those set aside, whom pretraining never saw."
         for train, aside in sorted(sides)
     ]

@@ -85,14 +85,21 @@ def html(outcome: Outcome) -> str:
 
 
 def csv(outcome: Outcome) -> str:
-    """One row per trial and metric: trial, variant, seed, metric, value; the points of a search last."""
+    """One row per trial and metric: trial, variant, seed, fold, metric, value; the points of a search last."""
     rows = [
-        (trial.id, trial.variant, trial.seed, metric, value)
+        (trial.id, trial.variant, trial.seed, trial.experiment.evaluation.fold, metric, value)
         for trial in (*outcome.trials, *outcome.searched.trials)
         if trial.id in outcome.records
         for metric, value in outcome.records[trial.id].scores.items()
     ]
-    schema = {"trial": pl.String, "variant": pl.String, "seed": pl.Int64, "metric": pl.String, "value": pl.Float64}
+    schema = {
+        "trial": pl.String,
+        "variant": pl.String,
+        "seed": pl.Int64,
+        "fold": pl.Int64,
+        "metric": pl.String,
+        "value": pl.Float64,
+    }
     return pl.DataFrame(rows, schema=schema, orient="row").write_csv()
 
 
@@ -181,7 +188,7 @@ def _heads(outcome: Outcome) -> list[str]:
 
 
 def _cells(one: Comparison, outcome: Outcome) -> list[str]:
-    planned = sum(trial.variant == one.variant for trial in outcome.trials)
+    planned = len({trial.seed for trial in outcome.trials if trial.variant == one.variant})
     return [
         one.variant,
         str(planned) if one.seeds == planned else f"{one.seeds} of {planned}",
@@ -211,14 +218,14 @@ def _trial_rows(outcome: Outcome) -> list[list[str]]:
     main = outcome.study.metric
     kind = main.rpartition("/")[2]
     metrics = [main, *(name for name in other_metrics(outcome) if name.rpartition("/")[2] == kind)]
-    rows = [["variant", "seed", *metrics, "train", "evaluate", "trial"]]
+    rows = [["variant", "repeat", *metrics, "train", "evaluate", "trial"]]
     for trial in (*outcome.trials, *outcome.searched.trials):
         record = outcome.records.get(trial.id)
         values = [record.scores.get(metric) if record else None for metric in metrics]
         stages = [record.seconds.get(stage) if record else None for stage in ("train", "evaluate")]
         cells = [NONE if value is None else f"{100 * value:.1f}" for value in values]
         cells += [NONE if seconds is None else _duration(seconds) for seconds in stages]
-        rows.append([trial.variant, str(trial.seed), *cells, trial.id])
+        rows.append([trial.variant, trial.repeat, *cells, trial.id])
     return rows
 
 

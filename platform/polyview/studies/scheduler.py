@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,14 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 
 from polyview.errors import UserError
-from polyview.recipe import Experiment, Resources, Study
+from polyview.recipe import Resources, Study
 from polyview.rendering.pipeline import start_ray
 from polyview.studies.capacity import Node, concurrent_trials, demand
 from polyview.studies.design import Trial
 from polyview.studies.ledger import Fault, Ledger, Record
 from polyview.studies.search import Points, distributions, make_study, make_trial, make_trials, values
 from polyview.studies.trial import Assignment, run_trial, train_alone
+from polyview.studies.views import PreparedViews
 from polyview.training.distributed import Worker, train_distributed
 from polyview.training.history import Epoch
 
@@ -50,14 +51,17 @@ os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 class Workplace:
     """Where trials find their views and leave their records, what each may occupy, and how often it is tried again."""
 
-    store_of: Callable[[Experiment], Path]
+    views: PreparedViews
     folder: Path
     resources: Resources
     retries: int = 1
 
     def assignment(self, trial: Trial) -> Assignment:
         """What a worker is told of a trial."""
-        return Assignment(trial.experiment, self.store_of(trial.experiment), self.folder)
+        experiment = trial.experiment
+        return Assignment(
+            experiment, self.views.store_of(experiment), self.folder, self.views.test_store_of(experiment)
+        )
 
 
 class Listener(Protocol):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from polyview.errors import UserError
 from polyview.paths import replacing
 from polyview.recipe import Experiment, Language, Parameter, Search, Study, with_overrides
-from polyview.studies.design import Trial
+from polyview.studies.design import Trial, repeated
 from polyview.studies.ledger import Record
 from polyview.terms import Alignment, Objective
 
@@ -191,7 +191,7 @@ def best_trials(study: Study, points: Sequence[Point], records: Mapping[str, Rec
     if study.search is None or (found := best(study, points, records)) is None:
         return []
     varied = with_overrides(study.experiment, found[0], f"{study.name}: {BEST}")
-    return [Trial(BEST, seed, varied.model_copy(update={"seed": seed})) for seed in study.seeds]
+    return repeated(BEST, varied, study.seeds)
 
 
 def importance(study: Study, points: Sequence[Point], records: Mapping[str, Record]) -> dict[str, float]:

@@ -13,16 +13,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polyview.corpus.splits import Split, holdout
+from polyview.corpus.splits import Split, holdout, kfold, leave_one_out
 from polyview.environment import describe_environment
 from polyview.errors import UserError
 from polyview.evaluation.embed import anchors, embed, raw_pixels
-from polyview.evaluation.embedded import Embedded
+from polyview.evaluation.embedded import Embedded, pooled
 from polyview.evaluation.protocols import Evaluation, evaluate
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import check_tower
 from polyview.recipe import Experiment, ProbeName
 from polyview.rendering.cameras import cameras
+from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import ViewStore
 from polyview.studies.ledger import Ledger, Record
 from polyview.training.checkpoint import Checkpoint, Source, drop_checkpoints_of_others, latest_checkpoint
@@ -34,11 +35,38 @@ PIXELS = "pixels"
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a worker needs to run a trial: the recipe, the rendered views, and where the records are kept."""
+    """What a worker needs to run a trial: the recipe, the rendered views, and where the records are kept.
+
+    `test` is the store of `evaluation.test`'s views, if the recipe has that.
+    """
 
     experiment: Experiment
     store: Path
     trials: Path
+    test: Path | None = None
+
+    def sides(self) -> tuple[Faces, Faces]:
+        """Whom the recipe pretrains and fits its probes on, and whom it sets aside; raises `UserError` if it cannot."""
+        experiment, temporal = self.experiment, self.experiment.model.temporal
+        store = open_samples(self.store, temporal)
+        if self.test:
+            return Faces(store, everyone(store)), Faces(other := open_samples(self.test, temporal), everyone(other))
+        split = split_of(experiment, store)
+        return Faces(store, split.train), Faces(store, split.test)
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """Some of a store's subjects, all their samples."""
+
+    store: ViewStore
+    subjects: tuple[str, ...]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The places of their samples in the store."""
+        chosen = set(self.subjects)
+        return np.array([row for row, owner in enumerate(self.store.labels("subject")) if owner in chosen], np.int64)
 
 
 def check(assignment: Assignment) -> None:
@@ -49,9 +77,9 @@ def check(assignment: Assignment) -> None:
     check_tower(experiment.model)
     if experiment.language.prompts != "none":
         class_tokens(experiment)
+    train, _ = assignment.sides()
     if experiment.training.epochs:
-        split = split_of(experiment, ViewStore.open(assignment.store))
-        make_batches(Job(experiment, assignment.store, split.train, assignment.trials))
+        make_batches(Job(experiment, assignment.store, train.subjects, assignment.trials))
 
 
 def is_raw_pixels(experiment: Experiment) -> bool:
@@ -78,22 +106,22 @@ def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = 
     trial_id = experiment.digest
     folder = assignment.trials / trial_id
     with _alone_in(folder):
-        store = ViewStore.open(assignment.store)
-        manifest = store.manifest.fingerprint
+        train_faces, test_faces = assignment.sides()
+        manifest = fingerprint(train_faces, test_faces)
         if (known := ledger.read(trial_id)) and known.manifest == manifest:
             return
-        split = split_of(experiment, store)
-        drop_checkpoints_of_others(folder, Source(manifest=manifest, subjects=split.train))
+        seen = Source(manifest=train_faces.store.manifest.fingerprint, subjects=train_faces.subjects)
+        drop_checkpoints_of_others(folder, seen)
         started = time.time()
         if experiment.training.epochs:
-            yield from train(Job(experiment, assignment.store, split.train, folder))
+            yield from train(Job(experiment, assignment.store, train_faces.subjects, folder))
         checkpoint = latest_checkpoint(folder)
         history = checkpoint.history if checkpoint else ()
         if history:
             started = min(started, history[0].ended - history[0].metrics["seconds"])
         trained = time.time()
         model = None if is_raw_pixels(experiment) else _load_model(experiment, folder)
-        evaluation = score(experiment, model, store, split)
+        evaluation = score(experiment, model, train_faces, test_faces)
         ledger.write(
             Record(
                 id=trial_id,
@@ -108,8 +136,8 @@ def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = 
                     "train": sum(epoch.metrics["seconds"] for epoch in history),
                     "evaluate": time.time() - trained,
                 },
-                train_subjects=split.train,
-                test_subjects=split.test,
+                train_subjects=train_faces.subjects,
+                test_subjects=test_faces.subjects,
                 manifest=manifest,
                 parameters=sum(parameter.numel() for parameter in model.parameters()) if model else 0,
                 environment=describe_environment(),
@@ -117,48 +145,72 @@ def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = 
         )
 
 
-def score(experiment: Experiment, model: MultiviewModel | None, store: ViewStore, split: Split) -> Evaluation:
+def score(experiment: Experiment, model: MultiviewModel | None, train: Faces, test: Faces) -> Evaluation:
     """Fit the recipe's probes on the training subjects and score them on those set aside.
 
-    Without a model, the features are the raw pixels.
+    A sequence counts once, with its frames' mean embedding. Without a model, the features are the raw pixels.
     """
-    views = cameras(experiment.rendering.views)
-
-    def embedded(subjects: tuple[str, ...]) -> Embedded:
-        labels, owners = store.labels("expression"), store.labels("subject")
-        rows = np.array([row for row, owner in enumerate(owners) if owner in set(subjects)], dtype=np.int64)
-        features: NDArray[np.float32] = (
-            embed(model, store, rows, views, default_device()) if model else raw_pixels(store, rows, views)
-        )
-        return Embedded(features, [labels[row] for row in rows], [owners[row] for row in rows])
-
     learns_text = bool(experiment.objective.text_terms or experiment.model.pretrained)
     has_text = experiment.language.prompts != "none" and learns_text
     return evaluate(
-        train=embedded(split.train),
-        test=embedded(split.test),
+        train=_embedded(experiment, model, train),
+        test=_embedded(experiment, model, test, "" if test.store is train.store else "test/"),
         anchors=anchors(model, experiment, default_device()) if model and has_text else None,
         probes=experiment.evaluation.probes,
         classes=experiment.corpus.expressions,
         seed=experiment.seed,
+        protocol=experiment.evaluation.protocol,
+        fold=experiment.evaluation.fold,
     )
 
 
-def evaluate_checkpoint(checkpoint: Checkpoint, probes: Sequence[ProbeName], store: ViewStore) -> Evaluation:
+def _embedded(experiment: Experiment, model: MultiviewModel | None, faces: Faces, prefix: str = "") -> Embedded:
+    # Two corpora may call different people by one name.
+    views, rows, store = cameras(experiment.rendering.views), faces.rows, faces.store
+    expressions, owners, sequences = (
+        [column[row] for row in rows] for column in map(store.labels, ("expression", "subject", "sequence"))
+    )
+    features: NDArray[np.float32] = (
+        embed(model, store, rows, views, default_device()) if model else raw_pixels(store, rows, views)
+    )
+    return pooled(Embedded(features, expressions, [prefix + owner for owner in owners]), sequences)
+
+
+def evaluate_checkpoint(
+    checkpoint: Checkpoint, probes: Sequence[ProbeName], store: Path, test: Path | None
+) -> Evaluation:
     """Ask `probes` about a checkpoint, with the recipe and the subjects set aside that it was pretrained with."""
     recipe, seen = checkpoint.experiment, checkpoint.source
-    if seen.manifest != store.manifest.fingerprint:
+    asked = recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"probes": tuple(probes)})})
+    sides = Assignment(asked, store, checkpoint.folder, test).sides()
+    there = sides[0].store.manifest.fingerprint
+    if seen.manifest != there:
         raise UserError(
             f"{checkpoint.folder}: pretrained on other faces (manifest {seen.manifest}) than lie at the recipe's "
-            f"corpus now ({store.manifest.fingerprint}); who was set aside cannot be told"
+            f"corpus now ({there}); who was set aside cannot be told"
         )
-    asked = recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"probes": tuple(probes)})})
-    return score(asked, checkpoint.load_model(), store, split_of(recipe, store))
+    return score(asked, checkpoint.load_model(), *sides)
 
 
 def split_of(experiment: Experiment, store: ViewStore) -> Split:
-    """Who is pretrained on and who is set aside."""
-    return holdout(sorted(set(store.labels("subject"))), experiment.evaluation.share, experiment.seed)
+    """Who of one corpus is pretrained on and who is set aside; raises `UserError` if there are too few for it."""
+    evaluation, subjects = experiment.evaluation, everyone(store)
+    match evaluation.protocol:
+        case "subject_kfold":
+            return kfold(subjects, evaluation.folds, evaluation.fold, experiment.seed)
+        case "loso":
+            return leave_one_out(subjects, evaluation.folds, evaluation.fold)
+    return holdout(subjects, evaluation.share, experiment.seed)
+
+
+def everyone(store: ViewStore) -> tuple[str, ...]:
+    """A store's subjects, sorted."""
+    return tuple(sorted(set(store.labels("subject"))))
+
+
+def fingerprint(train: Faces, test: Faces) -> str:
+    """Which faces a trial's record is of: the manifest's fingerprint, or both manifests'."""
+    return "+".join(dict.fromkeys(faces.store.manifest.fingerprint for faces in (train, test)))
 
 
 def _load_model(experiment: Experiment, folder: Path) -> MultiviewModel:

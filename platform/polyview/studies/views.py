@@ -25,11 +25,17 @@ class PreparedViews:
 
     def store_of(self, experiment: Experiment) -> Path:
         """The store that holds the experiment's views, perhaps among others."""
-        return self.stores[_faces(experiment)]
+        return self.stores[_faces(experiment.corpus, experiment.rendering)]
+
+    def test_store_of(self, experiment: Experiment) -> Path | None:
+        """The store of the corpus that the experiment is tested on, if that is another."""
+        test = experiment.evaluation.test
+        return self.stores[_faces(test, experiment.rendering)] if test else None
 
     def manifest_of(self, experiment: Experiment) -> str:
-        """The fingerprint of the experiment's faces."""
-        return self.fingerprints[_faces(experiment)]
+        """The fingerprint of the experiment's faces, or both if it is tested on another corpus."""
+        own = [self.fingerprints[_faces(corpus, experiment.rendering)] for corpus in corpora(experiment)]
+        return "+".join(dict.fromkeys(own))
 
 
 @dataclass(frozen=True)
@@ -44,13 +50,19 @@ class Need:
 
 def needs(experiments: Iterable[Experiment]) -> list[Need]:
     """What has to be rendered for the experiments, each face once from every camera that any looks through."""
-    groups: dict[str, list[Experiment]] = {}
+    groups: dict[str, list[tuple[Corpus, Rendering]]] = {}
     for experiment in experiments:
-        groups.setdefault(_faces(experiment), []).append(experiment)
+        for corpus in corpora(experiment):
+            groups.setdefault(_faces(corpus, experiment.rendering), []).append((corpus, experiment.rendering))
     return [
-        Need(faces, group[0].corpus, group[0].rendering, _union(one.rendering.views for one in group))
-        for faces, group in groups.items()
+        Need(faces, *group[0], _union(rendering.views for _, rendering in group)) for faces, group in groups.items()
     ]
+
+
+def corpora(experiment: Experiment) -> list[Corpus]:
+    """The faces that are trained on, and those that are tested on if they are another corpus's."""
+    test = experiment.evaluation.test
+    return [experiment.corpus, test] if test else [experiment.corpus]
 
 
 def prepare_views(experiments: Iterable[Experiment], home: Home, watcher: Watcher) -> PreparedViews:
@@ -97,7 +109,7 @@ def _union(rigs: Iterable[Views]) -> tuple[Camera, ...]:
     return tuple(sorted({camera for views in rigs for camera in cameras(views)}))
 
 
-def _faces(experiment: Experiment) -> str:
+def _faces(corpus: Corpus, rendering: Rendering) -> str:
     """What two experiments share if the same pictures serve both: all but the cameras."""
-    rendering = experiment.rendering.model_copy(update={"views": Views()})
-    return digest([experiment.corpus.model_dump(mode="json"), rendering.model_dump(mode="json")])
+    plain = rendering.model_copy(update={"views": Views()})
+    return digest([corpus.model_dump(mode="json"), plain.model_dump(mode="json")])

@@ -1,4 +1,4 @@
-"""Checkpoints: a folder with the weights, the optimiser's state, the recipe, the history and the environment."""
+"""Checkpoints: a folder with the weights, the trainer's state, the recipe, the history and the environment."""
 
 from __future__ import annotations
 
@@ -35,6 +35,24 @@ class Source(BaseModel):
 
 
 @dataclass(frozen=True)
+class TrainerState:
+    """What a step changes besides the weights: the optimiser's moments and the scale of fp16 losses."""
+
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+
+    def save(self, path: Path) -> None:
+        """Write it so that `load` can read it without unpickling anything."""
+        torch.save({"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}, path)
+
+    def load(self, path: Path) -> None:
+        """Take on what was saved."""
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.scaler.load_state_dict(saved["scaler"])
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A finished checkpoint on disk."""
 
@@ -62,9 +80,9 @@ class Checkpoint:
         self.load_weights(model)
         return model.eval()
 
-    def load_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
-        """Put the saved moments into `optimizer`."""
-        optimizer.load_state_dict(torch.load(self.folder / "trainer.pt", map_location="cpu", weights_only=True))
+    def load_trainer(self, state: TrainerState) -> None:
+        """Put the saved moments and scale into `state`."""
+        state.load(self.folder / "trainer.pt")
 
     @property
     def pseudolabels(self) -> Assignment | None:
@@ -76,7 +94,7 @@ class Checkpoint:
 def save_checkpoint(
     folder: Path,
     model: MultiviewModel,
-    optimizer: torch.optim.Optimizer,
+    state: TrainerState,
     experiment: Experiment,
     source: Source,
     history: Sequence[Epoch],
@@ -88,7 +106,7 @@ def save_checkpoint(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary / "model.safetensors")
-    torch.save(optimizer.state_dict(), temporary / "trainer.pt")
+    state.save(temporary / "trainer.pt")
     if pseudolabels is not None:
         save_arrays(vars(pseudolabels), temporary / "pseudolabels.safetensors")
     (temporary / "experiment.yaml").write_text(to_yaml(experiment))

@@ -22,14 +22,15 @@ from polyview.objectives.objective import Batch as GlobalBatch
 from polyview.objectives.objective import total_loss
 from polyview.recipe import Experiment, Training
 from polyview.rendering.cameras import cameras
-from polyview.rendering.store import ViewStore
+from polyview.rendering.sequences import open_samples
 from polyview.training.batches import Batch, Batches, Share
-from polyview.training.checkpoint import Source, latest_checkpoint, save_checkpoint
+from polyview.training.checkpoint import Source, TrainerState, latest_checkpoint, save_checkpoint
 from polyview.training.classes import known_classes, pseudo_classes, subject_numbers
 from polyview.training.collectives import gather, synchronize_batch_norm, world_size
 from polyview.training.history import Epoch
 
 MAX_GRADIENT_NORM = 1.0
+AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,14 @@ class Trainer:
         torch.manual_seed(experiment.seed)
         self.model = MultiviewModel(experiment).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze_unused(self.model, experiment)
-        self.optimizer = make_optimizer(self.model, training)
+        scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "fp16")
+        self.state = TrainerState(make_optimizer(self.model, training), scaler)
         self.history: list[Epoch] = []
         self.source = Source(manifest=self.batches.store.manifest.fingerprint, subjects=job.subjects)
         checkpoint = latest_checkpoint(job.folder)
         if checkpoint:
             checkpoint.load_weights(self.model)
-            checkpoint.load_optimizer(self.optimizer)
+            checkpoint.load_trainer(self.state)
             self.history = list(checkpoint.history)
         self.assignment = checkpoint.pseudolabels if checkpoint else None
         if experiment.language.prompts != "pseudo":
@@ -82,9 +84,7 @@ class Trainer:
             if self.share.rank == 0:
                 experiment = self.job.experiment
                 made = self.assignment if experiment.language.prompts == "pseudo" else None
-                save_checkpoint(
-                    self.job.folder, self.model, self.optimizer, experiment, self.source, self.history, made
-                )
+                save_checkpoint(self.job.folder, self.model, self.state, experiment, self.source, self.history, made)
             yield self.history[-1]
 
     def assign(self, epoch: int) -> None:
@@ -107,7 +107,7 @@ class Trainer:
         metrics = {name: total / self.batches.steps for name, total in totals.items()}
         samples = self.batches.steps * self.batches.batch_size
         metrics |= {
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": self.state.optimizer.param_groups[0]["lr"],
             "samples_per_second": samples / seconds,
             "seconds": seconds,
         }
@@ -119,10 +119,13 @@ class Trainer:
             raise FloatingPointError(
                 f"the loss is {loss.item()} in epoch {epoch + 1}; the batch had {', '.join(batch.sample_ids[:8])}, …"
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        optimizer, scaler = self.state.optimizer, self.state.scaler
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
-        self.optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         self.model.clamp_logit_scale()
         return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
 
@@ -138,7 +141,8 @@ class Trainer:
         if self.tokens is not None and objective.text_terms:
             # One prompt a class and batch, so that none of a sample's own class is its negative.
             tokens = self.tokens[batch.draw % len(self.tokens), present.to(self.device)]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.job.experiment.training.precision == "bf16"):
+        precision = self.job.experiment.training.precision
+        with torch.autocast(self.device.type, AUTOCAST[precision], enabled=precision != "fp32"):
             embeddings: Embeddings = self.parallel(batch.images.to(self.device), self.angles, tokens)
         logits = embeddings.class_logits
         loss, terms = total_loss(
@@ -163,7 +167,7 @@ class Trainer:
 
     def _set_lr(self, step: int) -> None:
         training = self.job.experiment.training
-        for group in self.optimizer.param_groups:
+        for group in self.state.optimizer.param_groups:
             group["lr"] = training.lr * schedule(step, self.batches.steps * training.epochs, training.warmup)
 
 
@@ -177,8 +181,8 @@ def schedule(step: int, steps: int, warmup: float) -> float:
 
 def make_batches(job: Job) -> Batches:
     """The batches of a job: the samples of its subjects, seen by its views."""
-    store = ViewStore.open(job.store)
     experiment = job.experiment
+    store = open_samples(job.store, experiment.model.temporal)
     chosen = set(job.subjects)
     rows = np.array([row for row, subject in enumerate(store.labels("subject")) if subject in chosen], dtype=np.int64)
     views = cameras(experiment.rendering.views)
