@@ -28,3 +28,15 @@ def test_the_fingerprint_is_the_content_s() -> None:
     reordered = synthetic(expressions=("surprise", "neutral", "anger"))
     same = synthetic(expressions=("anger", "surprise", "neutral"))
     assert scan(reordered).manifest.fingerprint == scan(same).manifest.fingerprint
+
+
+def test_of_a_sequence_all_frames_its_rise_or_its_apex() -> None:
+    kept = {
+        frames: scan(synthetic(expressions=("happiness", "anger"), frames=frames)).manifest.frame
+        for frames in ("all", "rise", "apex")
+    }
+    by_sequence = {
+        name: {tuple(own.sort("frame")["frame"]) for _, own in frame.group_by("subject", "sequence")}
+        for name, frame in kept.items()
+    }
+    assert by_sequence == {"all": {(0, 1, 2, 3, 4)}, "rise": {(0, 1, 2)}, "apex": {(2,)}}

@@ -30,11 +30,11 @@ def trained_attention() -> AttentionFusion:
     return fusion
 
 
-@pytest.mark.parametrize("name", ["attention", "mean"])
+@pytest.mark.parametrize("name", ["attention", "mean", "concat"])
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_an_untrained_fusion_is_the_mean_of_the_views(name: str, count: int) -> None:
     views = views_of(count)
-    fused = build_fusion(name, WIDTH)(views, angles_of(count))  # type: ignore[arg-type]
+    fused = build_fusion(name, WIDTH, count)(views, angles_of(count))  # type: ignore[arg-type]
     torch.testing.assert_close(fused, normalize(views.mean(dim=1), dim=-1))
 
 
@@ -51,7 +51,7 @@ def test_attention_tells_the_views_apart_by_their_angles() -> None:
 
 
 def test_the_mean_does_not_look_at_angles() -> None:
-    fusion, views, angles = build_fusion("mean", WIDTH), views_of(5), angles_of(5)
+    fusion, views, angles = build_fusion("mean", WIDTH, 5), views_of(5), angles_of(5)
     assert torch.equal(fusion(views, angles), fusion(views, angles.flip(0)))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from polyview.errors import UserError
-from polyview.recipe import Experiment, Study, load_study, to_yaml
+from polyview.recipe import Experiment, Study, load_study, to_yaml, with_overrides
 from polyview.studies.design import cells, plan, size, variants
 
 
@@ -36,6 +36,17 @@ def test_every_variant_is_tried_under_every_seed_with_the_baseline_first(tiny: E
     crossed = by_name["lr=0.1, count=5"]
     assert (crossed.training.lr, crossed.rendering.views.count) == (0.1, 5)
     assert by_name["untrained"].training.epochs == 0
+
+
+def test_folds_are_run_under_every_seed(tiny: Experiment) -> None:
+    recipe = with_overrides(tiny, {"evaluation.protocol": "subject_kfold", "evaluation.folds": 3})
+    study = study_of(recipe, references=False, variants={"mean fusion": {"model.fusion": "mean"}})
+    trials = plan(study)
+    assert [(trial.seed, trial.experiment.evaluation.fold) for trial in trials if trial.variant == "full"] == [
+        (seed, fold) for seed in (0, 1) for fold in range(3)
+    ]
+    assert len({trial.id for trial in trials}) == len(trials) == size(study) == 12
+    assert trials[4].name == "full · seed 1 · fold 1"
 
 
 def test_references_can_be_left_out(tiny: Experiment) -> None:

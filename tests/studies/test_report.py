@@ -167,7 +167,7 @@ def test_missing_trials_are_said_and_left_out(tmp_path: Path) -> None:
     gaps = (("full", 1), ("no alignment", 0), ("no alignment", 1), ("no alignment", 2))
     text = markdown(outcome(tmp_path, absent=gaps))
     assert "**4 of 21 trials have no result**" in text
-    assert "full, seed 1; no alignment, seeds 0, 1, 2" in text
+    assert "full: seed 1; no alignment: seed 0, seed 1, seed 2" in text
     assert "| 2 of 3 |" in row_of(text, "full")
     assert "| 0 of 3 | — |" in row_of(text, "no alignment")
 
@@ -177,7 +177,7 @@ def test_a_study_without_results_says_so(tmp_path: Path) -> None:
     empty = outcome(tmp_path, absent=everything)
     assert said(empty) == "“full”, the baseline, has no linear/accuracy yet: nothing can be compared."
     assert "21 of 21 trials have no result" in Page(html(empty)).text
-    assert csv(empty) == "trial,variant,seed,metric,value\n"
+    assert csv(empty) == "trial,variant,seed,fold,metric,value\n"
 
 
 def test_one_seed_makes_no_claim(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_the_page_keeps_the_tracking_password_to_itself(tmp_path: Path) -> None:
 def test_the_csv_holds_every_score(tmp_path: Path) -> None:
     made = outcome(tmp_path)
     rows = pl.read_csv(io.StringIO(csv(made)))
-    assert rows.columns == ["trial", "variant", "seed", "metric", "value"]
+    assert rows.columns == ["trial", "variant", "seed", "fold", "metric", "value"]
     assert len(rows) == 21 * 9
     one = rows.filter(pl.col("variant") == "full", pl.col("seed") == 1, pl.col("metric") == "linear/accuracy")
     assert one["value"].item() == made.records[one["trial"].item()].scores["linear/accuracy"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from polyview.errors import UserError
-from polyview.recipe import Experiment, with_overrides
+from polyview.recipe import Experiment, Generator, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.studies.design import REFERENCES
 from polyview.studies.ledger import Ledger
@@ -18,6 +18,7 @@ from polyview.studies.trial import Assignment, check, evaluate_checkpoint, run_t
 from polyview.training.checkpoint import open_checkpoint
 
 Assign = Callable[..., Assignment]
+StoreOf = Callable[[Experiment], ViewStore]
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +100,7 @@ def test_a_checkpoint_is_scored_as_its_trial_was(assign: Assign, tiny_store: Vie
     record = Ledger(assignment.trials).read(assignment.experiment.digest)
     assert record is not None
     checkpoint = open_checkpoint(assignment.trials / assignment.experiment.digest)
-    found = evaluate_checkpoint(checkpoint, ("linear", "zero_shot"), tiny_store).results
+    found = evaluate_checkpoint(checkpoint, ("linear", "zero_shot"), tiny_store.folder, None).results
     scores = {f"{row['probe']}/{row['metric']}": row["value"] for row in found.to_dicts()}
     assert scores == {name: score for name, score in record.scores.items() if not name.startswith("knn")}
 
@@ -155,3 +156,66 @@ def test_a_trial_that_can_run_passes_the_check(assign: Assign) -> None:
     assignment = assign()
     check(assignment)
     assert not assignment.trials.exists()
+
+
+def test_one_person_is_left_out_and_the_folds_must_count_them(assign: Assign) -> None:
+    assignment = assign(training__epochs=0, evaluation__protocol="loso", evaluation__folds=12, evaluation__fold=3)
+    list(run_trial(assignment))
+    record = Ledger(assignment.trials).read(assignment.experiment.digest)
+    assert record is not None
+    assert len(record.test_subjects) == 1
+    assert len(record.train_subjects) == 11
+    with pytest.raises(UserError, match=r"evaluation\.folds is 5 and there are 12 subjects; for loso set"):
+        check(assign(evaluation__protocol="loso", evaluation__folds=5))
+
+
+def test_another_corpus_is_tested_on_whole(tiny: Experiment, store_of: StoreOf, tmp_path: Path) -> None:
+    others = tiny.corpus.model_copy(update={"generator": Generator(subjects=3, sequences=1, seed=7)})
+    changes = {"evaluation.protocol": "cross_dataset", "evaluation.test": others.model_dump(mode="json")}
+    experiment = with_overrides(tiny, changes)
+    here, there = store_of(tiny), store_of(tiny.model_copy(update={"corpus": others}))
+    assignment = Assignment(experiment, here.folder, tmp_path, there.folder)
+    check(assignment)
+    assert len(list(run_trial(assignment))) == 2
+    record = Ledger(tmp_path).read(experiment.digest)
+    assert record is not None
+    assert (len(record.train_subjects), len(record.test_subjects)) == (12, 3)
+    assert sum(map(sum, record.confusions["linear"])) == 3 * 3
+    assert record.manifest == f"{here.manifest.fingerprint}+{there.manifest.fingerprint}"
+    checkpoint = open_checkpoint(tmp_path / experiment.digest)
+    again = evaluate_checkpoint(checkpoint, ("knn",), here.folder, there.folder).results
+    assert again["protocol"].unique().to_list() == ["cross_dataset"]
+    assert again["value"].to_list() == [record.scores[f"knn/{metric}"] for metric in ("accuracy", "uf1", "uar")]
+
+
+@pytest.mark.parametrize("temporal", ["frame", "mean", "dynamic_image"])
+def test_a_sequence_is_one_sample_of_the_test(
+    tiny: Experiment, store_of: StoreOf, tmp_path: Path, temporal: str
+) -> None:
+    film = {"corpus.generator.frames": 3, "corpus.frames": "rise", "training.epochs": 1, "model.temporal": temporal}
+    experiment = with_overrides(tiny, film)
+    assignment = Assignment(experiment, store_of(experiment).folder, tmp_path)
+    list(run_trial(assignment))
+    record = Ledger(tmp_path).read(experiment.digest)
+    assert record is not None
+    assert sum(map(sum, record.confusions["linear"])) == 4 * 3
+
+
+def test_a_trial_goes_on_with_another_number_of_workers(assign: Assign) -> None:
+    two, one = assign("shared", training__workers=2), assign("shared")
+    begun = run_trial(two)
+    next(begun)
+    begun.close()
+    assert [epoch.epoch for epoch in run_trial(one)] == [2]
+
+
+def test_half_precision_trains_and_goes_on_where_it_stood(assign: Assign) -> None:
+    cut, whole = assign("cut", training__precision="fp16"), assign("whole", training__precision="fp16")
+    begun = run_trial(cut)
+    next(begun)
+    begun.close()
+    list(run_trial(cut))
+    losses = [epoch.metrics["loss"] for epoch in run_trial(whole)]
+    resumed = Ledger(cut.trials).read(cut.experiment.digest)
+    assert resumed is not None
+    assert [epoch.metrics["loss"] for epoch in resumed.history] == losses

@@ -56,13 +56,17 @@ def scan(corpus: Corpus) -> Scan:
 def _sampled(found: pl.DataFrame, corpus: Corpus) -> pl.DataFrame:
     """Of each sequence the frames that are asked for; where several are strongest, the one nearest to its middle."""
     sequence = ["subject", "sequence"]
-    ordered = found.sort("frame", maintain_order=True)
     place, count = pl.int_range(pl.len()).over(sequence), pl.len().over(sequence)
+    ordered = found.sort("frame", maintain_order=True).with_columns(
+        place=place, off_centre=(2 * place - count + 1).abs()
+    )
+    apex = ordered.sort("intensity", "off_centre", descending=[True, False]).unique(sequence, keep="first")
     if corpus.frames == "apex":
-        off_centre = (2 * place - count + 1).abs()
-        ranked = ordered.with_columns(off_centre=off_centre).sort("intensity", "off_centre", descending=[True, False])
-        return ranked.unique(sequence, keep="first", maintain_order=True).drop("off_centre")
-    return ordered.filter(place % corpus.every == 0) if corpus.every > 1 else found
+        return apex.select(found.columns)
+    if corpus.frames == "rise":
+        ends = apex.select(*sequence, end="place")
+        ordered = ordered.join(ends, on=sequence, maintain_order="left").filter(pl.col("place") <= pl.col("end"))
+    return ordered.filter(pl.col("place") % corpus.every == 0).select(found.columns)
 
 
 def _within(low: float, high: float) -> pl.Expr:

@@ -76,6 +76,8 @@ def coordinates(train: Features, test: Features) -> tuple[Features, Features]:
         cross += asked @ fitted.T
     energy, axes = np.linalg.eigh(gram / width)
     kept = energy > energy[-1] * samples * np.finfo(gram.dtype).eps
+    if not kept.any():  # all training rows are alike
+        return np.zeros((samples, 1)), np.zeros((len(test), 1))
     lengths = np.sqrt(energy[kept])
     return axes[:, kept] * lengths, cross / width @ axes[:, kept] / lengths
 

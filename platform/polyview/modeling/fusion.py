@@ -38,6 +38,26 @@ class AttentionFusion(nn.Module):
         return functional.normalize(views.mean(dim=1) + attended.squeeze(1), dim=-1)
 
 
-def build_fusion(name: Literal["attention", "mean"], width: int) -> nn.Module:
-    """The fusion called `name` for embeddings of `width`."""
-    return AttentionFusion(width) if name == "attention" else MeanFusion()
+class ConcatFusion(nn.Module):
+    """A linear map of the views side by side, which starts as their mean; it fits one number of views only."""
+
+    def __init__(self, width: int, views: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear(views * width, width, bias=False)
+        with torch.no_grad():
+            self.mix.weight.copy_(torch.eye(width).repeat(1, views) / views)
+
+    def forward(self, views: Tensor, angles: Tensor) -> Tensor:  # noqa: ARG002
+        """Views (B, V, D), always in the rig's order, to (B, D), L2-normalised."""
+        return functional.normalize(self.mix(views.flatten(1)), dim=-1)
+
+
+def build_fusion(name: Literal["attention", "mean", "concat"], width: int, views: int) -> nn.Module:
+    """The fusion called `name` of so many views, for embeddings of `width`."""
+    match name:
+        case "attention":
+            return AttentionFusion(width)
+        case "mean":
+            return MeanFusion()
+        case "concat":
+            return ConcatFusion(width, views)

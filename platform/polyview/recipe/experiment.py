@@ -95,7 +95,9 @@ class Corpus(Model):
     subset: Literal["I", "II"] | None = Field(
         None, description="bu3dfe only: I is 60 subjects and the two highest intensities, II all subjects and all"
     )
-    frames: Literal["all", "apex"] = Field("all", description="of a sequence: all, or the strongest alone")
+    frames: Literal["all", "rise", "apex"] = Field(
+        "all", description="of a sequence: all, those up to the strongest, or the strongest alone"
+    )
     every: Positive = Field(1, description="of the frames of a sequence, keep each so-manieth")
     expressions: tuple[str, ...] = Field(
         default_factory=lambda fields: OWN_EXPRESSIONS.get(fields.get("dataset", ""), EXPRESSIONS),
@@ -170,7 +172,7 @@ class Modeling(Model):
         None, description="of the text tower, how many last layers are trained; null: all, 0: none, it is frozen"
     )
     projector: tuple[Positive, ...] = Field((128, 128), description="widths of the decorrelation head; none if empty")
-    fusion: Literal["attention", "mean"] = "attention"
+    fusion: Literal["attention", "mean", "concat"] = "attention"
     temporal: Literal["frame", "mean", "dynamic_image"] = Field(
         "frame",
         description="of a sequence: each frame is a sample, and their embeddings are averaged for the probes; or its "
@@ -287,6 +289,8 @@ class Experiment(Model):
         if objective.augment and not self.training.augment:
             name = "decorrelation" if objective.decorrelation and objective.decorrelation.augment else "simclr"
             raise ValueError(f"objective.{name}.augment needs training.augment: true")
+        if views < 2 and self.model.fusion == "concat":
+            raise ValueError("model.fusion: concat joins two views or more, and rendering.views.count is 1; use mean")
         if self.language.prompts == "none" and objective.text_terms:
             raise ValueError(f"objective.{objective.text_terms[0]} needs text; language.prompts is none")
         strange = set(self.evaluation.test.expressions if self.evaluation.test else ()) - set(self.corpus.expressions)

@@ -77,7 +77,7 @@ def dynamic_image(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """What moved: frames (T, …) to (…), frame t of T weighted by 2t - T - 1, stretched to 0..255 as a whole.
 
     Approximate rank pooling (Bilen et al. 2016, "Dynamic Image Networks for Action Recognition"). Where nothing moved
-    it is grey.
+    it is grey. A film that ends where it began, neutral to apex to neutral, cancels itself out: `corpus.frames: rise`.
     """
     weights = 2.0 * np.arange(1, len(frames) + 1) - len(frames) - 1
     moved = np.tensordot(weights, frames.astype(np.float64), axes=1)
