@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyview.corpus.formats.landmarks import Landmarks
-from polyview.corpus.mesh import Mesh, MeshError
+from polyview.corpus.mesh import Mesh, MeshError, nose_tip
 from polyview.recipe import Geometry
 
 Vector = NDArray[np.float64]
@@ -52,7 +52,7 @@ def without_spikes(mesh: Mesh, medians: float) -> Mesh:
 
 def cropped(mesh: Mesh, radius: float) -> Mesh:
     """The faces that lie as a whole within `radius` millimetres of the tip of the nose."""
-    near = np.linalg.norm(mesh.vertices - _nose(mesh), axis=1) <= radius
+    near = np.linalg.norm(mesh.vertices - nose_tip(mesh), axis=1) <= radius
     return _with_faces(mesh, near[mesh.faces].all(axis=1))
 
 
@@ -172,15 +172,4 @@ def _turned(mesh: Mesh, axes: Vector) -> Mesh:
 
 def _centred(mesh: Mesh) -> Mesh:
     """The mesh with the tip of its nose at the origin."""
-    return replace(mesh, vertices=mesh.vertices - _nose(mesh), nose=np.zeros(3, dtype=np.float32))
-
-
-def _nose(mesh: Mesh) -> NDArray[np.float32]:
-    """The tip of the nose; if not known, the foremost vertex of the middle half of the mesh in x and y, if any."""
-    if mesh.nose is not None:
-        return mesh.nose
-    vertices, flat = mesh.vertices, mesh.vertices[:, :2]
-    low, high = flat.min(axis=0), flat.max(axis=0)
-    middle = (np.abs(flat - (low + high) / 2) <= (high - low) / 4).all(axis=1)
-    foremost: NDArray[np.float32] = vertices[np.where(middle | ~middle.any(), vertices[:, 2], -np.inf).argmax()]
-    return foremost
+    return replace(mesh, vertices=mesh.vertices - nose_tip(mesh), nose=np.zeros(3, dtype=np.float32))

@@ -51,3 +51,23 @@ class Mesh:
                 raise MeshError(f"{len(attribute)} {name} for {len(self.vertices)} vertices")
         if not np.ptp(self.vertices, axis=0).any():
             raise MeshError("all vertices lie in one point")
+
+
+def nose_tip(mesh: Mesh) -> NDArray[np.float32]:
+    """The tip of the nose (3,) float32; if not known, the foremost vertex of the middle half of the mesh in x and y.
+
+    Of the whole mesh where that half is empty.
+    """
+    if mesh.nose is not None:
+        return mesh.nose
+    x, y, z = np.ascontiguousarray(mesh.vertices.T)
+    central = _middle_half(x) & _middle_half(y)
+    foremost = np.where(central, z, -np.inf) if central.any() else z
+    nose: NDArray[np.float32] = mesh.vertices[foremost.argmax()]
+    return nose
+
+
+def _middle_half(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    low, high = values.min(), values.max()
+    middle: NDArray[np.bool_] = np.abs(values - (low + high) / 2) <= (high - low) / 4
+    return middle

@@ -12,6 +12,7 @@ from polyview.modeling.model import MultiviewModel
 from polyview.recipe import Experiment
 from polyview.rendering.cameras import Camera
 from polyview.rendering.store import ViewStore
+from polyview.training.batches import to_images
 from polyview.training.loop import class_tokens
 
 BATCH = 256
@@ -26,8 +27,7 @@ def embed(
     angles = torch.tensor([[camera.yaw, camera.pitch] for camera in cameras], device=device)
     parts = []
     for start in range(0, len(rows), BATCH):
-        views = torch.from_numpy(store.gather(rows[start : start + BATCH], cameras)).to(device)
-        images = views.permute(0, 1, 4, 2, 3).float().div_(255)
+        images = to_images(store.gather(rows[start : start + BATCH], cameras)).to(device)
         parts.append(model.fuse(model.encode_views(images), angles).cpu().numpy())
     return np.concatenate(parts)
 

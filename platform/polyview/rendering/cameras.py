@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from polyview.corpus.mesh import Mesh
+from polyview.corpus.mesh import Mesh, nose_tip
 from polyview.recipe import Views
 
 FIELD_OF_VIEW = 20.0
@@ -98,24 +98,9 @@ def frame(mesh: Mesh, framing: Literal["face", "whole"], radius: float) -> Frami
         # The sphere's outline is seen at a slant, so the picture's plane must be a little wider than the sphere.
         sphere = float(np.linalg.norm(mesh.vertices - centre, axis=1).max())
         return Framing(centre, max(sphere, 1e-6) / math.cos(math.radians(FIELD_OF_VIEW / 2)))
-    nose = _estimated_nose(mesh) if mesh.nose is None else mesh.nose
+    nose = nose_tip(mesh)
     # Half a radius behind its tip, the nose swings little as the camera goes around.
     return Framing(nose.astype(np.float64) - [0.0, 0.0, radius / 2], radius)
-
-
-def _estimated_nose(mesh: Mesh) -> NDArray[np.float32]:
-    """The foremost vertex of the middle half of the mesh in x and y; of the whole mesh where that half is empty."""
-    x, y, z = np.ascontiguousarray(mesh.vertices.T)
-    central = _middle_half(x) & _middle_half(y)
-    foremost = np.where(central, z, -np.inf) if central.any() else z
-    nose: NDArray[np.float32] = mesh.vertices[foremost.argmax()]
-    return nose
-
-
-def _middle_half(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    low, high = values.min(), values.max()
-    middle: NDArray[np.bool_] = np.abs(values - (low + high) / 2) <= (high - low) / 4
-    return middle
 
 
 def _signed(degrees: float) -> str:

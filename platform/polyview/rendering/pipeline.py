@@ -8,13 +8,11 @@ for; what it left is taken away once other parts have all its cameras.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.mesh import MeshError
 from polyview.errors import UserError
-from polyview.paths import Home
+from polyview.paths import Home, locked
 from polyview.recipe import Geometry, Rendering, digest
 from polyview.rendering.cameras import Camera
 from polyview.rendering.renderer import backend_of, make_renderer
@@ -118,7 +116,7 @@ def render(
     folder = home.stores / _store_name(manifest, rendering)
     cached = not _missing(folder, cameras)
     if not cached:
-        with _alone(folder):
+        with locked(folder / ".lock"):
             missing = _missing(folder, cameras)  # another process may have drawn them meanwhile
             cached = not missing
             if missing:
@@ -159,15 +157,6 @@ def _missing(folder: Path, cameras: Sequence[Camera]) -> tuple[Camera, ...]:
     """The cameras that no complete part of the store has."""
     there = {camera for part in complete_parts(folder) for camera in Part.open(part).cameras}
     return tuple(sorted(set(cameras) - there))
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process on this machine fills this store; a process that dies lets go."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _store_name(manifest: Manifest, rendering: Rendering) -> str:

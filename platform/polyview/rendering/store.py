@@ -15,7 +15,7 @@ as `shard-*.arrow`, and as a store of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,11 @@ class ViewStore:
         rows = pl.DataFrame({"sample_id": self.sample_ids}, schema={"sample_id": pl.String})
         joined = rows.join(self.manifest.frame, on="sample_id", how="left", maintain_order="left")
         return [str(label) for label in joined[column]]
+
+    def rows_of(self, subjects: Iterable[str]) -> NDArray[np.int64]:
+        """The places of all samples of some subjects, in order."""
+        chosen = set(subjects)
+        return np.array([row for row, owner in enumerate(self.labels("subject")) if owner in chosen], dtype=np.int64)
 
     def gather(
         self, rows: NDArray[np.int64], cameras: Sequence[Camera], output: Output | None = None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from polyview.errors import UserError
-from polyview.paths import Home, replacing
+from polyview.paths import Home, locked, replacing
 from polyview.recipe import Study, to_yaml
 from polyview.rendering.sheet import contact_sheet
 from polyview.rendering.store import ViewStore
@@ -297,10 +296,9 @@ def _set_aside(outcome: Outcome, variant: str, ledger: Ledger) -> None:
 @contextmanager
 def _only_driver(folder: Path) -> Iterator[None]:
     """Hold the study for this process; raises `UserError` if another conducts it now."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as handle:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked(folder / "lock", wait=False))
         except BlockingIOError:
             raise UserError(
                 f"{folder.name}: another polyview is conducting this study; wait for it, or stop it"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from polyview.evaluation.embedded import Embedded, pooled
 from polyview.evaluation.protocols import Evaluation, evaluate
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import check_tower
+from polyview.paths import locked
 from polyview.recipe import Experiment, ProbeName
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
@@ -62,12 +61,6 @@ class Faces:
     store: ViewStore
     subjects: tuple[str, ...]
 
-    @property
-    def rows(self) -> NDArray[np.int64]:
-        """The places of their samples in the store."""
-        chosen = set(self.subjects)
-        return np.array([row for row, owner in enumerate(self.store.labels("subject")) if owner in chosen], np.int64)
-
 
 def check(assignment: Assignment) -> None:
     """Raises `UserError` for what would stop the trial: no such tower, prompts that do not fit it, too few faces."""
@@ -105,7 +98,7 @@ def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = 
     experiment, ledger = assignment.experiment, Ledger(assignment.trials)
     trial_id = experiment.digest
     folder = assignment.trials / trial_id
-    with _alone_in(folder):
+    with locked(folder / "lock"):
         train_faces, test_faces = assignment.sides()
         manifest = fingerprint(train_faces, test_faces)
         if (known := ledger.read(trial_id)) and known.manifest == manifest:
@@ -166,7 +159,8 @@ def score(experiment: Experiment, model: MultiviewModel | None, train: Faces, te
 
 def _embedded(experiment: Experiment, model: MultiviewModel | None, faces: Faces, prefix: str = "") -> Embedded:
     # Two corpora may call different people by one name.
-    views, rows, store = cameras(experiment.rendering.views), faces.rows, faces.store
+    views, store = cameras(experiment.rendering.views), faces.store
+    rows = store.rows_of(faces.subjects)
     expressions, owners, sequences = (
         [column[row] for row in rows] for column in map(store.labels, ("expression", "subject", "sequence"))
     )
@@ -218,11 +212,3 @@ def _load_model(experiment: Experiment, folder: Path) -> MultiviewModel:
         return checkpoint.load_model()
     torch.manual_seed(experiment.seed)
     return MultiviewModel(experiment).eval()
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

@@ -90,8 +90,7 @@ class Batches:
 
     def images(self, chosen: NDArray[np.int64]) -> Tensor:
         """Some samples, by their places in `rows`, as they are: (n, V, 3, S, S) float32 in [0, 1]."""
-        images = torch.from_numpy(self.store.gather(self.rows[chosen], self.cameras))
-        return images.permute(0, 1, 4, 2, 3).float().div_(255)
+        return to_images(self.store.gather(self.rows[chosen], self.cameras))
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,3 +129,8 @@ class Augmentation:
         grid = functional.affine_grid(self.warp.flatten(0, 1), list(lit.shape), align_corners=False)
         warped = functional.grid_sample(lit, grid, padding_mode="border", align_corners=False)
         return warped.unflatten(0, images.shape[:2])
+
+
+def to_images(views: NDArray[np.uint8]) -> Tensor:
+    """A store's views (B, V, S, S, 3) as a tower takes them: (B, V, 3, S, S) float32 in [0, 1]."""
+    return torch.from_numpy(views).permute(0, 1, 4, 2, 3).float().div_(255)

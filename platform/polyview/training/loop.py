@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -183,15 +182,13 @@ def make_batches(job: Job) -> Batches:
     """The batches of a job: the samples of its subjects, seen by its views."""
     experiment = job.experiment
     store = open_samples(job.store, experiment.model.temporal)
-    chosen = set(job.subjects)
-    rows = np.array([row for row, subject in enumerate(store.labels("subject")) if subject in chosen], dtype=np.int64)
     views = cameras(experiment.rendering.views)
     if len(views) == 1 and experiment.objective.augment:
         # Each copy is augmented by itself, and the pair is what the losses compare.
         views = views * 2
     return Batches(
         store=store,
-        rows=rows,
+        rows=store.rows_of(job.subjects),
         cameras=views,
         batch_size=experiment.training.batch_size,
         seed=experiment.seed,
