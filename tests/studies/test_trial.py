@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -53,6 +55,10 @@ def test_a_trial_leaves_a_record_of_all_that_it_found(assign: Assign, tiny_store
     assert (len(record.train_subjects), len(record.test_subjects)) == (8, 4)
     assert {*record.train_subjects, *record.test_subjects} == people
     assert sum(map(sum, record.confusions["linear"])) == 4 * 3
+    embeddings = pl.read_parquet(Ledger(assignment.trials).embeddings(record.id))
+    assert set(embeddings["subject"]) == set(record.test_subjects)
+    assert sorted(embeddings["expression"]) == sorted([*record.classes] * 4)
+    np.testing.assert_allclose(np.linalg.norm(embeddings["embedding"].to_numpy(), axis=1), 1, rtol=1e-5)
     assert record.started < record.ended
     assert record.manifest == tiny_store.manifest.fingerprint
     assert record.parameters > 1000

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
+
+from polyview.paths import replacing
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +27,13 @@ class Embedded:
                 f"{len(self.features)} features, {len(self.labels)} labels and {len(self.subjects)} subjects "
                 "do not belong together"
             )
+
+    def save(self, path: Path) -> None:
+        """Write as Parquet, whole or not at all: subject, expression, and embedding, an array of D float32."""
+        features = pl.Series(self.features, dtype=pl.Array(pl.Float32, self.features.shape[1]))
+        table = pl.DataFrame({"subject": self.subjects, "expression": self.labels, "embedding": features})
+        with replacing(path) as temporary:
+            table.write_parquet(temporary)
 
 
 def pooled(frames: Embedded, sequences: Sequence[str]) -> Embedded:

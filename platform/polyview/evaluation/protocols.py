@@ -22,8 +22,12 @@ SCHEMA = pl.Schema(
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """`results`, one row per probe and metric (see `SCHEMA`), and each probe's confusion matrix over `classes`."""
+    """`results`, one row per probe and metric (see `SCHEMA`), and each probe's confusion matrix over `classes`.
 
+    `test` are the samples that were asked about.
+    """
+
+    test: Embedded
     results: pl.DataFrame
     confusions: dict[str, list[list[int]]]
     classes: list[str]
@@ -55,7 +59,7 @@ def evaluate(
         confusions[probe] = counts.tolist()
         for metric, value in scores(counts).items():
             rows.append((protocol, fold, probe, metric, value))
-    return Evaluation(pl.DataFrame(rows, schema=SCHEMA, orient="row"), confusions, list(classes))
+    return Evaluation(test, pl.DataFrame(rows, schema=SCHEMA, orient="row"), confusions, list(classes))
 
 
 def _refuse_shared_subjects(train: Embedded, test: Embedded) -> None:

@@ -64,6 +64,10 @@ class Ledger:
     def path(self, trial_id: str) -> Path:
         return self.folder / trial_id / "record.json"
 
+    def embeddings(self, trial_id: str) -> Path:
+        """Where a trial leaves its embeddings of the people set aside, as `Embedded.save` writes them."""
+        return self.folder / trial_id / "embeddings.parquet"
+
     def read(self, trial_id: str) -> Record | None:
         """The record of a trial, or None if it has not finished; raises `UserError` if the file is damaged."""
         path = self.path(trial_id)

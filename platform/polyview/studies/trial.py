@@ -115,6 +115,8 @@ def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = 
         trained = time.time()
         model = None if is_raw_pixels(experiment) else _load_model(experiment, folder)
         evaluation = score(experiment, model, train_faces, test_faces)
+        if model:
+            evaluation.test.save(ledger.embeddings(trial_id))
         ledger.write(
             Record(
                 id=trial_id,
