@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("rendering.json"), help="where the numbers go")
     parser.add_argument("--only", choices=TITLES, nargs="+", default=list(TITLES), help="which tables")
     options = parser.parse_args()
-    console, face = Console(), _face(options.facekit)
+    console, face = Console(width=120), _face(options.facekit)
     measures = {
         "drawing": lambda: _drawings({"face": face, "scan": _scan_like()}, turns=2 if options.quick else 6),
         "files": lambda: _files(face, quick=options.quick),

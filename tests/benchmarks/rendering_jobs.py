@@ -29,7 +29,7 @@ SIZE = 224
 
 
 def usual_loop(folder: Path, count: int) -> dict[str, float]:
-    """Load with trimesh, draw each view in a scene of its own with pyrender, write PNG files."""
+    """Load, draw each view in a scene of its own with pyrender, write PNG files."""
     opengl.context()  # sets PyOpenGL's platform, which pyrender needs before its import
     import pyrender
 
@@ -37,7 +37,7 @@ def usual_loop(folder: Path, count: int) -> dict[str, float]:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as out:
         for number in range(count):
-            surface = trimesh.load(files[number % len(files)], force="mesh")
+            surface = _load(files[number % len(files)])
             face = Mesh(np.asarray(surface.vertices, np.float32), np.asarray(surface.faces, np.int32))
             for camera in RIG:
                 scene = pyrender.Scene()
@@ -48,6 +48,21 @@ def usual_loop(folder: Path, count: int) -> dict[str, float]:
                 picture, _ = offscreen.render(scene)
                 Image.fromarray(picture).save(Path(out, f"{number}_{camera.name}.png"))
     return {"meshes": count, "start-up s": 0.0, "seconds": time.perf_counter() - started}
+
+
+def _load(path: Path) -> trimesh.Trimesh:
+    """With trimesh; .wrl, which it does not read, line by line, as scripts for BU-3DFE do."""
+    if path.suffix != ".wrl":
+        return trimesh.load(path, force="mesh")
+    points, faces = [], []
+    with path.open() as lines:
+        for line in lines:
+            numbers = line.replace(",", " ").split()
+            if len(numbers) == 3 and numbers[0][-1].isdigit():
+                points.append([float(number) for number in numbers])
+            elif len(numbers) == 4 and numbers[3] == "-1":
+                faces.append([int(number) for number in numbers[:3]])
+    return trimesh.Trimesh(points, faces, process=False)
 
 
 def render(folder: Path, count: int, workers: int, size: int) -> dict[str, float]:
