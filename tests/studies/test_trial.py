@@ -16,11 +16,16 @@ from polyview.recipe import Experiment, Generator, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.studies.design import REFERENCES
 from polyview.studies.ledger import Ledger
-from polyview.studies.trial import Assignment, check, evaluate_checkpoint, run_trial
+from polyview.studies.trial import Assignment, check_faces, check_recipe, evaluate_checkpoint, run_trial
 from polyview.training.checkpoint import open_checkpoint
 
 Assign = Callable[..., Assignment]
 StoreOf = Callable[[Experiment], ViewStore]
+
+
+def check(assignment: Assignment) -> None:
+    check_recipe(assignment.experiment)
+    check_faces(assignment)
 
 
 @pytest.fixture(autouse=True)

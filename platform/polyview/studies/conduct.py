@@ -77,6 +77,7 @@ def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None
     with _only_driver(folder):
         if study.search:
             check_search(study)
+        check_recipes([*trials, *samples(study)], ledger)
         stages = Stages(folder / "stages.json")
         views = prepare_views([*(trial.experiment for trial in trials), *possible_renderings(study)], home, watcher)
         if views.seconds:
@@ -151,19 +152,16 @@ class Driver:
     ended: int = 0
 
     def check(self, trials: Sequence[Trial]) -> None:
-        """Raises `UserError` that names the first trial without a record which could not be run."""
+        """Raises `UserError` that names the first trial without a record for which the faces do not do."""
         records = self.records(trials)
         missing = [trial for trial in trials if trial.id not in records]
         if not missing:
             return
-        # torch takes seconds to import, which a study that finds all its trials done need not wait for.
-        from polyview.studies.trial import check
+        from polyview.studies.trial import check_faces
 
         for trial in missing:
-            try:
-                check(self._workplace().assignment(trial))
-            except UserError as error:
-                raise UserError(f"{trial.name}: {error}") from None
+            with naming(trial):
+                check_faces(self._workplace().assignment(trial))
 
     def records(self, trials: Sequence[Trial]) -> dict[str, Record]:
         """What is known, by trial id; a record of faces that have changed since says nothing of those there are now."""
@@ -240,6 +238,29 @@ class Driver:
         self.ended, started = 0, time.perf_counter()
         yield
         self.stages.record(name, time.perf_counter() - started)
+
+
+def check_recipes(trials: Sequence[Trial], ledger: Ledger) -> None:
+    """Raises `UserError` that names the first trial without a record whose recipe cannot be run on any faces."""
+    records = ledger.read_all(trial.id for trial in trials)
+    missing = [trial for trial in trials if trial.id not in records]
+    if not missing:
+        return
+    # torch takes seconds to import, which a study that finds all its trials done need not wait for.
+    from polyview.studies.trial import check_recipe
+
+    for trial in missing:
+        with naming(trial):
+            check_recipe(trial.experiment)
+
+
+@contextmanager
+def naming(trial: Trial) -> Iterator[None]:
+    """Says in a `UserError` which trial it is about."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{trial.name}: {error}") from None
 
 
 def failed_run(trial: Trial, fault: Fault) -> TrialRun:

@@ -62,17 +62,20 @@ class Faces:
     subjects: tuple[str, ...]
 
 
-def check(assignment: Assignment) -> None:
-    """Raises `UserError` for what would stop the trial: no such tower, prompts that do not fit it, too few faces."""
-    experiment = assignment.experiment
+def check_recipe(experiment: Experiment) -> None:
+    """Raises `UserError` for what no faces could mend: no such tower, or prompts that do not fit it."""
     if is_raw_pixels(experiment):
         return
     check_tower(experiment.model)
     if experiment.language.prompts != "none":
         class_tokens(experiment)
+
+
+def check_faces(assignment: Assignment) -> None:
+    """Raises `UserError` if there are too few faces for the protocol or the batches."""
     train, _ = assignment.sides()
-    if experiment.training.epochs:
-        make_batches(Job(experiment, assignment.store, train.subjects, assignment.trials))
+    if assignment.experiment.training.epochs:
+        make_batches(Job(assignment.experiment, assignment.store, train.subjects, assignment.trials))
 
 
 def is_raw_pixels(experiment: Experiment) -> bool:
