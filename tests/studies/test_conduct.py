@@ -132,7 +132,7 @@ def test_a_trial_that_fails_is_told_and_does_not_stop_the_others(
     ran = {trial.variant for trial in outcome.trials if trial.id in outcome.records}
     assert ran == {"full", "no alignment", "slow", "untrained", "raw pixels"}
     assert runs_of(home)[0].info.status == "FAILED"
-    assert "diverges, seed 0" in (outcome.folder / "report" / "report.md").read_text()
+    assert "diverges: seed 0" in (outcome.folder / "report" / "report.md").read_text()
 
 
 def test_what_cannot_be_run_is_refused_before_anything_is_trained_or_logged(
