@@ -71,3 +71,13 @@ def test_colours_differ_in_lightness_too() -> None:
     levels = sorted(lightness(color) for color in figures.PALETTE)
     assert all(after - before > 0.005 for before, after in pairwise(levels))
     assert levels[-1] < 0.5
+
+
+def test_the_map_names_every_class_and_is_the_same_every_time() -> None:
+    rng = np.random.default_rng(0)
+    labels = ["joy", "fear", "anger"] * 12
+    centres = {"joy": 0, "fear": 8, "anger": 16}
+    points = np.stack([rng.normal(centres[label], 0.1, 6) for label in labels]).astype(np.float32)
+    svg = figures.embedding_map(points, labels, ["anger", "fear", "joy", "neutral"])
+    assert {"anger", "fear", "joy", "neutral"} <= set(texts(svg))
+    assert svg == figures.embedding_map(points, labels, ["anger", "fear", "joy", "neutral"])

@@ -116,6 +116,7 @@ def known(study: Study, home: Home) -> Outcome:
     again = best_trials(study, points, records) if len(points) >= wanted(study) else []
     records |= ledger.read_all(trial.id for trial in again)
     trials = [*trials, *again]
+    baseline = [trial.id for trial in trials if trial.variant == study.baseline]
     return Outcome(
         study,
         trials,
@@ -126,6 +127,7 @@ def known(study: Study, home: Home) -> Outcome:
         folder,
         ledger.read_faults(trial.id for trial in [*trials, *searched]),
         Searched(points, searched),
+        next((path for path in map(ledger.embeddings, baseline) if path.exists()), None),
     )
 
 

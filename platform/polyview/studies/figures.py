@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from sklearn.manifold import TSNE
 
 from polyview.studies.factorial import Effect
 from polyview.studies.statistics import Comparison, interval
@@ -85,6 +87,25 @@ def effects(found: Sequence[Effect], metric: str) -> str:
             _interval(axes, row, 100 * effect.size, span, INK, filled=effect.clear)
         _name_rows(axes, [effect.name for effect in found], "")
         axes.set_xlabel(f"effect, points of {metric}")
+        return _svg(figure)
+
+
+def embedding_map(embeddings: NDArray[np.float32], labels: Sequence[str], classes: Sequence[str]) -> str:
+    """Embeddings (N, D) in the plane, by t-SNE (van der Maaten 2008), each class in a colour and a mark of its own."""
+    places = TSNE(perplexity=min(30.0, (len(embeddings) - 1) / 3), random_state=0).fit_transform(embeddings)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.8 * WIDTH), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        looks = zip(classes, itertools.cycle(PALETTE), itertools.cycle("os^vDPX*"), strict=False)
+        for name, color, mark in looks:
+            x, y = places[[label == name for label in labels]].T
+            axes.scatter(x, y, s=14, color=color, marker=mark, alpha=0.75, linewidths=0, label=name)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        axes.set_aspect("equal", "datalim")
+        figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9, handletextpad=0.1)
         return _svg(figure)
 
 

@@ -36,6 +36,7 @@ from polyview.studies.statistics import Comparison, compare, signed
 
 __all__ = ["Outcome", "csv", "html", "latex", "markdown", "table", "write"]
 
+FEWEST_ON_A_MAP = 10
 NONE = "—"
 
 
@@ -146,6 +147,11 @@ def _figures(outcome: Outcome) -> dict[str, str]:
     if curves := loss_curves(outcome):
         drawn["curves"] = figures.curves(curves)
     classes, confusions = baseline_confusions(outcome)
+    if outcome.embeddings:
+        table = pl.read_parquet(outcome.embeddings)
+        drawn["embeddings"] = figures.embedding_map(
+            table["embedding"].to_numpy(), table["expression"].to_list(), classes
+        )
     return drawn | {f"confusion-{probe}": figures.confusion(counts, classes) for probe, counts in confusions.items()}
 
 
