@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -15,7 +17,7 @@ from rich.console import Console
 
 from polyview.recipe import Experiment, Study
 from polyview.studies.design import plan
-from polyview.studies.findings import Outcome, Searched, verdicts
+from polyview.studies.findings import Outcome, Searched, comparisons, verdicts
 from polyview.studies.ledger import Fault, Record
 from polyview.studies.report import csv, html, latex, markdown, table, write
 from polyview.studies.search import best_trials, make_trials
@@ -237,6 +239,32 @@ def test_latex_escapes_and_rules(tmp_path: Path) -> None:
     assert r"linear/accuracy, \%" in text
     assert text.count(r"\midrule") == 2
     assert text.isascii()
+
+
+def test_latex_has_the_best_in_bold_and_marks_what_is_clear(tmp_path: Path) -> None:
+    rows = {row.split(" & ")[0]: row for row in latex(outcome(tmp_path)).splitlines() if row.endswith(r"\\")}
+    assert [name for name, row in rows.items() if r"\textbf" in row] == ["raw pixels"]
+    clear = {one.variant for family in comparisons(outcome(tmp_path), "linear/accuracy") for one in family if one.clear}
+    assert {name for name, row in rows.items() if r"\dagger" in row} == clear
+
+
+def has_booktabs() -> bool:
+    """Whether LaTeX is here, with the package (Debian: texlive-latex-recommended)."""
+    find = shutil.which("kpsewhich")
+    return find is not None and subprocess.run([find, "booktabs.sty"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not has_booktabs(), reason="needs LaTeX with booktabs (Debian: texlive-latex-recommended)")
+def test_latex_compiles_whatever_a_variant_is_called(tmp_path: Path) -> None:
+    odd = r"50 % of {a_b} & c#d ~ $5 ^ \e"
+    made = outcome(tmp_path)
+    renamed = [replace(trial, variant=odd) if trial.variant == "one view" else trial for trial in made.trials]
+    (tmp_path / "table.tex").write_text(latex(replace(made, trials=renamed)))
+    page = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table}\end{document}"
+    (tmp_path / "page.tex").write_text(page)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-1500:]
 
 
 def test_writing_leaves_whole_files_and_no_others(tmp_path: Path) -> None:

@@ -122,6 +122,17 @@ def test_intervals_cover_the_truth(seeds: int) -> None:
     assert clear_p / studies < 0.05 + 3 * error
 
 
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_a_family_without_differences_seldom_claims_one(seeds: int) -> None:
+    """Holm over the exact tests keeps the family-wise error at 5 %, though all variants share the baseline."""
+    rng = np.random.default_rng(seeds)
+    studies, claims = 300, 0
+    for _ in range(studies):
+        family = {name: by_seed(rng.normal(0.7, 0.02, seeds)) for name in ("full", "a", "b", "c", "d")}
+        claims += any(found.p_holm is not None and found.p_holm <= 0.05 for found in compare(family, "full"))
+    assert claims / studies <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
+
+
 def told(low: float, high: float, pairs: int = 3) -> str:
     middle = (low + high) / 2
     return sentence(

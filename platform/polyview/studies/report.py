@@ -18,6 +18,7 @@ from polyview.paths import replacing
 from polyview.studies import figures
 from polyview.studies.design import REFERENCES
 from polyview.studies.findings import (
+    LARGEST_CONVINCING_P,
     Outcome,
     absent,
     baseline_confusions,
@@ -38,6 +39,15 @@ __all__ = ["Outcome", "csv", "html", "latex", "markdown", "table", "write"]
 
 FEWEST_ON_A_MAP = 10
 NONE = "—"
+_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "\N{MINUS SIGN}": "$-$",
+    "·": r"$\cdot$",
+    NONE: "--",
+}
 
 
 def table(outcome: Outcome) -> Table:
@@ -105,15 +115,19 @@ def csv(outcome: Outcome) -> str:
 
 
 def latex(outcome: Outcome) -> str:
-    """The table for a paper that uses booktabs."""
-    rows = []
-    for family in comparisons(outcome, outcome.study.metric):
-        rows += [r"\midrule", *(_latex_row(_cells(one, outcome)[:5]) for one in family)] if family else []
+    """The table for a paper that uses booktabs: the best mean in bold, marks explained in comments above."""
+    families = [family for family in comparisons(outcome, outcome.study.metric) if family]
+    best = max((one.mean for family in families for one in family if one.seeds), default=math.nan)
+    rows: list[str] = []
+    for family in families:
+        rows += [r"\midrule", *(_latex_row(one, outcome, one.mean == best) for one in family)]
     return "\n".join(
         [
+            "% bold: the best mean; $\\dagger$: the 95 % interval of the difference leaves out zero;",
+            "% $*$: p <= 0.05 after Holm. Needs \\usepackage{booktabs}.",
             r"\begin{tabular}{lrrrr}",
             r"\toprule",
-            _latex_row(_heads(outcome)[:5]),
+            " & ".join(map(_latex, _heads(outcome)[:5])) + r" \\",
             *rows,
             r"\bottomrule",
             r"\end{tabular}",
@@ -241,10 +255,17 @@ def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [escaped[0], rule, *escaped[1:]])
 
 
-def _latex_row(cells: Sequence[str]) -> str:
-    escaped = (re.sub(r"([&%$#_{}])", r"\\\1", cell) for cell in cells)
-    signs = (cell.replace("±", r"$\pm$").replace("\N{MINUS SIGN}", "$-$").replace(NONE, "--") for cell in escaped)
-    return " & ".join(signs) + r" \\"
+def _latex_row(one: Comparison, outcome: Outcome, best: bool) -> str:
+    name, seeds, level, difference, span = map(_latex, _cells(one, outcome)[:5])
+    level = rf"\textbf{{{level}}}" if best else level
+    marks = r"\dagger" * one.clear + "*" * (one.p_holm is not None and one.p_holm <= LARGEST_CONVINCING_P)
+    difference += f"$^{{{marks}}}$" if marks else ""
+    return " & ".join([name, seeds, level, difference, span]) + r" \\"
+
+
+def _latex(text: str) -> str:
+    """Text as LaTeX has it, in ASCII where the letters are."""
+    return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
 def _duration(seconds: float) -> str:
