@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.studies.trial import default_device
 from polyview.training.batches import Augmentation, Share
-from polyview.training.loop import MAX_GRADIENT_NORM, Job, Trainer, class_tokens
+from polyview.training.loop import MAX_GRADIENT_NORM, Job, Trainer, class_tokens, make_optimizer
 
 ENDLESS = 1_000_000  # epochs, so that no turn is the last one
 SINGLE: dict[str, Any] = {
@@ -83,7 +83,20 @@ def our_feeding(place: Place) -> Turn:
 
 
 def in_memory(place: Place) -> Turn:
-    """The bare step on an epoch of batches that lie on the device, augmented and with their tokens chosen."""
+    """The bare step on an epoch of batches in memory, which it augments."""
+    step = BareStep(place.trainer())
+    batches = replace(step.trainer.batches, augment=False)
+    ready = [(batch.images, step.labels[batch.chosen]) for batch in batches.epoch(0, Share())]
+
+    def epoch() -> None:
+        for images, labels in ready:
+            step(*step.prepare(augmented(images) if place.recipe.training.augment else images, labels))
+
+    return lambda: _timed(len(ready) * batches.batch_size, epoch)
+
+
+def on_device(place: Place) -> Turn:
+    """The bare step on an epoch of batches that lie on the device, augmented and with their prompts chosen."""
     step = BareStep(place.trainer())
     batches = step.trainer.batches
     ready = [step.prepare(batch.images, step.labels[batch.chosen]) for batch in batches.epoch(0, Share())]
@@ -146,7 +159,7 @@ def open_clips(place: Place) -> Turn:
 
 
 class BareStep:
-    """polyview's step written out, as one would without its loop: on the model, the losses and the optimiser of one."""
+    """polyview's step written out, as one would without its loop: the same model and losses, an optimiser like its."""
 
     def __init__(self, trainer: Trainer) -> None:
         assert trainer.assignment is not None
@@ -154,6 +167,7 @@ class BareStep:
         self.trainer, self.model, self.tokens = trainer, trainer.model.train(), trainer.tokens
         self.labels = torch.from_numpy(trainer.assignment.label)
         self.experiment = trainer.job.experiment
+        self.optimizer = make_optimizer(self.model, self.experiment.training)
 
     def prepare(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images on the device, the prompts of the classes that are there, and which of them is whose."""
@@ -176,10 +190,10 @@ class BareStep:
             confident=torch.ones_like(index, dtype=torch.bool),
         )
         loss, _ = total_loss(self.experiment.objective, batch)
-        self.trainer.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
-        self.trainer.optimizer.step()
+        self.optimizer.step()
         self.model.clamp_logit_scale()
 
 
@@ -209,6 +223,11 @@ class Loaded(list[tuple[Tensor, Tensor]]):
         return sum(len(images) for images, _ in self)
 
 
+def augmented(images: Tensor) -> Tensor:
+    """Images (B, V, 3, S, S) as polyview's batches would have them."""
+    return Augmentation.draw(*images.shape[:2], torch.default_generator).apply(images)
+
+
 def write_pictures(store: ViewStore, folder: Path) -> None:
     """Every view as a PNG file."""
     folder.mkdir()
@@ -233,13 +252,13 @@ def _loader(place: Place, workers: int) -> DataLoader[tuple[Tensor, int]]:
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
-        collate_fn=_augmented if recipe.training.augment else default_collate,
+        collate_fn=_collated if recipe.training.augment else default_collate,
     )
 
 
-def _augmented(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+def _collated(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
     images, classes = default_collate(samples)
-    return Augmentation.draw(*images.shape[:2], torch.default_generator).apply(images), classes
+    return augmented(images), classes
 
 
 def _images_and_texts(place: Place, towers: Any) -> list[tuple[Tensor, Tensor]]:
