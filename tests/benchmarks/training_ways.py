@@ -125,8 +125,11 @@ def pictures_alone(workers: int, place: Place) -> Turn:
     return lambda: _timed(len(loader) * place.recipe.training.batch_size, lambda: _exhaust(loader))
 
 
-def open_clips(place: Place) -> Turn:
-    """open_clip's own `train_one_epoch` and AdamW, on an epoch of single views and their tokens in memory."""
+def open_clips(fused: bool, place: Place) -> Turn:
+    """open_clip's own `train_one_epoch` and AdamW, on an epoch of single views and their tokens in memory.
+
+    Its AdamW is not fused, ours is.
+    """
     from open_clip import ClipLoss
     from open_clip_train.scheduler import cosine_lr
     from open_clip_train.train import train_one_epoch
@@ -134,7 +137,8 @@ def open_clips(place: Place) -> Turn:
     recipe, device = place.recipe, default_device()
     towers = build_towers(recipe.model, recipe.rendering.size).to(device)
     towers.output_dict = True
-    optimizer = torch.optim.AdamW(_decayed_apart(towers, recipe), lr=recipe.training.lr, betas=(0.9, 0.98), eps=1e-6)
+    groups, lr = _decayed_apart(towers, recipe), recipe.training.lr
+    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), eps=1e-6, fused=fused)
     data = Loaded(_images_and_texts(place, towers))
     arguments = SimpleNamespace(
         device=device,
@@ -150,7 +154,7 @@ def open_clips(place: Place) -> Turn:
         log_every_n_steps=100,
         wandb=False,
     )
-    scheduler = cosine_lr(optimizer, recipe.training.lr, 1, ENDLESS)
+    scheduler = cosine_lr(optimizer, lr, 1, ENDLESS)
     train = {"train": SimpleNamespace(set_epoch=lambda epoch: epoch, dataloader=data)}
     loss = ClipLoss(cache_labels=True)
     return lambda: _timed(
