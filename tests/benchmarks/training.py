@@ -3,8 +3,9 @@
     python tests/benchmarks/training.py [--json training.json] [--turns 7] [--subjects 64] [--set KEY=VALUE]...
 
 The recipe is the quickstart's, changed by --set; the device is the one that a trial would have. Every way has a
-process of its own and trains an epoch in its turn, so that all see the same noise of a machine that others use too. A
-ratio is the median, over the turns, of our samples a second over the other's in the same turn.
+process of its own and trains an epoch in its turn. Before or after each of another's turns is one of ours, and a ratio
+is the median, over these pairs, of our samples a second over the other's: so both see the same noise of a machine that
+others use too.
 
 Against the bare step: the same model, losses, optimiser and augmentation, written out, on tensors in memory. So what
 our reading and our loop cost is in the ratio. The row below it has its batches augmented beforehand and on the device;
@@ -51,6 +52,9 @@ from polyview.rendering.pipeline import ShardWriter
 from polyview.rendering.store import ViewStore, finish_part, rows_per_shard
 from polyview.studies.trial import default_device
 
+Seen = tuple[float, float]
+"""What a turn tells: samples a second, CPU seconds."""
+
 
 @dataclass(frozen=True)
 class Way:
@@ -94,7 +98,7 @@ class Racer:
         other.close()
         self.turn()
 
-    def turn(self) -> tuple[float, float]:
+    def turn(self) -> Seen:
         """The samples a second of one more epoch, and the CPU seconds that it took in all its processes."""
         before = _total(self._process.pid, _cpu_seconds)
         self._connection.send(True)
@@ -120,17 +124,31 @@ def race(name: str, place: ways.Place, turns: int, threads: int) -> list[dict[st
         Racer(way, replace(place, checkpoints=place.checkpoints / name / str(number)), threads)
         for number, way in enumerate(RACES[name])
     ]
-    seen = [[racer.turn() for racer in racers] for _ in range(turns)]
-    rows = []
-    for number, racer in enumerate(racers):
-        speeds, seconds = zip(*(turn[number] for turn in seen), strict=True)
-        row = {"race": name, "way": racer.way.name, "samples/s": median(speeds)}
-        row |= {"lowest": min(speeds), "highest": max(speeds), "CPU s/epoch": median(seconds)}
-        row |= {"ratio": median(turn[0][0] / turn[number][0] for turn in seen), "target": racer.way.target}
-        rows.append(row | racer.peaks())
+    first, *others = racers
+    pairs = {other: [_pair(first, other, turn) for turn in range(turns)] for other in others}
+    mine = [ours for turns_of_one in pairs.values() for ours, _ in turns_of_one]
+    rows = [_row(name, first, mine, 1.0)]
+    for other, turns_of_one in pairs.items():
+        ratio = median(ours[0] / theirs[0] for ours, theirs in turns_of_one)
+        rows.append(_row(name, other, [theirs for _, theirs in turns_of_one], ratio))
     for racer in racers:
         racer.stop()
     return rows
+
+
+def _pair(ours: Racer, other: Racer, turn: int) -> tuple[Seen, Seen]:
+    """A turn of each, one right after the other; whose is the first changes, so that a drift favours neither."""
+    if turn % 2:
+        theirs = other.turn()
+        return ours.turn(), theirs
+    return ours.turn(), other.turn()
+
+
+def _row(race: str, racer: Racer, seen: Sequence[Seen], ratio: float) -> dict[str, Any]:
+    speeds, seconds = zip(*seen, strict=True)
+    spread = {"lowest": min(speeds), "highest": max(speeds), "CPU s/epoch": median(seconds)}
+    row = {"race": race, "way": racer.way.name, "samples/s": median(speeds), **spread}
+    return {**row, "ratio": ratio, "target": racer.way.target, **racer.peaks()}
 
 
 def prepare(recipe: Experiment, folder: Path) -> ways.Place:
@@ -154,8 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure once, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="where the numbers go")
-    parser.add_argument("--turns", type=int, default=7, help="epochs of each way")
-    parser.add_argument("--subjects", type=int, default=64, help="people, of seven faces each")
+    parser.add_argument("--turns", type=int, default=15, help="epochs of each way")
+    parser.add_argument("--subjects", type=int, default=32, help="people, of seven faces each")
     parser.add_argument("--threads", type=int, default=1, help="of torch, in each process")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
     parser.add_argument("--only", nargs="*", default=[*RACES], choices=RACES, help="some of the races")
