@@ -18,7 +18,10 @@ from polyview.recipe import Experiment, to_yaml
 from polyview.rendering.store import ViewStore
 from polyview.training.loop import Job, Trainer
 
-VERBS = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "ablate", "report", "compare", "ui", "doctor")
+VERBS = (
+    *("demo", "scan", "render", "sheet", "pretrain", "evaluate", "export"),
+    *("ablate", "report", "compare", "ui", "doctor"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +84,7 @@ def refuse(capsys: pytest.CaptureFixture[str], *words: object) -> str:
         (["sheet", "nowhere"], "nowhere: no complete view store; "),
         (["evaluate", "."], ".: no checkpoint here; "),
         (["evaluate", "nowhere"], "nowhere: no checkpoint here; "),
+        (["export", "nowhere", "-o", "exported"], "nowhere: no checkpoint here; "),
     ],
 )
 @pytest.mark.usefixtures("study")

@@ -25,6 +25,7 @@ app = typer.Typer(
 
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="A recipe, as in experiments/.")]
+CheckpointFolder = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder, or its trial's.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study, as in ablations/.")]
 
 
@@ -107,7 +108,7 @@ def pretrain(experiment: ExperimentFile, sets: Sets = None) -> None:
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder, or its trial's.")],
+    checkpoint: CheckpointFolder,
     probe: Annotated[list[str] | None, typer.Option(help="linear, knn or zero_shot; all that the recipe has.")] = None,
 ) -> None:
     """Ask the probes about a checkpoint, on the subjects that its pretraining set aside."""
@@ -127,6 +128,22 @@ def evaluate(
     for protocol, _, name, metric, value in evaluation.results.iter_rows():
         table.add_row(protocol, name, metric, f"{value:.4f}")
     console.print(table)
+
+
+@app.command()
+def export(
+    checkpoint: CheckpointFolder,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder that is made.")],
+) -> None:
+    """Write a checkpoint's towers as a folder that open_clip loads without polyview."""
+    from polyview.modeling.export import export_towers
+    from polyview.training.checkpoint import open_checkpoint
+
+    opened = open_checkpoint(checkpoint)
+    export_towers(opened.load_model(), opened.experiment, out)
+    console.print(
+        f'load      open_clip.create_model_and_transforms("local-dir:{out}")', highlight=False, soft_wrap=True
+    )
 
 
 @app.command()

@@ -7,10 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from polyview.errors import UserError
 from polyview.rendering.store import ViewStore
-from polyview.training.batches import Batches, Share
+from polyview.training.batches import Augmentation, Batches, Share
 
 WHOLE = Share()
 
@@ -84,6 +85,17 @@ def test_augmentation_changes_every_view_by_itself_and_stays_in_range(batches: B
     assert torch.equal(plain[:, 0], plain[:, 1])
     # Small: what is seen remains the face.
     assert (augmented - plain).abs().mean() < 0.2
+
+
+@pytest.mark.parametrize("size", [9, 32])
+def test_augmentation_is_torchs_own_affine_warp_of_the_lit_picture(size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(4, 2, size, size, 3, generator=generator).permute(0, 1, 4, 2, 3)
+    drawn = Augmentation.draw(4, 2, generator)
+    lit = (images * drawn.gain + drawn.offset).clamp(0, 1).flatten(0, 1)
+    grid = functional.affine_grid(drawn.warp.flatten(0, 1), [8, 3, size, size], align_corners=False)
+    warped = functional.grid_sample(lit, grid, padding_mode="border", align_corners=False)
+    torch.testing.assert_close(drawn.apply(images), warped.unflatten(0, (4, 2)))
 
 
 def test_a_batch_larger_than_the_samples_is_refused(batches: Batches) -> None:

@@ -86,6 +86,20 @@ def tokenize(tower: str, prompts: tuple[str, ...]) -> torch.Tensor:
     return tokens
 
 
+def tower_config(tower: str, image_size: int) -> dict[str, Any]:
+    """What open_clip calls the model's config: all that it needs to build `tower` for pictures of `image_size`."""
+    config: dict[str, Any] = open_clip.get_model_config(tower)
+    config["vision_cfg"]["image_size"] = image_size
+    return config
+
+
+def save_tokenizer(tower: str, folder: Path) -> None:
+    """Write a tower's tokenizer to `folder`, unless it is CLIP's, which open_clip brings along."""
+    tokenizer = _tokenizer(tower)
+    if not isinstance(tokenizer, open_clip.SimpleTokenizer):
+        tokenizer.save_pretrained(folder)
+
+
 @cache
 def _tokenizer(tower: str) -> Any:
     # Its vocabulary takes longer to read than a study's prompts to tokenize.

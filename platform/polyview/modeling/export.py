@@ -1,0 +1,61 @@
+"""A model's towers as a folder that open_clip reads by itself: `create_model_and_transforms("local-dir:FOLDER")`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from polyview.errors import UserError
+from polyview.modeling.model import MultiviewModel
+from polyview.modeling.towers import build_towers, save_tokenizer, tower_config
+from polyview.recipe import Experiment, Modeling
+
+CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
+
+
+def export_towers(model: MultiviewModel, experiment: Experiment, folder: Path) -> None:
+    """Write the image and the text tower to `folder`, whole or not at all; pictures are of the rendering's size.
+
+    open_clip has no place for the fusion of views, the projector and the supervised head: a face there is one view's
+    embedding, or the mean of several. Raises `UserError` if `folder` has something in it, or open_clip could not read
+    what would be written. Source of the layout: `open_clip.push_to_hf_hub`, of version 3.3.
+    """
+    folder = folder.resolve()
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder}: there is something here already; name a folder that is new or empty")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
+        # A folder within it, as the temporary one itself is closed to everybody else.
+        temporary = Path(place) / folder.name
+        temporary.mkdir()
+        _write(model, experiment, temporary)
+        _check(experiment, temporary)
+        temporary.rename(folder)
+
+
+def _write(model: MultiviewModel, experiment: Experiment, folder: Path) -> None:
+    tower, seen = experiment.model.tower, model.towers.visual.preprocess_cfg
+    config = {
+        "model_cfg": tower_config(tower, experiment.rendering.size),
+        "preprocess_cfg": {name: seen[name] for name in _PREPROCESSING},
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    save_file({name: value.contiguous() for name, value in model.towers.state_dict().items()}, folder / WEIGHTS)
+    save_tokenizer(tower, folder)
+
+
+def _check(experiment: Experiment, folder: Path) -> None:
+    # A plain call builds towers from timm at their own size, and the weights of some depend on it.
+    tower, size = experiment.model.tower, experiment.rendering.size
+    try:
+        build_towers(Modeling(tower=f"local-dir:{folder}"), size)
+    except UserError as error:
+        reason = " ".join(str(error.__cause__).split())[:300]
+        raise UserError(
+            f"{tower}: open_clip could not read it from a folder at rendering.size {size} ({reason}); "
+            "such a tower can be exported if it was trained at its own size"
+        ) from error
