@@ -129,6 +129,7 @@ def measure(sizes: dict[int, tuple[int, int]], cpus: int) -> list[dict[str, floa
         ours(1, 1, 10_000, home)
         for workers, (count, their_count) in sizes.items():
             took, after_the_first = ours(workers, count, 100 * workers, home)
+            print(f"{count} empty trials of {workers} worker(s): {took:.1f} s; now {their_count} nested", flush=True)
             # The documented nesting needs a CPU more for its dataset, or it waits for ever.
             concurrent = max((cpus - 1) // workers, 1)
             theirs_took = theirs(workers, their_count, folder / f"nested-{workers}", concurrent)
