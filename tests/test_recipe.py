@@ -229,6 +229,11 @@ def test_yaml_brings_every_recipe_back(
     assert load_experiment(path).digest == experiment.digest
 
 
+def test_another_recipe_can_be_put_under_a_study(study: Path, recipe: Path) -> None:
+    loaded = load_study(study, ["training.epochs=3", f"experiment={recipe}"])
+    assert loaded.experiment == load_experiment(recipe, ["training.epochs=3"])
+
+
 def test_an_assignment_goes_to_the_study_where_the_key_is_its_own_and_to_the_experiment_otherwise(study: Path) -> None:
     loaded = load_study(study, ["seeds=[7]", "training.epochs=9", "experiment.training.lr=0.5", "variants.more={}"])
     assert loaded.seeds == (7,)
@@ -268,7 +273,7 @@ def test_a_faulty_study_is_refused_with_the_fault(study: Path, line: str, fault:
         ("seeds=[]", "seeds: .* at least 1 item"),
         ("traning.epochs=3", "experiment.traning: unknown key; nearest is experiment.training"),
         ("evaluation.probes=[knn]", "metric is linear/accuracy, and experiment.evaluation.probes has only knn"),
-        ("experiment=elsewhere.yaml", "experiment: 'elsewhere.yaml' is not allowed"),
+        ("experiment=elsewhere.yaml", "elsewhere.yaml: no such file"),
     ],
 )
 def test_a_faulty_assignment_to_a_study_is_refused(study: Path, assignment: str, fault: str) -> None:

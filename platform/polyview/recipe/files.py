@@ -48,11 +48,14 @@ def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
 
     `experiment` in the file is a path relative to the file, or a recipe written in place. An assignment
     whose first name is a key of the study (`seeds=[0,1]`) changes the study; any other changes the experiment.
+    `experiment=FILE` puts another recipe underneath.
     """
-    config = _read(path)
-    if isinstance(config.get("experiment"), str):
+    config, overrides = _read(path), _parse(assignments)
+    if isinstance(overrides.get("experiment"), str):
+        config["experiment"] = _read(Path(overrides.pop("experiment")))
+    elif isinstance(config.get("experiment"), str):
         config["experiment"] = _read(path.parent / config["experiment"])
-    for key, value in _parse(assignments).items():
+    for key, value in overrides.items():
         own = key.split(".")[0] in Study.model_fields
         config = OmegaConf.create(_updated(config, {key if own else f"experiment.{key}": value}))
     return _validate(Study, OmegaConf.to_container(config), str(path))
