@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from polyview.errors import UserError
 from polyview.paths import Home, locked, replacing
-from polyview.recipe import Study, to_yaml
+from polyview.recipe import Resources, Study, to_yaml
 from polyview.rendering.sheet import contact_sheet
 from polyview.rendering.store import ViewStore
+from polyview.studies.capacity import concurrent_trials, demand
 from polyview.studies.design import Trial, plan
 from polyview.studies.findings import Searched, scores, supervision
 from polyview.studies.ledger import Fault, Ledger, Record
@@ -77,7 +78,7 @@ def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None
     with _only_driver(folder):
         if study.search:
             check_search(study)
-        check_recipes([*trials, *samples(study)], ledger)
+        check_recipes([*trials, *samples(study)], ledger, study.resources)
         stages = Stages(folder / "stages.json")
         views = prepare_views([*(trial.experiment for trial in trials), *possible_renderings(study)], home, watcher)
         if views.seconds:
@@ -242,18 +243,20 @@ class Driver:
         self.stages.record(name, time.perf_counter() - started)
 
 
-def check_recipes(trials: Sequence[Trial], ledger: Ledger) -> None:
-    """Raises `UserError` that names the first trial without a record whose recipe cannot be run on any faces."""
+def check_recipes(trials: Sequence[Trial], ledger: Ledger, resources: Resources) -> None:
+    """Raises `UserError` that names the first trial without a record whose recipe no faces could make run here."""
     records = ledger.read_all(trial.id for trial in trials)
     missing = [trial for trial in trials if trial.id not in records]
     if not missing:
         return
-    # torch takes seconds to import, which a study that finds all its trials done need not wait for.
+    # torch and Ray take seconds to import, which a study that finds all its trials done need not wait for.
+    from polyview.studies.scheduler import nodes
     from polyview.studies.trial import check_recipe
 
     for trial in missing:
         with naming(trial):
             check_recipe(trial.experiment)
+    concurrent_trials(nodes(), [demand(trial.experiment, resources) for trial in missing])
 
 
 @contextmanager
