@@ -73,7 +73,7 @@ def forest(comparisons: Sequence[Comparison], baseline: str, metric: str) -> str
             span = None if found.low is None or found.high is None else (100 * found.low, 100 * found.high)
             _interval(axes, row, 100 * found.difference, span, INK, filled=found.clear)
         _name_rows(axes, [found.variant for found in shown], baseline)
-        axes.set_xlabel(f"difference to {baseline}, points of {metric}\n← worse\N{EM SPACE}\N{EM SPACE}better →")
+        axes.set_xlabel(f"difference to {baseline},\npoints of {metric}\n← worse\N{EM SPACE}\N{EM SPACE}better →")
         return _svg(figure)
 
 
