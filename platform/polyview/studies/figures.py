@@ -63,7 +63,7 @@ def comparison(scores: Mapping[str, Mapping[int, float]], baseline: str, apart: 
 
 
 def forest(comparisons: Sequence[Comparison], baseline: str, metric: str) -> str:
-    """The difference of each variant to the baseline in points, with its 95 % interval; filled where clear of zero."""
+    """The difference of each variant to the baseline in points, with its 95 % interval; filled where clear."""
     with mpl.rc_context(STYLE):
         shown = [found for found in comparisons if found.difference is not None]
         figure, axes = _rows(len(shown))
@@ -78,7 +78,7 @@ def forest(comparisons: Sequence[Comparison], baseline: str, metric: str) -> str
 
 
 def effects(found: Sequence[Effect], metric: str) -> str:
-    """Each effect of a factorial in points, with its 95 % interval; filled where clear of zero."""
+    """Each effect of a factorial in points, with its 95 % interval; filled where clear."""
     with mpl.rc_context(STYLE):
         figure, axes = _rows(len(found))
         axes.axvline(0, color=BASELINE, lw=1)

@@ -56,7 +56,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and whether it stands: a measured level, or a difference whose interval is clear of zero."""
+    """One sentence, and whether it stands: a measured level, or a difference that is clear of zero."""
 
     text: str
     settled: bool
@@ -161,13 +161,15 @@ def notes(outcome: Outcome) -> list[str]:
     tested = sum(one.p is not None for one in variants)
     reading = [
         "± is the standard deviation over seeds. Differences are to the baseline, paired by seed, in points; their "
-        "95 % intervals are Student's t, each for itself and not widened for the number of variants.",
-        f"p is the exact two-sided sign-flip permutation test, “Holm” adjusts it for the {tested} variants compared.",
+        "95 % intervals are Student's t, each for itself and not widened for the number of variants. A difference is "
+        f"claimed where its paired t-test, after Holm over the {tested} variants compared, is at most 0.05.",
+        "d is the effect size, the mean difference over its standard deviation (d_z); p is the exact two-sided "
+        "sign-flip permutation test, which takes nothing to be normal; “Holm” adjusts it for the variants compared.",
     ]
     if smallest_p(pairs) > LARGEST_CONVINCING_P:
         reading[1] += (
             f" With {pairs} seeds p cannot fall below {smallest_p(pairs):.2g} whatever the data, "
-            "so the interval is the evidence here; it takes the differences to be about normal."
+            "so the t-test is the evidence here; it takes the differences to be about normal."
         )
     reading.append(
         "A seed changes the people set aside, the weights and the batches. Every seed draws on the same people, so "

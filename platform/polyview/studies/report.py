@@ -204,7 +204,16 @@ def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
 
 def _heads(outcome: Outcome) -> list[str]:
     study = outcome.study
-    return ["variant", "seeds", f"{study.metric}, %", f"difference to {study.baseline}", "95 % interval", "p", "Holm"]
+    return [
+        "variant",
+        "seeds",
+        f"{study.metric}, %",
+        f"difference to {study.baseline}",
+        "95 % interval",
+        "d",
+        "p",
+        "Holm",
+    ]
 
 
 def _cells(one: Comparison, outcome: Outcome) -> list[str]:
@@ -215,6 +224,7 @@ def _cells(one: Comparison, outcome: Outcome) -> list[str]:
         _level(one),
         NONE if one.difference is None else signed(one.difference),
         NONE if one.low is None or one.high is None else f"{signed(one.low)} to {signed(one.high)}",
+        NONE if one.effect is None else f"{one.effect:+.1f}".replace("-", "\N{MINUS SIGN}"),
         NONE if one.p is None else f"{one.p:.2g}",
         NONE if one.p_holm is None else f"{one.p_holm:.2g}",
     ]

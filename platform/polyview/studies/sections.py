@@ -74,7 +74,7 @@ def _factorial(
         told,
         [heads, *map(_effect_row, found)],
         figures.effects(found, metric),
-        "Main effects and interactions of pairs with 95 % interval; hollow where it includes zero",
+        "Main effects and interactions of pairs with 95 % interval; hollow where nothing can be claimed",
     )
 
 
@@ -94,7 +94,7 @@ def _effect_sentence(effect: Effect, metric: str, factors: Mapping[str, Sequence
     alias = f", or {', '.join(effect.aliases)}, which this fraction cannot tell apart" if effect.aliases else ""
     return (
         f"{effect.name}{step}{alias}: {signed(effect.size)} points of {metric}, 95 % interval "
-        f"{signed(effect.low)} to {signed(effect.high)}."
+        f"{signed(effect.low)} to {signed(effect.high)}, p = {effect.p_holm:.2g} after Holm."
     )
 
 
