@@ -39,7 +39,7 @@ class Outcome:
     `trials` are those that it asks for, `records` the finished ones by trial id, `stages` the wall seconds of each
     stage, `sheet` a PNG with some of the views, `folder` the study's own, `faults` how trials failed by trial id,
     `searched` its search's trials, which are in none of the others' comparisons, `embeddings` the table that the
-    baseline's first trial left of the people set aside.
+    baseline's first trial left of the people set aside, `links` where each trial is found in MLflow's user interface.
     """
 
     study: Study
@@ -52,6 +52,7 @@ class Outcome:
     faults: Mapping[str, Fault] = field(default_factory=dict)
     searched: Searched = Searched()
     embeddings: Path | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
