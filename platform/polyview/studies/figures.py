@@ -109,6 +109,24 @@ def embedding_map(embeddings: NDArray[np.float32], labels: Sequence[str], classe
         return _svg(figure)
 
 
+def view_counts(curve: Mapping[int, Mapping[int, float]], metric: str) -> str:
+    """The mean by the number of views (views -> seed -> score) with its 95 % interval and single seeds, in percent."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+        axes = figure.add_subplot()
+        values = {count: 100 * np.array(list(by_seed.values())) for count, by_seed in curve.items()}
+        axes.plot(list(values), [found.mean() for found in values.values()], "-o", color=INK, lw=1.6)
+        for count, found in values.items():
+            axes.plot(np.full(len(found), count + 0.08), found, ".", color=QUIET, markersize=6)
+            if span := interval(found):
+                axes.plot((count, count), span, color=INK, lw=1.6)
+        axes.set_xticks(list(values))
+        axes.grid(axis="y", color="#eeeeee", lw=0.8)
+        axes.set_xlabel("views")
+        axes.set_ylabel(f"{metric}, %")
+        return _svg(figure)
+
+
 def parallel(columns: Mapping[str, Sequence[Any]], logarithmic: Iterable[str], colored: str) -> str:
     """Parallel coordinates: a line per point through an axis per column, coloured by the column `colored`."""
     with mpl.rc_context(STYLE):

@@ -190,15 +190,24 @@ def loss_curves(outcome: Outcome) -> dict[str, dict[str, list[dict[int, float]]]
     return found
 
 
-def baseline_confusions(outcome: Outcome) -> tuple[Sequence[str], dict[str, NDArray[np.int64]]]:
-    """The classes, and each probe's confusion counts of the baseline summed over its seeds."""
-    found = [record for _, record in finished(outcome, outcome.study.baseline)]
+def confusions_of(outcome: Outcome, variant: str) -> tuple[Sequence[str], dict[str, NDArray[np.int64]]]:
+    """The classes, and each probe's confusion counts of a variant summed over its seeds."""
+    found = [record for _, record in finished(outcome, variant)]
     probes = dict.fromkeys(probe for record in found for probe in record.confusions)
     summed = {
         probe: np.sum([record.confusions[probe] for record in found if probe in record.confusions], axis=0)
         for probe in probes
     }
     return (found[0].classes if found else ()), summed
+
+
+def cost(outcome: Outcome) -> tuple[float, float]:
+    """The trial-hours and GPU-hours that the finished trials took, those of the search included."""
+    records = outcome.records.values()
+    seconds = {record.id: sum(record.seconds.values()) for record in records}
+    workers = {record.id: record.experiment.training.workers for record in records}
+    gpu_seconds = sum(seconds[trial_id] * workers[trial_id] for trial_id in seconds) * outcome.study.resources.gpus
+    return sum(seconds.values()) / 3600, gpu_seconds / 3600
 
 
 def environment(outcome: Outcome) -> dict[str, str]:
