@@ -97,13 +97,15 @@ def _outage_is_survived(
 class Tracker:
     """Writes one study to MLflow: `open`, then `log` each trial that has ended, then `close`.
 
-    The first failure of the store is told to `warn`, once; every later call then returns at once.
+    The first failure of the store is told to `warn`, once; every later call then returns at once, until `returned`
+    finds that it answers again. `links` has where each trial that was logged is found in the user interface.
     """
 
     def __init__(self, home: Home, study: str, warn: Callable[[str], None] = warnings.warn) -> None:
         self.uri = home.tracking_uri
         self.warn = warn
         self.online = True
+        self.links: dict[str, str] = {}
         self._study = study
         self._artifacts = home.artifacts
         self._source = _source()
@@ -149,6 +151,15 @@ class Tracker:
             )
         if run.info.status == "RUNNING":
             self._complete(run.info.run_id, trial)
+        self.links[trial.id] = f"#/experiments/{self._experiment}/runs/{run.info.run_id}"
+
+    def returned(self) -> bool:
+        """Whether the store had failed and answers again; if so, `open` and `log` have all to tell anew."""
+        if self.online or reachable(self.uri) is not None:
+            return False
+        self.online = True
+        self.warn(f"MLflow at {self.uri} answers again, and is told what it missed")
+        return True
 
     @_outage_is_survived
     def close(

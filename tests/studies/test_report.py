@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from polyview.recipe import Experiment, Study
+from polyview.recipe import Experiment, Resources, Study
 from polyview.studies.design import plan
 from polyview.studies.findings import Outcome, Searched, comparisons, verdicts
 from polyview.studies.ledger import Fault, Record
@@ -230,6 +230,8 @@ def test_the_csv_holds_every_score(tmp_path: Path) -> None:
     rows = pl.read_csv(io.StringIO(csv(made)))
     assert rows.columns == ["trial", "variant", "seed", "fold", "metric", "value"]
     assert len(rows) == 21 * 9
+    write(made)
+    assert pl.read_parquet(tmp_path / "report" / "results.parquet").equals(rows)
     one = rows.filter(pl.col("variant") == "full", pl.col("seed") == 1, pl.col("metric") == "linear/accuracy")
     assert one["value"].item() == made.records[one["trial"].item()].scores["linear/accuracy"]
 
@@ -274,6 +276,49 @@ def test_writing_leaves_whole_files_and_no_others(tmp_path: Path) -> None:
     names = {str(path.relative_to(tmp_path / "report")) for path in paths}
     assert {"report.html", "report.md", "results.csv", "figures/forest.svg", "figures/comparison.svg"} <= names
     assert (tmp_path / "report" / "report.md").read_text() == markdown(made)
+
+
+def test_each_class_is_told_by_variant(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    text = markdown(made).partition("## Class by class")[2]
+    counts = sum(
+        np.array(made.records[trial.id].confusions["linear"]) for trial in made.trials if trial.variant == "one view"
+    )
+    shown = [float(cell) for cell in row_of(text, "one view").split("|")[2:-1]]
+    assert shown == pytest.approx(100 * counts.diagonal() / counts.sum(axis=1), abs=0.05)
+    assert re.search(r"“full” knows \w+ best", text)
+
+
+def test_the_score_by_the_number_of_views_is_drawn_where_nothing_else_differs(tmp_path: Path) -> None:
+    assert "How many views" not in markdown(outcome(tmp_path))
+    more = {f"{count} views": {"rendering.views.count": count} for count in (1, 2, 7)}
+    study = STUDY.model_copy(update={"remove": {"other": "objective.alignment"}, "variants": more})
+    levels = LEVELS | {"other": 0.5, "1 views": 0.5, "2 views": 0.6, "7 views": 0.75}
+    found = outcome(tmp_path, study, levels)
+    text = markdown(found).partition("## How many views")[2]
+    assert [row_of(text, str(count)).split("|")[2].strip() for count in (1, 2, 3, 7)] == [
+        "1 views",
+        "2 views",
+        "full",
+        "7 views",
+    ]
+    write(found)
+    assert "<svg" in (tmp_path / "report" / "figures" / "view-counts.svg").read_text()
+
+
+def test_the_page_links_each_trial_to_its_run(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    links = {trial.id: f"#/experiments/1/runs/{trial.seed}" for trial in made.trials}
+    local, remote = (replace(made, links=links, tracking_uri=uri) for uri in ("sqlite:///x", "https://me:pass@host/m/"))
+    assert 'href="http://127.0.0.1:5000/#/experiments/1/runs/2"' in html(local)
+    assert 'href="https://host/m/#/experiments/1/runs/2"' in html(remote)
+
+
+def test_the_cost_is_that_of_all_trials(tmp_path: Path) -> None:
+    made = outcome(tmp_path, STUDY.model_copy(update={"resources": Resources(gpus=0.5)}))
+    seconds = sum(sum(record.seconds.values()) for record in made.records.values())
+    assert f"| all trials together | {seconds / 3600:.2g} trial-hours |" in markdown(made)
+    assert f"| of GPUs | {seconds / 7200:.2g} hours |" in markdown(made)
 
 
 def factorial_outcome(folder: Path) -> Outcome:

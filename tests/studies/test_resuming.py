@@ -1,9 +1,13 @@
-"""A study whose driver is killed, in processes of its own."""
+"""A study whose driver is killed, in processes of its own.
+
+`POLYVIEW_KILLS` says at how many random moments, 2 if it is not set: each costs the seconds that Ray takes to start.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -21,7 +25,9 @@ from polyview.studies.conduct import known
 from polyview.studies.design import plan
 
 Driver = subprocess.Popen[str]
+Marks = dict[str, tuple[int, int]]
 SECONDS = 240
+KILLS = int(os.environ.get("POLYVIEW_KILLS", "2"))
 
 
 @pytest.fixture
@@ -29,6 +35,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("POLYVIEW_HOME", str(tmp_path / "home"))
     return Home(tmp_path / "home")
 
@@ -46,10 +53,23 @@ def study_file(tiny_study: Study, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(home: Home, study_file: Path) -> Iterator[Any]:
-    """Starts `polyview ablate` on the study; what is left of it in the end is killed."""
+def cheap_study_file(tiny_study: Study, tmp_path: Path) -> Path:
+    """Many trials that ask one probe about the pixels: none takes a second."""
+    (tmp_path / "tiny.yaml").write_text(to_yaml(tiny_study.experiment))
+    path = tmp_path / "cheap.yaml"
+    path.write_text(
+        f"name: cheap\nexperiment: tiny.yaml\nseeds: {list(range(12 * KILLS))}\nreferences: false\n"
+        "metric: knn/accuracy\nbaseline: pixels\nvariants:\n"
+        "  pixels: {model.tower: pixels, training.epochs: 0, evaluation.probes: [knn]}\n"
+    )
+    return path
 
-    def ablate() -> Driver:
+
+@pytest.fixture
+def start(home: Home) -> Iterator[Any]:
+    """Starts `polyview ablate` on a study; what is left of it in the end is killed."""
+
+    def ablate(study_file: Path) -> Driver:
         command = [sys.executable, "-c", "from polyview.cli import main; main()", "ablate", str(study_file)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -80,12 +100,12 @@ def test_a_study_whose_driver_is_killed_goes_on_where_it_stood(
 ) -> None:
     study = load_study(study_file)
     trials = plan(study)
-    driver: Driver = start()
+    driver: Driver = start(study_file)
     while not (times_of(home) and half_done(home)):
         with contextlib.suppress(subprocess.TimeoutExpired):
             pytest.fail(f"ended with {driver.wait(timeout=0.1)}: {driver.communicate()[1]}")
 
-    second = start()
+    second = start(study_file)
     _, refusal = second.communicate(timeout=SECONDS)
     assert second.returncode == 2
     assert refusal.count("\n") == 1
@@ -101,7 +121,7 @@ def test_a_study_whose_driver_is_killed_goes_on_where_it_stood(
     assert 1 <= len(before) < len(trials)
     assert begun
 
-    again = start()
+    again = start(study_file)
     said, errors = again.communicate(timeout=SECONDS)
     assert again.returncode == 0, errors
     assert f"{len(before)} done before, {len(trials) - len(before)} to run" in said
@@ -116,3 +136,52 @@ def test_a_study_whose_driver_is_killed_goes_on_where_it_stood(
     assert parent.info.status == "FINISHED"
     assert sorted(run.data.tags["polyview.trial"] for run in runs) == sorted(after)
     assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def marks(home: Home) -> Marks:
+    """What would change if a record were written again: its inode, and when it was written."""
+    found = {}
+    for path in home.trials.glob("*/record.json"):
+        stat = path.stat()
+        found[path.parent.name] = (stat.st_ino, stat.st_mtime_ns)
+    return found
+
+
+def watch(driver: Driver, home: Home, seen: Marks, seconds: float, records: int | None = None) -> None:
+    """Follow the records until there are so many, the time is over or the driver ends; hold that none changes."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and driver.poll() is None and (records is None or len(seen) < records):
+        now = marks(home)
+        assert {trial_id: now.get(trial_id) for trial_id in seen} == seen
+        seen |= now
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120 + 40 * KILLS)
+def test_no_trial_is_lost_and_none_runs_twice_whenever_the_driver_is_killed(
+    start: Any, home: Home, cheap_study_file: Path, runs_of: Any
+) -> None:
+    trials, seen, chance = plan(load_study(cheap_study_file)), Marks(), random.Random(0)
+    stood = []
+    for kill in range(KILLS):
+        driver: Driver = start(cheap_study_file)
+        if kill % 2:  # while it starts; the others among the trials
+            watch(driver, home, seen, chance.uniform(1, 12))
+        else:
+            watch(driver, home, seen, SECONDS, records=len(seen) + 1)
+            watch(driver, home, seen, chance.uniform(0, 1.5))
+        driver.send_signal(signal.SIGKILL)
+        assert driver.wait(timeout=SECONDS) == -signal.SIGKILL
+        stood.append(len(seen))
+    print("records at each kill:", *stood)
+
+    last = start(cheap_study_file)
+    watch(last, home, seen, SECONDS)
+    said, errors = last.communicate(timeout=SECONDS)
+    assert last.returncode == 0, errors
+    assert f"{len(trials)} in the study" in said
+    assert marks(home).keys() == {trial.id for trial in trials}
+    parent, runs = runs_of(home)
+    assert sorted(run.data.tags["polyview.trial"] for run in runs) == sorted(seen)
+    assert {run.info.status for run in (parent, *runs)} == {"FINISHED"}

@@ -40,7 +40,7 @@ from polyview.training.history import Epoch
 if TYPE_CHECKING:
     from polyview.studies.scheduler import Workplace
 
-POINTS = "points.json"
+POINTS, LINKS = "points.json", "links.json"
 
 
 @dataclass
@@ -88,7 +88,7 @@ def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None
         driver.check([*trials, *samples(study)])
         if force is not None:
             _set_aside(known(study, home), force, ledger)
-        tracker.open(study.experiment.digest, study.experiment.model_dump(mode="json"), _tags(study))
+        driver.open()
         try:
             driver.run(trials)
             if study.search:
@@ -98,6 +98,10 @@ def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None
             # Whatever stopped it, what is known is reported, and MLflow keeps no run that seems to go on.
             watcher.stage("report", 1)
             contact_sheet(*_one_of_each_expression(views.store_of(trials[0].experiment)), folder / "views.png")
+            if tracker.returned():
+                driver.open()
+                driver.log_all(known(study, home))
+            _keep_links(folder / LINKS, tracker.links)
             outcome = known(study, home)
             write(outcome)
             watcher.advance(1)
@@ -129,6 +133,7 @@ def known(study: Study, home: Home) -> Outcome:
         ledger.read_faults(trial.id for trial in [*trials, *searched]),
         Searched(points, searched),
         next((path for path in map(ledger.embeddings, baseline) if path.exists()), None),
+        _links(folder / LINKS),
     )
 
 
@@ -153,6 +158,19 @@ class Driver:
     tracker: Tracker
     failures: list[Failure] = field(default_factory=list)
     ended: int = 0
+
+    def open(self) -> None:
+        """Open the study's run in MLflow."""
+        experiment = self.study.experiment
+        self.tracker.open(experiment.digest, experiment.model_dump(mode="json"), _tags(self.study))
+
+    def log_all(self, outcome: Outcome) -> None:
+        """Tell MLflow of every trial that has a record or has failed."""
+        trials = [*outcome.trials, *outcome.searched.trials]
+        self._log_done(trials)
+        for trial in trials:
+            if trial.id in outcome.faults:
+                self.tracker.log(failed_run(trial, outcome.faults[trial.id]))
 
     def check(self, trials: Sequence[Trial]) -> None:
         """Raises `UserError` that names the first trial without a record for which the faces do not do."""
@@ -307,6 +325,16 @@ def trial_run(trial: Trial, record: Record) -> TrialRun:
         dataset=experiment.corpus.dataset,
         fingerprint=record.manifest,
     )
+
+
+def _links(path: Path) -> dict[str, str]:
+    found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+def _keep_links(path: Path, links: dict[str, str]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(_links(path) | links))
 
 
 def _set_aside(outcome: Outcome, variant: str, ledger: Ledger) -> None:

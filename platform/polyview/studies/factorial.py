@@ -36,8 +36,8 @@ class Effect:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval exists and leaves out zero."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        """Whether the effect may be claimed: where nothing matters, one design in twenty claims anything."""
+        return self.p_holm is not None and self.p_holm <= 1 - CONFIDENCE
 
 
 def fractional_factorial(factors: int) -> NDArray[np.int8]:

@@ -63,7 +63,7 @@ def comparison(scores: Mapping[str, Mapping[int, float]], baseline: str, apart: 
 
 
 def forest(comparisons: Sequence[Comparison], baseline: str, metric: str) -> str:
-    """The difference of each variant to the baseline in points, with its 95 % interval; filled where clear of zero."""
+    """The difference of each variant to the baseline in points, with its 95 % interval; filled where clear."""
     with mpl.rc_context(STYLE):
         shown = [found for found in comparisons if found.difference is not None]
         figure, axes = _rows(len(shown))
@@ -78,7 +78,7 @@ def forest(comparisons: Sequence[Comparison], baseline: str, metric: str) -> str
 
 
 def effects(found: Sequence[Effect], metric: str) -> str:
-    """Each effect of a factorial in points, with its 95 % interval; filled where clear of zero."""
+    """Each effect of a factorial in points, with its 95 % interval; filled where clear."""
     with mpl.rc_context(STYLE):
         figure, axes = _rows(len(found))
         axes.axvline(0, color=BASELINE, lw=1)
@@ -106,6 +106,24 @@ def embedding_map(embeddings: NDArray[np.float32], labels: Sequence[str], classe
         axes.spines[:].set_visible(False)
         axes.set_aspect("equal", "datalim")
         figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9, handletextpad=0.1)
+        return _svg(figure)
+
+
+def view_counts(curve: Mapping[int, Mapping[int, float]], metric: str) -> str:
+    """The mean by the number of views (views -> seed -> score) with its 95 % interval and single seeds, in percent."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+        axes = figure.add_subplot()
+        values = {count: 100 * np.array(list(by_seed.values())) for count, by_seed in curve.items()}
+        axes.plot(list(values), [found.mean() for found in values.values()], "-o", color=INK, lw=1.6)
+        for count, found in values.items():
+            axes.plot(np.full(len(found), count + 0.08), found, ".", color=QUIET, markersize=6)
+            if span := interval(found):
+                axes.plot((count, count), span, color=INK, lw=1.6)
+        axes.set_xticks(list(values))
+        axes.grid(axis="y", color="#eeeeee", lw=0.8)
+        axes.set_xlabel("views")
+        axes.set_ylabel(f"{metric}, %")
         return _svg(figure)
 
 

@@ -39,7 +39,7 @@ class Outcome:
     `trials` are those that it asks for, `records` the finished ones by trial id, `stages` the wall seconds of each
     stage, `sheet` a PNG with some of the views, `folder` the study's own, `faults` how trials failed by trial id,
     `searched` its search's trials, which are in none of the others' comparisons, `embeddings` the table that the
-    baseline's first trial left of the people set aside.
+    baseline's first trial left of the people set aside, `links` where each trial is found in MLflow's user interface.
     """
 
     study: Study
@@ -52,11 +52,12 @@ class Outcome:
     faults: Mapping[str, Fault] = field(default_factory=dict)
     searched: Searched = Searched()
     embeddings: Path | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and whether it stands: a measured level, or a difference whose interval is clear of zero."""
+    """One sentence, and whether it stands: a measured level, or a difference that is clear of zero."""
 
     text: str
     settled: bool
@@ -161,13 +162,15 @@ def notes(outcome: Outcome) -> list[str]:
     tested = sum(one.p is not None for one in variants)
     reading = [
         "± is the standard deviation over seeds. Differences are to the baseline, paired by seed, in points; their "
-        "95 % intervals are Student's t, each for itself and not widened for the number of variants.",
-        f"p is the exact two-sided sign-flip permutation test, “Holm” adjusts it for the {tested} variants compared.",
+        "95 % intervals are Student's t, each for itself and not widened for the number of variants. A difference is "
+        f"claimed where its paired t-test, after Holm over the {tested} variants compared, is at most 0.05.",
+        "d is the effect size, the mean difference over its standard deviation (d_z); p is the exact two-sided "
+        "sign-flip permutation test, which takes nothing to be normal; “Holm” adjusts it for the variants compared.",
     ]
     if smallest_p(pairs) > LARGEST_CONVINCING_P:
         reading[1] += (
             f" With {pairs} seeds p cannot fall below {smallest_p(pairs):.2g} whatever the data, "
-            "so the interval is the evidence here; it takes the differences to be about normal."
+            "so the t-test is the evidence here; it takes the differences to be about normal."
         )
     reading.append(
         "A seed changes the people set aside, the weights and the batches. Every seed draws on the same people, so "
@@ -187,15 +190,24 @@ def loss_curves(outcome: Outcome) -> dict[str, dict[str, list[dict[int, float]]]
     return found
 
 
-def baseline_confusions(outcome: Outcome) -> tuple[Sequence[str], dict[str, NDArray[np.int64]]]:
-    """The classes, and each probe's confusion counts of the baseline summed over its seeds."""
-    found = [record for _, record in finished(outcome, outcome.study.baseline)]
+def confusions_of(outcome: Outcome, variant: str) -> tuple[Sequence[str], dict[str, NDArray[np.int64]]]:
+    """The classes, and each probe's confusion counts of a variant summed over its seeds."""
+    found = [record for _, record in finished(outcome, variant)]
     probes = dict.fromkeys(probe for record in found for probe in record.confusions)
     summed = {
         probe: np.sum([record.confusions[probe] for record in found if probe in record.confusions], axis=0)
         for probe in probes
     }
     return (found[0].classes if found else ()), summed
+
+
+def cost(outcome: Outcome) -> tuple[float, float]:
+    """The trial-hours and GPU-hours that the finished trials took, those of the search included."""
+    records = outcome.records.values()
+    seconds = {record.id: sum(record.seconds.values()) for record in records}
+    workers = {record.id: record.experiment.training.workers for record in records}
+    gpu_seconds = sum(seconds[trial_id] * workers[trial_id] for trial_id in seconds) * outcome.study.resources.gpus
+    return sum(seconds.values()) / 3600, gpu_seconds / 3600
 
 
 def environment(outcome: Outcome) -> dict[str, str]:

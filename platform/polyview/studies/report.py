@@ -21,8 +21,9 @@ from polyview.studies.findings import (
     LARGEST_CONVINCING_P,
     Outcome,
     absent,
-    baseline_confusions,
     comparisons,
+    confusions_of,
+    cost,
     environment,
     finished,
     learned_from,
@@ -38,7 +39,7 @@ from polyview.studies.statistics import Comparison, compare, signed
 __all__ = ["Outcome", "csv", "html", "latex", "markdown", "table", "write"]
 
 FEWEST_ON_A_MAP = 10
-NONE = "—"
+NONE, UI = "—", "http://127.0.0.1:5000"
 _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -84,9 +85,7 @@ def markdown(outcome: Outcome) -> str:
         parts += [_markdown_table(section.rows)] if section.rows else []
         parts += [f"```\n{section.log}\n```"] if section.log else []
     parts += ["## What was learned from", "\n".join(f"- {line}" for line in learned_from(outcome))]
-    if outcome.stages:
-        times = [[name, _duration(seconds)] for name, seconds in outcome.stages.items()]
-        parts += ["## Wall time", _markdown_table([["stage", "last run"], *times])]
+    parts += ["## Cost", _markdown_table([["stage", "wall time when it last ran"], *_cost_rows(outcome)])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -97,6 +96,10 @@ def html(outcome: Outcome) -> str:
 
 def csv(outcome: Outcome) -> str:
     """One row per trial and metric: trial, variant, seed, fold, metric, value; the points of a search last."""
+    return _results(outcome).write_csv()
+
+
+def _results(outcome: Outcome) -> pl.DataFrame:
     rows = [
         (trial.id, trial.variant, trial.seed, trial.experiment.evaluation.fold, metric, value)
         for trial in (*outcome.trials, *outcome.searched.trials)
@@ -111,7 +114,7 @@ def csv(outcome: Outcome) -> str:
         "metric": pl.String,
         "value": pl.Float64,
     }
-    return pl.DataFrame(rows, schema=schema, orient="row").write_csv()
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def latex(outcome: Outcome) -> str:
@@ -123,8 +126,8 @@ def latex(outcome: Outcome) -> str:
         rows += [r"\midrule", *(_latex_row(one, outcome, one.mean == best) for one in family)]
     return "\n".join(
         [
-            "% bold: the best mean; $\\dagger$: the 95 % interval of the difference leaves out zero;",
-            "% $*$: p <= 0.05 after Holm. Needs \\usepackage{booktabs}.",
+            "% bold: the best mean; $\\dagger$: p <= 0.05 after Holm, paired t-test;",
+            "% $*$: p <= 0.05 after Holm, exact sign-flip test. Needs \\usepackage{booktabs}.",
             r"\begin{tabular}{lrrrr}",
             r"\toprule",
             " & ".join(map(_latex, _heads(outcome)[:5])) + r" \\",
@@ -137,7 +140,7 @@ def latex(outcome: Outcome) -> str:
 
 
 def write(outcome: Outcome) -> list[Path]:
-    """Put report.html, report.md, results.csv and figures/*.svg into `report` in the outcome's folder, each whole."""
+    """Put report.html, report.md, results.csv, results.parquet and figures/*.svg into `report`, each whole."""
     folder = outcome.folder / "report"
     drawn = _figures(outcome)
     texts = {f"figures/{name}.svg": svg for name, svg in drawn.items()}
@@ -146,7 +149,10 @@ def write(outcome: Outcome) -> list[Path]:
         with replacing(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
             temporary.chmod(0o644)
-    return [folder / name for name in texts]
+    with replacing(folder / "results.parquet") as temporary:
+        _results(outcome).write_parquet(temporary)
+        temporary.chmod(0o644)
+    return [*(folder / name for name in texts), folder / "results.parquet"]
 
 
 def _figures(outcome: Outcome) -> dict[str, str]:
@@ -160,7 +166,7 @@ def _figures(outcome: Outcome) -> dict[str, str]:
         drawn["forest"] = figures.forest(variants, study.baseline, study.metric)
     if curves := loss_curves(outcome):
         drawn["curves"] = figures.curves(curves)
-    classes, confusions = baseline_confusions(outcome)
+    classes, confusions = confusions_of(outcome, study.baseline)
     if outcome.embeddings:
         table = pl.read_parquet(outcome.embeddings)
         drawn["embeddings"] = figures.embedding_map(
@@ -176,7 +182,6 @@ def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
     )
     templates.filters |= {
         "svg_uri": lambda svg: _data_uri("image/svg+xml", svg.encode()),
-        "duration": _duration,
         "breakable": lambda text: text.replace("/", "/\N{ZERO WIDTH SPACE}"),
     }
     return templates.get_template("report.html.j2").render(
@@ -191,12 +196,13 @@ def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
         sections=sections(outcome),
         others=_other_rows(outcome),
         figures=drawn,
-        confusions={f"confusion-{probe}": probe for probe in baseline_confusions(outcome)[1]},
+        confusions={f"confusion-{probe}": probe for probe in confusions_of(outcome, study.baseline)[1]},
         learned_from=learned_from(outcome),
         sheet=_data_uri("image/png", outcome.sheet.read_bytes()) if outcome.sheet else None,
         trials=_trial_rows(outcome),
-        tracking_uri=re.sub(r"//[^/@]*@", "//", outcome.tracking_uri),  # no password in a report
-        stages=outcome.stages,
+        tracking_uri=_shown(outcome.tracking_uri),
+        links=_links(outcome),
+        cost=_cost_rows(outcome),
         environment=environment(outcome),
         recipe=yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
@@ -204,7 +210,16 @@ def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
 
 def _heads(outcome: Outcome) -> list[str]:
     study = outcome.study
-    return ["variant", "seeds", f"{study.metric}, %", f"difference to {study.baseline}", "95 % interval", "p", "Holm"]
+    return [
+        "variant",
+        "seeds",
+        f"{study.metric}, %",
+        f"difference to {study.baseline}",
+        "95 % interval",
+        "d",
+        "p",
+        "Holm",
+    ]
 
 
 def _cells(one: Comparison, outcome: Outcome) -> list[str]:
@@ -215,6 +230,7 @@ def _cells(one: Comparison, outcome: Outcome) -> list[str]:
         _level(one),
         NONE if one.difference is None else signed(one.difference),
         NONE if one.low is None or one.high is None else f"{signed(one.low)} to {signed(one.high)}",
+        NONE if one.effect is None else f"{one.effect:+.1f}".replace("-", "\N{MINUS SIGN}"),
         NONE if one.p is None else f"{one.p:.2g}",
         NONE if one.p_holm is None else f"{one.p_holm:.2g}",
     ]
@@ -247,6 +263,24 @@ def _trial_rows(outcome: Outcome) -> list[list[str]]:
         cells += [NONE if seconds is None else _duration(seconds) for seconds in stages]
         rows.append([trial.variant, trial.repeat, *cells, trial.id])
     return rows
+
+
+def _links(outcome: Outcome) -> dict[str, str]:
+    """Where each trial is found in MLflow's user interface; a local store's is where `polyview ui` serves it."""
+    uri = _shown(outcome.tracking_uri)
+    server = uri.rstrip("/") if uri.startswith("http") else UI
+    return {trial_id: f"{server}/{link}" for trial_id, link in outcome.links.items()}
+
+
+def _shown(uri: str) -> str:
+    """The address without its password."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def _cost_rows(outcome: Outcome) -> list[list[str]]:
+    trial_hours, gpu_hours = cost(outcome)
+    stages = [[name, _duration(seconds)] for name, seconds in outcome.stages.items()]
+    return [*stages, ["all trials together", f"{trial_hours:.2g} trial-hours"], ["of GPUs", f"{gpu_hours:.2g} hours"]]
 
 
 def _markdown_table(rows: Sequence[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""What a factorial, a search, or trials that failed add to a report: sentences, a table, a figure."""
+"""What a report says beside the comparison, each part where the study has it: sentences, a table, a figure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from polyview.recipe import Experiment, digest
 from polyview.studies import figures
 from polyview.studies.design import cells, fraction_cells, point_name, short_names
 from polyview.studies.factorial import Effect, effects
-from polyview.studies.findings import Finding, Outcome, scores
+from polyview.studies.findings import Finding, Outcome, confusions_of, finished, scores
 from polyview.studies.search import BEST, COSTS, best, importance, objectives, pareto, values, wanted
 from polyview.studies.statistics import signed
 
@@ -46,7 +50,7 @@ def sections(outcome: Outcome) -> list[Section]:
             found.append(_factorial(outcome, title, levels, chosen))
     if study.search:
         found.append(_search(outcome))
-    return [*found, *_faults(outcome)]
+    return [*found, *_view_counts(outcome), *_classes(outcome), *_faults(outcome)]
 
 
 def _factorial(
@@ -74,7 +78,7 @@ def _factorial(
         told,
         [heads, *map(_effect_row, found)],
         figures.effects(found, metric),
-        "Main effects and interactions of pairs with 95 % interval; hollow where it includes zero",
+        "Main effects and interactions of pairs with 95 % interval; hollow where nothing can be claimed",
     )
 
 
@@ -94,8 +98,72 @@ def _effect_sentence(effect: Effect, metric: str, factors: Mapping[str, Sequence
     alias = f", or {', '.join(effect.aliases)}, which this fraction cannot tell apart" if effect.aliases else ""
     return (
         f"{effect.name}{step}{alias}: {signed(effect.size)} points of {metric}, 95 % interval "
-        f"{signed(effect.low)} to {signed(effect.high)}."
+        f"{signed(effect.low)} to {signed(effect.high)}, p = {effect.p_holm:.2g} after Holm."
     )
+
+
+def _view_counts(outcome: Outcome) -> list[Section]:
+    """The score by the number of views, where three variants or more differ from the baseline in nothing else."""
+    metric, by_variant = outcome.study.metric, scores(outcome, outcome.study.metric)
+    baseline = {_but_for_views(trial.experiment) for trial in outcome.trials if trial.variant == outcome.study.baseline}
+    named: dict[int, str] = {}
+    for trial, _ in finished(outcome):
+        if by_variant[trial.variant] and _but_for_views(trial.experiment) in baseline:
+            named.setdefault(trial.experiment.rendering.views.count, trial.variant)
+    if len(named) < 3:
+        return []
+    curve = {count: by_variant[named[count]] for count in sorted(named)}
+    rows = [["views", "variant", f"{metric}, %", "training, seconds"]]
+    for count, by_seed in curve.items():
+        seconds = [record.seconds.get("train", 0.0) for _, record in finished(outcome, named[count])]
+        mean = 100 * float(np.mean(list(by_seed.values())))
+        rows.append([str(count), named[count], f"{mean:.1f}", f"{np.mean(seconds):.1f}"])
+    text = ", ".join(f"{row[2]} with {row[0]}" for row in rows[1:])
+    return [
+        Section(
+            "How many views",
+            "view-counts",
+            [Finding(f"Percent {metric} by the number of views, all else equal: {text}.", True)],
+            rows,
+            figures.view_counts(curve, metric),
+            "Mean and 95 % interval by the number of views; small dots are single seeds",
+        )
+    ]
+
+
+def _but_for_views(experiment: Experiment) -> str:
+    """What two trials share that differ in seed, fold and number of views alone.
+
+    One view makes no pairs, so whether a second is made of it goes with the number.
+    """
+    content = experiment.model_dump(mode="json", exclude={"name": True, "seed": True, "evaluation": {"fold"}})
+    del content["rendering"]["views"]["count"]
+    (content["objective"]["decorrelation"] or {}).pop("augment", None)
+    return digest(content)
+
+
+def _classes(outcome: Outcome) -> list[Section]:
+    """How many of each class are recognised, by variant."""
+    probe = outcome.study.metric.partition("/")[0]
+    rows: list[list[str]] = []
+    recalls: dict[str, NDArray[np.float64]] = {}
+    for variant in scores(outcome, outcome.study.metric):
+        classes, counted = confusions_of(outcome, variant)
+        if probe not in counted:
+            continue
+        true = counted[probe].sum(axis=1)
+        recalls[variant] = np.divide(counted[probe].diagonal(), true, out=np.full(len(true), np.nan), where=true > 0)
+        shown = [NONE if np.isnan(share) else f"{100 * share:.1f}" for share in recalls[variant]]
+        rows += [[variant, *shown]] if rows else [["variant", *classes], [variant, *shown]]
+    baseline = recalls.get(outcome.study.baseline)
+    if baseline is None or np.isnan(baseline).all():
+        return []
+    hardest, easiest = (rows[0][1 + int(place)] for place in (np.nanargmin(baseline), np.nanargmax(baseline)))
+    text = (
+        f"Percent of each class that {probe} recognises, seeds summed: “{outcome.study.baseline}” knows {easiest} best "
+        f"({100 * np.nanmax(baseline):.1f}) and {hardest} least ({100 * np.nanmin(baseline):.1f})."
+    )
+    return [Section("Class by class", "classes", [Finding(text, True)], rows)]
 
 
 def _search(outcome: Outcome) -> Section:

@@ -23,8 +23,9 @@ class Comparison:
     baseline has no difference to itself, and one pair, or pairs that differ by exactly the same, have no spread
     from which an interval could be made. `low` and `high` are the 95 % Student t interval of the paired
     differences, not widened for the number of variants; `p` is the exact two-sided sign-flip permutation
-    test, `p_holm` is `p` after Holm (1979) over the variants compared; `effect` is the mean of the paired
-    differences over their standard deviation (Cohen's d_z).
+    test, `p_holm` is `p` after Holm (1979) over the variants compared; `t_holm` is the paired t-test after Holm,
+    which few seeds can pass and a permutation cannot; `effect` is the mean of the paired differences over their
+    standard deviation (Cohen's d_z). `family` counts the variants that Holm allows for.
     """
 
     variant: str
@@ -37,11 +38,18 @@ class Comparison:
     high: float | None = None
     p: float | None = None
     p_holm: float | None = None
+    t_holm: float | None = None
     effect: float | None = None
+    family: int = 1
 
     @property
     def clear(self) -> bool:
-        """Whether the interval exists and leaves out zero."""
+        """Whether the difference may be claimed: where nothing differs, one study in twenty claims anything."""
+        return self.t_holm is not None and self.t_holm <= 1 - CONFIDENCE
+
+    @property
+    def apart(self) -> bool:
+        """Whether the interval, taken by itself, leaves out zero."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
@@ -106,18 +114,21 @@ def seeds_needed(effect: float, power: float = 0.8, most: int = 1000) -> int | N
 
 
 def sentence(comparison: Comparison, metric: str, baseline: str) -> str:
-    """The finding in plain words, in points (hundredths) of `metric`; only a clear difference is claimed."""
+    """The finding in plain words, in points (hundredths) of `metric`; only a clear one is claimed."""
     name, difference = f"“{comparison.variant}”", comparison.difference
     if difference is None:
         return f"{name} has no seed in common with “{baseline}” yet, so nothing can be said."
     against = f"of {metric} against “{baseline}”"
     if comparison.low is None or comparison.high is None:
         return _without_interval(comparison, against)
-    if comparison.clear:
-        sign, verb = (1, "gains") if difference > 0 else (-1, "costs")
+    if comparison.apart:
+        sign, verb = (1, "gain") if difference > 0 else (-1, "cost")
         low, high = sorted((sign * comparison.low, sign * comparison.high))
-        span = f"95 % interval {100 * low:.1f} to {100 * high:.1f}, {comparison.pairs} seeds"
-        return f"{name} {verb} {abs(100 * difference):.1f} points {against} ({span})."
+        span = f"95 % interval {100 * low:.1f} to {100 * high:.1f}, t-test p = {comparison.t_holm:.2g} after Holm"
+        size = f"{abs(100 * difference):.1f} points {against} ({span}, {comparison.pairs} seeds)"
+        if comparison.clear:
+            return f"{name} {verb}s {size}."
+        return f"{name} may {verb} {size}: among {comparison.family} variants compared, one such interval can be luck."
     span = f"95 % interval {signed(comparison.low)} to {signed(comparison.high)}"
     return (
         f"{name} shows no difference that {comparison.pairs} seeds could show: {signed(difference)} points {against} "
@@ -152,11 +163,19 @@ def _compared(
 
 
 def _with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    tested = [comparison.p for comparison in comparisons if comparison.p is not None]
-    adjusted = iter(holm(tested))
-    return [
-        comparison if comparison.p is None else replace(comparison, p_holm=next(adjusted)) for comparison in comparisons
-    ]
+    tested = [one for one in comparisons if one.p is not None and one.effect is not None]
+    flips = holm([one.p for one in tested if one.p is not None])
+    tests = holm([_paired_t(one.effect, one.pairs) for one in tested if one.effect is not None])
+    adjusted = {
+        one.variant: replace(one, p_holm=flip, t_holm=test, family=len(tested))
+        for one, flip, test in zip(tested, flips, tests, strict=True)
+    }
+    return [adjusted.get(one.variant, one) for one in comparisons]
+
+
+def _paired_t(effect: float, pairs: int) -> float:
+    """The two-sided p-value of the paired t-test, whose statistic is the effect (d_z) times the root of the pairs."""
+    return float(2 * stats.t.sf(abs(effect) * math.sqrt(pairs), pairs - 1))
 
 
 def _without_interval(comparison: Comparison, against: str) -> str:
