@@ -275,7 +275,7 @@ def _watch(cluster: Any, job: str) -> None:
     except KeyboardInterrupt:
         console.print(f"{job} goes on; polyview logs {job} watches it, polyview stop {job} ends it", highlight=False)
         raise typer.Exit(130) from None
-    for name, way in ways(log.report):
+    for name, way in ways(log.report) if log.report else ():
         console.print(f"{name:<9} {way}", highlight=False, soft_wrap=True)
     if ended.status != "SUCCEEDED":
         errors.print(f"{job} {ended.status.lower()}", highlight=False)

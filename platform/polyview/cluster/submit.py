@@ -160,12 +160,11 @@ class Cluster:
             await asyncio.sleep(SECONDS_BETWEEN_TRIES)
 
 
-def ways(report: str | None) -> Iterator[tuple[str, str]]:
-    """How to open, from here, what a job has left on a cluster that `cluster.yaml` describes: (what, command)."""
-    yield "dashboard", f"ray dashboard cluster.yaml, then open {ADDRESS}"
+def ways(report: str) -> Iterator[tuple[str, str]]:
+    """How to open, from here, what a study has left on a cluster that `cluster.yaml` describes: (what, how)."""
+    yield "report", f"ray rsync-down cluster.yaml {report}/ report/, then open report/report.html"
     yield "compare", "ray exec cluster.yaml --port-forward 5000 'sleep 1d', then open http://127.0.0.1:5000"
-    if report:
-        yield "report", f"ray rsync-down cluster.yaml {report}/ report/, then open report/report.html"
+    yield "watch", f"ray dashboard cluster.yaml, then open {ADDRESS}"
 
 
 def _url(address: str) -> str:
