@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
+from polyview.environment import check_arrival
 from polyview.errors import UserError
 from polyview.paths import bundled, open_home
 from polyview.terminal import console, errors, watching
@@ -27,6 +29,14 @@ Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", he
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="A recipe, as in experiments/.")]
 CheckpointFolder = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder, or its trial's.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study, as in ablations/.")]
+
+Address = Annotated[
+    str | None, typer.Option(metavar="URL", help="The cluster's dashboard; else RAY_API_SERVER_ADDRESS, else :8265.")
+]
+JobName = Annotated[str, typer.Argument(metavar="ID", help="As `polyview jobs` lists it.")]
+
+# What a cluster can do; the other verbs are about this machine.
+REMOTE = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "ablate", "report", "compare", "doctor")
 
 
 class Format(StrEnum):
@@ -226,6 +236,74 @@ def doctor() -> None:
     console.print(table)
 
 
+@app.command()
+def submit(
+    words: Annotated[list[str], typer.Argument(metavar="-- VERB ...", help="A command, as it would be typed here.")],
+    address: Address = None,
+) -> None:
+    """Run a verb on a cluster, with this project's code and recipes, and watch it."""
+    from polyview.cluster.parcel import pack
+
+    if words[0] not in REMOTE:
+        raise UserError(f"submit {words[0]}: no verb that a cluster runs; those are {', '.join(REMOTE)}")
+    parcel = pack(words, Path.cwd())
+    from polyview.cluster.submit import Cluster
+
+    cluster = Cluster(address)
+    job = cluster.submit(parcel, console.width)
+    console.print(f"submitted {job}", highlight=False)
+    _watch(cluster, job)
+
+
+@app.command()
+def jobs(address: Address = None) -> None:
+    """List what a cluster was asked for."""
+    from polyview.cluster.submit import Cluster
+
+    table = Table(Column("job", no_wrap=True), "status", "started", "command")
+    for job in Cluster(address).jobs():
+        table.add_row(job.id, job.status, f"{datetime.fromtimestamp(job.started):%Y-%m-%d %H:%M}", job.command)
+    console.print(table)
+
+
+@app.command()
+def logs(job: JobName, address: Address = None) -> None:
+    """Print a job's log from its beginning, and go on until the job has ended."""
+    from polyview.cluster.submit import Cluster
+
+    _watch(Cluster(address), job)
+
+
+@app.command()
+def stop(job: JobName, address: Address = None) -> None:
+    """Stop a job as Ctrl-C stops a command: what it has finished stays, and submitting it again continues."""
+    from polyview.cluster.submit import Cluster
+
+    stopped = Cluster(address).stop(job)
+    console.print(f"{job} {'stops' if stopped else 'had ended before'}", highlight=False)
+
+
+def _watch(cluster: Any, job: str) -> None:
+    from polyview.cluster.submit import Log, ways
+
+    log = Log(_write)
+    try:
+        ended = cluster.follow(job, log, lambda line: errors.print(line, highlight=False, markup=False))
+    except KeyboardInterrupt:
+        console.print(f"{job} goes on; polyview logs {job} watches it, polyview stop {job} ends it", highlight=False)
+        raise typer.Exit(130) from None
+    for name, way in ways(log.report) if log.report else ():
+        console.print(f"{name:<9} {way}", highlight=False, soft_wrap=True)
+    if ended.status != "SUCCEEDED":
+        errors.print(f"{job} {ended.status.lower()}", highlight=False)
+        raise typer.Exit(ended.code or 1)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def _conduct(study: Any, force: str | None = None) -> None:
     from polyview.studies.conduct import conduct
     from polyview.studies.report import table
@@ -258,6 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:
+        check_arrival()
         app([word for word in words if word != "--debug"])
     except UserError as error:
         if debug:

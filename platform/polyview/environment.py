@@ -1,15 +1,18 @@
-"""What a result was made with: versions, commit and machine."""
+"""What a result was made with: versions, commit and machine; and who sent a job that runs here."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 from functools import cache
 from importlib import metadata
 
+from polyview.errors import UserError
 from polyview.paths import REPOSITORY
 
+SENDER = "POLYVIEW_SENDER"  # what a job on a cluster is told of the machine that sent it
 PACKAGES = ("polyview", "torch", "open_clip_torch", "timm", "ray", "optuna", "mlflow", "polars", "numpy", "numba")
 
 
@@ -26,7 +29,10 @@ def describe_environment() -> dict[str, str]:
 
 @cache
 def git_commit() -> str:
-    """The checkout's commit, `-dirty` if it has changes; "unknown" outside a checkout."""
+    """The checkout's commit, `-dirty` if it has changes; a job's is its sender's; "unknown" outside a checkout."""
+    if SENDER in os.environ:
+        commit: str = json.loads(os.environ[SENDER])["commit"]
+        return commit
     if not (REPOSITORY / "platform" / "polyview").is_dir():
         return "unknown"
     describe = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
@@ -34,3 +40,28 @@ def git_commit() -> str:
         return subprocess.run(describe, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+def sender() -> str:
+    """This machine as the jobs that it sends are told of it, as JSON."""
+    return json.dumps({"python": _python(), "commit": git_commit()})
+
+
+def check_arrival() -> None:
+    """Raises `UserError` if this is a job whose sender has another Python, or which has no home to leave records in."""
+    if SENDER not in os.environ:
+        return
+    theirs = json.loads(os.environ[SENDER])["python"]
+    if theirs != _python():
+        raise UserError(
+            f"the cluster runs Python {_python()} and the machine that sent this job {theirs}; "
+            "set both up with the same"
+        )
+    if not os.environ.get("POLYVIEW_HOME"):
+        raise UserError(
+            "POLYVIEW_HOME is not set on the cluster; before `ray start`, set it to a folder that all machines share"
+        )
+
+
+def _python() -> str:
+    return ".".join(platform.python_version_tuple()[:2])
