@@ -18,7 +18,6 @@ from polyview.paths import replacing
 from polyview.studies import figures
 from polyview.studies.design import REFERENCES
 from polyview.studies.findings import (
-    LARGEST_CONVINCING_P,
     Outcome,
     absent,
     comparisons,
@@ -292,8 +291,7 @@ def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
 def _latex_row(one: Comparison, outcome: Outcome, best: bool) -> str:
     name, seeds, level, difference, span = map(_latex, _cells(one, outcome)[:5])
     level = rf"\textbf{{{level}}}" if best else level
-    marks = r"\dagger" * one.clear + "*" * (one.p_holm is not None and one.p_holm <= LARGEST_CONVINCING_P)
-    difference += f"$^{{{marks}}}$" if marks else ""
+    difference += r"$^{\dagger}$" if one.clear else ""
     return " & ".join([name, seeds, level, difference, span]) + r" \\"
 
 
