@@ -160,10 +160,11 @@ def notes(outcome: Outcome) -> list[str]:
     if pairs < 2:
         return ["One seed has no spread: neither an interval nor a test is possible. Add seeds to the study."]
     tested = sum(one.p is not None for one in variants)
+    holm = f", after Holm over the {tested} variants compared" if tested else ""
     reading = [
         "± is the standard deviation over seeds. Differences are to the baseline, paired by seed, in points; their "
         "95 % intervals are Student's t, each for itself and not widened for the number of variants. A difference is "
-        f"claimed where its paired t-test is at most 0.05{f', after Holm over the {tested} compared' if tested else ''}.",
+        f"claimed where the p of its paired t-test is at most 0.05{holm}.",
         "d is the effect size, the mean difference over its standard deviation (d_z); p is the exact two-sided "
         "sign-flip permutation test, which takes nothing to be normal; “Holm” adjusts it for the variants compared.",
     ]
