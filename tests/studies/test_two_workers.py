@@ -45,7 +45,7 @@ def finish(driver: subprocess.Popen[str], seconds: float = 560) -> str:
     return out
 
 
-@pytest.mark.parametrize(("cpus", "trials"), [(16, 4), (2, 1)])
+@pytest.mark.parametrize(("cpus", "trials"), [(8, 2), (2, 1)])
 def test_trials_of_two_workers_end_however_many_cpus_there_are(
     tiny: Experiment, tmp_path: Path, cpus: int, trials: int
 ) -> None:
