@@ -145,7 +145,10 @@ def test_every_camera_that_a_search_can_ask_for_is_planned(tiny: Experiment) -> 
     ("space", "fault"),
     [
         ({"training.lrr": {"uniform": [0.1, 1]}}, "training.lrr: unknown key; nearest is training.lr"),
-        ({"model.fusion": {"uniform": [0.1, 1]}}, r"model.fusion: 0.1 is not allowed; expected 'attention' or 'mean'"),
+        (
+            {"model.fusion": {"uniform": [0.1, 1]}},
+            "search over model.fusion, which is 'attention' and no number; give cat",
+        ),
         ({"training.epochs": {"uniform": [1, 3]}}, "training.epochs: .* is not allowed; input should be a valid int"),
         ({"training.lr": {"uniform": [-1, 1]}}, "training.lr: -1.0 is not allowed; .* greater than 0"),
         ({"model.fusion": {"categorical": ["mean", "median"]}}, "model.fusion: 'median' is not allowed"),

@@ -33,7 +33,7 @@ from polyview.studies.findings import (
     verdicts,
 )
 from polyview.studies.sections import sections
-from polyview.studies.statistics import Comparison, compare, signed
+from polyview.studies.statistics import Comparison, compare, relation, signed
 
 __all__ = ["Outcome", "csv", "html", "latex", "markdown", "table", "write"]
 
@@ -230,8 +230,7 @@ def _cells(one: Comparison, outcome: Outcome) -> list[str]:
         NONE if one.difference is None else signed(one.difference),
         NONE if one.low is None or one.high is None else f"{signed(one.low)} to {signed(one.high)}",
         NONE if one.effect is None else f"{one.effect:+.1f}".replace("-", "\N{MINUS SIGN}"),
-        NONE if one.p is None else f"{one.p:.2g}",
-        NONE if one.p_holm is None else f"{one.p_holm:.2g}",
+        *(NONE if p is None else relation(p).lstrip("= ") for p in (one.p, one.p_holm)),
     ]
 
 

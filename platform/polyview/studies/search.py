@@ -68,6 +68,10 @@ def check_search(study: Study) -> None:
             raise UserError(
                 f"{study.name}: search over {key} would need endless pictures; give integer or categorical values"
             )
+        if parameter.categorical is None and _is_no_number(value := _value_at(study.experiment, key)):
+            raise UserError(
+                f"{study.name}: search over {key}, which is {value!r} and no number; give categorical values"
+            )
     faults = [fault for key, parameter in space.items() for fault in _faults_of(study.experiment, key, parameter)]
     if not faults:
         faults = _faults_together(study.experiment, space)
@@ -215,6 +219,18 @@ def pareto(study: Study, points: Sequence[Point], records: Mapping[str, Record])
     """The points that no other beats in every objective, with their values, ordered by the first objective."""
     front = make_study(study, points, records).best_trials
     return sorted(((trial.params, list(trial.values)) for trial in front), key=lambda one: one[1][0])
+
+
+def _value_at(experiment: Experiment, key: str) -> Any:
+    """The recipe's own value; None also where there is no such key, of which `_faults_of` tells."""
+    value: Any = experiment.model_dump(mode="json")
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _is_no_number(value: Any) -> bool:
+    return isinstance(value, str | bool | list)
 
 
 def _faults_of(experiment: Experiment, key: str, parameter: Parameter) -> list[str]:

@@ -15,7 +15,7 @@ from polyview.studies.design import cells, fraction_cells, point_name, short_nam
 from polyview.studies.factorial import Effect, effects
 from polyview.studies.findings import Finding, Outcome, confusions_of, finished, scores
 from polyview.studies.search import BEST, COSTS, best, importance, objectives, pareto, values, wanted
-from polyview.studies.statistics import signed
+from polyview.studies.statistics import relation, signed
 
 NONE = "—"
 READING = (
@@ -84,13 +84,14 @@ def _factorial(
 
 def _effect_row(effect: Effect) -> list[str]:
     span = NONE if effect.low is None or effect.high is None else f"{signed(effect.low)} to {signed(effect.high)}"
-    tests = [NONE if p is None else f"{p:.2g}" for p in (effect.p, effect.p_holm)]
+    tests = [NONE if p is None else relation(p).lstrip("= ") for p in (effect.p, effect.p_holm)]
     return [effect.name, signed(effect.size), span, *tests, ", ".join(effect.aliases) or NONE]
 
 
 def _effect_sentence(effect: Effect, metric: str, factors: Mapping[str, Sequence[Any]]) -> str:
     assert effect.low is not None
     assert effect.high is not None
+    assert effect.p_holm is not None
     step = ""
     if "×" not in effect.name:
         factor = effect.name.partition("=")[0]
@@ -98,7 +99,7 @@ def _effect_sentence(effect: Effect, metric: str, factors: Mapping[str, Sequence
     alias = f", or {', '.join(effect.aliases)}, which this fraction cannot tell apart" if effect.aliases else ""
     return (
         f"{effect.name}{step}{alias}: {signed(effect.size)} points of {metric}, 95 % interval "
-        f"{signed(effect.low)} to {signed(effect.high)}, p = {effect.p_holm:.2g} after Holm."
+        f"{signed(effect.low)} to {signed(effect.high)}, p {relation(effect.p_holm)} after Holm."
     )
 
 

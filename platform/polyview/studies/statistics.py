@@ -121,10 +121,10 @@ def sentence(comparison: Comparison, metric: str, baseline: str) -> str:
     against = f"of {metric} against “{baseline}”"
     if comparison.low is None or comparison.high is None:
         return _without_interval(comparison, against)
-    if comparison.apart:
+    if comparison.apart and comparison.t_holm is not None:
         sign, verb = (1, "gain") if difference > 0 else (-1, "cost")
         low, high = sorted((sign * comparison.low, sign * comparison.high))
-        span = f"95 % interval {100 * low:.1f} to {100 * high:.1f}, t-test p = {comparison.t_holm:.2g} after Holm"
+        span = f"95 % interval {100 * low:.1f} to {100 * high:.1f}, t-test p {relation(comparison.t_holm)} after Holm"
         size = f"{abs(100 * difference):.1f} points {against} ({span}, {comparison.pairs} seeds)"
         if comparison.clear:
             return f"{name} {verb}s {size}."
@@ -140,6 +140,11 @@ def signed(score: float) -> str:
     """A difference of scores in points with its sign, as in −6.1; zero has none."""
     text = f"{100 * score:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\N{MINUS SIGN}")
+
+
+def relation(p: float) -> str:
+    """What follows `p` in a sentence: `= 0.031`, or `< 0.001` for whatever is smaller."""
+    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
 
 
 def _compared(
