@@ -19,6 +19,7 @@ from polyview.rendering.store import ViewStore
 from polyview.training.loop import Job, Trainer
 
 VERBS = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "ablate", "report", "compare", "ui", "doctor")
+VERBS += ("submit", "jobs", "logs", "stop")
 
 
 @pytest.fixture(autouse=True)
