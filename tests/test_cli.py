@@ -18,10 +18,8 @@ from polyview.recipe import Experiment, to_yaml
 from polyview.rendering.store import ViewStore
 from polyview.training.loop import Job, Trainer
 
-VERBS = (
-    *("demo", "scan", "render", "sheet", "pretrain", "evaluate", "export"),
-    *("ablate", "report", "compare", "ui", "doctor"),
-)
+VERBS = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "export", "ablate", "report", "compare", "ui")
+VERBS += ("doctor", "submit", "jobs", "logs", "stop")
 
 
 @pytest.fixture(autouse=True)

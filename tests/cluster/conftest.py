@@ -10,22 +10,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from ray.util import get_node_ip_address
 
 
 @dataclass(frozen=True)
 class Head:
-    """A Ray of its own: its dashboard's address, its token, and the home of the jobs that it runs."""
+    """A Ray of its own: where its dashboard answers, its token, and what programs on its machine find set."""
 
     address: str
     token: str
-    home: Path
+    environment: dict[str, str]
+
+    @property
+    def home(self) -> Path:
+        return Path(self.environment["POLYVIEW_HOME"])
 
 
 def free_port() -> int:
@@ -44,19 +49,21 @@ def start_head() -> Iterator[Callable[..., Head]]:
     folders: list[Path] = []
     heads: list[subprocess.Popen[bytes]] = []
 
-    def start(*options: str, cluster: Mapping[str, Any] | None = None) -> Head:
+    def start(*options: str, cluster: dict[str, Any] | None = None) -> Head:
         folder = Path(tempfile.mkdtemp(prefix="head"))  # Ray's sockets allow no long path, as pytest's are
         folders.append(folder)
-        port, token = free_port(), secrets.token_hex(16)
+        port, ray_port, token = free_port(), free_port(), secrets.token_hex(16)
+        ray_address = f"{get_node_ip_address()}:{ray_port}"
         given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "POLYVIEW_HOME": str(folder / "home")}
         given |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(folder)}
         others = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_"))}
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
-        command += ["--port=0", f"--temp-dir={folder / 'ray'}", "--object-store-memory=100000000"]
+        command += [f"--port={ray_port}", f"--temp-dir={folder / 'ray'}", "--object-store-memory=100000000"]
         command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={port}", "--dashboard-agent-listen-port=0"]
         if cluster is not None:
             file = folder / "ray_bootstrap_config.yaml"  # in the user's own folder, as Ray's launcher leaves it
-            file.write_text(json.dumps(cluster))
+            provider = cluster["provider"] | {"gcs_address": ray_address}
+            file.write_text(json.dumps(cluster | {"provider": provider}))
             command += [f"--autoscaling-config={file}"]
             given |= {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
         with (folder / "log.txt").open("w") as log:
@@ -66,7 +73,7 @@ def start_head() -> Iterator[Callable[..., Head]]:
         heads.append(head)
         address = f"http://127.0.0.1:{port}"
         wait_until_it_answers(address, head, folder / "log.txt")
-        return Head(address, token, folder / "home")
+        return Head(address, token, others | given | {"RAY_ADDRESS": ray_address})
 
     try:
         yield start
@@ -74,7 +81,7 @@ def start_head() -> Iterator[Callable[..., Head]]:
         for head in heads:
             head.terminate()
             try:
-                head.wait(30)
+                head.wait(3)
             except subprocess.TimeoutExpired:
                 os.killpg(head.pid, signal.SIGKILL)
         for folder in folders:

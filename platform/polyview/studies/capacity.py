@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Resources
 
 ROUNDING = 1e-9  # of a GPU: three thirds are one
+GIB = 2**30
+SPARE = 0.1  # GiB of each machine that are not planned with, for all that wait
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,22 @@ class Node:
     cpus: float
     gpus: float
     memory: float = math.inf
+
+    @classmethod
+    def of(cls, resources: Mapping[str, float]) -> Node:
+        """A machine as Ray describes it, its memory in bytes; where Ray is told of none, memory is not counted."""
+        return cls(resources.get("CPU", 0), resources.get("GPU", 0), resources.get("memory", math.inf) / GIB - SPARE)
+
+
+def launchable(cluster: Mapping[str, Any]) -> list[Node]:
+    """All machines that a cluster of Ray's launcher may come to have, by its file.
+
+    A cluster may have none that can run a trial until trials wait for it.
+    """
+    kinds = cluster["available_node_types"]
+    counts = {name: kind.get("max_workers", cluster["max_workers"]) for name, kind in kinds.items()}
+    counts[cluster["head_node_type"]] = 1
+    return [Node.of(kinds[name]["resources"]) for name, count in counts.items() for _ in range(count)]
 
 
 @dataclass(frozen=True)
@@ -49,7 +69,8 @@ def _fitting(nodes: Sequence[Node], demand: Demand) -> int:
     if workers < demand.workers:
         needs = f"{demand.cpus:g} CPUs and {demand.gpus:g} GPUs"
         needs += f" and {demand.memory:g} GiB" if demand.memory else ""
-        offer = ", ".join(_offer(node, demand) for node in nodes) or "none"
+        offers = Counter(_offer(node, demand) for node in nodes)
+        offer = ", ".join(f"{count} x {each}" if count > 1 else each for each, count in offers.items()) or "none"
         raise UserError(
             f"a trial needs {demand.workers} worker(s) of {needs} each, "
             f"and the machines ({offer}) hold {workers}; lower resources or training.workers, or add machines"

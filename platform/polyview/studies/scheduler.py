@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import ray
 import torch
+import yaml
 from optuna.trial import TrialState
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
@@ -21,7 +22,7 @@ from ray.tune.search import Searcher
 from polyview.errors import UserError
 from polyview.recipe import Resources, Study
 from polyview.rendering.pipeline import start_ray
-from polyview.studies.capacity import Node, concurrent_trials, demand
+from polyview.studies.capacity import GIB, Node, concurrent_trials, demand, launchable
 from polyview.studies.design import Trial
 from polyview.studies.ledger import Fault, Ledger, Record
 from polyview.studies.search import Points, distributions, make_study, make_trial, make_trials, values
@@ -33,8 +34,7 @@ from polyview.training.history import Epoch
 # A trial with workers of its own occupies their CPUs: were a share of one taken by what waits for them, the last
 # worker would never find its place. Tune wants some resource, so it is a little memory.
 WAITING = {"CPU": 0, "memory": 2**20}
-GIB = 2**30
-SPARE = 0.1  # GiB of each machine that are not planned with, for all that wait
+LAUNCHED = Path("~/ray_bootstrap_config.yaml")  # where Ray's launcher leaves its file on a cluster's head
 ATTEMPTS = 100  # to find a point that makes an experiment and was not tried yet
 LAST_LINES = 12
 
@@ -113,10 +113,12 @@ def run_search(
 
 
 def nodes() -> list[Node]:
-    """What the machines of the cluster offer; starts Ray."""
+    """What the machines of the cluster offer, those included that it starts once they are asked for; starts Ray."""
     start_ray()
-    offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Node(offer.get("CPU", 0), offer.get("GPU", 0), offer.get("memory", 0) / GIB - SPARE) for offer in offers]
+    launched = LAUNCHED.expanduser()
+    if os.environ.get("RAY_ADDRESS") and launched.is_file():
+        return launchable(yaml.safe_load(launched.read_text()))
+    return [Node.of(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 def _fit(
