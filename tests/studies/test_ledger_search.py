@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from polyview.studies.design import Trial
 from polyview.studies.ledger import Ledger, Record
 from polyview.studies.scheduler import LedgerSearch, Workplace
 from polyview.studies.search import Points, make_trials
+from polyview.studies.views import PreparedViews
 
 SPACE = {"objective.alignment.weight": {"uniform": [0.5, 2.0]}, "training.lr": {"log_uniform": [1e-4, 1e-2]}}
 
@@ -24,7 +26,7 @@ class Session:
         points = Points(folder / "points.json")
         trials = make_trials(study, points.read(study.search))
         records = self.ledger.read_all(trial.id for trial in trials)
-        workplace = Workplace(lambda _: folder, folder / "trials", Resources())
+        workplace = Workplace(PreparedViews(defaultdict(lambda: folder)), folder / "trials", Resources())
         self.searcher = LedgerSearch(study, points, records, workplace, self.known)
 
     def ask(self, name: str) -> Experiment | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from polyview.studies.design import Trial
 from polyview.studies.ledger import Fault, Ledger
 from polyview.studies.scheduler import Workplace, run_trials
 from polyview.studies.trial import Assignment, run_trial
+from polyview.studies.views import PreparedViews
 from polyview.training.history import Epoch
 
 
@@ -44,18 +46,19 @@ def test_two_workers_under_ray_train_learn_as_one_does_and_take_up_what_one_has_
     one = Trial("one worker", 0, tiny)
     two = Trial("two workers", 0, with_overrides(tiny, {"training.workers": 2}))
     begun = Trial("two workers", 1, with_overrides(tiny, {"training.workers": 2, "seed": 1}))
-    trials = [one, two, begun]
-    folder = tmp_path / "trials"
+    folder, views = tmp_path / "trials", PreparedViews(defaultdict(lambda: tiny_store.folder))
     torch.set_num_threads(1)
     # The first of its two epochs is trained here, by one.
     first = next(run_trial(Assignment(begun.experiment, tiny_store.folder, folder)))
 
     told = Told()
-    run_trials(trials, Workplace(lambda _: tiny_store.folder, folder, Resources()), told)
+    # By any number of workers it is the same trial, so that of one needs a ledger of its own.
+    run_trials([one], Workplace(views, tmp_path / "alone", Resources()), told)
+    run_trials([two, begun], Workplace(views, folder, Resources()), told)
     assert told.faults == []
-    assert sorted(told.ended) == sorted(trial.name for trial in trials)
-    ledger = Ledger(folder)
-    alone, together, resumed = (ledger.read(trial.id) for trial in trials)
+    assert sorted(told.ended) == sorted(trial.name for trial in (one, two, begun))
+    alone = Ledger(tmp_path / "alone").read(one.id)
+    together, resumed = (Ledger(folder).read(trial.id) for trial in (two, begun))
     assert alone is not None
     assert together is not None
     assert resumed is not None

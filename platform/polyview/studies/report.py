@@ -125,8 +125,7 @@ def latex(outcome: Outcome) -> str:
         rows += [r"\midrule", *(_latex_row(one, outcome, one.mean == best) for one in family)]
     return "\n".join(
         [
-            "% bold: the best mean; $\\dagger$: p <= 0.05 after Holm, paired t-test;",
-            "% $*$: p <= 0.05 after Holm, exact sign-flip test. Needs \\usepackage{booktabs}.",
+            "% Bold: the best mean; dagger: p <= 0.05 after Holm, paired t-test. Needs booktabs.",
             r"\begin{tabular}{lrrrr}",
             r"\toprule",
             " & ".join(map(_latex, _heads(outcome)[:5])) + r" \\",
