@@ -290,7 +290,8 @@ def _watch(cluster: Any, job: str) -> None:
     try:
         ended = cluster.follow(job, log, lambda line: errors.print(line, highlight=False, markup=False))
     except KeyboardInterrupt:
-        console.print(f"{job} goes on; polyview logs {job} watches it, polyview stop {job} ends it", highlight=False)
+        said = f"{job} goes on; polyview logs {job} watches it, polyview stop {job} ends it"
+        console.print(said, highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None
     for name, way in ways(log.report) if log.report else ():
         console.print(f"{name:<9} {way}", highlight=False, soft_wrap=True)
