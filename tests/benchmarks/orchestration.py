@@ -30,7 +30,7 @@ from rich.table import Table
 from polyview.paths import Home
 from polyview.recipe import Experiment, Resources, with_overrides
 from polyview.rendering.pipeline import start_ray
-from polyview.studies.design import Trial
+from polyview.studies.design import RAW_PIXELS, REFERENCES, Trial
 from polyview.studies.ledger import Fault, Ledger
 from polyview.studies.scheduler import Workplace, run_trials
 from polyview.studies.views import prepare_views
@@ -47,7 +47,6 @@ RECIPE = """{
     "training": {"epochs": 1, "batch_size": 8},
     "evaluation": {"share": 0.5, "probes": ["knn"]}
 }"""
-PIXELS = {"training.epochs": 0, "model.tower": "pixels"}
 
 
 class Clock:
@@ -75,7 +74,7 @@ class Clock:
 
 def ours(workers: int, count: int, seed: int, home: Home) -> tuple[float, float]:
     """The wall time of so many trials, and of each after the first."""
-    overrides = PIXELS if workers == 1 else {"training.workers": workers}
+    overrides = REFERENCES[RAW_PIXELS] if workers == 1 else {"training.workers": workers}
     base = with_overrides(Experiment.model_validate_json(RECIPE), overrides)
     recipes = [base.model_copy(update={"seed": seed + number}) for number in range(count)]
     trials = [Trial("empty", recipe.seed, recipe) for recipe in recipes]

@@ -16,9 +16,10 @@ from polyview.studies.factorial import fractional_factorial
 MANY = 500  # trials: more than this are asked for by accident
 UNTRAINED = "untrained"
 RAW_PIXELS = "raw pixels"
+PIXELS = "pixels"  # stands in for a tower where the probes read the pixels themselves
 REFERENCES: Mapping[str, Mapping[str, Any]] = {
     UNTRAINED: {"training.epochs": 0},
-    RAW_PIXELS: {"training.epochs": 0, "model.tower": "pixels"},
+    RAW_PIXELS: {"training.epochs": 0, "model.tower": PIXELS},
 }
 
 

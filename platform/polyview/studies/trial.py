@@ -24,12 +24,11 @@ from polyview.recipe import Experiment, ProbeName
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import ViewStore
+from polyview.studies.design import PIXELS
 from polyview.studies.ledger import Ledger, Record
 from polyview.training.checkpoint import Checkpoint, Source, drop_checkpoints_of_others, latest_checkpoint
 from polyview.training.history import Epoch
 from polyview.training.loop import Job, Trainer, class_tokens, make_batches
-
-PIXELS = "pixels"
 
 
 @dataclass(frozen=True)
