@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 import trimesh
 
@@ -61,6 +62,23 @@ def summary(manifest: Manifest, home: Home) -> RenderSummary:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def end_what_ray_left(session: int) -> None:
+    """Ray's workers outlive a killed driver for seconds, each in a process group of its own, and go on writing."""
+    left = [process for process in psutil.process_iter() if _session(process.pid) == session]
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _, alive = psutil.wait_procs(left, timeout=30)
+    assert not alive
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def times(folder: Path) -> dict[Path, int]:
@@ -220,8 +238,7 @@ render(manifest, Rendering(size=32), rig, Home(Path({str(tmp_path)!r})), 0.1, di
 """
     killed = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
     assert killed.wait() == -signal.SIGKILL
-    with suppress(ProcessLookupError):
-        os.killpg(killed.pid, signal.SIGKILL)  # what Ray leaves behind
+    end_what_ray_left(killed.pid)
     (part,) = (tmp_path / "views").glob("*/*-views-*")
     assert list(part.glob("shard-*.arrow"))
     assert not (part / "store.json").exists()
