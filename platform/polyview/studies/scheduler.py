@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +29,9 @@ from polyview.studies.ledger import Fault, Ledger, Record
 from polyview.studies.search import Points, distributions, make_study, make_trial, make_trials, values
 from polyview.studies.trial import Assignment, run_trial, train_alone
 from polyview.studies.views import PreparedViews
-from polyview.training.distributed import Worker, train_distributed
+from polyview.training.distributed import Crew, Worker
 from polyview.training.history import Epoch
+from polyview.training.loop import Job
 
 # A trial with workers of its own occupies their CPUs: were a share of one taken by what waits for them, the last
 # worker would never find its place. Tune wants some resource, so it is a little memory.
@@ -227,21 +229,34 @@ class LedgerSearch(Searcher):
 
 
 class TrialActor(tune.Trainable):
-    """Runs one trial after another; a step of Tune is one epoch."""
+    """Runs one trial after another, with a crew of workers if it needs several; a step of Tune is one epoch."""
 
     def setup(self, config: dict[str, Any], resources: Resources) -> None:
         self.resources = resources
+        self.crew: Crew | None = None
         torch.set_num_threads(resources.cpus)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         assignment: Assignment = new_config["assignment"]
-        worker = Worker(self.resources.cpus, self.resources.gpus, (self.resources.memory or 0) * GIB)
         nested = assignment.experiment.training.workers > 1
-        self.epochs: Iterator[Epoch] = run_trial(
-            assignment, partial(train_distributed, worker=worker) if nested else train_alone
-        )
+        train = partial(self._train_with_crew, folder=assignment.trials.parent / "ray") if nested else train_alone
+        self.epochs: Iterator[Epoch] = run_trial(assignment, train)
         return True
+
+    def cleanup(self) -> None:
+        """Let the crew go."""
+        if self.crew is not None:
+            self.crew.dismiss()
+            self.crew = None
+
+    def _train_with_crew(self, job: Job, folder: Path) -> Iterator[Epoch]:
+        size = job.experiment.training.workers
+        if self.crew is None or self.crew.size != size:
+            self.cleanup()
+            worker = Worker(self.resources.cpus, self.resources.gpus, (self.resources.memory or 0) * GIB)
+            self.crew = Crew(size, worker, folder / f"crew-{secrets.token_hex(4)}")
+        yield from self.crew.train(job)
 
     def step(self) -> dict[str, Any]:
         epoch = next(self.epochs, None)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import pickle
+import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 
 import ray.train
 import torch
+import torch.distributed as dist
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
+from polyview.paths import replacing
 from polyview.rendering.pipeline import start_ray
 from polyview.training.checkpoint import latest_checkpoint
 from polyview.training.history import Epoch
 from polyview.training.loop import Job, Trainer
 
 POLL_SECONDS = 0.25
+IDLE_SECONDS = 0.05
 RESTARTS = 2
+DISMISSED = "dismissed"
 
 # Reports are handed on at the controller's poll, by default every 2 s: longer than a short epoch.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
@@ -40,47 +49,88 @@ class Worker:
         return {name: amount for name, amount in named.items() if amount}
 
 
-def train_distributed(job: Job, worker: Worker) -> Iterator[Epoch]:
-    """Pretrain on `training.workers` workers under Ray Train; yields each epoch once it is checkpointed.
+class Crew:
+    """Workers under Ray Train that take one job after another: their start takes longer than a short job.
 
-    Workers continue from the job's last checkpoint, also after one of them has died. Raises what Ray Train
-    raises when the restarts are used up.
+    The jobs lie in `folder`, a file each, which all machines must see, as they must the checkpoints. Workers continue
+    from a job's last checkpoint, also after one of them has died and Ray Train has started all of them anew.
     """
-    start_ray()
-    trainer = TorchTrainer(
-        _work,
-        train_loop_config={"job": job, "cpus": worker.cpus},
-        torch_config=TorchConfig(backend="nccl" if worker.gpus else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=job.experiment.training.workers,
-            use_gpu=worker.gpus > 0,
-            resources_per_worker=worker.resources,
-        ),
-        run_config=RunConfig(
-            name="workers",
-            storage_path=str(job.folder),
-            failure_config=FailureConfig(max_failures=RESTARTS, controller_failure_limit=RESTARTS),
-        ),
-    )
-    seen = len(_history(job))
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        fit = pool.submit(trainer.fit)
-        while not fit.done():
-            wait([fit], timeout=POLL_SECONDS)
+
+    def __init__(self, size: int, worker: Worker, folder: Path) -> None:
+        start_ray()
+        self.size, self.folder, self.taken = size, folder, 0
+        folder.mkdir(parents=True)
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config={"folder": folder, "cpus": worker.cpus},
+            torch_config=TorchConfig(backend="nccl" if worker.gpus else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=size, use_gpu=worker.gpus > 0, resources_per_worker=worker.resources
+            ),
+            run_config=RunConfig(
+                name="workers",
+                storage_path=str(folder),
+                failure_config=FailureConfig(max_failures=RESTARTS, controller_failure_limit=RESTARTS),
+            ),
+        )
+        self.pool = ThreadPoolExecutor(max_workers=1)
+        self.fit = self.pool.submit(trainer.fit)
+
+    def train(self, job: Job) -> Iterator[Epoch]:
+        """Pretrain on all workers; yields each epoch once it is checkpointed.
+
+        Raises what Ray Train raises when the restarts are used up; the crew is of no use then.
+        """
+        number, seen = self.taken, len(_history(job))
+        self.taken += 1
+        with replacing(self.folder / f"{number}.job") as temporary:
+            temporary.write_bytes(pickle.dumps(job))
+        while not (self._done(number) or self.fit.done()):
+            wait([self.fit], timeout=POLL_SECONDS)
             fresh = _history(job)[seen:]
             seen += len(fresh)
             yield from fresh
-        fit.result()
-    yield from _history(job)[seen:]
+        if not self._done(number):
+            self.fit.result()
+        yield from _history(job)[seen:]
+
+    def dismiss(self) -> None:
+        """Let the workers go, and free what they occupy."""
+        (self.folder / DISMISSED).touch()
+        wait([self.fit])
+        self.pool.shutdown()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _done(self, number: int) -> bool:
+        return (self.folder / f"{number}.done").exists()
 
 
 def _work(config: dict[str, object]) -> None:
-    job, cpus = config["job"], config["cpus"]
-    assert isinstance(job, Job)
+    folder, cpus = config["folder"], config["cpus"]
+    assert isinstance(folder, Path)
     assert isinstance(cpus, int)
     torch.set_num_threads(cpus)
-    for epoch in Trainer(job, get_device()).epochs():
-        ray.train.report(epoch.metrics)
+    for number, job in enumerate(_jobs(folder)):
+        done = folder / f"{number}.done"
+        if done.exists():
+            continue
+        for epoch in Trainer(job, get_device()).epochs():
+            ray.train.report(epoch.metrics)
+        dist.barrier()
+        done.touch()
+
+
+def _jobs(folder: Path) -> Iterator[Job]:
+    """The jobs in their order, each as soon as it is there, until the crew is dismissed."""
+    for number in itertools.count():
+        path = folder / f"{number}.job"
+        while not path.exists():
+            if (folder / DISMISSED).exists():
+                return
+            time.sleep(IDLE_SECONDS)
+        job = pickle.loads(path.read_bytes())
+        assert isinstance(job, Job)
+        yield job
 
 
 def _history(job: Job) -> tuple[Epoch, ...]:
