@@ -200,6 +200,21 @@ def test_a_store_is_made_where_there_is_none(tmp_path: Path, monkeypatch: pytest
     assert runs(Home(tmp_path))[1][0].info.status == "FINISHED"
 
 
+def test_a_store_whose_making_is_cut_short_is_made_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    home = Home(tmp_path)
+    code = "import sys; from polyview.tracking import reachable; reachable(sys.argv[1])"
+    making = subprocess.Popen([sys.executable, "-c", code, home.tracking_uri])
+    while not list(tmp_path.glob(".mlflow.db.*.db")):
+        assert making.poll() is None
+        time.sleep(0.005)
+    making.kill()
+    making.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+    track(home, TRIAL)
+    assert runs(home)[1][0].info.status == "FINISHED"
+
+
 def test_reachable_tells_why_not(home: Home) -> None:
     assert reachable(home.tracking_uri) is None
     assert "onnection" in (reachable(f"http://127.0.0.1:{closed_port()}") or "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,6 +18,8 @@ from polyview.environment import check_arrival
 from polyview.errors import UserError
 from polyview.paths import bundled, open_home
 from polyview.terminal import console, errors, watching
+
+FULL = os.strerror(errno.ENOSPC)
 
 app = typer.Typer(
     name="polyview",
@@ -347,6 +351,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
+        if FULL in str(error):  # as Ray and SQLite say it too, in exceptions of their own
+            errors.print(f"polyview: {FULL}: make room and run this again; what is finished is kept", highlight=False)
+            sys.exit(2)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         errors.print(f"polyview: {reason} (--debug shows where)", highlight=False, markup=False, soft_wrap=True)
         sys.exit(1)

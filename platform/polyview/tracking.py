@@ -25,9 +25,10 @@ from typing import Any, Concatenate, NoReturn, ParamSpec
 
 from polyview.environment import git_commit
 from polyview.errors import UserError
-from polyview.paths import Home
+from polyview.paths import Home, locked, replacing
 
 P = ParamSpec("P")
+SQLITE = "sqlite:///"
 LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
 EXPERIMENT_TAG, TRIAL_TAG, PARENT_TAG = "polyview.experiment", "polyview.trial", "mlflow.parentRunId"
 SETTINGS = {
@@ -266,7 +267,21 @@ def _connect(uri: str) -> Any:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    if uri.startswith(SQLITE):
+        _make_store(Path(uri.removeprefix(SQLITE)))
     return MlflowClient(uri)
+
+
+def _make_store(path: Path) -> None:
+    """Make an SQLite store whole or not at all: MLflow cannot use one whose making was cut short."""
+    if path.exists():
+        return
+    from mlflow.tracking import MlflowClient
+
+    with locked(path.with_name(f".{path.name}.lock")):
+        if not path.exists():
+            with replacing(path) as temporary:
+                MlflowClient(f"{SQLITE}{temporary}").search_experiments(max_results=1)
 
 
 def _outages() -> tuple[type[Exception], ...]:
