@@ -132,7 +132,7 @@ def test_a_trial_that_was_run_anew_replaces_its_run(home: Home) -> None:
 
 
 def test_a_failed_trial_is_a_failed_run(home: Home) -> None:
-    track(home, dataclasses.replace(TRIAL, failed=True))
+    track(home, dataclasses.replace(TRIAL, status="FAILED"))
     assert runs(home)[1][0].info.status == "FAILED"
 
 

@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Concatenate, NoReturn, ParamSpec
+from typing import Any, Concatenate, Literal, NoReturn, ParamSpec
 
 from polyview.environment import git_commit
 from polyview.errors import UserError
@@ -61,7 +61,7 @@ class TrialRun:
     name: str
     started: float
     ended: float
-    failed: bool = False
+    status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     epochs: Sequence[Point] = ()
@@ -198,8 +198,7 @@ class Tracker:
         self._client.log_inputs(run_id, [_dataset(trial.dataset, trial.fingerprint)] if trial.dataset else [])
         for name, text in trial.artifacts.items():
             self._client.log_text(run_id, text, name)
-        status = "FAILED" if trial.failed else "FINISHED"
-        self._client.set_terminated(run_id, status=status, end_time=_milliseconds(trial.ended))
+        self._client.set_terminated(run_id, status=trial.status, end_time=_milliseconds(trial.ended))
 
     def _write(self, run_id: str, params: Mapping[str, str], tags: Mapping[str, str], points: Sequence[Point]) -> None:
         """One batch; MLflow drops points that it has, so that the same timestamps and steps add nothing."""

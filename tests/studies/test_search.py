@@ -11,7 +11,8 @@ from polyview.errors import UserError
 from polyview.recipe import Experiment, Study
 from polyview.rendering.cameras import cameras
 from polyview.studies import search
-from polyview.studies.ledger import Record
+from polyview.studies.ledger import Looks, Record
+from polyview.studies.space import Point, contains, suggest
 
 WEIGHTS = {
     "objective.decorrelation.weight": {"log_uniform": [0.001, 1.0]},
@@ -41,26 +42,25 @@ def record(trial_experiment: Experiment, score: float) -> Record:
     )
 
 
-def played(study: Study, score: Any, count: int, points: list[search.Point] | None = None) -> list[search.Point]:
+def played(study: Study, score: Any, count: int, points: list[Point] | None = None) -> list[Point]:
     """The points that the search asks for when each is answered before the next, going on from `points`."""
     assert study.search is not None
     points = list(points or [])
-    space = search.distributions(study.search)
     made = search.make_study(study, points, known(study, points, score))
     for _ in range(count):
-        asked = made.ask(space)
-        points.append(dict(asked.params))
+        asked = made.ask()
+        points.append(suggest(study.search.space, asked))
         trial = search.make_trial(study, points[-1], len(points))
-        made.tell(asked, search.values(study, record(trial.experiment, score(asked.params))))
+        made.tell(asked, search.values(study, record(trial.experiment, score(points[-1]))))
     return points
 
 
-def known(study: Study, points: list[search.Point], score: Any) -> dict[str, Record]:
+def known(study: Study, points: list[Point], score: Any) -> dict[str, Record]:
     trials = search.make_trials(study, points)
     return {t.id: record(t.experiment, score(p)) for t, p in zip(trials, points, strict=True)}
 
 
-def near_two(point: search.Point) -> float:
+def near_two(point: Point) -> float:
     return 1 - abs(point["objective.alignment.weight"] - 1.9)
 
 
@@ -107,6 +107,53 @@ def test_the_best_is_run_again_on_seeds_it_was_not_chosen_by(tiny: Experiment) -
     assert trials[0].experiment.objective.alignment is not None
     assert trials[0].experiment.objective.alignment.weight == highest["objective.alignment.weight"]
     assert search.best_trials(study, [], {}) == []
+
+
+CONDITIONAL = {
+    "model.fusion": {"categorical": ["attention", "mean"]},
+    "training.lr": {"log_uniform": [1e-5, 1e-2], "when": {"model.fusion": "attention"}},
+    "rendering.views.count": {"integer": [2, 3], "when": {"model.fusion": ["mean", "concat"]}},
+}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "nsga2"])
+def test_a_key_is_asked_for_where_its_condition_holds_and_nowhere_else(tiny: Experiment, sampler: str) -> None:
+    study = study_of(tiny, space=CONDITIONAL, sampler=sampler)
+    assert study.search is not None
+    search.check_search(study)
+
+    def score(point: Point) -> float:
+        return point.get("training.lr", 0.0) + point.get("rendering.views.count", 0) / 10
+
+    points = played(study, score, 6, played(study, score, 6))
+    assert {point["model.fusion"] for point in points} == {"attention", "mean"}
+    for point in points:
+        other = "training.lr" if point["model.fusion"] == "attention" else "rendering.views.count"
+        assert set(point) == {"model.fusion", other}
+        assert contains(study.search.space, point)
+        assert not contains(study.search.space, point | {"training.lr": 1e-3, "rendering.views.count": 2})
+    assert set(search.importance(study, points, known(study, points, score))) == {"model.fusion"}
+
+
+def test_a_small_space_with_conditions_counts_each_of_its_points_once(tiny: Experiment) -> None:
+    space = {key: one for key, one in CONDITIONAL.items() if key != "training.lr"}
+    assert search.wanted(study_of(tiny, space=space)) == 3
+
+
+def test_what_was_stopped_early_still_tells_the_sampler_and_the_pruner(tiny: Experiment) -> None:
+    study = study_of(tiny, trials=8, prune={"rule": "median", "every": 1})
+    points = played(study, near_two, 7)
+    records = known(study, points, near_two)
+    trials = search.make_trials(study, points)
+    stopped = trials[6].id
+    seen = Looks(id="", metric="linear/accuracy", manifest="faces", started=0, ended=1, scores={1: 0.5})
+    looks = {trial.id: seen.model_copy(update={"id": trial.id, "stopped": trial.id == stopped}) for trial in trials}
+    made = search.make_study(study, points, {name: one for name, one in records.items() if name != stopped}, looks)
+    assert [trial.state.name for trial in made.trials] == [*["COMPLETE"] * 6, "PRUNED"]
+    for score, stops in ((0.4, True), (0.6, False)):
+        asked = made.ask()
+        asked.report(score, 1)
+        assert asked.should_prune() == stops
 
 
 def test_importance_goes_to_the_key_that_matters(tiny: Experiment) -> None:

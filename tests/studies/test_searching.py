@@ -16,7 +16,8 @@ from polyview.recipe import Experiment, Study
 from polyview.studies.conduct import conduct, known
 from polyview.studies.design import Trial
 from polyview.studies.estimate import estimate
-from polyview.studies.ledger import Ledger
+from polyview.studies.ledger import Ledger, stopped_early
+from polyview.tracking import TRIAL_TAG
 from polyview.training.history import Epoch
 
 
@@ -48,9 +49,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return Home(tmp_path_factory.mktemp("home"))
 
 
-def study_of(experiment: Experiment, name: str, **content: Any) -> Study:
+def study_of(experiment: Experiment, name: str, epochs: int = 1, **content: Any) -> Study:
     recipe = experiment.model_dump(mode="json") | {"name": "tiny"}
-    recipe["training"]["epochs"] = 1
+    recipe["training"]["epochs"] = epochs
     asked = {"name": name, "experiment": recipe, "seeds": [0], "references": False} | content
     return Study.model_validate_json(json.dumps(asked))
 
@@ -102,6 +103,47 @@ def test_a_search_runs_each_point_once_reports_the_best_and_goes_on_where_it_was
     assert idle.epochs == []
     page = (outcome.folder / "report" / "report.html").read_text()
     assert "best found" in page
+
+
+@pytest.mark.slow
+def test_a_search_stops_what_promises_nothing_once_and_for_all(tiny: Experiment, home: Home) -> None:
+    search = {
+        "space": {"training.lr": {"log_uniform": [1e-7, 1e-2]}},
+        "trials": 6,
+        "sampler": "random",
+        "prune": {"rule": "asha", "every": 1},
+    }
+    study, listener = study_of(tiny, "pruned", epochs=3, search=search), Listener()
+    outcome, failures = conduct(study, home, listener)
+    looks, searched = outcome.searched.looks, outcome.searched.trials
+    stopped = stopped_early(looks)
+    assert not failures
+    assert len(searched) == len(looks) == 6
+    assert stopped
+    assert {trial.id for trial in searched} == stopped ^ {t.id for t in searched if t.id in outcome.records}
+    assert all(max(looks[trial_id].scores) < 3 for trial_id in stopped)
+    for trial_id in stopped:
+        last = max(looks[trial_id].scores)
+        assert looks[trial_id].scores[last] < max(one.scores[last] for one in looks.values() if last in one.scores)
+    status = {
+        run.data.tags["polyview.trial"]: run.info.status for run in runs(home, study) if TRIAL_TAG in run.data.tags
+    }
+    assert {trial_id for trial_id, one in status.items() if one == "KILLED"} == stopped
+    (parent,) = [run for run in runs(home, study) if TRIAL_TAG not in run.data.tags]
+    assert parent.info.status == "FINISHED"
+    assert f"{len(stopped)} were stopped early (asha)" in (outcome.folder / "report" / "report.md").read_text()
+
+    idle = Listener()
+    again, _ = conduct(study, home, idle)
+    assert idle.epochs == []
+    assert stopped_early(again.searched.looks) == stopped
+
+    # Once nothing is pruned any more, what was stopped goes on from where it stands.
+    whole, resumed = study_of(tiny, "pruned", epochs=3, search=search | {"prune": None}), Listener()
+    outcome, _ = conduct(whole, home, resumed)
+    assert {trial_id for trial_id, _ in resumed.epochs} >= stopped
+    assert (next(iter(stopped)), 1) not in resumed.epochs
+    assert all(trial.id in outcome.records for trial in outcome.searched.trials)
 
 
 @pytest.mark.slow

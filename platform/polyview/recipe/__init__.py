@@ -26,7 +26,7 @@ from polyview.recipe.experiment import (
     digest,
 )
 from polyview.recipe.files import build_corpus, load_experiment, load_study, to_yaml, with_overrides
-from polyview.recipe.study import CostName, Parameter, Resources, Scalar, Search, Study
+from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scalar, Search, Study
 
 __all__ = [
     "EXPRESSIONS",
@@ -45,6 +45,7 @@ __all__ = [
     "Output",
     "Parameter",
     "ProbeName",
+    "Pruning",
     "Pseudolabels",
     "Rendering",
     "Resources",

@@ -40,14 +40,27 @@ class Parameter(Model):
     log_uniform: Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_span)] | None = None
     integer: Annotated[tuple[int, int], AfterValidator(_span)] | None = Field(None, description="ends included")
     categorical: tuple[Scalar, ...] | None = Field(None, min_length=2)
+    when: dict[str, Scalar | tuple[Scalar, ...]] = Field(
+        {}, description="asked for only where keys above it have these values, as in {model.fusion: attention}"
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if sum(getattr(self, kind) is not None for kind in type(self).model_fields) != 1:
-            raise ValueError(f"exactly one of {', '.join(type(self).model_fields)} is needed")
+        kinds = [name for name in type(self).model_fields if name != "when"]
+        if sum(getattr(self, kind) is not None for kind in kinds) != 1:
+            raise ValueError(f"exactly one of {', '.join(kinds)} is needed")
         if self.categorical and len({repr(choice) for choice in self.categorical}) < len(self.categorical):
             raise ValueError(f"choices repeat: {list(self.categorical)}")
         return self
+
+
+class Pruning(Model):
+    """How points that promise nothing are stopped early: by the study's metric, asked of half-trained models."""
+
+    rule: Literal["median", "asha"] = Field(
+        "median", description="below the median of the others after as many epochs, or successive halving of all"
+    )
+    every: Positive = Field(5, description="epochs between two looks at a model")
 
 
 class Search(Model):
@@ -60,6 +73,7 @@ class Search(Model):
         (), description="scores are maximised, costs minimised; empty: the study's metric"
     )
     seed: Seed = Field(1000, description="of the sampler and of every point's trial; none of the study's seeds")
+    prune: Pruning | None = None
 
     @model_validator(mode="after")
     def _sampler_can(self) -> Self:
@@ -69,6 +83,26 @@ class Search(Model):
             raise ValueError("sampler cmaes takes one objective; use nsga2 for several")
         if self.sampler == "cmaes" and sum(one.categorical is None for one in self.space.values()) < 2:
             raise ValueError("sampler cmaes needs two numeric keys or more; use tpe")
+        if self.sampler == "cmaes" and any(one.when for one in self.space.values()):
+            raise ValueError("sampler cmaes takes no keys with `when`; use tpe")
+        return self
+
+    @model_validator(mode="after")
+    def _conditions_are_decided_before(self) -> Self:
+        before: dict[str, Parameter] = {}
+        for key, parameter in self.space.items():
+            for other in parameter.when:
+                if other not in before:
+                    raise ValueError(f"{key}: when names {other}, which is not among the keys above it")
+                if before[other].integer is None and before[other].categorical is None:
+                    raise ValueError(f"{key}: when names {other}, which has neither integer nor categorical values")
+            before[key] = parameter
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_score_to_prune_by(self) -> Self:
+        if self.prune and (len(self.objectives) > 1 or (self.objectives and "/" not in self.objectives[0])):
+            raise ValueError(f"prune takes one score as the objective, and objectives are {list(self.objectives)}")
         return self
 
 
@@ -107,6 +141,15 @@ class Study(Model):
         for name in (self.metric, *(self.search.objectives if self.search else ())):
             if "/" in name and name.partition("/")[0] not in probes:
                 raise ValueError(f"metric is {name}, and experiment.evaluation.probes has only {', '.join(probes)}")
+        return self
+
+    @model_validator(mode="after")
+    def _looks_come_before_the_end(self) -> Self:
+        prune, epochs = self.search.prune if self.search else None, self.experiment.training.epochs
+        if prune and prune.every >= epochs:
+            raise ValueError(
+                f"search.prune.every {prune.every} leaves nothing to stop of experiment.training.epochs {epochs}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -20,13 +20,14 @@ from polyview.rendering.store import ViewStore
 from polyview.studies.capacity import concurrent_trials, demand
 from polyview.studies.design import Trial, plan
 from polyview.studies.findings import Searched, scores, supervision
-from polyview.studies.ledger import Fault, Ledger, Record
+from polyview.studies.ledger import Fault, Ledger, Looks, Record, stopped_early
 from polyview.studies.report import Outcome, write
 from polyview.studies.search import (
     BEST,
     Points,
     best_trials,
     check_search,
+    looks_of,
     make_trials,
     possible_renderings,
     samples,
@@ -131,7 +132,7 @@ def known(study: Study, home: Home) -> Outcome:
         home.tracking_uri,
         folder,
         ledger.read_faults(trial.id for trial in [*trials, *searched]),
-        Searched(points, searched),
+        Searched(points, searched, looks_of(study, searched, ledger)),
         next((path for path in map(ledger.embeddings, baseline) if path.exists()), None),
         _links(folder / LINKS),
     )
@@ -171,6 +172,8 @@ class Driver:
         for trial in trials:
             if trial.id in outcome.faults:
                 self.tracker.log(failed_run(trial, outcome.faults[trial.id]))
+            elif trial.id in stopped_early(outcome.searched.looks):
+                self.tracker.log(stopped_run(trial, outcome.searched.looks[trial.id]))
 
     def check(self, trials: Sequence[Trial]) -> None:
         """Raises `UserError` that names the first trial without a record for which the faces do not do."""
@@ -190,6 +193,12 @@ class Driver:
         found = Ledger(self.home.trials).read_all(manifests)
         return {trial_id: record for trial_id, record in found.items() if record.manifest == manifests[trial_id]}
 
+    def looks(self, trials: Sequence[Trial]) -> dict[str, Looks]:
+        """What was seen of a search's trials before their end, by trial id, of the faces that there are now."""
+        manifests = {trial.id: self.views.manifest_of(trial.experiment) for trial in trials}
+        found = looks_of(self.study, trials, Ledger(self.home.trials))
+        return {trial_id: looks for trial_id, looks in found.items() if looks.manifest == manifests[trial_id]}
+
     def run(self, trials: Sequence[Trial]) -> None:
         """Log the trials that have a record, and run the others."""
         missing = self._log_done(trials)
@@ -207,14 +216,14 @@ class Driver:
         assert self.study.search is not None
         points = Points(study_folder(self.study, self.home) / POINTS)
         asked = make_trials(self.study, points.read(self.study.search))
-        total = wanted(self.study)
-        missing = total - len(asked) + len(self._log_done(asked))
+        total, looks = wanted(self.study), self.looks(asked)
+        missing = total - len(asked) + sum(trial.id not in stopped_early(looks) for trial in self._log_done(asked))
         self.watcher.say(f"search: {total} points, {total - missing} done before, {missing} to run")
         if missing:
             from polyview.studies.scheduler import run_search
 
             with self._stage("search", missing):
-                run_search(self.study, points, self.records(asked), self._workplace(), self)
+                run_search(self.study, points, self.records(asked), looks, self._workplace(), self)
 
     def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
         """A trial has trained an epoch."""
@@ -227,6 +236,10 @@ class Driver:
             score = record.scores.get(self.study.metric, math.nan)
             self.watcher.say(f"{trial.name}: {self.study.metric} {score:.3f}")
             self.tracker.log(trial_run(trial, record))
+        elif seen := self.looks([trial]).get(trial.id):
+            epoch, score = max(seen.scores.items())
+            self.watcher.say(f"{trial.name}: stopped after {epoch} epochs, {seen.metric} {score:.3f}")
+            self.tracker.log(stopped_run(trial, seen))
 
     def on_fault(self, trial: Trial, fault: Fault) -> None:
         """A trial has failed in every attempt."""
@@ -293,10 +306,25 @@ def failed_run(trial: Trial, fault: Fault) -> TrialRun:
         name=trial.name,
         started=fault.started,
         ended=fault.ended,
-        failed=True,
+        status="FAILED",
         params=trial.experiment.model_dump(mode="json"),
         tags={**_names(trial), "fault": fault.reason},
         artifacts={"log.txt": "\n".join(fault.last_lines), "experiment.yaml": to_yaml(trial.experiment)},
+    )
+
+
+def stopped_run(trial: Trial, seen: Looks) -> TrialRun:
+    """What MLflow is told of a point that its search has stopped early."""
+    return TrialRun(
+        id=trial.id,
+        name=trial.name,
+        started=seen.started,
+        ended=seen.ended,
+        status="KILLED",
+        params=trial.experiment.model_dump(mode="json"),
+        tags={**_names(trial), "manifest": seen.manifest, "stopped": f"after {max(seen.scores)} epochs"},
+        epochs=[Point(epoch, seen.ended, {seen.metric: score}) for epoch, score in seen.scores.items()],
+        artifacts={"experiment.yaml": to_yaml(trial.experiment)},
     )
 
 
@@ -378,9 +406,10 @@ def _summary(outcome: Outcome) -> dict[str, float]:
 
 def _is_whole(outcome: Outcome) -> bool:
     """Whether every trial that the study asks for, those of its search included, has a record."""
-    searched = outcome.searched.trials
-    trials = [*outcome.trials, *searched]
-    return len(searched) == wanted(outcome.study) and all(trial.id in outcome.records for trial in trials)
+    searched = outcome.searched
+    ended = {*outcome.records, *stopped_early(searched.looks)}
+    trials = [*outcome.trials, *searched.trials]
+    return len(searched.trials) == wanted(outcome.study) and all(trial.id in ended for trial in trials)
 
 
 def _one_of_each_expression(store: Path) -> tuple[ViewStore, list[int]]:

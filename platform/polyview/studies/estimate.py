@@ -11,7 +11,7 @@ from polyview.recipe import Experiment, Study, digest
 from polyview.studies.capacity import concurrent_trials, demand
 from polyview.studies.conduct import known
 from polyview.studies.design import Trial
-from polyview.studies.ledger import Ledger, Record
+from polyview.studies.ledger import Ledger, Record, stopped_early
 from polyview.studies.search import BEST, check_search, possible_renderings, wanted
 from polyview.studies.views import views_to_render
 
@@ -64,7 +64,8 @@ def estimate(study: Study, home: Home) -> Estimate:
         check_search(study)
     outcome = known(study, home)
     trials = [*outcome.trials, *outcome.searched.trials]
-    states = [(trial, _state(trial, outcome.records.keys(), outcome.faults.keys())) for trial in trials]
+    ended = {*outcome.records, *stopped_early(outcome.searched.looks)}
+    states = [(trial, _state(trial, ended, outcome.faults.keys())) for trial in trials]
     missing = [trial.experiment for trial, state in states if state != "done"]
     later = _later(study, len(outcome.searched.trials), any(trial.variant == BEST for trial in trials))
     missing += [study.experiment] * later

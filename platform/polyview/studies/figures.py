@@ -24,6 +24,8 @@ from polyview.studies.statistics import Comparison, interval
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", ":", "-.")
 INK, QUIET, BASELINE = "#222222", "#8a8a8a", PALETTE[0]
+UNASKED = object()
+BELOW = -0.15
 WIDTH = 5.2  # inches; at a phone's width the 10 point text is still 9 pixels high
 STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -208,7 +210,16 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
 
 
 def _scaled(values: Sequence[Any], logarithmic: bool) -> tuple[NDArray[np.float64], list[tuple[float, str]]]:
-    """The values between 0 and 1, and what is written at which height: both ends, or every choice."""
+    """The values between 0 and 1, and what is written at which height: both ends, or every choice.
+
+    What is `UNASKED`, where a point has no such key, lies below the others.
+    """
+    there = [value for value in values if value is not UNASKED]
+    if there and len(there) < len(values):
+        heights = np.full(len(values), BELOW)
+        found, marks = _scaled(there, logarithmic)
+        heights[[value is not UNASKED for value in values]] = found
+        return heights, [*marks, (BELOW, "not asked")]
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         names = sorted({str(value) for value in values})
         places = {name: index / max(len(names) - 1, 1) for index, name in enumerate(names)}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from polyview.evaluation import metrics
 from polyview.recipe import Experiment, Study
 from polyview.studies.design import RAW_PIXELS, REFERENCES, UNTRAINED, Trial
-from polyview.studies.ledger import Fault, Record
+from polyview.studies.ledger import Fault, Looks, Record
 from polyview.studies.statistics import Comparison, compare, sentence, signed, smallest_p
 
 LARGEST_CONVINCING_P = 0.05
@@ -26,10 +26,11 @@ SUPERVISION = {
 
 @dataclass(frozen=True)
 class Searched:
-    """The points that a study's search has asked for, and the trial of each."""
+    """The points that a study's search has asked for, the trial of each, and what was seen of them half-way."""
 
     points: Sequence[dict[str, Any]] = ()
     trials: Sequence[Trial] = ()
+    looks: Mapping[str, Looks] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,9 +55,34 @@ class Fault(BaseModel):
     last_lines: tuple[str, ...] = ()
 
 
+class Looks(BaseModel):
+    """How a trial's model did in `metric` as it was trained, epoch -> score, and whether it was stopped for that.
+
+    Times are Unix seconds; `manifest` says which faces it was trained on.
+    """
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    id: str
+    metric: str
+    manifest: str
+    started: float
+    ended: float
+    scores: dict[int, float] = {}
+    stopped: bool = False
+
+
+def stopped_early(looks: Mapping[str, Looks]) -> set[str]:
+    """The trials, by their ids, that were stopped for what was seen of them."""
+    return {name for name, one in looks.items() if one.stopped}
+
+
 @dataclass(frozen=True)
 class Ledger:
-    """The records in a folder, one `<trial id>/record.json` each, and a `fault.json` where a trial last failed."""
+    """The records in a folder, one `<trial id>/record.json` each.
+
+    A `fault.json` lies there where a trial last failed, a `looks.json` where its model was looked at half-trained.
+    """
 
     folder: Path
 
@@ -104,9 +129,21 @@ class Ledger:
         with replacing(self.folder / fault.id / "fault.json") as temporary:
             temporary.write_text(fault.model_dump_json(indent=1))
 
+    def read_looks(self, trial_ids: Iterable[str]) -> dict[str, Looks]:
+        """What was seen of trials before their end, by trial id."""
+        paths = {trial_id: self._looks(trial_id) for trial_id in trial_ids}
+        return {
+            trial_id: Looks.model_validate_json(path.read_text()) for trial_id, path in paths.items() if path.exists()
+        }
+
+    def write_looks(self, looks: Looks) -> None:
+        """Put what was seen of a trial in its place whole."""
+        with replacing(self._looks(looks.id)) as temporary:
+            temporary.write_text(looks.model_dump_json(indent=1))
+
     def set_aside(self, trial_id: str) -> bool:
         """Move a trial's record and checkpoints out of the way, to `<trial id>.1` and so on; False if it has none."""
-        if not self.path(trial_id).exists():
+        if not (self.path(trial_id).exists() or self._looks(trial_id).exists()):
             return False
         taken = (self.folder / f"{trial_id}.{number}" for number in itertools.count(1))
         (self.folder / trial_id).rename(next(path for path in taken if not path.exists()))
@@ -126,6 +163,9 @@ class Ledger:
     def all(self) -> list[Record]:
         """Every record, of whatever study; raises `UserError` if a file is damaged."""
         return list(self.read_all(self._ids()).values())
+
+    def _looks(self, trial_id: str) -> Path:
+        return self.folder / trial_id / "looks.json"
 
     def _ids(self) -> list[str]:
         """Of the trials that have a record; those set aside have a dot in their folder's name."""

@@ -18,16 +18,18 @@ import yaml
 from optuna.trial import TrialState
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from polyview.errors import UserError
-from polyview.recipe import Resources, Study
+from polyview.recipe import Pruning, Resources, Study
 from polyview.rendering.pipeline import start_ray
 from polyview.studies.capacity import GIB, Node, concurrent_trials, demand, launchable
 from polyview.studies.design import Trial
-from polyview.studies.ledger import Fault, Ledger, Record
-from polyview.studies.search import Points, distributions, make_study, make_trial, make_trials, values
-from polyview.studies.trial import Assignment, run_trial, train_alone
+from polyview.studies.ledger import Fault, Ledger, Looks, Record, stopped_early
+from polyview.studies.search import Points, make_study, make_trial, make_trials, objectives, values
+from polyview.studies.space import Point, suggest
+from polyview.studies.trial import Assignment, look, run_trial, train_alone
 from polyview.studies.views import PreparedViews
 from polyview.training.distributed import Crew, Worker
 from polyview.training.history import Epoch
@@ -96,22 +98,33 @@ def run_trials(trials: Sequence[Trial], workplace: Workplace, listener: Listener
 
 
 def run_search(
-    study: Study, points: Points, records: Mapping[str, Record], workplace: Workplace, listener: Listener
+    study: Study,
+    points: Points,
+    records: Mapping[str, Record],
+    looks: Mapping[str, Looks],
+    workplace: Workplace,
+    listener: Listener,
 ) -> None:
     """Run what is missing of a study's search, as many points at once as fit.
 
-    `points` keeps what was asked for, `records` has what is known of it by trial id.
+    `points` keeps what was asked for, `records` and `looks` have what is known of it by trial id.
     """
     assert study.search is not None
     concurrent = concurrent_trials(nodes(), [demand(study.experiment, workplace.resources)])
     known: dict[str, Trial] = {}
-    searcher = LedgerSearch(study, points, records, workplace, known)
+    searcher = LedgerSearch(study, points, records, looks, workplace, known)
     if not searcher.missing:
         return
     config = tune.TuneConfig(
-        search_alg=searcher, num_samples=searcher.missing, max_concurrent_trials=concurrent, reuse_actors=True
+        search_alg=searcher,
+        scheduler=Pruner(searcher) if study.search.prune else None,
+        num_samples=searcher.missing,
+        max_concurrent_trials=concurrent,
+        reuse_actors=True,
     )
-    _fit(workplace, study.experiment.training.workers > 1, config, _Callbacks(known, listener), {})
+    nested = study.experiment.training.workers > 1
+    looking = Looking(objectives(study)[0], study.search.prune) if study.search.prune else None
+    _fit(workplace, nested, config, _Callbacks(known, listener), {}, looking)
 
 
 def nodes() -> list[Node]:
@@ -124,14 +137,20 @@ def nodes() -> list[Node]:
 
 
 def _fit(
-    workplace: Workplace, nested: bool, config: tune.TuneConfig, callbacks: _Callbacks, space: dict[str, Any]
+    workplace: Workplace,
+    nested: bool,
+    config: tune.TuneConfig,
+    callbacks: _Callbacks,
+    space: dict[str, Any],
+    looking: Looking | None = None,
 ) -> None:
     # What fails is told by `Fault`, in a line and not in Tune's traceback.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     resources = workplace.resources
+    actor = tune.with_parameters(TrialActor, resources=resources, looking=looking)
     alone = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": (resources.memory or 0) * GIB}
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(TrialActor, resources=resources), WAITING if nested else alone),
+        tune.with_resources(actor, WAITING if nested else alone),
         param_space=space,
         tune_config=config,
         run_config=tune.RunConfig(
@@ -147,7 +166,7 @@ def _fit(
 
 
 class LedgerSearch(Searcher):
-    """Asks Optuna for points, and tells it what the ledger says of them.
+    """Asks Optuna for points, and tells it what the ledger says of them, and what was seen of them half-way.
 
     Tune's own OptunaSearch knows neither what was found before where there are several objectives, nor points that
     make no experiment, nor that a point was tried already.
@@ -158,6 +177,7 @@ class LedgerSearch(Searcher):
         study: Study,
         points: Points,
         records: Mapping[str, Record],
+        looks: Mapping[str, Looks],
         workplace: Workplace,
         known: dict[str, Trial],
     ) -> None:
@@ -169,10 +189,11 @@ class LedgerSearch(Searcher):
         trials = make_trials(study, self.points)
         known.update({trial.id: trial for trial in trials})
         asked = zip(self.points, trials, strict=True)
-        self.halted = [(point, trial) for point, trial in asked if trial.id not in records]
+        self.looks = dict(looks)
+        ended = {*records, *stopped_early(looks)}
+        self.halted = [(point, trial) for point, trial in asked if trial.id not in ended]
         self.missing = study.search.trials - len(trials) + len(self.halted)
-        self.space = distributions(study.search)
-        self.optuna = make_study(study, self.points, records)
+        self.optuna = make_study(study, self.points, records, self.looks)
         self.asked: dict[str, tuple[Any, Trial]] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
@@ -180,11 +201,11 @@ class LedgerSearch(Searcher):
         if self.halted:
             point, trial = self.halted.pop(0)
             self.optuna.enqueue_trial(point)
-            self.asked[trial_id] = (self.optuna.ask(self.space), trial)
+            asked, _ = self._ask()
+            self.asked[trial_id] = (asked, trial)
             return {"assignment": self.workplace.assignment(trial)}
         for _ in range(ATTEMPTS):
-            asked = self.optuna.ask(self.space)
-            point = dict(asked.params)
+            asked, point = self._ask()
             try:
                 trial = make_trial(self.study, point, len(self.points) + 1)
             except UserError:
@@ -200,6 +221,25 @@ class LedgerSearch(Searcher):
             return {"assignment": self.workplace.assignment(trial)}
         return str(Searcher.FINISHED)
 
+    def stops(self, trial_id: str, epoch: int, score: float) -> bool:
+        """Whether a trial whose model has this score after so many epochs should go no further; notes it."""
+        asked, trial = self.asked[trial_id]
+        asked.report(score, epoch)
+        stopped = bool(asked.should_prune())
+        before = self.looks.get(trial.id)
+        seen = Looks(
+            id=trial.id,
+            metric=objectives(self.study)[0],
+            manifest=self.workplace.views.manifest_of(trial.experiment),
+            started=before.started if before else time.time(),
+            ended=time.time(),
+            scores={**(before.scores if before else {}), epoch: score},
+            stopped=stopped,
+        )
+        self.looks[trial.id] = seen
+        self.ledger.write_looks(seen)
+        return stopped
+
     def on_trial_complete(self, trial_id: str, *_: Any, **__: Any) -> None:
         """Tell Optuna what the trial's record says."""
         asked, trial = self.asked.pop(trial_id)
@@ -207,13 +247,18 @@ class LedgerSearch(Searcher):
 
     def _tell(self, asked: Any, record: Record | None) -> None:
         found = values(self.study, record) if record else None
-        if found is None:
-            self.optuna.tell(asked, state=TrialState.FAIL)
-        else:
+        if found is not None:
             self.optuna.tell(asked, found)
+        else:
+            self.optuna.tell(asked, state=TrialState.PRUNED if asked.should_prune() else TrialState.FAIL)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """An epoch says nothing of the objectives."""
+
+    def _ask(self) -> tuple[Any, Point]:
+        assert self.study.search is not None
+        asked = self.optuna.ask()
+        return asked, suggest(self.study.search.space, asked)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger and the points resume a search."""
@@ -228,20 +273,55 @@ class LedgerSearch(Searcher):
         return self  # Tune copies its searcher, and the callbacks would not see what the copy asks for
 
 
+class Pruner(FIFOScheduler):
+    """Stops the trials of a search that promise nothing, as its pruner says."""
+
+    def __init__(self, searcher: LedgerSearch) -> None:
+        super().__init__()
+        self.searcher = searcher
+
+    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:  # noqa: ARG002
+        """Stop or go on, at each epoch after which the model was looked at; Tune hands results on flat."""
+        if "score" in result and self.searcher.stops(trial.trial_id, result["epoch/epoch"], result["score"]):
+            return str(TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Pruner:
+        return self  # as its searcher
+
+
+@dataclass(frozen=True)
+class Looking:
+    """When a half-trained model is asked for its score, and for which."""
+
+    metric: str
+    prune: Pruning
+
+    def score(self, epoch: Epoch, assignment: Assignment) -> dict[str, float]:
+        """The score, if this is an epoch to look after."""
+        last = assignment.experiment.training.epochs
+        if epoch.epoch % self.prune.every or epoch.epoch == last:
+            return {}
+        return {"score": look(assignment, self.metric)}
+
+
 class TrialActor(tune.Trainable):
     """Runs one trial after another, with a crew of workers if it needs several; a step of Tune is one epoch."""
 
-    def setup(self, config: dict[str, Any], resources: Resources) -> None:
-        self.resources = resources
+    def setup(self, config: dict[str, Any], resources: Resources, looking: Looking | None) -> None:
+        self.resources, self.looking = resources, looking
         self.crew: Crew | None = None
         torch.set_num_threads(resources.cpus)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        assignment: Assignment = new_config["assignment"]
-        nested = assignment.experiment.training.workers > 1
-        train = partial(self._train_with_crew, folder=assignment.trials.parent / "ray") if nested else train_alone
-        self.epochs: Iterator[Epoch] = run_trial(assignment, train)
+        self.assignment: Assignment = new_config["assignment"]
+        nested = self.assignment.experiment.training.workers > 1
+        train = partial(self._train_with_crew, folder=self.assignment.trials.parent / "ray") if nested else train_alone
+        self.epochs: Iterator[Epoch] = run_trial(self.assignment, train)
         return True
 
     def cleanup(self) -> None:
@@ -260,7 +340,10 @@ class TrialActor(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         epoch = next(self.epochs, None)
-        return {"done": True} if epoch is None else {"epoch": epoch.model_dump(), "done": False}
+        if epoch is None:
+            return {"done": True}
+        seen = self.looking.score(epoch, self.assignment) if self.looking else {}
+        return {"epoch": epoch.model_dump(), "done": False, **seen}
 
 
 class _Callbacks(tune.Callback):

@@ -1,4 +1,4 @@
-"""A search: where it may look, which points it has asked for, and what their records say of the space."""
+"""A search: whether its space can be tried, which points it has asked for, and what their records say of it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import itertools
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyview.errors import UserError
 from polyview.paths import replacing
-from polyview.recipe import Experiment, Language, Parameter, Search, Study, with_overrides
+from polyview.recipe import Experiment, Language, Parameter, Pruning, Search, Study, with_overrides
 from polyview.studies.design import Trial, repeated
-from polyview.studies.ledger import Record
+from polyview.studies.ledger import Ledger, Looks, Record, stopped_early
+from polyview.studies.space import Point, Space, choices, combinations, contains, ends, is_discrete, suggest
 from polyview.terms import Alignment, Objective
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ BEST = "best found"
 COSTS = ("views", "parameters", "seconds")
 MOST_CORNERS, MOST_RENDERINGS = 256, 1024
 SMALLEST_FOR_IMPORTANCE = 8
-Point = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Points:
     def read(self, search: Search) -> list[Point]:
         """Those that lie in the search's space, and no more than it has trials."""
         asked: list[Point] = json.loads(self.path.read_text()) if self.path.exists() else []
-        return [point for point in asked if _contains(search.space, point)][: search.trials]
+        return [point for point in asked if contains(search.space, point)][: search.trials]
 
     def write(self, points: Sequence[Point]) -> None:
         """Put the file in its place whole."""
@@ -64,7 +64,7 @@ def check_search(study: Study) -> None:
     for key, parameter in space.items():
         if reason := _unfit(key):
             raise UserError(f"{study.name}: search over {key}, which {reason}; drop it")
-        if _renders(key) and not _is_discrete(parameter):
+        if _renders(key) and not is_discrete(parameter):
             raise UserError(
                 f"{study.name}: search over {key} would need endless pictures; give integer or categorical values"
             )
@@ -85,12 +85,12 @@ def wanted(study: Study) -> int:
     search = study.search
     if search is None:
         return 0
-    if not all(map(_is_discrete, search.space.values())):
+    if not all(map(is_discrete, search.space.values())):
         return search.trials
-    choices = [list(_choices(parameter)) for parameter in search.space.values()]
-    if math.prod(map(len, choices)) > 2 * search.trials:
+    every = combinations(search.space, {key: choices(parameter) for key, parameter in search.space.items()})
+    points = list(itertools.islice(every, 2 * search.trials + 1))
+    if len(points) > 2 * search.trials:
         return search.trials
-    points = (dict(zip(search.space, point, strict=True)) for point in itertools.product(*choices))
     return min(search.trials, sum(not _faults(study.experiment, point) for point in points))
 
 
@@ -110,7 +110,7 @@ def possible_renderings(study: Study) -> list[Experiment]:
     # Whether the other parts of the recipe fit is another question: here they must only not be in the way.
     plain = study.experiment.model_copy(update={"objective": Objective(alignment=Alignment()), "language": Language()})
     found: list[Experiment] = []
-    for values in itertools.islice(itertools.product(*map(_choices, space.values())), MOST_RENDERINGS + 1):
+    for values in itertools.islice(itertools.product(*map(choices, space.values())), MOST_RENDERINGS + 1):
         if len(found) == MOST_RENDERINGS:
             raise UserError(f"{study.name}: search can ask for more than {MOST_RENDERINGS} renderings; narrow it")
         try:
@@ -138,46 +138,48 @@ def values(study: Study, record: Record) -> list[float] | None:
     return [known[name] for name in names] if all(name in known for name in names) else None
 
 
-def make_study(study: Study, points: Sequence[Point], records: Mapping[str, Record]) -> optuna.Study:
-    """An Optuna study in memory that knows the points which have a record, and goes on from there."""
+def looks_of(study: Study, trials: Sequence[Trial], ledger: Ledger) -> dict[str, Looks]:
+    """What was seen of a search's trials before their end, by trial id; nothing if it does not prune by that score."""
+    if study.search is None or study.search.prune is None:
+        return {}
+    found = ledger.read_looks(trial.id for trial in trials)
+    return {name: one for name, one in found.items() if one.metric == objectives(study)[0]}
+
+
+def make_study(
+    study: Study, points: Sequence[Point], records: Mapping[str, Record], looks: Mapping[str, Looks] | None = None
+) -> optuna.Study:
+    """An Optuna study in memory that knows the points which have ended, and goes on from there.
+
+    `looks` says by trial id how models did as they were trained, which its pruner compares others with.
+    """
     import optuna
+    from optuna.trial import TrialState
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # of the QMC sampler
     search = study.search
     assert search is not None
-    space = distributions(search)
     made = optuna.create_study(
         directions=["minimize" if name in COSTS else "maximize" for name in objectives(study)],
         sampler=_sampler(search, len(points)),
+        pruner=_pruner(search.prune),
     )
+    looks = looks or {}
+    stopped = stopped_early(looks)
     for point, trial in zip(points, make_trials(study, points), strict=True):
-        if trial.id in records and (found := values(study, records[trial.id])) is not None:
-            # Asked for anew, so that the sampler keeps its books: generations, and its place in a sequence.
-            made.enqueue_trial(point)
-            asked = made.ask()
-            _ = asked.relative_params  # what the sampler would have said is drawn only when it is looked at
-            for key, distribution in space.items():
-                asked._suggest(key, distribution)
-            made.tell(asked, found)
+        found = values(study, records[trial.id]) if trial.id in records else None
+        if found is None and trial.id not in stopped:
+            continue
+        # Asked for anew, so that the sampler keeps its books: generations, and its place in a sequence.
+        made.enqueue_trial(point)
+        asked = made.ask()
+        _ = asked.relative_params  # what the sampler would have said is drawn only when it is looked at
+        suggest(search.space, asked)
+        for epoch, score in looks[trial.id].scores.items() if trial.id in looks else ():
+            asked.report(score, epoch)
+        made.tell(asked, found, state=TrialState.PRUNED if found is None else None)
     return made
-
-
-def distributions(search: Search) -> dict[str, Any]:
-    """The space as Optuna has it."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    found: dict[str, Any] = {}
-    for key, parameter in search.space.items():
-        if parameter.uniform:
-            found[key] = FloatDistribution(*parameter.uniform)
-        elif parameter.log_uniform:
-            found[key] = FloatDistribution(*parameter.log_uniform, log=True)
-        elif parameter.integer:
-            found[key] = IntDistribution(*parameter.integer)
-        else:
-            found[key] = CategoricalDistribution(parameter.categorical or ())
-    return found
 
 
 def best(study: Study, points: Sequence[Point], records: Mapping[str, Record]) -> tuple[Point, Record] | None:
@@ -235,8 +237,8 @@ def _is_no_number(value: Any) -> bool:
 
 def _faults_of(experiment: Experiment, key: str, parameter: Parameter) -> list[str]:
     """What is wrong with a key, or with its values by themselves."""
-    tried = list(_ends(parameter))
-    if not _is_discrete(parameter):
+    tried = list(ends(parameter))
+    if not is_discrete(parameter):
         tried.append(tried[0] + (tried[1] - tried[0]) / math.pi)  # a key of whole numbers may take the ends alone
     found = []
     for value in tried:
@@ -247,11 +249,12 @@ def _faults_of(experiment: Experiment, key: str, parameter: Parameter) -> list[s
     return found
 
 
-def _faults_together(experiment: Experiment, space: Mapping[str, Parameter]) -> list[str]:
+def _faults_together(experiment: Experiment, space: Space) -> list[str]:
     """What is wrong with the first combination of ends and choices if none of them makes an experiment."""
     first: list[str] = []
-    for ends in itertools.islice(itertools.product(*map(_ends, space.values())), MOST_CORNERS):
-        faults = _faults(experiment, dict(zip(space, ends, strict=True)))
+    corners = combinations(space, {key: ends(parameter) for key, parameter in space.items()})
+    for corner in itertools.islice(corners, MOST_CORNERS):
+        faults = _faults(experiment, corner)
         if not faults:
             return []
         first = first or faults
@@ -283,29 +286,14 @@ def _sampler(search: Search, asked: int) -> optuna.samplers.BaseSampler:
     return samplers.TPESampler(seed=seed, constant_liar=True)
 
 
-def _contains(space: Mapping[str, Parameter], point: Point) -> bool:
-    return point.keys() == space.keys() and all(_allows(space[key], value) for key, value in point.items())
+def _pruner(prune: Pruning | None) -> optuna.pruners.BasePruner:
+    from optuna import pruners
 
-
-def _allows(parameter: Parameter, value: Any) -> bool:
-    if parameter.categorical is not None:
-        return any(type(choice) is type(value) and choice == value for choice in parameter.categorical)
-    low, high = _ends(parameter)
-    return isinstance(value, int | float) and low <= value <= high
-
-
-def _ends(parameter: Parameter) -> Sequence[Any]:
-    return parameter.categorical or parameter.integer or parameter.uniform or parameter.log_uniform or ()
-
-
-def _choices(parameter: Parameter) -> Iterator[Any]:
-    if parameter.integer:
-        yield from range(parameter.integer[0], parameter.integer[1] + 1)
-    yield from parameter.categorical or ()
-
-
-def _is_discrete(parameter: Parameter) -> bool:
-    return bool(parameter.integer or parameter.categorical)
+    if prune is None:
+        return pruners.NopPruner()
+    if prune.rule == "asha":
+        return pruners.SuccessiveHalvingPruner(min_resource=prune.every)
+    return pruners.MedianPruner()
 
 
 def _unfit(key: str) -> str | None:

@@ -14,6 +14,7 @@ from polyview.studies import figures
 from polyview.studies.design import cells, fraction_cells, point_name, short_names
 from polyview.studies.factorial import Effect, effects
 from polyview.studies.findings import Finding, Outcome, confusions_of, finished, scores
+from polyview.studies.ledger import stopped_early
 from polyview.studies.search import BEST, COSTS, best, importance, objectives, pareto, values, wanted
 from polyview.studies.statistics import relation, signed
 
@@ -173,6 +174,10 @@ def _search(outcome: Outcome) -> Section:
     found = best(study, points, records)
     done = sum(trial.id in records for trial in outcome.searched.trials)
     told = [Finding(f"{done} of {wanted(study)} points of the search ({study.search.sampler}) have a result.", True)]
+    if study.search.prune:
+        rule, stopped = study.search.prune.rule, stopped_early(outcome.searched.looks)
+        text = f"{len(stopped)} were stopped early ({rule}), and so are in none of the figures."
+        told.append(Finding(text, False))
     if found is None:
         return Section("Search", "search", told)
     point, record = found
@@ -191,6 +196,8 @@ def _search(outcome: Outcome) -> Section:
         shown = short_names(list(shares))
         text = ", ".join(f"{shown[key]} {100 * share:.0f} %" for key, share in shares.items())
         told.append(Finding(f"Of the variance of {objectives(study)[0]} over the space (fANOVA): {text}.", False))
+        if len(shares) < len(study.search.space):
+            told.append(Finding("Keys that not every point has are not weighed there.", False))
     return Section(
         "Search",
         "search",
@@ -238,7 +245,7 @@ def _parallel(outcome: Outcome) -> str | None:
     if len(valued) < 2:
         return None
     names = short_names(list(study.search.space))
-    columns = {names[key]: [point[key] for _, point, _ in valued] for key in study.search.space}
+    columns = {names[key]: [point.get(key, figures.UNASKED) for _, point, _ in valued] for key in study.search.space}
     for index, name in enumerate(objectives(study)):
         columns[name] = [value[index] * (1 if name in COSTS else 100) for *_, value in valued]
     logarithmic = {names[key] for key, parameter in study.search.space.items() if parameter.log_uniform}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 
@@ -26,7 +27,13 @@ from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import ViewStore
 from polyview.studies.design import PIXELS
 from polyview.studies.ledger import Ledger, Record
-from polyview.training.checkpoint import Checkpoint, Source, drop_checkpoints_of_others, latest_checkpoint
+from polyview.training.checkpoint import (
+    Checkpoint,
+    Source,
+    drop_checkpoints_of_others,
+    latest_checkpoint,
+    open_checkpoint,
+)
 from polyview.training.history import Epoch
 from polyview.training.loop import Job, Trainer, class_tokens, make_batches
 
@@ -174,12 +181,21 @@ def _embedded(experiment: Experiment, model: MultiviewModel | None, faces: Faces
     return pooled(Embedded(features, expressions, [prefix + owner for owner in owners]), sequences)
 
 
+def look(assignment: Assignment, metric: str) -> float:
+    """The score of a trial's half-trained model, from its last checkpoint; raises `UserError` if there is none."""
+    experiment = assignment.experiment
+    checkpoint = open_checkpoint(assignment.trials / experiment.digest)
+    asked = _asking(experiment, [probe for probe in experiment.evaluation.probes if metric.startswith(f"{probe}/")])
+    found = score(asked, checkpoint.load_model(), *assignment.sides()).results
+    return float(found.filter(pl.format("{}/{}", "probe", "metric") == metric)["value"].item())
+
+
 def evaluate_checkpoint(
     checkpoint: Checkpoint, probes: Sequence[ProbeName], store: Path, test: Path | None
 ) -> Evaluation:
     """Ask `probes` about a checkpoint, with the recipe and the subjects set aside that it was pretrained with."""
     recipe, seen = checkpoint.experiment, checkpoint.source
-    asked = recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"probes": tuple(probes)})})
+    asked = _asking(recipe, probes)
     sides = Assignment(asked, store, checkpoint.folder, test).sides()
     there = sides[0].store.manifest.fingerprint
     if seen.manifest != there:
@@ -188,6 +204,12 @@ def evaluate_checkpoint(
             f"corpus now ({there}); who was set aside cannot be told"
         )
     return score(asked, checkpoint.load_model(), *sides)
+
+
+def _asking(experiment: Experiment, probes: Sequence[ProbeName]) -> Experiment:
+    return experiment.model_copy(
+        update={"evaluation": experiment.evaluation.model_copy(update={"probes": tuple(probes)})}
+    )
 
 
 def split_of(experiment: Experiment, store: ViewStore) -> Split:

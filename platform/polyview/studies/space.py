@@ -1,0 +1,97 @@
+"""The space of a search: which keys a point has, and which values they may take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from polyview.recipe import Parameter, Scalar
+
+if TYPE_CHECKING:
+    import optuna
+
+Point = dict[str, Any]
+Space = Mapping[str, Parameter]
+
+
+def suggest(space: Space, asked: optuna.Trial) -> Point:
+    """The point of one of Optuna's trials: a value for each key whose condition the keys before it fulfil."""
+    point: Point = {}
+    for key, parameter in space.items():
+        if _is_asked(parameter, point):
+            point[key] = _suggest(key, parameter, asked)
+    return point
+
+
+def contains(space: Space, point: Point) -> bool:
+    """Whether the point has just the keys that it must have, with values that they may take."""
+    asked = {key: parameter for key, parameter in space.items() if _is_asked(parameter, point)}
+    return point.keys() == asked.keys() and all(_allows(asked[key], value) for key, value in point.items())
+
+
+def combinations(space: Space, values: Mapping[str, Sequence[Any]]) -> Iterator[Point]:
+    """Every combination of the keys' `values` that makes a point, each once."""
+    return _completions({}, list(space), space, values)
+
+
+def ends(parameter: Parameter) -> Sequence[Any]:
+    """The lowest and the highest value, or all choices."""
+    return parameter.categorical or parameter.integer or parameter.uniform or parameter.log_uniform or ()
+
+
+def choices(parameter: Parameter) -> list[Any]:
+    """Every value of a key that has only so many."""
+    if parameter.integer:
+        return list(range(parameter.integer[0], parameter.integer[1] + 1))
+    return list(parameter.categorical or ())
+
+
+def is_discrete(parameter: Parameter) -> bool:
+    """Whether a key has only so many values."""
+    return bool(parameter.integer or parameter.categorical)
+
+
+def _completions(
+    point: Point, keys: Sequence[str], space: Space, values: Mapping[str, Sequence[Any]]
+) -> Iterator[Point]:
+    """The points that begin with `point`, to which `keys` are yet to be added."""
+    if not keys:
+        yield point
+    elif _is_asked(space[keys[0]], point):
+        for value in values[keys[0]]:
+            yield from _completions({**point, keys[0]: value}, keys[1:], space, values)
+    else:
+        yield from _completions(point, keys[1:], space, values)
+
+
+def _is_asked(parameter: Parameter, point: Point) -> bool:
+    return all(
+        key in point and any(_same(one, point[key]) for one in _several(wanted))
+        for key, wanted in parameter.when.items()
+    )
+
+
+def _allows(parameter: Parameter, value: Any) -> bool:
+    if parameter.categorical is not None:
+        return any(_same(choice, value) for choice in parameter.categorical)
+    low, high = ends(parameter)
+    return isinstance(value, int | float) and low <= value <= high
+
+
+def _several(wanted: Scalar | tuple[Scalar, ...]) -> tuple[Scalar, ...]:
+    return wanted if isinstance(wanted, tuple) else (wanted,)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal, and of one type: true is not 1."""
+    return type(one) is type(other) and one == other
+
+
+def _suggest(key: str, parameter: Parameter, asked: optuna.Trial) -> Any:
+    if parameter.uniform:
+        return asked.suggest_float(key, *parameter.uniform)
+    if parameter.log_uniform:
+        return asked.suggest_float(key, *parameter.log_uniform, log=True)
+    if parameter.integer:
+        return asked.suggest_int(key, *parameter.integer)
+    return asked.suggest_categorical(key, parameter.categorical or ())
