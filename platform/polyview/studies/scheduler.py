@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -321,11 +321,15 @@ class TrialActor(tune.Trainable):
         self.assignment: Assignment = new_config["assignment"]
         nested = self.assignment.experiment.training.workers > 1
         train = partial(self._train_with_crew, folder=self.assignment.trials.parent / "ray") if nested else train_alone
-        self.epochs: Iterator[Epoch] = run_trial(self.assignment, train)
+        self.epochs: Generator[Epoch] = run_trial(self.assignment, train)
         return True
 
     def cleanup(self) -> None:
-        """Let the crew go."""
+        """Let the crew go, from a job that was stopped early as well."""
+        self.epochs.close()
+        self._dismiss()
+
+    def _dismiss(self) -> None:
         if self.crew is not None:
             self.crew.dismiss()
             self.crew = None
@@ -333,7 +337,7 @@ class TrialActor(tune.Trainable):
     def _train_with_crew(self, job: Job, folder: Path) -> Iterator[Epoch]:
         size = job.experiment.training.workers
         if self.crew is None or self.crew.size != size:
-            self.cleanup()
+            self._dismiss()
             worker = Worker(self.resources.cpus, self.resources.gpus, (self.resources.memory or 0) * GIB)
             self.crew = Crew(size, worker, folder / f"crew-{secrets.token_hex(4)}")
         yield from self.crew.train(job)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = train_alone) -> Iterator[Epoch]:
+def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = train_alone) -> Generator[Epoch]:
     """Run a trial from where it stands; yields the epochs it trains and leaves its record in the ledger.
 
     A trial that has a record of these faces does nothing. One process at a time works on a trial: a second waits.
@@ -182,7 +182,10 @@ def _embedded(experiment: Experiment, model: MultiviewModel | None, faces: Faces
 
 
 def look(assignment: Assignment, metric: str) -> float:
-    """The score of a trial's half-trained model, from its last checkpoint; raises `UserError` if there is none."""
+    """The score of a trial's half-trained model, from its last checkpoint, which workers may have renewed meanwhile.
+
+    Raises `UserError` if there is none.
+    """
     experiment = assignment.experiment
     checkpoint = open_checkpoint(assignment.trials / experiment.digest)
     asked = _asking(experiment, [probe for probe in experiment.evaluation.probes if metric.startswith(f"{probe}/")])

@@ -6,7 +6,7 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from polyview.paths import replacing
 from polyview.rendering.pipeline import start_ray
 from polyview.training.checkpoint import latest_checkpoint
+from polyview.training.collectives import agree
 from polyview.training.history import Epoch
 from polyview.training.loop import Job, Trainer
 
@@ -77,23 +78,28 @@ class Crew:
         self.pool = ThreadPoolExecutor(max_workers=1)
         self.fit = self.pool.submit(trainer.fit)
 
-    def train(self, job: Job) -> Iterator[Epoch]:
+    def train(self, job: Job) -> Generator[Epoch]:
         """Pretrain on all workers; yields each epoch once it is checkpointed.
 
+        Whoever closes this before its end makes the workers leave the job after the epoch that they are at.
         Raises what Ray Train raises when the restarts are used up; the crew is of no use then.
         """
         number, seen = self.taken, len(_history(job))
         self.taken += 1
         with replacing(self.folder / f"{number}.job") as temporary:
             temporary.write_bytes(_JOB.dump_json(job))
-        while not (self._done(number) or self.fit.done()):
-            wait([self.fit], timeout=POLL_SECONDS)
-            fresh = _history(job)[seen:]
-            seen += len(fresh)
-            yield from fresh
-        if not self._done(number):
-            self.fit.result()
-        yield from _history(job)[seen:]
+        try:
+            while not (self._done(number) or self.fit.done()):
+                wait([self.fit], timeout=POLL_SECONDS)
+                fresh = _history(job)[seen:]
+                seen += len(fresh)
+                yield from fresh
+            if not self._done(number):
+                self.fit.result()
+            yield from _history(job)[seen:]
+        except GeneratorExit:
+            (self.folder / f"{number}.left").touch()
+            raise
 
     def dismiss(self) -> None:
         """Let the workers go, and free what they occupy."""
@@ -117,6 +123,9 @@ def _work(config: dict[str, object]) -> None:
             continue
         for epoch in Trainer(job, get_device()).epochs():
             ray.train.report(epoch.metrics)
+            left = torch.tensor(int((folder / f"{number}.left").exists()), device=get_device())
+            if agree(left).item():  # the workers may have looked at different moments
+                break
         dist.barrier()
         done.touch()
 
