@@ -247,3 +247,39 @@ def test_serve_leaves_a_remote_server_alone(home: Home, monkeypatch: pytest.Monk
 def test_importing_tracking_does_not_import_mlflow() -> None:
     code = "import sys, polyview.tracking; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_model_is_kept_once_beside_its_run_and_a_half_written_one_gives_way(home: Home) -> None:
+    exported: list[Path] = []
+
+    def export(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "open_clip_config.json").write_text("{}")
+        exported.append(folder)
+
+    def cut_short(folder: Path) -> None:
+        raise OSError(f"{folder}: the disk is full")
+
+    tracker = opened(home)
+    tracker.log(TRIAL)
+    tracker.log_model(TRIAL, export)
+    tracker.log_model(TRIAL, export)
+    assert len(exported) == 1
+    _, (run,) = runs(home)
+    (model,) = client(home).search_logged_models([run.info.experiment_id])
+    assert (model.name, model.status, model.source_run_id) == (TRIAL.name, "READY", run.info.run_id)
+    assert [(one.key, one.value) for one in model.metrics] == [("linear/accuracy", 0.71)]
+    files = client(home).list_logged_model_artifacts(model.model_id)
+    assert [file.path for file in files] == ["open_clip_config.json"]
+    assert run.data.metrics["linear/accuracy"] == 0.71
+    assert len(client(home).get_metric_history(run.info.run_id, "linear/accuracy")) == 1
+
+    other = dataclasses.replace(TRIAL, id="11ff", name="25 % of views")
+    said: list[str] = []
+    tracker = opened(home, said.append)
+    tracker.log(other)
+    tracker.log_model(other, cut_short)
+    assert "the disk is full" in said[0]
+    opened(home).log_model(other, export)
+    found = client(home).search_logged_models([run.info.experiment_id])
+    assert {(one.name, one.status) for one in found} == {(TRIAL.name, "READY"), ("25 _ of views", "READY")}

@@ -16,6 +16,7 @@ import posixpath
 import re
 import socket
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -139,7 +140,7 @@ class Tracker:
         A run that a killed driver left unfinished is completed; the run of an earlier execution of the same
         trial gives way to the new one.
         """
-        run = self._find(f"tags.`{TRIAL_TAG}` = '{trial.id}' and tags.`{PARENT_TAG}` = '{self._parent}'")
+        run = self._run_of(trial)
         if run is not None and run.info.start_time != _milliseconds(trial.started):
             self._client.delete_run(run.info.run_id)
             run = None
@@ -153,6 +154,38 @@ class Tracker:
         if run.info.status == "RUNNING":
             self._complete(run.info.run_id, trial)
         self.links[trial.id] = f"#/experiments/{self._experiment}/runs/{run.info.run_id}"
+
+    @_outage_is_survived
+    def log_model(self, trial: TrialRun, export: Callable[[Path], None]) -> None:
+        """Keep the model of a trial that was logged as a logged model of its run, once.
+
+        `export` writes it to a folder that is not there yet; it is called only if MLflow has not got the model.
+        """
+        from mlflow.entities import LoggedModelOutput, Metric
+
+        run = self._run_of(trial)
+        if run is None:
+            return
+        known = self._client.search_logged_models([self._experiment], f"tags.`{TRIAL_TAG}` = '{trial.id}'")
+        for model in known:
+            if model.status == "READY":
+                return
+            self._client.delete_logged_model(model.model_id)  # what a killed driver has left
+        with tempfile.TemporaryDirectory() as place:
+            export(Path(place) / "model")
+            model = self._client.create_logged_model(
+                self._experiment,
+                re.sub(r"[/:.%\"']", "_", trial.name),
+                source_run_id=run.info.run_id,
+                tags={TRIAL_TAG: trial.id, "load": 'open_clip.create_model_and_transforms("local-dir:FOLDER")'},
+                model_type="open_clip",
+            )
+            self._client.log_model_artifacts(model.model_id, str(Path(place) / "model"))
+        step, when = len(trial.epochs), _milliseconds(trial.ended)
+        scores = [Metric(_legal(key), value, when, step, model.model_id) for key, value in trial.scores.items()]
+        self._client.log_batch(run.info.run_id, scores)
+        self._client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step)])
+        self._client.finalize_logged_model(model.model_id, "READY")
 
     def returned(self) -> bool:
         """Whether the store had failed and answers again; if so, `open` and `log` have all to tell anew."""
@@ -191,6 +224,9 @@ class Tracker:
     def _find(self, condition: str) -> Any | None:
         runs = self._client.search_runs([self._experiment], condition, max_results=1)
         return runs[0] if runs else None
+
+    def _run_of(self, trial: TrialRun) -> Any | None:
+        return self._find(f"tags.`{TRIAL_TAG}` = '{trial.id}' and tags.`{PARENT_TAG}` = '{self._parent}'")
 
     def _complete(self, run_id: str, trial: TrialRun) -> None:
         scores = Point(len(trial.epochs), trial.ended, trial.scores)

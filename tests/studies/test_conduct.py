@@ -5,14 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import pytest
+import torch
+from mlflow.tracking import MlflowClient
 
 from polyview.errors import UserError
+from polyview.modeling.towers import load_open_clip
 from polyview.paths import Home
 from polyview.recipe import Resources, Study, to_yaml
 from polyview.studies.conduct import conduct, known
 from polyview.studies.design import plan
+from polyview.training.checkpoint import open_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +79,23 @@ def test_a_first_run_leaves_records_a_report_and_runs(
         assert tags["mlflow.source.git.commit"]
         assert run.data.metrics["linear/accuracy"] == pytest.approx(record.scores["linear/accuracy"])
         assert ("loss" in run.data.metrics) == bool(record.history)
+        assert ("system/process_memory_usage_megabytes" in run.data.metrics) == bool(record.history)
     assert {run.data.tags["variant"] for run in runs} == {"full", "no alignment", "untrained", "raw pixels"}
+
+
+def test_the_best_model_lies_in_mlflow_as_open_clip_reads_it(tiny_study: Study, home: Home, listener: Any) -> None:
+    outcome, _ = conduct(tiny_study, home, listener)
+    client = MlflowClient(home.tracking_uri)
+    experiment = client.get_experiment_by_name(tiny_study.name)
+    assert experiment is not None
+    (model,) = client.search_logged_models([experiment.experiment_id])
+    record = outcome.records[model.tags["polyview.trial"]]
+    trained = [one for one in outcome.records.values() if one.history]
+    assert record.scores["linear/accuracy"] == max(one.scores["linear/accuracy"] for one in trained)
+    place = url2pathname(urlparse(model.artifact_location).path)
+    towers, _, _ = load_open_clip().create_model_and_transforms(f"local-dir:{place}")
+    weights = open_checkpoint(home.trials / record.id).load_model().towers.state_dict()
+    assert all(torch.equal(weight, weights[name]) for name, weight in towers.state_dict().items())
 
 
 def test_a_second_run_trains_nothing_starts_no_ray_and_says_the_same(

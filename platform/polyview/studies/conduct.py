@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from polyview.rendering.sheet import contact_sheet
 from polyview.rendering.store import ViewStore
 from polyview.studies.capacity import concurrent_trials, demand
 from polyview.studies.design import Trial, plan
-from polyview.studies.findings import Searched, scores, supervision
+from polyview.studies.findings import Searched, finished, scores, supervision
 from polyview.studies.ledger import Fault, Ledger, Looks, Record, stopped_early
 from polyview.studies.report import Outcome, write
 from polyview.studies.search import (
@@ -104,6 +105,8 @@ def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None
                 driver.log_all(known(study, home))
             _keep_links(folder / LINKS, tracker.links)
             outcome = known(study, home)
+            if _is_whole(outcome):
+                driver.log_best_model(outcome)
             write(outcome)
             watcher.advance(1)
             ended = max((record.ended for record in outcome.records.values()), default=time.time())
@@ -174,6 +177,26 @@ class Driver:
                 self.tracker.log(failed_run(trial, outcome.faults[trial.id]))
             elif trial.id in stopped_early(outcome.searched.looks):
                 self.tracker.log(stopped_run(trial, outcome.searched.looks[trial.id]))
+
+    def log_best_model(self, outcome: Outcome) -> None:
+        """Keep, in MLflow, the model of the trial with the study's highest score, for open_clip to load."""
+        metric = self.study.metric
+        trained = [one for one in finished(outcome) if one[1].history and metric in one[1].scores]
+        if not trained:
+            return
+        trial, record = max(trained, key=lambda one: one[1].scores[metric])
+        try:
+            self.tracker.log_model(trial_run(trial, record), partial(self._export, trial))
+        except UserError as error:
+            self.watcher.say(f"{trial.name}: its model is not kept in MLflow: {error}")
+
+    def _export(self, trial: Trial, folder: Path) -> None:
+        # torch and open_clip take seconds to import, which a study that has its model there need not wait for.
+        from polyview.modeling.export import export_towers
+        from polyview.training.checkpoint import open_checkpoint
+
+        checkpoint = open_checkpoint(self.home.trials / trial.id)
+        export_towers(checkpoint.load_model(), checkpoint.experiment, folder)
 
     def check(self, trials: Sequence[Trial]) -> None:
         """Raises `UserError` that names the first trial without a record for which the faces do not do."""

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Epoch(BaseModel):
-    """One epoch: the mean loss, each unweighted term, the learning rate, samples per second.
+    """One epoch: the mean loss, each unweighted term, the learning rate, samples per second, `system/…` of `Usage`.
 
     `epoch` counts from 1; `ended` is in Unix seconds.
     """

@@ -27,6 +27,7 @@ from polyview.training.checkpoint import Source, TrainerState, latest_checkpoint
 from polyview.training.classes import known_classes, pseudo_classes, subject_numbers
 from polyview.training.collectives import gather, synchronize_batch_norm, world_size
 from polyview.training.history import Epoch
+from polyview.training.usage import Usage
 
 MAX_GRADIENT_NORM = 1.0
 AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -61,6 +62,7 @@ class Trainer:
         freeze_unused(self.model, experiment)
         scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "fp16")
         self.state = TrainerState(make_optimizer(self.model, training), scaler)
+        self.usage = Usage(device)
         self.history: list[Epoch] = []
         self.source = Source(manifest=self.batches.store.manifest.fingerprint, subjects=job.subjects)
         checkpoint = latest_checkpoint(job.folder)
@@ -109,6 +111,7 @@ class Trainer:
             "lr": self.state.optimizer.param_groups[0]["lr"],
             "samples_per_second": samples / seconds,
             "seconds": seconds,
+            **self.usage.read(),
         }
         return Epoch(epoch=epoch + 1, ended=time.time(), metrics=metrics)
 
