@@ -55,6 +55,16 @@ def test_the_fingerprint_changes_with_a_file(rows: pl.DataFrame, tmp_path: Path)
     assert len({before, touched, grown}) == 3
 
 
+@pytest.mark.parametrize("suffix", [".bnd", ".lm3", ".mtl"])
+def test_the_fingerprint_changes_with_what_lies_beside_a_mesh(rows: pl.DataFrame, tmp_path: Path, suffix: str) -> None:
+    before = Manifest.build(rows, str(tmp_path)).fingerprint
+    (tmp_path / rows["path"][0]).with_suffix(suffix).write_text("1 0 0 0")
+    assert Manifest.build(rows, str(tmp_path)).fingerprint != before
+    (tmp_path / rows["path"][0]).with_suffix(".txt").write_text("notes")
+    (tmp_path / rows["path"][0]).with_suffix(suffix).unlink()
+    assert Manifest.build(rows, str(tmp_path)).fingerprint == before
+
+
 def test_the_fingerprint_changes_with_a_row(rows: pl.DataFrame, tmp_path: Path) -> None:
     relabelled = rows.with_columns(expression=pl.lit("fear"))
     assert Manifest.build(rows, str(tmp_path)).fingerprint != Manifest.build(relabelled, str(tmp_path)).fingerprint

@@ -26,6 +26,7 @@ SCHEMA = pl.Schema(
     }
 )
 _NULLABLE = {"texture"}
+_COMPANIONS = (".bnd", ".lm3", ".mtl")
 _AS_IT_IS = Geometry()
 
 
@@ -34,8 +35,8 @@ class Manifest:
     """One row per face frame, sorted by `sample_id`, in the columns of `SCHEMA`.
 
     root: the folder that `path` and `texture` are relative to; empty where paths hold all that is needed.
-    fingerprint: 16 hex digits that change with any row, with the size or time of any file named in one, and with
-    the geometry.
+    fingerprint: 16 hex digits that change with any row, with the size or time of any file named in one or lying
+    beside the mesh as its landmarks or materials, and with the geometry.
     geometry: what is done to each mesh as it is loaded.
     """
 
@@ -109,8 +110,15 @@ def _fingerprint(frame: pl.DataFrame, root: str, geometry: Geometry) -> str:
         digest.update(geometry.model_dump_json().encode())
     for row in frame.iter_rows(named=True):
         files = [_size_and_time(root, name) for name in (row["path"], row["texture"]) if root and name]
-        digest.update(repr((*row.values(), *files)).encode())
+        digest.update(repr((*row.values(), *files, *_companions(root, row["path"]))).encode())
     return digest.hexdigest()
+
+
+def _companions(root: str, path: str) -> list[tuple[int, int]]:
+    if not root or not Path(path).name:
+        return []
+    found = [_size_and_time(root, str(Path(path).with_suffix(suffix))) for suffix in _COMPANIONS]
+    return [status for status in found if status]
 
 
 def _size_and_time(root: str, name: str) -> tuple[int, int] | None:
