@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -14,6 +15,13 @@ from polyview.rendering.store import ViewStore, finish_part
 # A slow machine makes no law false.
 settings.register_profile("polyview", deadline=None)
 settings.load_profile("polyview")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Keep what is imported by now from being looked through again and again; statsmodels collects at every call."""
+    gc.freeze()
+
 
 TINY = """{
     "name": "tiny",
