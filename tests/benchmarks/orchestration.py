@@ -2,9 +2,10 @@
 
     python tests/benchmarks/orchestration.py --json orchestration.json
 
-Both run in one process on one Ray, after an empty trial that starts it. An empty trial of ours still reads its views,
-asks a probe and writes its record, and one of two workers trains an epoch of one batch; an empty trial of theirs reads
-a dataset of one row and reports. Machines differ and are shared: of the numbers, only the ratios are worth quoting.
+Both run in one process, on one Ray a row, after an empty trial that starts it. An empty trial of ours still reads its
+views, asks a probe and writes its record, and one of two workers trains an epoch of one batch; an empty trial of theirs
+reads a dataset of one row and reports. Ray has as many logical CPUs as the documented nesting needs to run at all: one
+for each worker and one for its dataset. Machines differ and are shared: only the ratios are worth quoting.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from rich.table import Table
 
 from polyview.paths import Home
 from polyview.recipe import Experiment, Resources, with_overrides
-from polyview.rendering.pipeline import start_ray
 from polyview.studies.design import RAW_PIXELS, REFERENCES, Trial
 from polyview.studies.ledger import Fault, Ledger
 from polyview.studies.scheduler import Workplace, run_trials
@@ -119,37 +119,40 @@ def theirs(workers: int, count: int, folder: Path, concurrent: int) -> float:
     return time.perf_counter() - started
 
 
-def measure(sizes: dict[int, tuple[int, int]], cpus: int) -> list[dict[str, float]]:
-    """One row per number of workers, from `sizes`: workers -> trials of ours, trials of theirs."""
-    rows = []
+def measure(workers: int, count: int, their_count: int, cpus: int) -> dict[str, float]:
+    """One row: so many trials of ours, so many of theirs, on a Ray of so many logical CPUs."""
+    ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         home = Home(folder / "home")
         ours(1, 1, 10_000, home)
-        for workers, (count, their_count) in sizes.items():
-            took, after_the_first = ours(workers, count, 100 * workers, home)
-            print(f"{count} empty trials of {workers} worker(s): {took:.1f} s; now {their_count} nested", flush=True)
-            # The documented nesting needs a CPU more for its dataset, or it waits for ever.
-            concurrent = max((cpus - 1) // workers, 1)
-            theirs_took = theirs(workers, their_count, folder / f"nested-{workers}", concurrent)
-            each, their_each = took / count, theirs_took / their_count
-            row = {"workers": workers, "trials": count, "seconds": took, "each after the first": after_the_first}
-            row |= {"nested trials": their_count, "nested seconds": theirs_took, "times faster": their_each / each}
-            rows.append(row | {"target": TARGETS[workers]})
-    return rows
+        took, after_the_first = ours(workers, count, 100 * workers, home)
+        print(f"{count} empty trials of {workers} worker(s): {took:.1f} s; now {their_count} nested", flush=True)
+        their_took = theirs(workers, their_count, folder / "nested", max((cpus - 1) // workers, 1))
+    ray.shutdown()
+    return {
+        "workers": workers,
+        "CPUs": cpus,
+        "trials": count,
+        "seconds": took,
+        "each after the first": after_the_first,
+        "nested trials": their_count,
+        "nested seconds": their_took,
+        "times faster": their_took / their_count / (took / count),
+        "target": TARGETS[workers],
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure once, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cpus", type=int, default=4, help="logical CPUs of the Ray that both run on")
+    parser.add_argument("--spare", type=int, default=0, help="further logical CPUs of the Ray that both run on")
     parser.add_argument("--single", type=int, nargs=2, default=(12, 12), help="single-worker trials: ours, nested")
     parser.add_argument("--double", type=int, nargs=2, default=(4, 4), help="two-worker trials: ours, nested")
     parser.add_argument("--json", type=Path, help="where the numbers go")
     asked = parser.parse_args(arguments)
-    ray.init(address="local", num_cpus=asked.cpus, include_dashboard=False, log_to_driver=False)
-    start_ray()
-    rows = measure({1: tuple(asked.single), 2: tuple(asked.double)}, asked.cpus)
+    sizes = {1: asked.single, 2: asked.double}
+    rows = [measure(workers, *counts, workers + 1 + asked.spare) for workers, counts in sizes.items()]
     table = Table(*rows[0])
     for row in rows:
         table.add_row(*(f"{value:.3g}" for value in row.values()))
