@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -97,3 +98,20 @@ def test_one_seed_gives_sizes_without_intervals_and_a_missing_cell_nothing() -> 
     (effect,) = effects({"a": (0, 1)}, scores)
     assert (effect.size, effect.low, effect.p) == (0.25, None, None)
     assert effects({"a": (0, 1)}, scores | {(1,): {}}) == []
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_factorials_in_which_nothing_matters_rarely_claim_anything_and_their_intervals_cover(seeds: int) -> None:
+    rng = np.random.default_rng(seeds)
+    studies, claims, covered, intervals = 1000, 0, 0, 0
+    for _ in range(studies):
+        shared = rng.normal(0.7, 0.1, seeds)
+        scores = {
+            cell: dict(enumerate(shared + rng.normal(0, 0.02, seeds))) for cell in itertools.product((0, 1), repeat=3)
+        }
+        found = effects({"a": [0, 1], "b": [0, 1], "c": [0, 1]}, scores)
+        claims += any(effect.clear for effect in found)
+        covered += sum(effect.low <= 0 <= effect.high for effect in found if effect.low is not None)
+        intervals += len(found)
+    assert claims / studies <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / studies)
+    assert 0.93 <= covered / intervals <= 0.97
