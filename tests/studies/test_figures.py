@@ -81,3 +81,10 @@ def test_the_map_names_every_class_and_is_the_same_every_time() -> None:
     svg = figures.embedding_map(points, labels, ["anger", "fear", "joy", "neutral"])
     assert {"anger", "fear", "joy", "neutral"} <= set(texts(svg))
     assert svg == figures.embedding_map(points, labels, ["anger", "fear", "joy", "neutral"])
+
+
+@pytest.mark.parametrize("weights", [[0.1, figures.UNASKED, 0.3], [figures.UNASKED] * 3])
+def test_points_without_a_key_lie_below_its_axis_and_are_named(weights: list[object]) -> None:
+    drawn = figures.parallel({"weight": weights, "accuracy": [50.0, 60.0, 70.0]}, (), "accuracy")
+    assert "not asked" in drawn
+    assert "object" not in drawn

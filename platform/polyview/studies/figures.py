@@ -215,9 +215,9 @@ def _scaled(values: Sequence[Any], logarithmic: bool) -> tuple[NDArray[np.float6
     What is `UNASKED`, where a point has no such key, lies below the others.
     """
     there = [value for value in values if value is not UNASKED]
-    if there and len(there) < len(values):
+    if len(there) < len(values):
         heights = np.full(len(values), BELOW)
-        found, marks = _scaled(there, logarithmic)
+        found, marks = _scaled(there, logarithmic) if there else ([], [])
         heights[[value is not UNASKED for value in values]] = found
         return heights, [*marks, (BELOW, "not asked")]
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):

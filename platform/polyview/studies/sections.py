@@ -204,7 +204,7 @@ def _search(outcome: Outcome) -> Section:
         told,
         _front_rows(outcome) if len(objectives(study)) > 1 else _top_rows(outcome),
         _parallel(outcome),
-        f"Every point of the search, a line each; the darker, the higher {objectives(study)[0]}",
+        f"Every point with a result, a line each; the darker, the higher {objectives(study)[0]}",
     )
 
 
