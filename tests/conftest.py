@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from polyview.corpus.scan import scan
+from polyview.paths import Home
 from polyview.recipe import Experiment
 from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter, start_ray
@@ -16,12 +21,8 @@ from polyview.rendering.store import ViewStore, finish_part
 settings.register_profile("polyview", deadline=None)
 settings.load_profile("polyview")
 
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """Keep what is imported by now from being looked through again and again; statsmodels collects at every call."""
-    gc.freeze()
-
+RunsOf = Callable[[Home], tuple[Any, list[Any]]]
+TimesOf = Callable[[Home], dict[str, int]]
 
 TINY = """{
     "name": "tiny",
@@ -40,6 +41,12 @@ TINY = """{
     "training": {"epochs": 2, "batch_size": 8},
     "evaluation": {"share": 0.34}
 }"""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Keep what is imported by now from being looked through again and again; statsmodels collects at every call."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +87,63 @@ def local_ray() -> Iterator[None]:
     start_ray()
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def runs_of() -> RunsOf:
+    """A home's parent run in MLflow, which is the only one, and the runs inside it."""
+
+    def runs(home: Home) -> tuple[Any, list[Any]]:
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient(home.tracking_uri)
+        found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+        parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+        assert len(parents) == 1
+        inside = [run for run in found if run not in parents]
+        assert {run.data.tags["mlflow.parentRunId"] for run in inside} <= {parents[0].info.run_id}
+        return parents[0], inside
+
+    return runs
+
+
+@pytest.fixture(scope="session")
+def times_of() -> TimesOf:
+    """When each of a home's records was written, by trial id."""
+
+    def times(home: Home) -> dict[str, int]:
+        return {path.parent.name: path.stat().st_mtime_ns for path in Path(home.trials).glob("*/record.json")}
+
+    return times
+
+
+@pytest.fixture(scope="session")
+def holder_of() -> Callable[[Path], int | None]:
+    """The process that holds a lock on a file, as Linux tells it."""
+
+    def holder(lock: Path) -> int | None:
+        if not lock.exists():
+            return None
+        inode = f":{lock.stat().st_ino} "
+        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines() if inode in line]
+        return int(lines[0][4]) if lines else None
+
+    return holder
+
+
+@pytest.fixture(scope="session")
+def wait_for() -> Callable[..., Any]:
+    """What a look sees once it sees something, as long as a driver lives."""
+
+    def wait(look: Callable[[], Any], driver: subprocess.Popen[str] | None = None, seconds: float = 120) -> Any:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and (driver is None or driver.poll() is None):
+            if found := look():
+                return found
+            time.sleep(0.05)
+        if driver is None:
+            raise AssertionError(f"nothing was seen in {seconds:g} s")
+        driver.kill()
+        raise AssertionError(f"nothing was seen; the driver said {driver.communicate(timeout=10)}")
+
+    return wait

@@ -231,11 +231,16 @@ def ui(
 
 @app.command()
 def doctor() -> None:
-    """Say what this machine can do, and what to do about what it cannot."""
+    """Say what this machine can do, or each of the cluster at RAY_ADDRESS, and what to do about what it cannot."""
     from polyview.cluster.doctor import checks
 
-    table = Table("", "check", "found", "remedy")
-    for check in checks(open_home()):
+    table, home = Table("", "check", "found", "remedy"), open_home()
+    found = checks(home)
+    if os.environ.get("RAY_ADDRESS"):
+        from polyview.cluster.survey import survey
+
+        found += survey(home)
+    for check in found:
         table.add_row("[green]ok[/]" if check.ok else "[red]no[/]", check.name, check.detail, check.remedy)
     console.print(table)
 

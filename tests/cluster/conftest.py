@@ -11,13 +11,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
+from ray.cluster_utils import Cluster
 from ray.util import get_node_ip_address
+
+from polyview.paths import REPOSITORY, Home
+from polyview.recipe import Experiment, load_study
+from polyview.studies.conduct import known
+from polyview.studies.design import plan
+
+# A node is taken for dead after two seconds, not after fifteen.
+WATCHFUL = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,11 @@ def free_port() -> int:
             port = int(probe.getsockname()[1])
         if not 10002 <= port <= 19999:
             return port
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
 
 
 @pytest.fixture(scope="package")
@@ -103,3 +119,126 @@ def wait_until_it_answers(address: str, head: subprocess.Popen[bytes], log: Path
 def head(start_head: Callable[..., Head]) -> Head:
     """A cluster of this machine alone."""
     return start_head("--num-cpus=1")
+
+
+@pytest.fixture
+def write_study(tiny: Experiment, tmp_path: Path) -> Callable[..., Path]:
+    """Writes `study.yaml`, a study of the tiny recipe: what its training has, and what else it says."""
+
+    def write(training: dict[str, Any], **content: Any) -> Path:
+        recipe = tiny.model_dump(mode="json")
+        recipe["training"] |= training
+        path = tmp_path / "study.yaml"
+        path.write_text(json.dumps({"name": "faulty", "experiment": recipe, "references": False} | content))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def assert_whole(runs_of: Any) -> Callable[[Path, Home], None]:
+    """Every trial has one record of all its epochs, each once, and one run in MLflow that has ended well."""
+
+    def check(study_file: Path, home: Home) -> None:
+        study = load_study(study_file)
+        records = known(study, home).records
+        assert records.keys() == {trial.id for trial in plan(study)}
+        epochs = list(range(1, study.experiment.training.epochs + 1))
+        assert all([epoch.epoch for epoch in record.history] == epochs for record in records.values())
+        parent, runs = runs_of(home)
+        assert sorted(run.data.tags["polyview.trial"] for run in runs) == sorted(records)
+        assert {run.info.status for run in (parent, *runs)} == {"FINISHED"}
+
+    return check
+
+
+@pytest.fixture
+def at_work(holder_of: Any) -> Callable[[Home], int | None]:
+    """A process that has trained an epoch of a trial and not all of them."""
+
+    def find(home: Home) -> int | None:
+        begun = {path.parent for path in home.trials.glob("*/epoch-*")}
+        holders = (holder_of(folder / "lock") for folder in begun if not (folder / "record.json").exists())
+        return next((pid for pid in holders if pid), None)
+
+    return find
+
+
+class Machines:
+    """Ray's nodes: a head that runs no trial, and others of one CPU that come and go."""
+
+    def __init__(self) -> None:
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": WATCHFUL}
+        self.nodes = Cluster(initialize_head=True, head_node_args=head)
+
+    @property
+    def address(self) -> str:
+        return str(self.nodes.address)
+
+    def add(self, count: int = 1, **environment: str) -> list[Any]:
+        """More of them, once they are known to the head; what runs there has this environment."""
+        return [self.nodes.add_node(num_cpus=1, env_vars=environment) for _ in range(count)]
+
+    def with_process(self, pid: int) -> Any:
+        """The one that a process runs on."""
+        parents = {parent.pid for parent in psutil.Process(pid).parents()}
+        return next(node for node in self.nodes.worker_nodes if raylet(node) in parents)
+
+    def lose(self, node: Any) -> None:
+        """End it and all that runs on it at once, as a machine does whose power fails."""
+        gone = [psutil.Process(raylet(node)), *psutil.Process(raylet(node)).children(recursive=True)]
+        for process in gone:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.nodes.remove_node(node, allow_graceful=False)
+
+    def clear(self) -> None:
+        """Lose all but the head."""
+        for node in list(self.nodes.worker_nodes):
+            self.lose(node)
+
+
+def raylet(node: Any) -> int:
+    """The process of Ray's that starts all others on a node."""
+    (started,) = node.all_processes["raylet"]
+    return int(started.process.pid)
+
+
+@pytest.fixture(scope="package")
+def cluster() -> Iterator[Machines]:
+    made = Machines()
+    yield made
+    made.nodes.shutdown()
+
+
+@pytest.fixture
+def machines(cluster: Machines) -> Iterator[Machines]:
+    yield cluster
+    cluster.clear()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def start(machines: Machines, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts polyview on the head, where `user` is the user's own folder."""
+    drivers: list[subprocess.Popen[str]] = []
+
+    def polyview(*words: str, home: Home, user: Path = tmp_path) -> subprocess.Popen[str]:
+        given = {"RAY_ADDRESS": machines.address, "POLYVIEW_HOME": str(home.root), "HOME": str(user)}
+        given |= {"PYTHONPATH": str(REPOSITORY / "platform"), "OMP_NUM_THREADS": "1", "COLUMNS": "1000"}
+        command = [sys.executable, "-m", "polyview", *words]
+        driver = subprocess.Popen(
+            command, cwd=tmp_path, env=os.environ | given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        drivers.append(driver)
+        return driver
+
+    yield polyview
+    for driver in drivers:
+        driver.kill()
+        driver.wait()

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,9 @@ def test_trials_of_two_workers_end_however_many_cpus_there_are(
     assert f"finished {trials} failed 0" in finish(start(cpus, tmp_path, study))
 
 
-def test_a_trial_whose_process_is_killed_is_tried_again(tiny: Experiment, tmp_path: Path) -> None:
+def test_a_trial_whose_process_is_killed_is_tried_again(
+    tiny: Experiment, tmp_path: Path, wait_for: Any, holder_of: Any
+) -> None:
     path = write_study(tiny, tmp_path, training={"epochs": 40})
     (trial,) = plan(Study.model_validate_json(path.read_text()))
     folder = tmp_path / "home" / "trials" / trial.id
@@ -64,22 +65,3 @@ def test_a_trial_whose_process_is_killed_is_tried_again(tiny: Experiment, tmp_pa
     record = Ledger(Home(tmp_path / "home").trials).read(trial.id)
     assert record is not None
     assert [epoch.epoch for epoch in record.history] == list(range(1, 41))
-
-
-def holder_of(lock: Path) -> int | None:
-    """The process that holds a lock on the file, as Linux tells it."""
-    if not lock.exists():
-        return None
-    inode = f":{lock.stat().st_ino} "
-    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines() if inode in line]
-    return int(lines[0][4]) if lines else None
-
-
-def wait_for(look: Any, driver: subprocess.Popen[str], seconds: float = 120) -> Any:
-    """What `look` sees once it sees something, as long as the driver lives."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and driver.poll() is None:
-        if found := look():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"nothing was seen; the driver said {driver.communicate(timeout=10)}")

@@ -55,6 +55,12 @@ def checks(home: Home) -> list[Check]:
     return [replace(check, remedy="") if check.ok else check for check in found]
 
 
+def opengl_platforms() -> tuple[str, ...]:
+    """The OpenGL platforms that give a context on this machine."""
+    attempts = {name: _try_opengl(name) for name in GL_PACKAGES}
+    return tuple(name for name, attempt in attempts.items() if _opengl(name, attempt).ok)
+
+
 def _python() -> Check:
     oldest = ".".join(map(str, OLDEST_PYTHON))
     return Check("python", sys.version_info >= OLDEST_PYTHON, platform.python_version(), f"install {oldest} or newer")

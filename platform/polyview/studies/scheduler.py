@@ -132,7 +132,10 @@ def nodes() -> list[Node]:
     start_ray()
     launched = LAUNCHED.expanduser()
     if os.environ.get("RAY_ADDRESS") and launched.is_file():
-        return launchable(yaml.safe_load(launched.read_text()))
+        cluster = yaml.safe_load(launched.read_text())
+        # Hosts that are there already are listed by address alone: what each has is known once it has joined.
+        if all(kind["resources"] for kind in cluster["available_node_types"].values()):
+            return launchable(cluster)
     return [Node.of(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
