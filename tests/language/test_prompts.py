@@ -4,17 +4,15 @@ import pytest
 
 from polyview.errors import UserError
 from polyview.language.prompts import PROMPTS, prompts_for
-from polyview.modeling import towers  # noqa: F401  (makes open_clip importable)
+from polyview.modeling.towers import load_open_clip
 from polyview.recipe import EXPRESSIONS, Language
-
-from open_clip.tokenizer import SimpleTokenizer  # isort: skip
 
 CONTEXT = 24
 
 
 @pytest.mark.parametrize("expression", [*EXPRESSIONS, "lip_corner_depressor", "contempt"])
 def test_every_prompt_fits_the_smallest_context(expression: str) -> None:
-    tokenizer = SimpleTokenizer()
+    tokenizer = load_open_clip().SimpleTokenizer()
     for prompt in prompts_for(expression, Language(ensemble=8, attributes=True)):
         tokens = [tokenizer.sot_token_id, *tokenizer.encode(prompt), tokenizer.eot_token_id]
         assert len(tokens) <= CONTEXT, prompt

@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from polyview.errors import UserError
-from polyview.modeling import towers as room
-from polyview.modeling.towers import build_towers, check_tower, tokenize
+from polyview.modeling.towers import build_towers, check_tower, load_open_clip, tokenize
 from polyview.recipe import Modeling
 
 TINY_VIT: dict[str, Any] = {
@@ -29,7 +28,7 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a model that somebody has added to open_clip's own."""
     path = tmp_path_factory.mktemp("configs") / "vit-for-tests.json"
     path.write_text(json.dumps(TINY_VIT))
-    room.open_clip.add_model_config(path)
+    load_open_clip().add_model_config(path)
     return path.stem
 
 

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from polyview.modeling import towers  # noqa: F401  (makes open_clip importable)
+from polyview.modeling.towers import load_open_clip
 from polyview.training.batches import Share
 from polyview.training.loop import Job, Trainer
-
-import open_clip  # isort: skip
 
 MakeJob = Callable[..., Job]
 CPU = torch.device("cpu")
@@ -29,7 +27,7 @@ WITHOUT_BATCH_NORM = {
 def _small_transformer(tmp_path_factory: pytest.TempPathFactory) -> None:
     path: Path = tmp_path_factory.mktemp("towers") / "small-vit.json"
     path.write_text(json.dumps(WITHOUT_BATCH_NORM))
-    open_clip.add_model_config(path)
+    load_open_clip().add_model_config(path)
 
 
 def step(job: Job) -> tuple[Tensor, dict[str, Tensor]]:

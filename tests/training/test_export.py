@@ -11,10 +11,9 @@ from PIL import Image
 
 from polyview.cli import main
 from polyview.errors import UserError
-from polyview.modeling import towers as room
 from polyview.modeling.export import export_towers
 from polyview.modeling.model import MultiviewModel
-from polyview.modeling.towers import tokenize
+from polyview.modeling.towers import load_open_clip, tokenize
 from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.training.loop import Job, Trainer
@@ -34,7 +33,7 @@ def _more_towers(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("configs")
     for name, vision in CONFIGS.items():
         (folder / f"{name}.json").write_text(json.dumps({"embed_dim": 32, "vision_cfg": vision, "text_cfg": TEXT}))
-    room.open_clip.add_model_config(folder)
+    load_open_clip().add_model_config(folder)
 
 
 def trained(job: Job) -> MultiviewModel:
@@ -52,8 +51,8 @@ def test_open_clip_alone_gives_the_same_embeddings_from_pictures_and_from_texts(
         main(["export", str(tmp_path / "trial"), "-o", str(tmp_path / "deep" / "exported")])
     assert not ended.value.code
     name = f"local-dir:{tmp_path / 'deep' / 'exported'}"
-    towers, _, preprocess = room.open_clip.create_model_and_transforms(name)
-    tokenizer = room.open_clip.get_tokenizer(name)
+    towers, _, preprocess = load_open_clip().create_model_and_transforms(name)
+    tokenizer = load_open_clip().get_tokenizer(name)
     views = tiny_store.gather(torch.arange(4).numpy(), tiny_store.cameras[:1])[:, 0]
     pictures = torch.stack([preprocess(Image.fromarray(view)) for view in views])
     with torch.no_grad():

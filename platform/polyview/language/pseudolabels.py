@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.special import logsumexp
-from sklearn.cluster import KMeans
 
 from polyview.errors import UserError
 from polyview.recipe import Pseudolabels
@@ -101,6 +100,8 @@ def _nearest_of_balanced(plan: Array) -> tuple[NDArray[np.int64], Array]:
 
 def _clusters(faces: Array, texts: Array, seed: int) -> tuple[NDArray[np.int64], Array]:
     """Each sample's cluster by its anchor, and how much nearer its centre is than the second: 1 - d1/d2."""
+    from sklearn.cluster import KMeans  # half a second to import, for one of the ways
+
     found = KMeans(len(texts), n_init=STARTS, random_state=seed).fit(faces)
     distance = found.transform(faces)
     first, second = np.partition(distance, 1, axis=1)[:, :2].T

@@ -16,9 +16,24 @@ from polyview.errors import UserError
 from polyview.recipe import Modeling
 
 
+@cache
+def load_open_clip() -> Any:
+    """The module open_clip, which knows polyview's own towers beside its own.
+
+    Its import takes seconds, and a trial without a tower need not wait for it.
+    """
+    _declare_missing_torchvision_operators()
+    import open_clip
+
+    open_clip.add_model_config(Path(__file__).parent / "configs")
+    return open_clip
+
+
+@cache
 def _declare_missing_torchvision_operators() -> torch.library.Library | None:
     # torchvision's compiled operators do not load beside a CPU build of torch, and its import then fails on
-    # two schemas that nothing here calls. Declaring them lets its pure-Python transforms work.
+    # two schemas that nothing here calls. Declaring them lets its pure-Python transforms work. The cache keeps the
+    # library, as the declarations live no longer than it does.
     try:
         torch.ops.torchvision.nms  # noqa: B018
     except (AttributeError, RuntimeError):
@@ -35,14 +50,6 @@ def _declare_missing_torchvision_operators() -> torch.library.Library | None:
     return None
 
 
-# The declarations live as long as the library object does.
-_TORCHVISION = _declare_missing_torchvision_operators()
-
-import open_clip  # noqa: E402
-
-open_clip.add_model_config(Path(__file__).parent / "configs")
-
-
 def build_towers(modeling: Modeling, image_size: int) -> Any:
     """An open_clip model whose image tower takes `image_size` square pictures; weights from the global torch seed.
 
@@ -51,7 +58,7 @@ def build_towers(modeling: Modeling, image_size: int) -> Any:
     check_tower(modeling)
     try:
         with _without_warnings():
-            return open_clip.create_model(
+            return load_open_clip().create_model(
                 modeling.tower, pretrained=modeling.pretrained, force_image_size=image_size, pretrained_text=False
             )
     except Exception as error:  # a file of weights that is none leads its readers to raise all sorts
@@ -66,6 +73,7 @@ def check_tower(modeling: Modeling) -> None:
     tower, pretrained = modeling.tower, modeling.pretrained
     if ":" in tower:  # open_clip's own addresses, such as local-dir:PATH
         return
+    open_clip = load_open_clip()
     names = open_clip.list_models()
     if tower not in names:
         close = difflib.get_close_matches(tower, names, n=3, cutoff=0.3)
@@ -88,7 +96,7 @@ def tokenize(tower: str, prompts: tuple[str, ...]) -> torch.Tensor:
 
 def tower_config(tower: str, image_size: int) -> dict[str, Any]:
     """What open_clip calls the model's config: all that it needs to build `tower` for pictures of `image_size`."""
-    config: dict[str, Any] = open_clip.get_model_config(tower)
+    config: dict[str, Any] = load_open_clip().get_model_config(tower)
     config["vision_cfg"]["image_size"] = image_size
     return config
 
@@ -96,14 +104,14 @@ def tower_config(tower: str, image_size: int) -> dict[str, Any]:
 def save_tokenizer(tower: str, folder: Path) -> None:
     """Write a tower's tokenizer to `folder`, unless it is CLIP's, which open_clip brings along."""
     tokenizer = _tokenizer(tower)
-    if not isinstance(tokenizer, open_clip.SimpleTokenizer):
+    if not isinstance(tokenizer, load_open_clip().SimpleTokenizer):
         tokenizer.save_pretrained(folder)
 
 
 @cache
 def _tokenizer(tower: str) -> Any:
     # Its vocabulary takes longer to read than a study's prompts to tokenize.
-    return open_clip.get_tokenizer(tower)
+    return load_open_clip().get_tokenizer(tower)
 
 
 @contextmanager

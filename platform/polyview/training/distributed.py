@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import pickle
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import ray.train
 import torch
 import torch.distributed as dist
+from pydantic import TypeAdapter
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
@@ -28,6 +28,7 @@ POLL_SECONDS = 0.25
 IDLE_SECONDS = 0.05
 RESTARTS = 2
 DISMISSED = "dismissed"
+_JOB = TypeAdapter(Job)
 
 # Reports are handed on at the controller's poll, by default every 2 s: longer than a short epoch.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
@@ -84,7 +85,7 @@ class Crew:
         number, seen = self.taken, len(_history(job))
         self.taken += 1
         with replacing(self.folder / f"{number}.job") as temporary:
-            temporary.write_bytes(pickle.dumps(job))
+            temporary.write_bytes(_JOB.dump_json(job))
         while not (self._done(number) or self.fit.done()):
             wait([self.fit], timeout=POLL_SECONDS)
             fresh = _history(job)[seen:]
@@ -128,9 +129,7 @@ def _jobs(folder: Path) -> Iterator[Job]:
             if (folder / DISMISSED).exists():
                 return
             time.sleep(IDLE_SECONDS)
-        job = pickle.loads(path.read_bytes())
-        assert isinstance(job, Job)
-        yield job
+        yield _JOB.validate_json(path.read_bytes())
 
 
 def _history(job: Job) -> tuple[Epoch, ...]:
