@@ -52,7 +52,7 @@ class Bucket:
     def __init__(self, name: str) -> None:
         self.name = name
         with self._telling(""):
-            self._client = boto3.client("s3", config=_CONFIG)
+            self._client = boto3.Session().client("s3", config=_CONFIG)
 
     def check(self, prefix: str) -> None:
         """Raises `UserError` unless objects can be written and deleted below `prefix`, and a name is given once."""

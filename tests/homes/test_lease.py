@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -114,10 +113,3 @@ def test_a_lease_is_kept_through_an_answer_that_is_lost(bucket: Bucket, monkeypa
     held.check()
     monkeypatch.undo()
     held.check()
-
-
-def test_leases_end_with_their_threads(home: Home) -> None:
-    before = threading.active_count()
-    with locked(home.trials / "trial" / "lock"):
-        assert threading.active_count() > before
-    assert threading.active_count() == before

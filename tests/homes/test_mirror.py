@@ -163,11 +163,11 @@ def test_a_trial_goes_on_from_its_checkpoint_on_a_machine_that_has_neither_views
     home: Home, elsewhere: Elsewhere, trial: Experiment, objects: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.set_num_threads(1)
-    assignment = Assignment(trial, views_in(home, trial), home.trials)
+    url, assignment = address(home.root), Assignment(trial, views_in(home, trial), home.trials)
     begun = run_trial(assignment)
     first = next(begun)
     begun.close()
-    (packed,) = [name for name in objects(address(home.root)) if "epoch" in name]
+    (packed,) = [name for name in objects(url) if "epoch" in name]
     assert packed.startswith(f"trials/{trial.digest}/epoch-0001-")
 
     # The worker is another process, to which the assignment travels as it does to Ray's.
@@ -183,7 +183,7 @@ def test_a_trial_goes_on_from_its_checkpoint_on_a_machine_that_has_neither_views
     record = Ledger(there.trials).read(trial.digest)
     assert record is not None
     assert record.history[0] == first
-    names = sorted(name for name in objects(address(home.root)) if "epoch" in name)
+    names = sorted(name for name in objects(url) if "epoch" in name)
     assert len(names) == 1
     assert "epoch-0002-" in names[0]
 

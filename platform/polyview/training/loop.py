@@ -11,7 +11,7 @@ from typing import Annotated
 
 import torch
 import torch.distributed as dist
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import PlainSerializer, PlainValidator
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -36,7 +36,7 @@ AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16
 
 
 # A path that is written as its address, and read on another machine.
-Place = Annotated[Path, BeforeValidator(place), PlainSerializer(address)]
+Place = Annotated[Path, PlainValidator(place), PlainSerializer(address)]
 
 
 @dataclass(frozen=True)
