@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from polyview.errors import UserError
 
-# Objects up to this size go up in one piece, and their tag is then the MD5 of what is in them.
+# Objects up to this size go up in one piece. Unless a key of KMS encrypts them, their tag is the MD5 of their content.
 _PIECE = 64 << 20
 _TRANSFER = TransferConfig(multipart_threshold=_PIECE, multipart_chunksize=_PIECE)
 _CONFIG = Config(
@@ -35,6 +35,8 @@ _REMEDIES = {
     "SignatureDoesNotMatch": "the secret key is not this access key's (403 SignatureDoesNotMatch); see `aws configure`",
     "ExpiredToken": "the credentials have expired (400 ExpiredToken); log in anew",
 }
+# To a request for headers alone the store gives no other reason than the number.
+_REMEDIES |= {"403": _REMEDIES["AccessDenied"], "404": "it is gone; run this again, and it is made anew"}
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,11 @@ class Bucket:
 
     def upload(self, path: Path, key: str) -> None:
         """Put a file in its place, over what may be there."""
-        with self._telling(key):
-            self._client.upload_file(str(path), self.name, key, Config=_TRANSFER)
+        with self._telling(key), path.open("rb") as body:
+            if path.stat().st_size <= _PIECE:
+                self._client.put_object(Bucket=self.name, Key=key, Body=body)
+            else:
+                self._client.upload_fileobj(body, self.name, key, Config=_TRANSFER)
 
     def put(self, key: str, body: bytes, tag: str | None) -> str:
         """Put an object where there is none, or where that of `tag` is still there; returns the new one's tag.
@@ -140,8 +145,7 @@ class Bucket:
         except ClientError as error:
             code = _code(error)
             reason = _REMEDIES.get(code, f"the store refuses ({_status(error)} {code})")
-            # To a request for a header alone the store gives no other reason than the number.
-            raise UserError(f"{self.address(key)}: {_REMEDIES['AccessDenied'] if code == '403' else reason}") from None
+            raise UserError(f"{self.address(key)}: {reason}") from None
         except NoCredentialsError:
             raise UserError(
                 f"{self.address(key)}: no credentials are found; run `aws configure`, or set AWS_ACCESS_KEY_ID and "

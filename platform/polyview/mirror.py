@@ -84,7 +84,7 @@ def keep_folder(made: Path, path: Path) -> None:
     if isinstance(path, Mirrored):
         with _beside(path) as temporary:
             with tarfile.open(temporary, "w") as tar:
-                tar.add(made, arcname="")
+                tar.add(made, arcname=".")
             keep(temporary, path)
 
 
@@ -101,7 +101,9 @@ def fetch_folder(path: Path, folder: Path) -> None:
 
 def refresh(paths: Iterable[Path]) -> None:
     """Have small files here as they are in the bucket now, or not at all."""
-    _each(_refresh, (path for path in paths if isinstance(path, Mirrored)))
+    mirrored = [path for path in paths if isinstance(path, Mirrored)]
+    if mirrored:
+        _each(_refresh, mirrored)
 
 
 def fetch(path: Path) -> Path:
@@ -118,23 +120,21 @@ def fetch_all(folder: Path, *patterns: str) -> None:
     if not isinstance(folder, Mirrored):
         return
     with alone(folder):
-        for pattern in patterns:
-            here = set(_named(folder.glob(pattern)))  # looked at first: what is new since is in the bucket already
-            there = files(folder, pattern)
-            for gone in here - set(there):
-                gone.unlink(missing_ok=True)
-            _each(fetch, there)
+        # What has its name here has it in the bucket, so whatever is new since this look is no matter.
+        here = {path for pattern in patterns for path in _named(folder.glob(pattern))}
+        names = _names(folder)
+        there = [[folder / name for name in names if _fits(name, pattern)] for pattern in patterns]
+        for gone in here.difference(*there):
+            gone.unlink(missing_ok=True)
+        for group in there:
+            _each(fetch, group)
 
 
 def files(folder: Path, pattern: str) -> list[Path]:
     """The files of a folder that fit a pattern, in their order; in a mirror those that the bucket has."""
     if not isinstance(folder, Mirrored):
         return sorted(_named(folder.glob(pattern)))
-    bucket, key = _object(folder)
-    prefix = f"{key}/" if key else ""
-    names = (PurePosixPath(found.removeprefix(prefix)) for found in bucket.keys(prefix))
-    depth = len(PurePosixPath(pattern).parts)
-    return [folder / name for name in names if len(name.parts) == depth and name.match(pattern) and name.name[0] != "."]
+    return [folder / name for name in _names(folder) if _fits(name, pattern)]
 
 
 def remove(path: Path) -> None:
@@ -186,6 +186,19 @@ def _object(path: Path) -> tuple[Bucket, str]:
         raise UserError(f"{address(path)}: needs the package {error.name}; pip install 'polyview[s3]'") from None
     name, *parts = path.relative_to(_mirrors()).parts
     return open_bucket(name), "/".join(parts)
+
+
+def _names(folder: Mirrored) -> list[PurePosixPath]:
+    """All that the bucket has of a folder, by its path in it."""
+    bucket, key = _object(folder)
+    prefix = f"{key}/" if key else ""
+    return [PurePosixPath(found.removeprefix(prefix)) for found in bucket.keys(prefix)]
+
+
+def _fits(name: PurePosixPath, pattern: str) -> bool:
+    """Whether `glob` would find it, and it is not hidden."""
+    same_depth = len(name.parts) == len(PurePosixPath(pattern).parts)
+    return same_depth and name.match(pattern) and not name.name.startswith(".")
 
 
 def _refresh(path: Path) -> None:

@@ -107,7 +107,7 @@ def polyview(store: Store) -> Callable[..., subprocess.Popen[str]]:
     """Starts a command on a machine that has its own disk, and a home in a bucket."""
 
     def start(disk: Path, url: str, *words: str) -> subprocess.Popen[str]:
-        others = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_"))}
+        others = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         given = {"POLYVIEW_HOME": url, "XDG_CACHE_HOME": str(disk), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "polyview", *words]
         assert store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,7 +130,6 @@ def known(study: Study, home: Home) -> Outcome:
     records |= ledger.read_all(trial.id for trial in again)
     trials = [*trials, *again]
     embeddings = [ledger.embeddings(trial.id) for trial in trials if trial.variant == study.baseline]
-    refresh(embeddings[:1])
     return Outcome(
         study,
         trials,
@@ -141,7 +140,7 @@ def known(study: Study, home: Home) -> Outcome:
         folder,
         ledger.read_faults(trial.id for trial in [*trials, *searched]),
         Searched(points, searched),
-        next((path for path in embeddings if path.exists()), None),
+        _first_there(embeddings),
         _links(folder / LINKS),
     )
 
@@ -339,6 +338,14 @@ def trial_run(trial: Trial, record: Record) -> TrialRun:
 def _fetch(folder: Path) -> None:
     """Have here what a study remembers beside its records."""
     refresh(folder / name for name in (POINTS, LINKS, STAGES, SHEET))
+
+
+def _first_there(paths: Iterable[Path]) -> Path | None:
+    for path in paths:
+        refresh([path])
+        if path.exists():
+            return path
+    return None
 
 
 def _links(path: Path) -> dict[str, str]:
