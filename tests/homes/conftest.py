@@ -22,6 +22,9 @@ from polyview.mirror import place
 from polyview.paths import Home
 from polyview.recipe import Experiment, to_yaml
 
+# What a driver that is killed holds is free after some seconds, where a user waits for half a minute.
+DRIVER = "from polyview import cli, lease; lease.SECONDS = 5.0; cli.main()"
+
 
 class Store:
     """moto's S3, which notes what it is asked for."""
@@ -109,7 +112,7 @@ def polyview(store: Store) -> Callable[..., subprocess.Popen[str]]:
     def start(disk: Path, url: str, *words: str) -> subprocess.Popen[str]:
         others = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         given = {"POLYVIEW_HOME": url, "XDG_CACHE_HOME": str(disk), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "polyview", *words]
+        command = [sys.executable, "-c", DRIVER, *words]
         assert store
         return subprocess.Popen(command, env=others | given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -231,19 +231,6 @@ def test_a_home_that_is_a_folder_needs_no_client_of_buckets(tmp_path: Path, tiny
     assert said.stdout.split() == ["1", "False", "False"], said.stderr
 
 
-@pytest.mark.slow
-def test_workers_of_one_trial_meet_in_the_bucket(
-    polyview: Any, new_url: Callable[[], str], recipe_file: Path, tmp_path: Path, objects: Any
-) -> None:
-    url = new_url()
-    words = ["--set", "training.workers=2", "--set", "training.epochs=2"]
-    said, errors = polyview(tmp_path, url, "pretrain", str(recipe_file), *words).communicate(timeout=240)
-    assert f"report    {url}/studies/pretrain-tiny-" in said, errors
-    names = objects(url)
-    assert not [name for name in names if name.startswith("ray/")]
-    assert [name.rpartition("/")[2][:10] for name in names if "epoch" in name] == ["epoch-0002"]
-
-
 def test_a_damaged_record_is_named_by_its_address(home: Home, tiny: Experiment) -> None:
     write(home.trials / tiny.digest / "record.json", json.dumps({"id": "x"}))
     with pytest.raises(UserError, match=rf"^{address(home.trials)}/{tiny.digest}/record\.json: not a trial's record"):
