@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from polyview.environment import check_arrival
 from polyview.errors import UserError
+from polyview.mirror import address, place
 from polyview.paths import bundled, open_home
 from polyview.terminal import console, errors, watching
 
@@ -31,7 +32,9 @@ app = typer.Typer(
 
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="A recipe, as in experiments/.")]
-CheckpointFolder = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder, or its trial's.")]
+CheckpointFolder = Annotated[
+    Path, typer.Argument(parser=place, metavar="CHECKPOINT", help="A checkpoint's folder, or its trial's.")
+]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study, as in ablations/.")]
 
 Address = Annotated[
@@ -90,19 +93,20 @@ def render(experiment: ExperimentFile, sets: Sets = None) -> None:
     recipe = load_experiment(experiment, sets or [])
     with watching() as watcher:
         store = prepare_views([recipe], open_home(), watcher).store_of(recipe)
-    console.print(f"look      polyview sheet {store}", highlight=False, soft_wrap=True)
+    console.print(f"look      polyview sheet {address(store)}", highlight=False, soft_wrap=True)
 
 
 @app.command()
 def sheet(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="A view store's folder.")],
+    store: Annotated[Path, typer.Argument(parser=place, metavar="STORE", help="A view store's folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the picture goes.")] = Path("sheet.png"),
     rows: Annotated[int, typer.Option(help="How many samples, spread over the store.", min=1)] = 14,
 ) -> None:
     """Draw a contact sheet of a view store: samples down, views across."""
     from polyview.rendering.sheet import contact_sheet
-    from polyview.rendering.store import ViewStore
+    from polyview.rendering.store import ViewStore, fetch_contents
 
+    fetch_contents(store)
     views = ViewStore.open(store)
     step = max(1, len(views) // rows)
     contact_sheet(views, range(0, len(views), step)[:rows], out)
@@ -323,7 +327,10 @@ def _conduct(study: Any, force: str | None = None) -> None:
     console.print(table(outcome))
     for failure in failures:
         errors.print(f"failed: {failure.trial.name}: {failure.reason}", f"  log: {failure.log}", sep="\n", markup=False)
-    console.print(f"report    {outcome.folder / 'report' / 'report.html'}", highlight=False, soft_wrap=True)
+    page = outcome.folder / "report" / "report.html"
+    console.print(f"report    {address(page)}", highlight=False, soft_wrap=True)
+    if address(page) != str(page):
+        console.print(f"its copy  {page}", highlight=False, soft_wrap=True)
     console.print("compare   polyview ui, then open http://127.0.0.1:5000", highlight=False)
     if failures:
         raise typer.Exit(1)

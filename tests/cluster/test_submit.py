@@ -198,17 +198,20 @@ def test_a_log_is_told_once_however_it_arrives(text: str, connections: list[list
     assert asyncio.run(follow()) == text
 
 
-def test_the_ways_to_a_report_name_where_the_job_left_it() -> None:
+@pytest.mark.parametrize(
+    ("home", "fetch"), [("/shared", "ray rsync-down cluster.yaml"), ("s3://bucket/home", "aws s3 cp --recursive")]
+)
+def test_the_ways_to_a_report_name_where_the_job_left_it(home: str, fetch: str) -> None:
     log = Log(lambda _: None)
 
     async def chunks() -> AsyncIterator[str]:
-        yield "trials: 1 in the study\nreport    /shared/stud"
+        yield f"trials: 1 in the study\nreport    {home}/stud"
         yield "ies/a-1/report/report.html\ncompare   …\n"
 
     asyncio.run(log.read(chunks()))
-    assert log.report == "/shared/studies/a-1/report"
+    assert log.report == f"{home}/studies/a-1/report"
     named = dict(ways(log.report))
-    assert f"ray rsync-down cluster.yaml {log.report}/ " in named["report"]
+    assert f"{fetch} {log.report}/ " in named["report"]
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def test_a_doctor_on_a_cluster_tells_of_every_machine_and_names_what_differs(
 
 
 def test_a_home_that_is_another_folder_elsewhere_is_told(tmp_path: Path) -> None:
-    seen = Scout().look(tmp_path, "left-by-the-driver")
+    seen = Scout().look(tmp_path, tmp_path / "left-by-the-driver")
     assert seen.home == f"{tmp_path} is another folder there than here: mount one on all machines"
 
 

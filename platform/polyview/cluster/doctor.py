@@ -7,7 +7,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +16,9 @@ from pathlib import Path
 import psutil
 
 from polyview.environment import PACKAGES
-from polyview.paths import Home
+from polyview.errors import UserError
+from polyview.mirror import address
+from polyview.paths import Home, check_writable
 
 GIB = 2**30
 OLDEST_PYTHON = (3, 11)
@@ -141,13 +142,10 @@ def _tracking(home: Home) -> Check:
 
 def _home(home: Home) -> Check:
     try:
-        with tempfile.TemporaryFile(dir=home.root):
-            pass
-    except OSError as error:
-        return Check(
-            "home", False, f"{home.root}: {error.strerror}", "set POLYVIEW_HOME to a folder that can be written"
-        )
-    return Check("home", True, str(home.root))
+        check_writable(home.root)
+    except UserError as error:
+        return Check("home", False, str(error), "set POLYVIEW_HOME to one that can be written")
+    return Check("home", True, address(home.root))
 
 
 def _disk(home: Home, least: float = 5) -> Check:

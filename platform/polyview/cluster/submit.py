@@ -31,7 +31,7 @@ SECONDS_BETWEEN_TRIES = 2.0
 PATIENCE = 1800.0  # seconds that a cluster may be away
 TALKATIVE = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 LOST = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)  # requests' errors are OSErrors
-REPORT = re.compile(r"^report +(/\S*)/report\.html", re.MULTILINE)
+REPORT = re.compile(r"^report +((?:/|s3://)\S*)/report\.html", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,8 @@ class Cluster:
 
 def ways(report: str) -> Iterator[tuple[str, str]]:
     """How to open, from here, what a study has left on a cluster that `cluster.yaml` describes: (what, how)."""
-    yield "report", f"ray rsync-down cluster.yaml {report}/ report/, then open report/report.html"
+    fetch = "aws s3 cp --recursive" if "://" in report else "ray rsync-down cluster.yaml"
+    yield "report", f"{fetch} {report}/ report/, then open report/report.html"
     yield "compare", "ray exec cluster.yaml --port-forward 5000 'sleep 1d', then open http://127.0.0.1:5000"
     yield "watch", f"ray dashboard cluster.yaml, then open {ADDRESS}"
 

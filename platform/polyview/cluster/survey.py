@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import polyview
 from polyview.cluster.doctor import GIB, SHARED_MEMORY, Check, opengl_platforms
-from polyview.paths import Home
+from polyview.errors import UserError
+from polyview.mirror import address, refresh, remove
+from polyview.paths import Home, check_writable, replacing
 from polyview.rendering.pipeline import start_ray
 
 SECONDS_TO_ANSWER = 180.0
@@ -44,7 +45,7 @@ class Sight:
 class Scout:
     """Looks around on the machine that it is on."""
 
-    def look(self, home: Path, mark: str) -> Sight:
+    def look(self, home: Path, mark: Path) -> Sight:
         """See what is there; `mark` is a file that the driver has left in its home."""
         return Sight(versions(), opengl_platforms(), home_fault(home, mark), shared_memory())
 
@@ -57,14 +58,15 @@ def survey(home: Home) -> list[Check]:
     """Look at every machine of the cluster at RAY_ADDRESS, the driver's own among them: one check for each."""
     start_ray()
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    mark = home.root / f".doctor-{secrets.token_hex(4)}"
-    mark.touch()
+    mark = home.root / f".doctor-{secrets.token_hex(4)}" / "mark"
+    with replacing(mark):
+        pass
     try:
         scouts = [_send(node["NodeID"]) for node in nodes]
-        sights = [scout.look.remote(home.root, mark.name) for scout in scouts]
+        sights = [scout.look.remote(home.root, mark) for scout in scouts]
         return [_check(*each) for each in zip(nodes, scouts, sights, strict=True)]
     finally:
-        mark.unlink()
+        remove(mark.parent)
 
 
 def versions() -> dict[str, str]:
@@ -73,15 +75,16 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "polyview": polyview.__version__, **installed}
 
 
-def home_fault(home: Path, mark: str) -> str:
+def home_fault(home: Path, mark: Path) -> str:
     """What is wrong with the home as it is seen here, or nothing."""
-    if not (home / mark).exists():
-        return f"{home} is another folder there than here: mount one on all machines"
     try:
-        with tempfile.TemporaryFile(dir=home):
-            return ""
-    except OSError as error:
-        return f"{home} cannot be written there ({error.strerror})"
+        refresh([mark])
+        if not mark.exists():
+            return f"{address(home)} is another folder there than here: mount one on all machines"
+        check_writable(home)
+    except UserError as error:
+        return f"there: {error}"
+    return ""
 
 
 def shared_memory() -> float:

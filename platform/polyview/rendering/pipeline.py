@@ -8,9 +8,9 @@ for; what it left is taken away once other parts have all its cameras.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.mesh import MeshError
 from polyview.errors import UserError
+from polyview.mirror import address, files, remove
 from polyview.paths import Home, locked
 from polyview.recipe import Geometry, Rendering, digest
 from polyview.rendering.cameras import Camera
@@ -31,9 +32,11 @@ from polyview.rendering.renderer import backend_of, make_renderer
 from polyview.rendering.store import (
     SCHEMA_VERSION,
     Part,
+    Shard,
     ViewStore,
     column_names,
     complete_parts,
+    fetch_contents,
     finish_part,
     part_path,
     rows_per_shard,
@@ -74,14 +77,14 @@ class ShardWriter:
     def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
         """Make the job's shard; what a user can fix comes back as `fault`, for Ray buries exceptions in tracebacks."""
         try:
-            self._write(job)
+            made = self._write(job)
         except UserError as error:
-            return {"samples": 0, "fault": str(error)}
+            return {"fault": str(error)}
         except OSError as error:
-            return {"samples": 0, "fault": f"{self.folder}: a shard cannot be written ({error.strerror})"}
-        return {"samples": len(job["sample_id"]), "fault": ""}
+            return {"fault": f"{self.folder}: a shard cannot be written ({error.strerror})"}
+        return {"shard": job["shard"], "rows": made.rows, "rejected": json.dumps(made.rejected), "fault": ""}
 
-    def _write(self, job: dict[str, Any]) -> None:
+    def _write(self, job: dict[str, Any]) -> Shard:
         """Load and draw the job's samples, set aside those that cannot be read, write the shard."""
         renderer = make_renderer(self.rendering)
         columns, size = column_names(self.cameras, self.rendering), self.rendering.size
@@ -96,6 +99,7 @@ class ShardWriter:
             except MeshError as error:
                 rejected.append({"sample_id": sample_id, "path": path, "reason": str(error)})
         write_shard(shard_path(self.folder, job["shard"]), sample_ids, columns, views[:, : len(sample_ids)], rejected)
+        return Shard(len(sample_ids), rejected)
 
 
 def render(
@@ -114,9 +118,11 @@ def render(
     """
     started = time.monotonic()
     folder = home.stores / _store_name(manifest, rendering)
+    fetch_contents(folder)
     cached = not _missing(folder, cameras)
     if not cached:
         with locked(folder / ".lock"):
+            fetch_contents(folder)
             missing = _missing(folder, cameras)  # another process may have drawn them meanwhile
             cached = not missing
             if missing:
@@ -130,7 +136,9 @@ def render(
 
 def is_rendered(manifest: Manifest, rendering: Rendering, cameras: Sequence[Camera], home: Home) -> bool:
     """Whether `render` would find all of it there already."""
-    return not _missing(home.stores / _store_name(manifest, rendering), cameras)
+    folder = home.stores / _store_name(manifest, rendering)
+    fetch_contents(folder)
+    return not _missing(folder, cameras)
 
 
 def start_ray() -> None:
@@ -181,14 +189,14 @@ def _add_part(
     folder, others = part_path(store, cameras), [Part.open(part) for part in complete_parts(store)]
     try:
         manifest.save(folder / "manifest.parquet")
-        shards = _fill_part(folder, manifest, rendering, cameras, on_progress)
-        finish_part(folder, manifest, rendering, cameras, shards)
+        shards, known = _fill_part(folder, manifest, rendering, cameras, on_progress)
+        finish_part(folder, manifest, rendering, cameras, shards, known)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
     if others and Part.open(folder).sample_ids() != others[0].sample_ids():
-        shutil.rmtree(folder)
+        remove(folder)
         raise UserError(
-            f"{store}: not the same meshes can be read as when its first views were rendered; "
+            f"{address(store)}: not the same meshes can be read as when its first views were rendered; "
             "see that the dataset is whole, or delete the folder and render anew"
         )
     _remove_overtaken(store)
@@ -200,19 +208,22 @@ def _fill_part(
     rendering: Rendering,
     cameras: tuple[Camera, ...],
     on_progress: Callable[[int, int], None] | None,
-) -> int:
-    """Write the shards that are not there yet; returns how many the part has."""
+) -> tuple[int, dict[int, Shard]]:
+    """Write the shards that are not there yet; returns how many the part has, and what those written are."""
     jobs = _shard_jobs(manifest.frame, rows_per_shard(len(column_names(cameras, rendering)), rendering.size))
-    missing = [job for job in jobs if not shard_path(folder, job["shard"]).is_file()]
+    there = set(files(folder, "shard-*.arrow"))
+    missing = [job for job in jobs if shard_path(folder, job["shard"]) not in there]
     done = len(manifest) - sum(len(job["sample_id"]) for job in missing)
+    made: dict[int, Shard] = {}
     report = on_progress or (lambda _done, _total: None)
     report(done, len(manifest))
-    for samples in _run(ShardWriter(folder, manifest.root, manifest.geometry, rendering, cameras), missing):
-        done += samples
+    for number, shard in _run(ShardWriter(folder, manifest.root, manifest.geometry, rendering, cameras), missing):
+        made[number] = shard
+        done += shard.rows + len(shard.rejected)
         report(done, len(manifest))
     for leftover in folder.glob(".*.*"):  # of a process that was killed as it wrote
         leftover.unlink()
-    return len(jobs)
+    return len(jobs), made
 
 
 def _remove_overtaken(store: Path) -> None:
@@ -223,7 +234,7 @@ def _remove_overtaken(store: Path) -> None:
     for part in set(store.glob("*-views-*")) - set(complete):
         begun = next(part.glob("shard-*.arrow"), None)
         if begun is None or shard_columns(begun) <= there:
-            shutil.rmtree(part)
+            remove(part)
 
 
 def _shard_jobs(frame: pl.DataFrame, rows: int) -> list[dict[str, Any]]:
@@ -231,8 +242,8 @@ def _shard_jobs(frame: pl.DataFrame, rows: int) -> list[dict[str, Any]]:
     return [{"shard": number, **part.to_dict(as_series=False)} for number, part in enumerate(columns.iter_slices(rows))]
 
 
-def _run(writer: ShardWriter, jobs: list[dict[str, Any]]) -> Iterator[int]:
-    """Samples done, shard by shard, in whatever order the workers finish; raises `UserError` at the first fault."""
+def _run(writer: ShardWriter, jobs: list[dict[str, Any]]) -> Iterator[tuple[int, Shard]]:
+    """The shards by their numbers, in whatever order the workers finish; raises `UserError` at the first fault."""
     if not jobs:
         return
     start_ray()
@@ -248,7 +259,7 @@ def _run(writer: ShardWriter, jobs: list[dict[str, Any]]) -> Iterator[int]:
     for row in shards.iter_rows():
         if row["fault"]:
             raise UserError(row["fault"])
-        yield row["samples"]
+        yield row["shard"], Shard(row["rows"], json.loads(row["rejected"]))
 
 
 def _too_many_rejected(rejected: pl.DataFrame, total: int, allowed: float, table: Path) -> str:
@@ -256,5 +267,5 @@ def _too_many_rejected(rejected: pl.DataFrame, total: int, allowed: float, table
     more = "; …" if len(rejected) > REASONS_SHOWN else ""
     return (
         f"{len(rejected)} of {total} meshes cannot be used, more than corpus.max_rejected={allowed:g} allows: "
-        f"{'; '.join(reasons)}{more}. All of them: {table}"
+        f"{'; '.join(reasons)}{more}. All of them: {address(table)}"
     )

@@ -8,6 +8,7 @@ part; whoever asks for more cameras later adds another, of the new ones alone. A
                        camera are named like `yaw+30_pitch+00_depth`
   rejected.parquet     sample_id, path and reason of the faces that have no views
   store.json           what is in it; written last, so a part that has it is complete, and never changed again
+In a mirror of a bucket the small files of a part are all here or none, and a shard from when it was first read on.
 All parts of a store have the same rows. Each can be opened by itself: by polars, pyarrow or Hugging Face datasets
 as `shard-*.arrow`, and as a store of its own.
 """
@@ -15,10 +16,10 @@ as `shard-*.arrow`, and as a store of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -28,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from polyview.corpus.manifest import Manifest
 from polyview.errors import UserError
+from polyview.mirror import address, fetch, fetch_all
 from polyview.paths import replacing
 from polyview.recipe import Output, Rendering, digest
 from polyview.rendering.cameras import Camera
@@ -56,6 +58,13 @@ class Contents(BaseModel):
     depth: DepthScale | None = None
 
 
+class Shard(NamedTuple):
+    """What a shard says of itself: how many rows it has, and the samples of its range that were rejected."""
+
+    rows: int
+    rejected: list[dict[str, str]]
+
+
 class ViewStore:
     """A store, opened for reading; what it maps is shared with every process on the machine."""
 
@@ -73,7 +82,7 @@ class ViewStore:
         """Open the store, or the part of one, in the folder `path`; raises `UserError` where nothing is complete."""
         folders = complete_parts(path)
         if not folders:
-            raise UserError(f"{path}: no complete view store; `polyview render` makes or finishes one")
+            raise UserError(f"{address(path)}: no complete view store; `polyview render` makes or finishes one")
         return cls(path, [Part.open(folder) for folder in folders])
 
     def __len__(self) -> int:
@@ -149,7 +158,10 @@ class Part:
         return int(self._starts[-1])
 
     def sample_ids(self) -> list[str]:
-        return [sample_id for shard in self._shards for sample_id in shard.sample_ids]
+        """One per row, told without a look at the shards: those that were asked for and not rejected."""
+        asked = pl.read_parquet(self.folder / "manifest.parquet", columns=["sample_id"])
+        rejected = pl.read_parquet(self.folder / "rejected.parquet", columns=["sample_id"])
+        return asked.join(rejected, on="sample_id", how="anti", maintain_order="left")["sample_id"].to_list()
 
     def read(self, rows: NDArray[np.int64], name: str, out: NDArray[np.uint8]) -> None:
         """Copy some rows of a column into `out`."""
@@ -168,11 +180,7 @@ class _Shard:
 
     @cached_property
     def _batch(self) -> Any:
-        return pa.ipc.open_file(pa.memory_map(str(self._path))).get_batch(0)
-
-    @property
-    def sample_ids(self) -> list[str]:
-        return list(self._batch["sample_id"].to_pylist())
+        return pa.ipc.open_file(pa.memory_map(str(fetch(self._path)))).get_batch(0)
 
     def column(self, name: str) -> NDArray[np.uint8]:
         """All of one camera's views, (rows, size, size, 3): a view of the mapped file, not a copy."""
@@ -183,6 +191,19 @@ class _Shard:
                 array = array.values
             self._columns[name] = array.to_numpy(zero_copy_only=True).reshape(shape)
         return self._columns[name]
+
+
+def fetch_contents(store: Path) -> None:
+    """Have here what a store's complete parts say of themselves."""
+    fetch_all(store, "*.parquet", "*/*.parquet", "store.json", "*/store.json")
+
+
+def fetch_views(store: Path, cameras: Sequence[Camera]) -> None:
+    """Have all of a store here that a trial reads which looks through these cameras."""
+    fetch_contents(store)
+    for part in map(Part.open, complete_parts(store)):
+        if set(part.cameras) & set(cameras):
+            fetch_all(part.folder, "shard-*.arrow")
 
 
 def complete_parts(folder: Path) -> list[Path]:
@@ -240,18 +261,30 @@ def write_shard(
 
 def shard_columns(path: Path) -> set[str]:
     """The names of a shard's columns of views."""
-    with pa.memory_map(str(path)) as source:
+    with pa.memory_map(str(fetch(path))) as source:
         return set(pa.ipc.open_file(source).schema.names) - {"sample_id"}
 
 
-def finish_part(folder: Path, manifest: Manifest, rendering: Rendering, cameras: Sequence[Camera], shards: int) -> None:
-    """Gather what the shards say of themselves into rejected.parquet and store.json, which completes the part."""
-    rows, rejected = [], []
-    for number in range(shards):
-        with pa.memory_map(str(shard_path(folder, number))) as source:
-            reader = pa.ipc.open_file(source)
-            rows.append(reader.get_batch(0).num_rows)
-            rejected += json.loads(reader.schema.metadata[b"rejected"])
+def read_shard(path: Path) -> Shard:
+    with pa.memory_map(str(fetch(path))) as source:
+        reader = pa.ipc.open_file(source)
+        return Shard(reader.get_batch(0).num_rows, json.loads(reader.schema.metadata[b"rejected"]))
+
+
+def finish_part(
+    folder: Path,
+    manifest: Manifest,
+    rendering: Rendering,
+    cameras: Sequence[Camera],
+    shards: int,
+    known: Mapping[int, Shard] | None = None,
+) -> None:
+    """Gather what the shards say of themselves into rejected.parquet and store.json, which completes the part.
+
+    The shards that are `known` are not read.
+    """
+    found = [(known or {}).get(number) or read_shard(shard_path(folder, number)) for number in range(shards)]
+    rejected = [row for shard in found for row in shard.rejected]
     with replacing(folder / "rejected.parquet") as temporary:
         pl.DataFrame(rejected, schema=REJECTED).write_parquet(temporary)
     contents = Contents(
@@ -259,7 +292,7 @@ def finish_part(folder: Path, manifest: Manifest, rendering: Rendering, cameras:
         fingerprint=manifest.fingerprint,
         rendering=rendering,
         cameras=tuple(camera.name for camera in cameras),
-        rows=tuple(rows),
+        rows=tuple(shard.rows for shard in found),
         rejected=len(rejected),
         depth=depth_scale(rendering),
     )

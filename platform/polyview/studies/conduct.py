@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from polyview.errors import UserError
+from polyview.mirror import Mirrored, refresh
 from polyview.paths import Home, locked, replacing
 from polyview.recipe import Resources, Study, to_yaml
 from polyview.rendering.sheet import contact_sheet
@@ -36,13 +37,13 @@ from polyview.studies.search import (
 )
 from polyview.studies.views import PreparedViews, prepare_views
 from polyview.studies.watcher import Watcher
-from polyview.tracking import Point, Tracker, TrialRun
+from polyview.tracking import SQLITE, Point, Tracker, TrialRun
 from polyview.training.history import Epoch
 
 if TYPE_CHECKING:
     from polyview.studies.scheduler import Workplace
 
-POINTS, LINKS = "points.json", "links.json"
+POINTS, LINKS, STAGES, SHEET = "points.json", "links.json", "stages.json", "views.png"
 
 
 @dataclass
@@ -78,13 +79,19 @@ def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None
     trials = plan(study)
     folder, ledger = study_folder(study, home), Ledger(home.trials)
     with _only_driver(folder):
+        _fetch(folder)
         if study.search:
             check_search(study)
         check_recipes([*trials, *samples(study)], ledger, study.resources)
-        stages = Stages(folder / "stages.json")
+        stages = Stages(folder / STAGES)
         views = prepare_views([*(trial.experiment for trial in trials), *possible_renderings(study)], home, watcher)
         if views.seconds:
             stages.record("render", views.seconds)
+        if isinstance(home.root, Mirrored) and home.tracking_uri.startswith(SQLITE):
+            watcher.say(
+                "MLflow's store stays on this machine: SQLite cannot live in a bucket. MLFLOW_TRACKING_URI names one "
+                "for all machines"
+            )
         tracker = Tracker(home, study.name, watcher.say)
         driver = Driver(study, home, views, stages, watcher, tracker)
         driver.check([*trials, *samples(study)])
@@ -99,7 +106,7 @@ def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None
         finally:
             # Whatever stopped it, what is known is reported, and MLflow keeps no run that seems to go on.
             watcher.stage("report", 1)
-            contact_sheet(*_one_of_each_expression(views.store_of(trials[0].experiment)), folder / "views.png")
+            contact_sheet(*_one_of_each_expression(views.store_of(trials[0].experiment)), folder / SHEET)
             if tracker.returned():
                 driver.open()
                 driver.log_all(known(study, home))
@@ -117,7 +124,8 @@ def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None
 def known(study: Study, home: Home) -> Outcome:
     """What the ledger knows of a study; nothing is run."""
     trials, folder, ledger = plan(study), study_folder(study, home), Ledger(home.trials)
-    sheet = folder / "views.png"
+    _fetch(folder)
+    sheet = folder / SHEET
     points = Points(folder / POINTS).read(study.search) if study.search else []
     searched = make_trials(study, points)
     records = ledger.read_all(trial.id for trial in [*trials, *searched])
@@ -125,18 +133,18 @@ def known(study: Study, home: Home) -> Outcome:
     again = best_trials(study, points, records) if len(points) >= wanted(study) else []
     records |= ledger.read_all(trial.id for trial in again)
     trials = [*trials, *again]
-    baseline = [trial.id for trial in trials if trial.variant == study.baseline]
+    embeddings = [ledger.embeddings(trial.id) for trial in trials if trial.variant == study.baseline]
     return Outcome(
         study,
         trials,
         records,
-        Stages(folder / "stages.json").seconds,
+        Stages(folder / STAGES).seconds,
         sheet if sheet.exists() else None,
         home.tracking_uri,
         folder,
         ledger.read_faults(trial.id for trial in [*trials, *searched]),
         Searched(points, searched, looks_of(study, searched, ledger)),
-        next((path for path in map(ledger.embeddings, baseline) if path.exists()), None),
+        _first_there(embeddings),
         _links(folder / LINKS),
     )
 
@@ -376,6 +384,19 @@ def trial_run(trial: Trial, record: Record) -> TrialRun:
         dataset=experiment.corpus.dataset,
         fingerprint=record.manifest,
     )
+
+
+def _fetch(folder: Path) -> None:
+    """Have here what a study remembers beside its records."""
+    refresh(folder / name for name in (POINTS, LINKS, STAGES, SHEET))
+
+
+def _first_there(paths: Iterable[Path]) -> Path | None:
+    for path in paths:
+        refresh([path])
+        if path.exists():
+            return path
+    return None
 
 
 def _links(path: Path) -> dict[str, str]:

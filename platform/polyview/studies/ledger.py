@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from polyview.errors import UserError
+from polyview.mirror import address, files, move, refresh
 from polyview.paths import replacing
 from polyview.recipe import Experiment
 from polyview.training.history import Epoch
@@ -95,6 +96,10 @@ class Ledger:
 
     def read(self, trial_id: str) -> Record | None:
         """The record of a trial, or None if it has not finished; raises `UserError` if the file is damaged."""
+        refresh([self.path(trial_id)])
+        return self._read(trial_id)
+
+    def _read(self, trial_id: str) -> Record | None:
         path = self.path(trial_id)
         try:
             return Record.model_validate_json(path.read_bytes())
@@ -102,22 +107,29 @@ class Ledger:
             return None
         except ValidationError as error:
             raise UserError(
-                f"{path}: not a trial's record ({error.error_count()} faults); delete it to re-run"
+                f"{address(path)}: not a trial's record ({error.error_count()} faults); delete it to re-run"
             ) from None
 
     def read_all(self, trial_ids: Iterable[str]) -> dict[str, Record]:
         """The records that there are, by trial id."""
-        found = {trial_id: self.read(trial_id) for trial_id in trial_ids}
+        wanted = list(trial_ids)
+        refresh(map(self.path, wanted))
+        found = {trial_id: self._read(trial_id) for trial_id in wanted}
         return {trial_id: record for trial_id, record in found.items() if record}
 
     def write(self, record: Record) -> None:
-        """Put a record in its place whole or not at all."""
-        with replacing(self.path(record.id)) as temporary:
+        """Put a record in its place whole or not at all.
+
+        Of several writers on object storage the first one wins; for the others it raises `FileExistsError`.
+        """
+        path = self.path(record.id)
+        with replacing(path, new=not path.exists()) as temporary:
             temporary.write_text(record.model_dump_json(indent=1))
 
     def read_faults(self, trial_ids: Iterable[str]) -> dict[str, Fault]:
         """How the trials failed that have failed and not been finished since, by trial id."""
         paths = {trial_id: self.folder / trial_id / "fault.json" for trial_id in trial_ids}
+        refresh(paths.values())
         return {
             trial_id: Fault.model_validate_json(path.read_text())
             for trial_id, path in paths.items()
@@ -132,6 +144,7 @@ class Ledger:
     def read_looks(self, trial_ids: Iterable[str]) -> dict[str, Looks]:
         """What was seen of trials before their end, by trial id."""
         paths = {trial_id: self._looks(trial_id) for trial_id in trial_ids}
+        refresh(paths.values())
         return {
             trial_id: Looks.model_validate_json(path.read_text()) for trial_id, path in paths.items() if path.exists()
         }
@@ -143,10 +156,10 @@ class Ledger:
 
     def set_aside(self, trial_id: str) -> bool:
         """Move a trial's record and checkpoints out of the way, to `<trial id>.1` and so on; False if it has none."""
-        if not (self.path(trial_id).exists() or self._looks(trial_id).exists()):
+        if not (files(self.folder / trial_id, "record.json") or files(self.folder / trial_id, "looks.json")):
             return False
-        taken = (self.folder / f"{trial_id}.{number}" for number in itertools.count(1))
-        (self.folder / trial_id).rename(next(path for path in taken if not path.exists()))
+        names = (self.folder / f"{trial_id}.{number}" for number in itertools.count(1))
+        move(self.folder / trial_id, next(path for path in names if not files(path, "*")))
         return True
 
     def find(self, prefix: str) -> Record:
@@ -157,7 +170,7 @@ class Ledger:
         if found:
             raise UserError(f"{prefix}: {len(found)} trials begin so ({', '.join(found[:4])}, …); give more of the id")
         raise UserError(
-            f"{prefix}: no finished trial in {self.folder} begins so; --dry-run and the report list the ids"
+            f"{prefix}: no finished trial in {address(self.folder)} begins so; --dry-run and the report list the ids"
         )
 
     def all(self) -> list[Record]:
@@ -169,4 +182,4 @@ class Ledger:
 
     def _ids(self) -> list[str]:
         """Of the trials that have a record; those set aside have a dot in their folder's name."""
-        return sorted(path.parent.name for path in self.folder.glob("*/record.json") if "." not in path.parent.name)
+        return sorted(path.parent.name for path in files(self.folder, "*/record.json") if "." not in path.parent.name)

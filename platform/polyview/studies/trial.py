@@ -24,13 +24,14 @@ from polyview.paths import locked
 from polyview.recipe import Experiment, ProbeName
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
-from polyview.rendering.store import ViewStore
+from polyview.rendering.store import ViewStore, fetch_views
 from polyview.studies.design import PIXELS
 from polyview.studies.ledger import Ledger, Record
 from polyview.training.checkpoint import (
     Checkpoint,
     Source,
     drop_checkpoints_of_others,
+    fetch_checkpoint,
     latest_checkpoint,
     open_checkpoint,
 )
@@ -49,6 +50,11 @@ class Assignment:
     store: Path
     trials: Path
     test: Path | None = None
+
+    def fetch_views(self) -> None:
+        """Have the pictures here that the trial reads, where the home is on object storage."""
+        for store in filter(None, (self.store, self.test)):
+            fetch_views(store, cameras(self.experiment.rendering.views))
 
     def sides(self) -> tuple[Faces, Faces]:
         """Whom the recipe pretrains and fits its probes on, and whom it sets aside; raises `UserError` if it cannot."""
@@ -108,6 +114,8 @@ def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = 
     trial_id = experiment.digest
     folder = assignment.trials / trial_id
     with locked(folder / "lock"):
+        assignment.fetch_views()
+        fetch_checkpoint(folder)
         train_faces, test_faces = assignment.sides()
         manifest = fingerprint(train_faces, test_faces)
         if (known := ledger.read(trial_id)) and known.manifest == manifest:
@@ -117,6 +125,7 @@ def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = 
         started = time.time()
         if experiment.training.epochs:
             yield from train(Job(experiment, assignment.store, train_faces.subjects, folder))
+            fetch_checkpoint(folder)  # of workers on other machines
         checkpoint = latest_checkpoint(folder)
         history = checkpoint.history if checkpoint else ()
         if history:
@@ -199,7 +208,9 @@ def evaluate_checkpoint(
     """Ask `probes` about a checkpoint, with the recipe and the subjects set aside that it was pretrained with."""
     recipe, seen = checkpoint.experiment, checkpoint.source
     asked = _asking(recipe, probes)
-    sides = Assignment(asked, store, checkpoint.folder, test).sides()
+    assignment = Assignment(asked, store, checkpoint.folder, test)
+    assignment.fetch_views()
+    sides = assignment.sides()
     there = sides[0].store.manifest.fingerprint
     if seen.manifest != there:
         raise UserError(

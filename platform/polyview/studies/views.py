@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from polyview.corpus.scan import scan
+from polyview.mirror import address
 from polyview.paths import Home
 from polyview.recipe import Corpus, Experiment, Rendering, Views, digest
 from polyview.rendering.cameras import Camera, cameras
@@ -86,12 +87,12 @@ def prepare_views(experiments: Iterable[Experiment], home: Home, watcher: Watche
         prepared.fingerprints[need.faces] = found.manifest.fingerprint
         faces_and_views = f"views: {summary.rendered} faces x {len(need.cameras)} views"
         if summary.cached:
-            watcher.say(f"{faces_and_views}, rendered before ({summary.store})")
+            watcher.say(f"{faces_and_views}, rendered before ({address(summary.store)})")
         else:
             prepared.seconds += time.perf_counter() - started
-            watcher.say(f"{faces_and_views} in {summary.seconds:.1f} s ({summary.store})")
+            watcher.say(f"{faces_and_views} in {summary.seconds:.1f} s ({address(summary.store)})")
         if summary.rejected:
-            watcher.say(f"{summary.rejected} meshes rejected; {summary.reasons} says why")
+            watcher.say(f"{summary.rejected} meshes rejected; {address(summary.reasons)} says why")
     return prepared
 
 

@@ -17,12 +17,13 @@ from safetensors.torch import load_file, save_file
 from polyview.environment import describe_environment
 from polyview.errors import UserError
 from polyview.language.pseudolabels import Assignment
+from polyview.mirror import Mirrored, address, alone, fetch_folder, files, keep_folder, remove
 from polyview.modeling.model import MultiviewModel
-from polyview.recipe import Experiment, load_experiment, to_yaml
+from polyview.recipe import Experiment, digest, load_experiment, to_yaml
 from polyview.training.history import Epoch
 
 _HISTORY = TypeAdapter(tuple[Epoch, ...])
-_PREFIX = "epoch-"
+_PREFIX, _PACKED = "epoch-", "epoch-*.tar"
 
 
 class Source(BaseModel):
@@ -100,7 +101,10 @@ def save_checkpoint(
     history: Sequence[Epoch],
     pseudolabels: Assignment | None = None,
 ) -> Checkpoint:
-    """Write `folder`/epoch-NNNN whole or not at all, and drop the one before it."""
+    """Write `folder`/epoch-NNNN whole or not at all, and drop the one before it.
+
+    On object storage it is one object, epoch-NNNN-<digest of its history>.tar: another training's has another name.
+    """
     name = f"{_PREFIX}{len(history):04d}"
     temporary = folder / f".{name}"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -113,10 +117,11 @@ def save_checkpoint(
     (temporary / "source.json").write_text(source.model_dump_json(indent=1))
     (temporary / "history.json").write_bytes(_HISTORY.dump_json(tuple(history), indent=1))
     (temporary / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
+    keep_folder(temporary, _packed(temporary, folder / name))
     shutil.rmtree(folder / name, ignore_errors=True)
     temporary.rename(folder / name)
-    for older in _finished(folder)[:-1]:
-        shutil.rmtree(older)
+    for older in (*_finished(folder)[:-1], *files(folder, _PACKED)[:-1]):
+        remove(older)
     return Checkpoint(folder / name)
 
 
@@ -126,6 +131,19 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     return Checkpoint(finished[-1]) if finished else None
 
 
+def fetch_checkpoint(folder: Path) -> None:
+    """Have the newest checkpoint of a trial here and no other, where the home is on object storage."""
+    if not isinstance(folder, Mirrored):
+        return
+    with alone(folder):
+        newest = files(folder, _PACKED)[-1:]
+        for path in _finished(folder):
+            if [_packed(path, path)] != newest:
+                shutil.rmtree(path)
+        if newest and not _finished(folder):
+            fetch_folder(newest[0], folder / newest[0].name.rpartition("-")[0])
+
+
 def drop_checkpoints_of_others(folder: Path, source: Source) -> None:
     """Delete the checkpoints in a trial's folder that were trained on anything but `source`.
 
@@ -133,15 +151,25 @@ def drop_checkpoints_of_others(folder: Path, source: Source) -> None:
     """
     for path in _finished(folder):
         if Checkpoint(path).source != source:
-            shutil.rmtree(path)
+            for older in (path, *files(folder, _PACKED)):
+                remove(older)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint by its own folder or its trial's; raises `UserError` if there is none."""
+    """A checkpoint by its own folder or its trial's; raises `UserError` if there is none.
+
+    On object storage it has no folder of its own, and is asked for by its trial's.
+    """
+    fetch_checkpoint(path)
     checkpoint = Checkpoint(path) if (path / "model.safetensors").is_file() else latest_checkpoint(path)
     if checkpoint is None:
-        raise UserError(f"{path}: no checkpoint here; expected model.safetensors, or epoch-NNNN folders")
+        raise UserError(f"{address(path)}: no checkpoint here; expected model.safetensors, or epoch-NNNN folders")
     return checkpoint
+
+
+def _packed(made: Path, path: Path) -> Path:
+    """What the checkpoint `made` is called in a bucket if it is `path` in a folder."""
+    return path.with_name(f"{path.name}-{digest((made / 'history.json').read_text())}.tar")
 
 
 def _finished(folder: Path) -> list[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -18,18 +17,22 @@ from pydantic import TypeAdapter
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
+from polyview.mirror import Mirrored, refresh, remove
 from polyview.paths import replacing
+from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import start_ray
-from polyview.training.checkpoint import latest_checkpoint
+from polyview.rendering.store import fetch_views
+from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint
 from polyview.training.collectives import agree
 from polyview.training.history import Epoch
 from polyview.training.loop import Job, Trainer
 
 POLL_SECONDS = 0.25
 IDLE_SECONDS = 0.05
+MIRRORED_SECONDS = 1.0  # between two looks into a bucket, each of which is a request
 RESTARTS = 2
 DISMISSED = "dismissed"
-_JOB = TypeAdapter(Job)
+_JOB, _EPOCHS = TypeAdapter(Job), TypeAdapter(list[Epoch])
 
 # Reports are handed on at the controller's poll, by default every 2 s: longer than a short epoch.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
@@ -54,7 +57,8 @@ class Worker:
 class Crew:
     """Workers under Ray Train that take one job after another: their start takes longer than a short job.
 
-    The jobs lie in `folder`, a file each, which all machines must see, as they must the checkpoints. Workers continue
+    The jobs lie in `folder`, a file each, which all machines must see (a bucket's mirror will do), as they must the
+    checkpoints; the workers write there which epochs they have trained, and that they are done. Workers continue
     from a job's last checkpoint, also after one of them has died and Ray Train has started all of them anew.
     """
 
@@ -84,32 +88,36 @@ class Crew:
         Whoever closes this before its end makes the workers leave the job after the epoch that they are at.
         Raises what Ray Train raises when the restarts are used up; the crew is of no use then.
         """
-        number, seen = self.taken, len(_history(job))
+        checkpoint = latest_checkpoint(job.folder)
+        number, seen = self.taken, len(checkpoint.history) if checkpoint else 0
         self.taken += 1
-        with replacing(self.folder / f"{number}.job") as temporary:
-            temporary.write_bytes(_JOB.dump_json(job))
+        _note(self.folder / f"{number}.job", _JOB.dump_json(job))
         try:
             while not (self._done(number) or self.fit.done()):
-                wait([self.fit], timeout=POLL_SECONDS)
-                fresh = _history(job)[seen:]
+                wait([self.fit], timeout=_pause(self.folder, POLL_SECONDS))
+                fresh = self._epochs(number)[seen:]
                 seen += len(fresh)
                 yield from fresh
             if not self._done(number):
                 self.fit.result()
-            yield from _history(job)[seen:]
+            yield from self._epochs(number)[seen:]
         except GeneratorExit:
-            (self.folder / f"{number}.left").touch()
+            _note(self.folder / f"{number}.left")
             raise
 
     def dismiss(self) -> None:
         """Let the workers go, and free what they occupy."""
-        (self.folder / DISMISSED).touch()
+        _note(self.folder / DISMISSED)
         wait([self.fit])
         self.pool.shutdown()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
 
     def _done(self, number: int) -> bool:
-        return (self.folder / f"{number}.done").exists()
+        return _is_there(self.folder / f"{number}.done")
+
+    def _epochs(self, number: int) -> list[Epoch]:
+        path = self.folder / f"{number}.epochs"
+        return _EPOCHS.validate_json(path.read_bytes()) if _is_there(path) else []
 
 
 def _work(config: dict[str, object]) -> None:
@@ -119,33 +127,42 @@ def _work(config: dict[str, object]) -> None:
     torch.set_num_threads(cpus)
     for number, job in enumerate(_jobs(folder)):
         done = folder / f"{number}.done"
-        if done.exists():
+        if _is_there(done):
             continue
-        for epoch in Trainer(job, get_device()).epochs():
+        fetch_views(job.store, cameras(job.experiment.rendering.views))
+        fetch_checkpoint(job.folder)
+        trainer = Trainer(job, get_device())
+        for epoch in trainer.epochs():
             ray.train.report(epoch.metrics)
-            left = torch.tensor(int((folder / f"{number}.left").exists()), device=get_device())
+            if dist.get_rank() == 0:
+                _note(folder / f"{number}.epochs", _EPOCHS.dump_json(trainer.history))
+            left = torch.tensor(int(_is_there(folder / f"{number}.left")), device=get_device())
             if agree(left).item():  # the workers may have looked at different moments
                 break
         dist.barrier()
-        done.touch()
+        _note(done)
 
 
 def _jobs(folder: Path) -> Iterator[Job]:
     """The jobs in their order, each as soon as it is there, until the crew is dismissed."""
     for number in itertools.count():
         path = folder / f"{number}.job"
-        while not path.exists():
-            if (folder / DISMISSED).exists():
+        while not _is_there(path):
+            if _is_there(folder / DISMISSED):
                 return
-            time.sleep(IDLE_SECONDS)
+            time.sleep(_pause(folder, IDLE_SECONDS))
         yield _JOB.validate_json(path.read_bytes())
 
 
-def _history(job: Job) -> tuple[Epoch, ...]:
-    while checkpoint := latest_checkpoint(job.folder):
-        try:
-            return checkpoint.history
-        except FileNotFoundError:
-            # A newer one took its place between the two looks.
-            continue
-    return ()
+def _note(path: Path, text: bytes = b"") -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(text)
+
+
+def _is_there(path: Path) -> bool:
+    refresh([path])
+    return path.exists()
+
+
+def _pause(folder: Path, seconds: float) -> float:
+    return MIRRORED_SECONDS if isinstance(folder, Mirrored) else seconds

@@ -7,14 +7,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import torch.distributed as dist
+from pydantic import PlainSerializer, PlainValidator
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from polyview.language.prompts import prompts_for
 from polyview.language.pseudolabels import Assignment
+from polyview.mirror import address, place
 from polyview.modeling.model import Embeddings, MultiviewModel
 from polyview.modeling.towers import tokenize
 from polyview.objectives.objective import Batch as GlobalBatch
@@ -33,14 +36,18 @@ MAX_GRADIENT_NORM = 1.0
 AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+# A path that is written as its address, and read on another machine.
+Place = Annotated[Path, PlainValidator(place), PlainSerializer(address)]
+
+
 @dataclass(frozen=True)
 class Job:
     """What to train: a recipe, on some of a store's subjects, with checkpoints in `folder`."""
 
     experiment: Experiment
-    store: Path
+    store: Place
     subjects: tuple[str, ...]
-    folder: Path
+    folder: Place
 
 
 class Trainer:
