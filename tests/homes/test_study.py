@@ -125,7 +125,7 @@ def test_the_same_command_on_a_third_machine_trains_nothing_and_says_the_same(
     assert ray.is_initialized() == running
     written = [path for path in store.asked("PUT", "") if "probe" not in path]
     assert all("/studies/" in path for path in written)
-    assert not store.asked("GET", "epoch")
+    assert len(store.asked("GET", "epoch")) == 1  # the best model's, for this machine's own MLflow
     after = objects(url)
     assert {name: after[name] for name in before if name[:7] != "studies"} == {
         name: tag for name, tag in before.items() if name[:7] != "studies"

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +111,8 @@ class Crew:
         _note(self.folder / DISMISSED)
         wait([self.fit])
         self.pool.shutdown()
-        remove(self.folder)
+        with suppress(OSError):  # Ray may still write there
+            remove(self.folder)
 
     def _done(self, number: int) -> bool:
         return _is_there(self.folder / f"{number}.done")
@@ -134,11 +136,11 @@ def _work(config: dict[str, object]) -> None:
         trainer = Trainer(job, get_device())
         for epoch in trainer.epochs():
             ray.train.report(epoch.metrics)
-            if dist.get_rank() == 0:
-                _note(folder / f"{number}.epochs", _EPOCHS.dump_json(trainer.history))
+            _tell(folder / f"{number}.epochs", trainer.history)
             left = torch.tensor(int(_is_there(folder / f"{number}.left")), device=get_device())
             if agree(left).item():  # the workers may have looked at different moments
                 break
+        _tell(folder / f"{number}.epochs", trainer.history)  # the last may be from before a restart
         dist.barrier()
         _note(done)
 
@@ -157,6 +159,12 @@ def _jobs(folder: Path) -> Iterator[Job]:
 def _note(path: Path, text: bytes = b"") -> None:
     with replacing(path) as temporary:
         temporary.write_bytes(text)
+
+
+def _tell(path: Path, history: list[Epoch]) -> None:
+    """Let the first of the workers write which epochs are trained."""
+    if dist.get_rank() == 0:
+        _note(path, _EPOCHS.dump_json(history))
 
 
 def _is_there(path: Path) -> bool:
