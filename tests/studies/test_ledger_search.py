@@ -26,8 +26,9 @@ class Session:
         points = Points(folder / "points.json")
         trials = make_trials(study, points.read(study.search))
         records = self.ledger.read_all(trial.id for trial in trials)
+        looks = self.ledger.read_looks(trial.id for trial in trials)
         workplace = Workplace(PreparedViews(defaultdict(lambda: folder)), folder / "trials", Resources())
-        self.searcher = LedgerSearch(study, points, records, workplace, self.known)
+        self.searcher = LedgerSearch(study, points, records, looks, workplace, self.known)
 
     def ask(self, name: str) -> Experiment | None:
         told: Any = self.searcher.suggest(name)
