@@ -116,6 +116,12 @@ class Bucket:
         with self._telling(key):
             self._client.download_file(self.name, key, str(path), Config=_TRANSFER)
 
+    def read(self, key: str, start: int, length: int) -> bytes:
+        """A part of an object's content."""
+        with self._telling(key):
+            answer = self._client.get_object(Bucket=self.name, Key=key, Range=f"bytes={start}-{start + length - 1}")
+            return bytes(answer["Body"].read())
+
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that begin so, in their order."""
         with self._telling(prefix):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PosixPath, PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from polyview.errors import UserError
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SCHEME = "s3://"
 _AT_ONCE = 16
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Mirrored(PosixPath):
@@ -34,6 +35,14 @@ class Mirrored(PosixPath):
 
     def __reduce__(self) -> tuple[Callable[[str], Path], tuple[str]]:
         return place, (address(self),)
+
+
+class Span(NamedTuple):
+    """Some bytes of a file that never changes, by where they begin."""
+
+    path: Path
+    start: int
+    length: int
 
 
 def place(named: str | Path) -> Path:
@@ -108,7 +117,7 @@ def refresh(paths: Iterable[Path]) -> None:
 
 def fetch(path: Path) -> Path:
     """The same path, with the file here: one that never changes is fetched once."""
-    if isinstance(path, Mirrored) and not path.exists():
+    if is_away(path):
         with _beside(path) as temporary:
             _download(path, temporary)
             temporary.replace(path)
@@ -128,6 +137,16 @@ def fetch_all(folder: Path, *patterns: str) -> None:
             gone.unlink(missing_ok=True)
         for group in there:
             _each(fetch, group)
+
+
+def is_away(path: Path) -> bool:
+    """Whether a file is not here, and may be in a bucket."""
+    return isinstance(path, Mirrored) and not path.exists()
+
+
+def read_spans(spans: Iterable[Span]) -> list[bytes]:
+    """What is there in files that are in a bucket, without fetching the files."""
+    return _each(_read_span, spans)
 
 
 def files(folder: Path, pattern: str) -> list[Path]:
@@ -218,11 +237,15 @@ def _download(path: Path, to: Path) -> None:
     bucket.download(key, to)
 
 
-def _each(work: Callable[[T], object], things: Iterable[T]) -> None:
+def _read_span(span: Span) -> bytes:
+    bucket, key = _object(span.path)
+    return bucket.read(key, span.start, span.length)
+
+
+def _each(work: Callable[[T], R], things: Iterable[T]) -> list[R]:
     """Do it to all, several at once; raises what the first of them raises."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for _ in pool.map(work, things):
-            pass
+        return list(pool.map(work, things))
 
 
 def _named(paths: Iterable[Path]) -> Iterator[Path]:

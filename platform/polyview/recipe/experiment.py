@@ -230,6 +230,9 @@ class Training(Model):
         1, description="parts in which the image tower takes a batch, for less memory; the losses still see it whole"
     )
     workers: Positive = 1
+    ingest: Literal["mapped", "streaming"] = Field(
+        "mapped", description="streaming: pictures come through Ray Data and are not kept, for a disk that is too small"
+    )
 
     @model_validator(mode="after")
     def _workers_have_equal_shares(self) -> Self:
@@ -315,12 +318,13 @@ class Experiment(Model):
     def digest(self) -> str:
         """Sixteen hex digits that identify what is computed.
 
-        The name, what bad meshes are borne, and the number of workers do not count: a trial may go on with others.
+        The name, what bad meshes are borne, how many workers there are and how they come by their pictures do not
+        count: a trial may go on with others.
         """
         immaterial: Mapping[str, set[str] | bool] = {
             "name": True,
             "corpus": {"max_rejected"},
-            "training": {"workers"},
+            "training": {"workers", "ingest"},
         }
         return digest(self.model_dump(mode="json", exclude=immaterial))
 

@@ -39,6 +39,7 @@ from polyview.rendering.store import (
     fetch_contents,
     finish_part,
     part_path,
+    read_shard,
     rows_per_shard,
     shard_columns,
     shard_path,
@@ -82,7 +83,7 @@ class ShardWriter:
             return {"fault": str(error)}
         except OSError as error:
             return {"fault": f"{self.folder}: a shard cannot be written ({error.strerror})"}
-        return {"shard": job["shard"], "rows": made.rows, "rejected": json.dumps(made.rejected), "fault": ""}
+        return {"shard": job["shard"], "made": json.dumps(made), "fault": ""}
 
     def _write(self, job: dict[str, Any]) -> Shard:
         """Load and draw the job's samples, set aside those that cannot be read, write the shard."""
@@ -98,8 +99,9 @@ class ShardWriter:
                 sample_ids.append(sample_id)
             except MeshError as error:
                 rejected.append({"sample_id": sample_id, "path": path, "reason": str(error)})
-        write_shard(shard_path(self.folder, job["shard"]), sample_ids, columns, views[:, : len(sample_ids)], rejected)
-        return Shard(len(sample_ids), rejected)
+        path = shard_path(self.folder, job["shard"])
+        write_shard(path, sample_ids, columns, views[:, : len(sample_ids)], rejected)
+        return read_shard(path)
 
 
 def render(
@@ -259,7 +261,7 @@ def _run(writer: ShardWriter, jobs: list[dict[str, Any]]) -> Iterator[tuple[int,
     for row in shards.iter_rows():
         if row["fault"]:
             raise UserError(row["fault"])
-        yield row["shard"], Shard(row["rows"], json.loads(row["rejected"]))
+        yield row["shard"], Shard(*json.loads(row["made"]))
 
 
 def _too_many_rejected(rejected: pl.DataFrame, total: int, allowed: float, table: Path) -> str:

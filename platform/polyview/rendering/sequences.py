@@ -17,9 +17,10 @@ from polyview.rendering.cameras import Camera
 from polyview.rendering.store import Part, ViewStore
 
 Pooling = Literal["mean", "dynamic_image"]
+Temporal = Literal["frame"] | Pooling
 
 
-def open_samples(path: Path, temporal: Literal["frame"] | Pooling) -> ViewStore:
+def open_samples(path: Path, temporal: Temporal) -> ViewStore:
     """The store at `path` as samples: its frames, or its sequences; raises `UserError` where there is none."""
     store = ViewStore.open(path)
     return store if temporal == "frame" else SequenceStore(store.folder, store.parts, temporal)

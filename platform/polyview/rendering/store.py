@@ -8,7 +8,8 @@ part; whoever asks for more cameras later adds another, of the new ones alone. A
                        camera are named like `yaw+30_pitch+00_depth`
   rejected.parquet     sample_id, path and reason of the faces that have no views
   store.json           what is in it; written last, so a part that has it is complete, and never changed again
-In a mirror of a bucket the small files of a part are all here or none, and a shard from when it was first read on.
+In a mirror of a bucket the small files of a part are all here or none. A shard is here once it was fetched whole; of
+one that is not, the rows that are asked for are read where they lie in the bucket, and not kept.
 All parts of a store have the same rows. Each can be opened by itself: by polars, pyarrow or Hugging Face datasets
 as `shard-*.arrow`, and as a store of its own.
 """
@@ -29,13 +30,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from polyview.corpus.manifest import Manifest
 from polyview.errors import UserError
-from polyview.mirror import address, fetch, fetch_all
+from polyview.mirror import Span, address, fetch, fetch_all, is_away, read_spans
 from polyview.paths import replacing
 from polyview.recipe import Output, Rendering, digest
 from polyview.rendering.cameras import Camera
 from polyview.rendering.depth import DepthScale, depth_scale
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 REJECTED = pl.Schema({"sample_id": pl.String, "path": pl.String, "reason": pl.String})
 _SHARD_BYTES = 32 << 20
 _SHARD_ROWS = 64
@@ -44,6 +45,7 @@ _SHARD_ROWS = 64
 class Contents(BaseModel):
     """`store.json`: what a part holds. rows: views per shard, in the order of the shards' numbers.
 
+    offsets: for each shard, where in its file the pixels of each column begin, in bytes; a row follows the other.
     depth is the scale of the columns of distances, where there are any.
     """
 
@@ -54,14 +56,16 @@ class Contents(BaseModel):
     rendering: Rendering
     cameras: tuple[str, ...]
     rows: tuple[int, ...]
+    offsets: tuple[tuple[int, ...], ...]
     rejected: int
     depth: DepthScale | None = None
 
 
 class Shard(NamedTuple):
-    """What a shard says of itself: how many rows it has, and the samples of its range that were rejected."""
+    """What a shard says of itself: its rows, where each column's pixels begin, the rejected samples of its range."""
 
     rows: int
+    offsets: tuple[int, ...]
     rejected: list[dict[str, str]]
 
 
@@ -144,6 +148,7 @@ class Part:
         self.cameras = tuple(Camera.parse(name) for name in contents.cameras)
         self._shards = [_Shard(shard_path(folder, number)) for number in range(len(contents.rows))]
         self._starts = np.concatenate([[0], np.cumsum(contents.rows, dtype=np.int64)])
+        self._columns = column_names(self.cameras, contents.rendering)
 
     @classmethod
     def open(cls, folder: Path) -> Part:
@@ -166,30 +171,43 @@ class Part:
     def read(self, rows: NDArray[np.int64], name: str, out: NDArray[np.uint8]) -> None:
         """Copy some rows of a column into `out`."""
         shard_of = np.searchsorted(self._starts, rows, side="right") - 1
+        away: list[tuple[int, Span]] = []
         for number in np.unique(shard_of):
             chosen = np.flatnonzero(shard_of == number)
-            out[chosen] = self._shards[number].column(name)[rows[chosen] - self._starts[number]]
+            shard, own = self._shards[number], rows[chosen] - self._starts[number]
+            if not shard.is_away:
+                out[chosen] = shard.column(name)[own]
+                continue
+            begin, length = self.contents.offsets[number][self._columns.index(name)], out[0].nbytes
+            away += [
+                (at, Span(shard.path, begin + row * length, length))
+                for at, row in zip(chosen.tolist(), own.tolist(), strict=True)
+            ]
+        for (at, _), pixels in zip(away, read_spans(span for _, span in away), strict=True):
+            out[at] = np.frombuffer(pixels, np.uint8).reshape(out[at].shape)
 
 
 class _Shard:
     """One shard, mapped when first read."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._columns: dict[str, NDArray[np.uint8]] = {}
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it is in a bucket alone."""
+        return not self._columns and is_away(self.path)
 
     @cached_property
     def _batch(self) -> Any:
-        return pa.ipc.open_file(pa.memory_map(str(fetch(self._path)))).get_batch(0)
+        return pa.ipc.open_file(pa.memory_map(str(self.path))).get_batch(0)
 
     def column(self, name: str) -> NDArray[np.uint8]:
         """All of one camera's views, (rows, size, size, 3): a view of the mapped file, not a copy."""
         if name not in self._columns:
-            array, shape = self._batch[name], [len(self._batch)]
-            while pa.types.is_fixed_size_list(array.type):
-                shape.append(array.type.list_size)
-                array = array.values
-            self._columns[name] = array.to_numpy(zero_copy_only=True).reshape(shape)
+            pixels, shape = _flat(self._batch[name])
+            self._columns[name] = pixels.to_numpy(zero_copy_only=True).reshape(shape)
         return self._columns[name]
 
 
@@ -267,8 +285,12 @@ def shard_columns(path: Path) -> set[str]:
 
 def read_shard(path: Path) -> Shard:
     with pa.memory_map(str(fetch(path))) as source:
-        reader = pa.ipc.open_file(source)
-        return Shard(reader.get_batch(0).num_rows, json.loads(reader.schema.metadata[b"rejected"]))
+        whole = source.read_buffer()
+        reader = pa.ipc.open_file(whole)
+        batch = reader.get_batch(0)
+        pixels = (_flat(column)[0].buffers()[1] for column in batch.columns[1:])
+        offsets = tuple(buffer.address - whole.address for buffer in pixels)
+        return Shard(batch.num_rows, offsets, json.loads(reader.schema.metadata[b"rejected"]))
 
 
 def finish_part(
@@ -293,11 +315,21 @@ def finish_part(
         rendering=rendering,
         cameras=tuple(camera.name for camera in cameras),
         rows=tuple(shard.rows for shard in found),
+        offsets=tuple(shard.offsets for shard in found),
         rejected=len(rejected),
         depth=depth_scale(rendering),
     )
     with replacing(folder / "store.json") as temporary:
         temporary.write_text(contents.model_dump_json(indent=2) + "\n")
+
+
+def _flat(array: Any) -> tuple[Any, list[int]]:
+    """A column's pixels one after the other, and the shape that they have."""
+    shape = [len(array)]
+    while pa.types.is_fixed_size_list(array.type):
+        shape.append(array.type.list_size)
+        array = array.values
+    return array, shape
 
 
 def _fixed_shape(views: NDArray[np.uint8]) -> Any:

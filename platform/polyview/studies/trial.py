@@ -24,7 +24,7 @@ from polyview.paths import locked
 from polyview.recipe import Experiment, ProbeName
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
-from polyview.rendering.store import ViewStore, fetch_views
+from polyview.rendering.store import ViewStore
 from polyview.studies.design import PIXELS
 from polyview.studies.ledger import Ledger, Record
 from polyview.training.checkpoint import (
@@ -36,7 +36,7 @@ from polyview.training.checkpoint import (
     open_checkpoint,
 )
 from polyview.training.history import Epoch
-from polyview.training.loop import Job, Trainer, class_tokens, make_batches
+from polyview.training.loop import Job, Trainer, class_tokens, fetch_pictures, make_batches
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class Assignment:
     trials: Path
     test: Path | None = None
 
-    def fetch_views(self) -> None:
-        """Have the pictures here that the trial reads, where the home is on object storage."""
-        for store in filter(None, (self.store, self.test)):
-            fetch_views(store, cameras(self.experiment.rendering.views))
+    @property
+    def stores(self) -> tuple[Path, ...]:
+        """All that the trial reads pictures from."""
+        return (self.store, self.test) if self.test else (self.store,)
 
     def sides(self) -> tuple[Faces, Faces]:
         """Whom the recipe pretrains and fits its probes on, and whom it sets aside; raises `UserError` if it cannot."""
@@ -114,7 +114,7 @@ def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = 
     trial_id = experiment.digest
     folder = assignment.trials / trial_id
     with locked(folder / "lock"):
-        assignment.fetch_views()
+        fetch_pictures(experiment, *assignment.stores)
         fetch_checkpoint(folder)
         train_faces, test_faces = assignment.sides()
         manifest = fingerprint(train_faces, test_faces)
@@ -209,7 +209,7 @@ def evaluate_checkpoint(
     recipe, seen = checkpoint.experiment, checkpoint.source
     asked = _asking(recipe, probes)
     assignment = Assignment(asked, store, checkpoint.folder, test)
-    assignment.fetch_views()
+    fetch_pictures(recipe, *assignment.stores)
     sides = assignment.sides()
     there = sides[0].store.manifest.fingerprint
     if seen.manifest != there:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,8 @@ class Batch:
 class Batches:
     """The samples `rows` of a store as seen by `cameras`; nothing else is known of them here.
 
-    Epoch e's order is a permutation seeded by (seed, e); incomplete last batches are dropped.
+    Epoch e's order is a permutation seeded by (seed, e); incomplete last batches are dropped. `read` reads the views
+    of an epoch's batches, given their rows; if None, each is taken from the store when it is its turn.
     """
 
     store: ViewStore
@@ -57,6 +58,7 @@ class Batches:
     batch_size: int
     seed: int
     augment: bool
+    read: Callable[[Sequence[NDArray[np.int64]]], Iterator[NDArray[np.uint8]]] | None = None
 
     def __post_init__(self) -> None:
         if len(self.rows) < self.batch_size:
@@ -74,18 +76,19 @@ class Batches:
         """This worker's part of every batch of one epoch."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.rows), generator=generator)
-        for step in range(self.steps):
-            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+        choices = order[: self.steps * self.batch_size].split(self.batch_size)
+        parts = [self.rows[share.of(chosen).numpy()] for chosen in choices]
+        views = self.read(parts) if self.read else (self.store.gather(rows, self.cameras) for rows in parts)
+        for chosen, rows, seen in zip(choices, parts, views, strict=True):
             draw = int(torch.randint(1 << 30, (), generator=generator))
             # Drawn for the whole batch by every worker, so that a sample's augmentation has nothing to do with W.
             augmentation = Augmentation.draw(len(chosen), len(self.cameras), generator) if self.augment else None
-            mine = share.of(chosen).numpy()
-            images = self.images(mine)
+            images = to_images(seen)
             yield Batch(
                 images=augmentation.share(share).apply(images) if augmentation else images,
                 chosen=chosen,
                 draw=draw,
-                sample_ids=tuple(self.store.sample_ids[row] for row in self.rows[mine]),
+                sample_ids=tuple(self.store.sample_ids[row] for row in rows),
             )
 
     def images(self, chosen: NDArray[np.int64]) -> Tensor:

@@ -20,13 +20,11 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from polyview.mirror import Mirrored, refresh, remove
 from polyview.paths import replacing
-from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import start_ray
-from polyview.rendering.store import fetch_views
 from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint
 from polyview.training.collectives import agree
 from polyview.training.history import Epoch
-from polyview.training.loop import Job, Trainer
+from polyview.training.loop import Job, Trainer, fetch_pictures
 
 POLL_SECONDS = 0.25
 IDLE_SECONDS = 0.05
@@ -131,7 +129,7 @@ def _work(config: dict[str, object]) -> None:
         done = folder / f"{number}.done"
         if _is_there(done):
             continue
-        fetch_views(job.store, cameras(job.experiment.rendering.views))
+        fetch_pictures(job.experiment, job.store)
         fetch_checkpoint(job.folder)
         trainer = Trainer(job, get_device())
         for epoch in trainer.epochs():

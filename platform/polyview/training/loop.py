@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from polyview.objectives.objective import total_loss
 from polyview.recipe import Experiment, Training
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
+from polyview.rendering.store import fetch_contents, fetch_views
 from polyview.training.batches import Batch, Batches, Share
 from polyview.training.checkpoint import Source, TrainerState, latest_checkpoint, save_checkpoint
 from polyview.training.classes import known_classes, pseudo_classes, subject_numbers
@@ -196,6 +198,11 @@ def make_batches(job: Job) -> Batches:
     if len(views) == 1 and experiment.objective.augment:
         # Each copy is augmented by itself, and the pair is what the losses compare.
         views = views * 2
+    read = None
+    if experiment.training.ingest == "streaming":
+        from polyview.training.streaming import stream  # and with it Ray Data, which takes a second
+
+        read = functools.partial(stream, job.store, experiment.model.temporal, views)
     return Batches(
         store=store,
         rows=store.rows_of(job.subjects),
@@ -203,7 +210,17 @@ def make_batches(job: Job) -> Batches:
         batch_size=experiment.training.batch_size,
         seed=experiment.seed,
         augment=experiment.training.augment,
+        read=read,
     )
+
+
+def fetch_pictures(experiment: Experiment, *stores: Path) -> None:
+    """Have here what a recipe reads of some stores: the views it looks at, or what the stores say if those stream."""
+    for store in stores:
+        if experiment.training.ingest == "streaming":
+            fetch_contents(store)
+        else:
+            fetch_views(store, cameras(experiment.rendering.views))
 
 
 def class_tokens(experiment: Experiment) -> Tensor:

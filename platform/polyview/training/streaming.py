@@ -1,0 +1,64 @@
+"""Pictures that are read ahead by Ray Data, wherever it has room, and kept nowhere: for stores larger than a disk."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from polyview.errors import UserError
+from polyview.rendering.cameras import Camera
+from polyview.rendering.pipeline import start_ray
+from polyview.rendering.sequences import Temporal, open_samples
+from polyview.rendering.store import ViewStore, fetch_contents
+
+AHEAD = 4  # batches that are read at once
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads one batch's views; what a user can fix comes back as `fault`, for Ray buries exceptions in tracebacks."""
+
+    store: Path
+    temporal: Temporal
+    cameras: tuple[Camera, ...]
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        try:
+            store = _opened(self.store, self.temporal)
+            return {"views": store.gather(np.asarray(batch["rows"], np.int64), self.cameras), "fault": ""}
+        except UserError as error:
+            return {"views": np.empty(0, np.uint8), "fault": str(error)}
+
+
+def stream(
+    store: Path, temporal: Temporal, cameras: Sequence[Camera], batches: Sequence[NDArray[np.int64]]
+) -> Iterator[NDArray[np.uint8]]:
+    """The views of each batch of rows in turn, (B, V, size, size, 3) uint8, as `ViewStore.gather` gives them.
+
+    Raises `UserError` where the store cannot be read.
+    """
+    start_ray()
+    rows = [{"rows": batch.tolist()} for batch in batches]
+    # They wait for a bucket rather than compute: were a CPU asked for, trials that occupy all would wait for ever.
+    views = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        Reader(store, temporal, tuple(cameras)), num_cpus=0, concurrency=min(AHEAD, len(rows))
+    )
+    views.context.enable_progress_bars = False
+    views.context.execution_options.preserve_order = True
+    for row in views.iter_rows():
+        if row["fault"]:
+            raise UserError(row["fault"])
+        yield row["views"].copy()  # what lies in Ray's memory may not be written to, of which torch warns
+
+
+@functools.cache
+def _opened(store: Path, temporal: Temporal) -> ViewStore:
+    fetch_contents(store)
+    return open_samples(store, temporal)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from polyview.errors import UserError
+from polyview.rendering.cameras import cameras
+from polyview.rendering.sequences import open_samples
+from polyview.training.batches import Share
+from polyview.training.loop import Job, make_batches
+from polyview.training.streaming import stream
+
+MakeJob = Callable[..., Job]
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+@pytest.mark.parametrize("temporal", ["frame", "mean"])
+def test_pictures_come_in_the_order_in_which_they_are_asked_for(make_job: MakeJob, temporal: str) -> None:
+    job = make_job()
+    samples, views = open_samples(job.store, temporal), cameras(job.experiment.rendering.views)
+    batches = np.array_split(np.random.default_rng(0).permutation(len(samples)), 9)
+    found = list(stream(job.store, temporal, views, batches))
+    for rows, pictures in zip(batches, found, strict=True):
+        np.testing.assert_array_equal(pictures, samples.gather(rows, views))
+
+
+def test_what_streams_is_to_the_bit_what_is_mapped_for_every_share(make_job: MakeJob) -> None:
+    mapped, streamed = (make_batches(make_job(training__ingest=ingest)) for ingest in ("mapped", "streaming"))
+    for share in (Share(), Share(1, 2)):
+        for one, other in zip(mapped.epoch(3, share), streamed.epoch(3, share), strict=True):
+            assert torch.equal(one.images, other.images)
+            assert one.sample_ids == other.sample_ids
+            assert one.draw == other.draw
+
+
+def test_whoever_looks_at_one_batch_alone_leaves_nothing_behind(make_job: MakeJob) -> None:
+    batches = make_batches(make_job(training__ingest="streaming"))
+    first = [next(iter(batches.epoch(0, Share()))) for _ in range(2)]
+    assert torch.equal(first[0].images, first[1].images)
+
+
+def test_a_store_that_is_gone_is_named(make_job: MakeJob) -> None:
+    job = make_job()
+    nowhere = job.folder / "nowhere"
+    with pytest.raises(UserError, match=f"{nowhere}: no complete view store"):
+        list(itertools.islice(stream(nowhere, "frame", cameras(job.experiment.rendering.views), [np.arange(2)]), 1))
