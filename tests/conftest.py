@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -41,12 +40,6 @@ TINY = """{
     "training": {"epochs": 2, "batch_size": 8},
     "evaluation": {"share": 0.34}
 }"""
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """Keep what is imported by now from being looked through again and again; statsmodels collects at every call."""
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -8,15 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+import torch
 
 from polyview.cli import main
-from polyview.mirror import place
+from polyview.mirror import fetch_all, files, place
 from polyview.paths import Home
-from polyview.recipe import load_study
+from polyview.recipe import load_study, with_overrides
+from polyview.rendering.store import ViewStore, fetch_contents
 from polyview.studies.conduct import known
 from polyview.studies.design import plan
+from polyview.studies.ledger import Ledger
+from polyview.training.loop import Job, Trainer, fetch_pictures
 
 pytestmark = pytest.mark.slow
 SECONDS = 240
@@ -104,6 +109,50 @@ def third(first: str, url: str, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> 
     return folder
 
 
+def test_pictures_that_stream_train_as_those_that_are_kept_and_leave_none_behind(
+    first: str, polyview: Any, url: str, disk: Disk, recipe_file: Path, third: Path
+) -> None:
+    assert first
+    small, changes = disk("small"), ["--set", "seed=1", "--set", "training.ingest=streaming"]
+    driver = polyview(small, url, "pretrain", str(recipe_file), *changes)
+    _, errors = driver.communicate(timeout=SECONDS)
+    assert driver.returncode == 0, errors
+    names = {path.name for path in small.rglob("*")}
+    assert "store.json" in names
+    assert not [name for name in names if name.endswith(".arrow")]
+
+    (record,) = [record for record in Ledger(Home(place(url)).trials).all() if record.experiment.seed == 1]
+    assert record.experiment.training.ingest == "streaming"
+    mapped, folder = with_overrides(record.experiment, {"training.ingest": "mapped"}), views_of(url)
+    fetch_pictures(mapped, folder)
+    assert list(third.rglob("*.arrow"))
+    trainer = Trainer(Job(mapped, folder, record.train_subjects, third / "trial"), torch.device("cpu"))
+    (epoch,) = trainer.epochs()
+    assert epoch.metrics["loss"] == pytest.approx(record.history[0].metrics["loss"], rel=1e-6)
+
+
+def test_rows_that_are_read_in_the_bucket_are_those_of_the_whole_file(
+    first: str, url: str, third: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert first
+    rows = np.random.default_rng(0).integers(0, 36, 50)
+    found = []
+    for where, fetch in ((disk("empty"), fetch_contents), (third, lambda folder: fetch_all(folder, "*/shard-*.arrow"))):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(where))
+        fetch_contents(views_of(url))
+        fetch(views_of(url))
+        store = ViewStore.open(views_of(url))
+        found.append(store.gather(rows, store.cameras[::-1]))
+        assert bool(list(where.rglob("*.arrow"))) == (where == third)
+    np.testing.assert_array_equal(*found)
+
+
+def views_of(url: str) -> Path:
+    """The only store of a home, on whatever machine this process is."""
+    (mark,) = files(place(f"{url}/views"), "*/*/store.json")
+    return mark.parent.parent
+
+
 def run(*words: str) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words)
@@ -156,8 +205,6 @@ def test_every_verb_reads_the_bucket(
 
 @pytest.mark.usefixtures("third")
 def test_a_variant_that_is_forced_is_set_aside_in_the_bucket(url: str, study_file: Path, objects: Any) -> None:
-    from polyview.studies.ledger import Ledger
-
     trial = plan(load_study(study_file))[0]
     ledger = Ledger(Home(place(url)).trials)
     assert ledger.set_aside(trial.id)

@@ -1,6 +1,6 @@
 """A study whose driver is killed, in processes of its own.
 
-`POLYVIEW_KILLS` says at how many random moments, 2 if it is not set: each costs the seconds that Ray takes to start.
+`POLYVIEW_KILLS` says at how many random moments, 1 if it is not set: each costs the seconds that Ray takes to start.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from polyview.studies.design import plan
 Driver = subprocess.Popen[str]
 Marks = dict[str, tuple[int, int]]
 SECONDS = 240
-KILLS = int(os.environ.get("POLYVIEW_KILLS", "2"))
+KILLS = int(os.environ.get("POLYVIEW_KILLS", "1"))
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,6 +16,15 @@ from statsmodels.stats.power import TTestPower
 from polyview.studies.statistics import Comparison, compare, holm, seeds_needed, sentence, sign_flip, smallest_p
 
 POINTS = st.lists(st.floats(0, 1), min_size=2, max_size=8)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _little_to_collect() -> Iterator[None]:
+    """statsmodels has all objects looked through at every call, and the tests before these leave millions."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def by_seed(values: list[float] | np.ndarray) -> dict[int, float]:
