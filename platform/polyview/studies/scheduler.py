@@ -22,6 +22,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from polyview.errors import UserError
+from polyview.modeling.towers import load_open_clip
 from polyview.recipe import Pruning, Resources, Study
 from polyview.rendering.pipeline import start_ray
 from polyview.studies.capacity import GIB, Node, concurrent_trials, demand, launchable
@@ -343,6 +344,7 @@ class TrialActor(tune.Trainable):
             self._dismiss()
             worker = Worker(self.resources.cpus, self.resources.gpus, (self.resources.memory or 0) * GIB)
             self.crew = Crew(size, worker, folder / f"crew-{secrets.token_hex(4)}")
+            load_open_clip()  # which takes a second, while the workers start
         yield from self.crew.train(job)
 
     def step(self) -> dict[str, Any]:

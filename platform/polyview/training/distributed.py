@@ -26,7 +26,7 @@ from polyview.training.collectives import agree
 from polyview.training.history import Epoch
 from polyview.training.loop import Job, Trainer, fetch_pictures
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.1
 IDLE_SECONDS = 0.05
 MIRRORED_SECONDS = 1.0  # between two looks into a bucket, each of which is a request
 RESTARTS = 2
