@@ -39,7 +39,7 @@ from polyview.tracking import Tracker
 from polyview.training.history import Epoch
 
 Row = dict[str, float]
-WORKERS, TRIALS = (1, 2, 4, 8), (100, 1000, 5000)
+WORKERS, MANY = (1, 2, 4, 8), (100, 1000, 5000)
 EACH, SECONDS = 8, 2.0  # pieces of work for every worker, and how long each sleeps
 MEGABYTE = 1e6
 
@@ -86,10 +86,15 @@ class Clock:
 def rendering(workers: int, folder: Path) -> Row:  # noqa: ARG001
     """Shards that take `SECONDS` each, on so many workers."""
     _start(workers)
-    jobs = [{"shard": number} for number in range(EACH * workers)]
-    started = time.perf_counter()
-    ended = [time.perf_counter() for _ in pipeline._run(SleepingWriter(SECONDS, Rendering(backend="raster")), jobs)]
-    return _efficiency(started, ended, workers)
+    return _efficiency(*_draw(EACH * workers, SECONDS), workers)
+
+
+def sharding(shards: int, folder: Path) -> Row:  # noqa: ARG001
+    """Empty shards on four workers: what Ray Data takes."""
+    _start(4)
+    started, ended = _draw(shards, 0.0)
+    megabytes = psutil.Process().memory_info().rss / MEGABYTE
+    return {"shards/s": shards / (ended[-1] - started), "start, s": ended[0] - started, "driver MB": megabytes}
 
 
 def ablating(workers: int, folder: Path) -> Row:
@@ -129,14 +134,21 @@ def keeping(trials: int, folder: Path) -> Row:
 
 MEASUREMENTS: dict[str, tuple[str, Sequence[int], Callable[[int, Path], Row]]] = {
     "rendering": ("workers", WORKERS, rendering),
+    "sharding": ("shards", MANY, sharding),
     "ablating": ("workers", WORKERS, ablating),
-    "driving": ("trials", TRIALS, driving),
-    "keeping": ("trials", TRIALS, keeping),
+    "driving": ("trials", MANY, driving),
+    "keeping": ("trials", MANY, keeping),
 }
 
 
 def _start(workers: int) -> None:
     ray.init(address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+
+
+def _draw(shards: int, seconds: float) -> tuple[float, list[float]]:
+    writer, started = SleepingWriter(seconds, Rendering(backend="raster")), time.perf_counter()
+    jobs = [{"shard": number} for number in range(shards)]
+    return started, [time.perf_counter() for _ in pipeline._run(writer, jobs)]
 
 
 def _run(count: int, workers: int, folder: Path) -> tuple[float, list[float]]:
