@@ -278,8 +278,24 @@ def test_a_model_is_kept_once_beside_its_run_and_a_half_written_one_gives_way(ho
     said: list[str] = []
     tracker = opened(home, said.append)
     tracker.log(other)
-    tracker.log_model(other, cut_short)
-    assert "the disk is full" in said[0]
+    with pytest.raises(OSError, match="the disk is full"):
+        tracker.log_model(other, cut_short)
+    assert not said
     opened(home).log_model(other, export)
     found = client(home).search_logged_models([run.info.experiment_id])
     assert {(one.name, one.status) for one in found} == {(TRIAL.name, "READY"), ("25 _ of views", "READY")}
+
+
+def test_a_trial_that_is_run_anew_has_its_new_model_alone(home: Home) -> None:
+    def export(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "open_clip_config.json").write_text("{}")
+
+    tracker = opened(home)
+    for started in (TRIAL.started, TRIAL.started + 60):
+        trial = dataclasses.replace(TRIAL, started=started, ended=started + 30)
+        tracker.log(trial)
+        tracker.log_model(trial, export)
+    _, (run,) = runs(home)
+    (model,) = client(home).search_logged_models([run.info.experiment_id])
+    assert (model.status, model.source_run_id) == ("READY", run.info.run_id)

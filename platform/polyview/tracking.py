@@ -22,13 +22,14 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Concatenate, Literal, NoReturn, ParamSpec
+from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, TypeVar
 
 from polyview.environment import git_commit
 from polyview.errors import UserError
 from polyview.paths import Home, locked, replacing
 
 P = ParamSpec("P")
+R = TypeVar("R")
 SQLITE = "sqlite:///"
 LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
 EXPERIMENT_TAG, TRIAL_TAG, PARENT_TAG = "polyview.experiment", "polyview.trial", "mlflow.parentRunId"
@@ -73,16 +74,16 @@ class TrialRun:
 
 
 def _outage_is_survived(
-    method: Callable[Concatenate[Tracker, P], None],
-) -> Callable[Concatenate[Tracker, P], None]:
+    method: Callable[Concatenate[Tracker, P], R],
+) -> Callable[Concatenate[Tracker, P], R | None]:
     """Makes a method of Tracker do nothing once the store has failed, and say so at the first failure."""
 
     @functools.wraps(method)
-    def attempt(tracker: Tracker, /, *args: P.args, **kwargs: P.kwargs) -> None:
+    def attempt(tracker: Tracker, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
         if not tracker.online:
-            return
+            return None
         try:
-            method(tracker, *args, **kwargs)
+            return method(tracker, *args, **kwargs)
         except Exception as error:
             if not isinstance(error, _outages()):
                 raise
@@ -92,6 +93,7 @@ def _outage_is_survived(
                 f"MLflow at {tracker.uri} cannot be written ({reason}); the study goes on without it, "
                 "and running it again catches up"
             )
+            return None
 
     return attempt
 
@@ -155,32 +157,43 @@ class Tracker:
             self._complete(run.info.run_id, trial)
         self.links[trial.id] = f"#/experiments/{self._experiment}/runs/{run.info.run_id}"
 
-    @_outage_is_survived
     def log_model(self, trial: TrialRun, export: Callable[[Path], None]) -> None:
         """Keep the model of a trial that was logged as a logged model of its run, once.
 
         `export` writes it to a folder that is not there yet; it is called only if MLflow has not got the model.
+        Raises what `export` raises.
         """
+        if self._lacks_model(trial):
+            with tempfile.TemporaryDirectory() as place:
+                export(Path(place) / "model")
+                self._log_model(trial, Path(place) / "model")
+
+    @_outage_is_survived
+    def _lacks_model(self, trial: TrialRun) -> bool:
+        """Whether the run of a trial has no model; those that are half written or of a run that is gone go too."""
+        run, kept = self._run_of(trial), set[str]()
+        for model in self._client.search_logged_models([self._experiment], f"tags.`{TRIAL_TAG}` = '{trial.id}'"):
+            source = self._client.get_run(model.source_run_id).info
+            if model.status == "READY" and source.lifecycle_stage == "active":
+                kept.add(source.run_id)
+            else:
+                self._client.delete_logged_model(model.model_id)
+        return run is not None and run.info.run_id not in kept
+
+    @_outage_is_survived
+    def _log_model(self, trial: TrialRun, folder: Path) -> None:
         from mlflow.entities import LoggedModelOutput, Metric
 
         run = self._run_of(trial)
-        if run is None:
-            return
-        known = self._client.search_logged_models([self._experiment], f"tags.`{TRIAL_TAG}` = '{trial.id}'")
-        for model in known:
-            if model.status == "READY":
-                return
-            self._client.delete_logged_model(model.model_id)  # what a killed driver has left
-        with tempfile.TemporaryDirectory() as place:
-            export(Path(place) / "model")
-            model = self._client.create_logged_model(
-                self._experiment,
-                re.sub(r"[/:.%\"']", "_", trial.name),
-                source_run_id=run.info.run_id,
-                tags={TRIAL_TAG: trial.id, "load": 'open_clip.create_model_and_transforms("local-dir:FOLDER")'},
-                model_type="open_clip",
-            )
-            self._client.log_model_artifacts(model.model_id, str(Path(place) / "model"))
+        assert run is not None
+        model = self._client.create_logged_model(
+            self._experiment,
+            re.sub(r"[/:.%\"']", "_", trial.name),
+            source_run_id=run.info.run_id,
+            tags={TRIAL_TAG: trial.id, "load": 'open_clip.create_model_and_transforms("local-dir:FOLDER")'},
+            model_type="open_clip",
+        )
+        self._client.log_model_artifacts(model.model_id, str(folder))
         step, when = len(trial.epochs), _milliseconds(trial.ended)
         scores = [Metric(_legal(key), value, when, step, model.model_id) for key, value in trial.scores.items()]
         self._client.log_batch(run.info.run_id, scores)

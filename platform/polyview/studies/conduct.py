@@ -195,7 +195,7 @@ class Driver:
         trial, record = max(trained, key=lambda one: one[1].scores[metric])
         try:
             self.tracker.log_model(trial_run(trial, record), partial(self._export, trial))
-        except UserError as error:
+        except (UserError, OSError) as error:
             self.watcher.say(f"{trial.name}: its model is not kept in MLflow: {error}")
 
     def _export(self, trial: Trial, folder: Path) -> None:
@@ -243,12 +243,15 @@ class Driver:
                 run_trials(missing, self._workplace(), self)
 
     def search(self) -> None:
-        """Log the points of the search that have a record, and run what it lacks."""
+        """Log the points of the search that have a record or were stopped, and run what it lacks."""
         assert self.study.search is not None
         points = Points(study_folder(self.study, self.home) / POINTS)
         asked = make_trials(self.study, points.read(self.study.search))
         total, looks = wanted(self.study), self.looks(asked)
-        missing = total - len(asked) + sum(trial.id not in stopped_early(looks) for trial in self._log_done(asked))
+        stopped = [trial for trial in self._log_done(asked) if trial.id in stopped_early(looks)]
+        for trial in stopped:
+            self.tracker.log(stopped_run(trial, looks[trial.id]))
+        missing = total - len(self.records(asked)) - len(stopped)
         self.watcher.say(f"search: {total} points, {total - missing} done before, {missing} to run")
         if missing:
             from polyview.studies.scheduler import run_search
