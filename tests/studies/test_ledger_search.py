@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ class Session:
         trials = make_trials(study, points.read(study.search))
         records = self.ledger.read_all(trial.id for trial in trials)
         looks = self.ledger.read_looks(trial.id for trial in trials)
-        workplace = Workplace(PreparedViews(defaultdict(lambda: folder)), folder / "trials", Resources())
+        views = PreparedViews(defaultdict(lambda: folder), defaultdict(lambda: "faces"))
+        workplace = Workplace(views, folder / "trials", Resources())
         self.searcher = LedgerSearch(study, points, records, looks, workplace, self.known)
 
     def ask(self, name: str) -> Experiment | None:
@@ -91,3 +93,33 @@ def test_points_that_make_no_experiment_are_passed_over_until_the_space_is_empty
         session.answer(str(len(found)), experiment, 0.5)
         found.append((experiment.rendering.views.count, experiment.objective.decorrelation.augment))  # type: ignore[union-attr]
     assert sorted(found) == [(1, True), (2, False), (2, True)]
+
+
+def test_a_point_that_fails_ends_no_search_of_several_objectives(tiny: Experiment, tmp_path: Path) -> None:
+    session = Session(study_of(tiny, sampler="nsga2", objectives=["linear/accuracy", "parameters"]), tmp_path)
+    failed = session.ask("a")
+    session.searcher.on_trial_complete("a", error=True)
+    other = session.ask("b")
+    assert other is not None
+    assert other != failed
+
+
+def test_a_point_that_was_stopped_is_told_as_stopped_and_has_begun_when_it_began(
+    tiny: Experiment, tmp_path: Path
+) -> None:
+    session = Session(study_of(tiny, prune={"rule": "asha", "every": 1}), tmp_path)
+    stopped = []
+    for number, score in enumerate((0.9, 0.8, 0.7, 0.6, 0.1)):
+        name, now = str(number), time.time()
+        experiment = session.ask(name)
+        assert experiment is not None
+        stopped.append(session.searcher.stops(name, 1, score, seconds=60))
+        if stopped[-1]:
+            session.searcher.on_trial_complete(name)
+            seen = session.ledger.read_looks([experiment.digest])[experiment.digest]
+            assert seen.started == pytest.approx(now - 60, abs=5)
+        else:
+            session.answer(name, experiment, score)
+    assert stopped[-1]
+    states = [trial.state.name for trial in session.searcher.optuna.trials]
+    assert states == ["PRUNED" if one else "COMPLETE" for one in stopped]

@@ -16,7 +16,7 @@ from polyview.recipe import Experiment, Generator, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.studies.design import REFERENCES
 from polyview.studies.ledger import Ledger
-from polyview.studies.trial import Assignment, check_faces, check_recipe, evaluate_checkpoint, run_trial
+from polyview.studies.trial import Assignment, check_faces, check_recipe, evaluate_checkpoint, look, run_trial
 from polyview.training.checkpoint import open_checkpoint
 
 Assign = Callable[..., Assignment]
@@ -103,6 +103,26 @@ def test_a_trial_that_was_cut_short_goes_on_and_ends_with_the_same_scores(assign
     assert [epoch.metrics["loss"] for epoch in resumed.history] == [
         epoch.metrics["loss"] for epoch in undisturbed.history
     ]
+
+
+def test_a_model_is_looked_at_while_workers_go_on_with_it(assign: Assign) -> None:
+    assignment = assign(training__epochs=30)
+    running = run_trial(assignment)
+    next(running)
+    with ThreadPoolExecutor(1) as pool:
+        rest = pool.submit(lambda: len(list(running)))
+        scores = []
+        while not rest.done():
+            scores.append(look(assignment, "knn/accuracy"))
+    assert rest.result() == 29
+    assert scores
+    assert all(score is not None for score in scores)
+
+
+def test_a_score_that_a_recipe_does_not_make_is_none(assign: Assign) -> None:
+    assignment = assign(language__prompts="none", objective__alignment=None, objective__redundancy=None)
+    next(run_trial(assignment))
+    assert look(assignment, "zero_shot/accuracy") is None
 
 
 def test_a_checkpoint_is_scored_as_its_trial_was(assign: Assign, tiny_store: ViewStore) -> None:

@@ -37,7 +37,7 @@ def test_what_streams_is_to_the_bit_what_is_mapped_for_every_share(make_job: Mak
             assert one.draw == other.draw
 
 
-def test_whoever_looks_at_one_batch_alone_leaves_nothing_behind(make_job: MakeJob) -> None:
+def test_an_epoch_may_be_left_after_a_batch_and_begun_again(make_job: MakeJob) -> None:
     batches = make_batches(make_job(training__ingest="streaming"))
     first = [next(iter(batches.epoch(0, Share()))) for _ in range(2)]
     assert torch.equal(first[0].images, first[1].images)

@@ -26,7 +26,7 @@ from polyview.recipe.experiment import (
     digest,
 )
 from polyview.recipe.files import build_corpus, load_experiment, load_study, to_yaml, with_overrides
-from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scalar, Search, Study
+from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scalar, Search, Study, same
 
 __all__ = [
     "EXPRESSIONS",
@@ -58,6 +58,7 @@ __all__ = [
     "digest",
     "load_experiment",
     "load_study",
+    "same",
     "to_yaml",
     "with_overrides",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -53,6 +54,19 @@ class Parameter(Model):
             raise ValueError(f"choices repeat: {list(self.categorical)}")
         return self
 
+    def can_be(self, value: Any) -> bool:
+        """Whether a search may give the key this value."""
+        if self.categorical is not None:
+            return any(same(choice, value) for choice in self.categorical)
+        low, high = self.integer or self.uniform or self.log_uniform or (math.nan, math.nan)
+        is_number = isinstance(value, int if self.integer else int | float) and not isinstance(value, bool)
+        return is_number and low <= value <= high
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal, and of one type: true is not 1."""
+    return type(one) is type(other) and one == other
+
 
 class Pruning(Model):
     """How points that promise nothing are stopped early: by the study's metric, asked of half-trained models."""
@@ -91,11 +105,14 @@ class Search(Model):
     def _conditions_are_decided_before(self) -> Self:
         before: dict[str, Parameter] = {}
         for key, parameter in self.space.items():
-            for other in parameter.when:
+            for other, wanted in parameter.when.items():
                 if other not in before:
                     raise ValueError(f"{key}: when names {other}, which is not among the keys above it")
                 if before[other].integer is None and before[other].categorical is None:
                     raise ValueError(f"{key}: when names {other}, which has neither integer nor categorical values")
+                for value in wanted if isinstance(wanted, tuple) else (wanted,):
+                    if not before[other].can_be(value):
+                        raise ValueError(f"{key}: when asks for {other} {value!r}, which it cannot be")
             before[key] = parameter
         return self
 

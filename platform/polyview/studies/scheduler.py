@@ -213,10 +213,10 @@ class LedgerSearch(Searcher):
             try:
                 trial = make_trial(self.study, point, len(self.points) + 1)
             except UserError:
-                self._tell(asked, None)
+                self.optuna.tell(asked, state=TrialState.FAIL)
                 continue
             if trial.id in self.known:
-                self._tell(asked, self.ledger.read(trial.id))
+                self._tell(asked, trial)
                 continue
             self.points.append(point)
             self.file.write(self.points)
@@ -225,8 +225,11 @@ class LedgerSearch(Searcher):
             return {"assignment": self.workplace.assignment(trial)}
         return str(Searcher.FINISHED)
 
-    def stops(self, trial_id: str, epoch: int, score: float) -> bool:
-        """Whether a trial whose model has this score after so many epochs should go no further; notes it."""
+    def stops(self, trial_id: str, epoch: int, score: float, seconds: float) -> bool:
+        """Whether a trial whose model has this score after so many epochs should go no further; notes it.
+
+        `seconds` is how long it has run.
+        """
         asked, trial = self.asked[trial_id]
         asked.report(score, epoch)
         stopped = bool(asked.should_prune())
@@ -235,7 +238,7 @@ class LedgerSearch(Searcher):
             id=trial.id,
             metric=objectives(self.study)[0],
             manifest=self.workplace.views.manifest_of(trial.experiment),
-            started=before.started if before else time.time(),
+            started=before.started if before else time.time() - seconds,
             ended=time.time(),
             scores={**(before.scores if before else {}), epoch: score},
             stopped=stopped,
@@ -245,16 +248,17 @@ class LedgerSearch(Searcher):
         return stopped
 
     def on_trial_complete(self, trial_id: str, *_: Any, **__: Any) -> None:
-        """Tell Optuna what the trial's record says."""
-        asked, trial = self.asked.pop(trial_id)
-        self._tell(asked, self.ledger.read(trial.id))
+        """Tell Optuna what has become of the trial."""
+        self._tell(*self.asked.pop(trial_id))
 
-    def _tell(self, asked: Any, record: Record | None) -> None:
+    def _tell(self, asked: Any, trial: Trial) -> None:
+        record = self.ledger.read(trial.id)
         found = values(self.study, record) if record else None
         if found is not None:
             self.optuna.tell(asked, found)
         else:
-            self.optuna.tell(asked, state=TrialState.PRUNED if asked.should_prune() else TrialState.FAIL)
+            stopped = trial.id in stopped_early(self.looks)
+            self.optuna.tell(asked, state=TrialState.PRUNED if stopped else TrialState.FAIL)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """An epoch says nothing of the objectives."""
@@ -286,9 +290,10 @@ class Pruner(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Stop or go on, at each epoch after which the model was looked at; Tune hands results on flat."""
-        if "score" in result and self.searcher.stops(trial.trial_id, result["epoch/epoch"], result["score"]):
-            return str(TrialScheduler.STOP)
-        return str(TrialScheduler.CONTINUE)
+        if "score" not in result:
+            return str(TrialScheduler.CONTINUE)
+        seen = result["epoch/epoch"], result["score"], result["time_total_s"]
+        return str(TrialScheduler.STOP if self.searcher.stops(trial.trial_id, *seen) else TrialScheduler.CONTINUE)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -305,11 +310,12 @@ class Looking:
     prune: Pruning
 
     def score(self, epoch: Epoch, assignment: Assignment) -> dict[str, float]:
-        """The score, if this is an epoch to look after."""
+        """The score, if this is an epoch to look after and the recipe makes such a score."""
         last = assignment.experiment.training.epochs
         if epoch.epoch % self.prune.every or epoch.epoch == last:
             return {}
-        return {"score": look(assignment, self.metric)}
+        found = look(assignment, self.metric)
+        return {} if found is None else {"score": found}
 
 
 class TrialActor(tune.Trainable):

@@ -178,6 +178,7 @@ def make_study(
         suggest(search.space, asked)
         for epoch, score in looks[trial.id].scores.items() if trial.id in looks else ():
             asked.report(score, epoch)
+            asked.should_prune()  # successive halving notes the scores that it is asked about
         made.tell(asked, found, state=TrialState.PRUNED if found is None else None)
     return made
 
@@ -298,7 +299,7 @@ def _pruner(prune: Pruning | None) -> optuna.pruners.BasePruner:
 
 def _unfit(key: str) -> str | None:
     """Why a search must leave this key alone."""
-    if key in ("name", "seed", "corpus.max_rejected"):
+    if key in ("name", "seed", "corpus.max_rejected", "training.ingest"):
         return "makes no other experiment"
     if key.split(".")[0] == "evaluation":
         return "changes what a score means"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from polyview.recipe import Parameter, Scalar
+from polyview.recipe import Parameter, Scalar, same
 
 if TYPE_CHECKING:
     import optuna
@@ -26,7 +26,7 @@ def suggest(space: Space, asked: optuna.Trial) -> Point:
 def contains(space: Space, point: Point) -> bool:
     """Whether the point has just the keys that it must have, with values that they may take."""
     asked = {key: parameter for key, parameter in space.items() if _is_asked(parameter, point)}
-    return point.keys() == asked.keys() and all(_allows(asked[key], value) for key, value in point.items())
+    return point.keys() == asked.keys() and all(asked[key].can_be(value) for key, value in point.items())
 
 
 def combinations(space: Space, values: Mapping[str, Sequence[Any]]) -> Iterator[Point]:
@@ -66,25 +66,13 @@ def _completions(
 
 def _is_asked(parameter: Parameter, point: Point) -> bool:
     return all(
-        key in point and any(_same(one, point[key]) for one in _several(wanted))
+        key in point and any(same(one, point[key]) for one in _several(wanted))
         for key, wanted in parameter.when.items()
     )
 
 
-def _allows(parameter: Parameter, value: Any) -> bool:
-    if parameter.categorical is not None:
-        return any(_same(choice, value) for choice in parameter.categorical)
-    low, high = ends(parameter)
-    return isinstance(value, int | float) and low <= value <= high
-
-
 def _several(wanted: Scalar | tuple[Scalar, ...]) -> tuple[Scalar, ...]:
     return wanted if isinstance(wanted, tuple) else (wanted,)
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal, and of one type: true is not 1."""
-    return type(one) is type(other) and one == other
 
 
 def _suggest(key: str, parameter: Parameter, asked: optuna.Trial) -> Any:

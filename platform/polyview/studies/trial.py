@@ -190,16 +190,27 @@ def _embedded(experiment: Experiment, model: MultiviewModel | None, faces: Faces
     return pooled(Embedded(features, expressions, [prefix + owner for owner in owners]), sequences)
 
 
-def look(assignment: Assignment, metric: str) -> float:
-    """The score of a trial's half-trained model, from its last checkpoint, which workers may have renewed meanwhile.
+def look(assignment: Assignment, metric: str) -> float | None:
+    """The score of a trial's half-trained model, from its last checkpoint; None where its recipe makes no such score.
 
-    Raises `UserError` if there is none.
+    Raises `UserError` if there is no checkpoint.
     """
     experiment = assignment.experiment
-    checkpoint = open_checkpoint(assignment.trials / experiment.digest)
+    model = _newest_model(assignment.trials / experiment.digest)
     asked = _asking(experiment, [probe for probe in experiment.evaluation.probes if metric.startswith(f"{probe}/")])
-    found = score(asked, checkpoint.load_model(), *assignment.sides()).results
-    return float(found.filter(pl.format("{}/{}", "probe", "metric") == metric)["value"].item())
+    found = score(asked, model, *assignment.sides()).results.filter(pl.format("{}/{}", "probe", "metric") == metric)
+    return float(found["value"].item()) if len(found) else None
+
+
+def _newest_model(folder: Path) -> MultiviewModel:
+    """A trial's model as last checkpointed; workers that go on with it may put another in its place as it is read."""
+    while True:
+        checkpoint = open_checkpoint(folder)
+        try:
+            return checkpoint.load_model()
+        except (OSError, UserError):
+            if open_checkpoint(folder) == checkpoint:
+                raise
 
 
 def evaluate_checkpoint(
