@@ -155,6 +155,7 @@ def test_the_hash_is_the_contents_alone(tiny: Experiment) -> None:
     assert tiny.digest == with_overrides(tiny, {"name": "another"}).digest
     assert tiny.digest == with_overrides(tiny, {"corpus.max_rejected": 0.5}).digest
     assert tiny.digest == with_overrides(tiny, {"training.workers": 4}).digest
+    assert tiny.digest == with_overrides(tiny, {"training.ingest": "streaming"}).digest
     assert len(tiny.digest) == 16
     assert tiny.digest == with_overrides(tiny, {"training.lr": 0.001}).digest
 
@@ -165,7 +166,7 @@ def test_the_hash_changes_with_every_other_value(tiny: Experiment) -> None:
     heap += [["fear", "anger"], ["linear"], *_choices(Experiment.model_json_schema())]
     heap = list({json.dumps(value): value for value in heap}.values())
     seen, without = {tiny.digest}, []
-    immaterial = {"name": True, "corpus": {"max_rejected"}, "training": {"workers"}}
+    immaterial = {"name": True, "corpus": {"max_rejected"}, "training": {"workers", "ingest"}}
     for path, _ in leaves(tiny.model_dump(mode="json", exclude=immaterial)):
         taken = [other for other in map(_changed(tiny, path), heap) if other and other != tiny]
         digests = {other.digest for other in taken}
