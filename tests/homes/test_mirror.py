@@ -21,7 +21,7 @@ from polyview.paths import Home, replacing
 from polyview.recipe import Experiment
 from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter, _store_name, render
-from polyview.rendering.store import ViewStore, finish_part, part_path
+from polyview.rendering.store import ViewStore, fetch_views, finish_part, part_path
 from polyview.studies.ledger import Ledger, Record
 from polyview.studies.trial import Assignment, run_trial
 from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint
@@ -152,6 +152,7 @@ def test_an_empty_disk_fetches_what_was_rendered(
     summary = render(scan(trial.corpus).manifest, trial.rendering, rig, there, 0.1)
     assert (summary.cached, summary.rendered) == (True, 36)
     assert not store.asked("GET", "shard"), "whoever conducts a study needs no pictures"
+    fetch_views(summary.store, rig)
     opened = ViewStore.open(summary.store)
     rows = opened.rows_of(opened.manifest.subjects)
     assert (opened.gather(rows, rig) == ours.gather(rows, rig)).all()
