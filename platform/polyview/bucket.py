@@ -6,12 +6,14 @@ AWS's own settings apply: credentials and region as its command line finds them,
 from __future__ import annotations
 
 import functools
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -48,6 +50,13 @@ class Found:
     age: float
 
 
+class Stamp(NamedTuple):
+    """By which one content of an object is told from the next: its bytes, and the second in which it was written."""
+
+    size: int
+    written: int
+
+
 class Bucket:
     """One bucket; what its store does not do is a `UserError` of one line."""
 
@@ -72,12 +81,14 @@ class Bucket:
         )
 
     def upload(self, path: Path, key: str) -> None:
-        """Put a file in its place, over what may be there."""
+        """Put a file in its place, over what may be there; the file takes on its time."""
         with self._telling(key), path.open("rb") as body:
             if path.stat().st_size <= _PIECE:
                 self._client.put_object(Bucket=self.name, Key=key, Body=body)
             else:
                 self._client.upload_fileobj(body, self.name, key, Config=_TRANSFER)
+            written = self._written(key)
+            os.utime(path, (written, written))
 
     def put(self, key: str, body: bytes, tag: str | None) -> str:
         """Put an object where there is none, or where that of `tag` is still there; returns the new one's tag.
@@ -112,9 +123,11 @@ class Bucket:
             return Found(answer["Body"].read(), answer["ETag"], age)
 
     def download(self, key: str, path: Path) -> None:
-        """Write an object's content to a file, in parallel where it is large."""
+        """Write an object's content to a file, in parallel where it is large; the file takes on its time."""
         with self._telling(key):
+            written = self._written(key)  # asked first: one that is written meanwhile is then told from this file
             self._client.download_file(self.name, key, str(path), Config=_TRANSFER)
+            os.utime(path, (written, written))
 
     def read(self, key: str, start: int, length: int) -> bytes:
         """A part of an object's content."""
@@ -122,11 +135,12 @@ class Bucket:
             answer = self._client.get_object(Bucket=self.name, Key=key, Range=f"bytes={start}-{start + length - 1}")
             return bytes(answer["Body"].read())
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        """All keys that begin so, in their order."""
+    def stamps(self, prefix: str) -> dict[str, Stamp]:
+        """All keys that begin so, in their order, with their objects' stamps."""
         with self._telling(prefix):
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
-                yield from (one["Key"] for one in page.get("Contents", ()))
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+            found = [one for page in pages for one in page.get("Contents", ())]
+        return {one["Key"]: Stamp(one["Size"], int(one["LastModified"].timestamp())) for one in found}
 
     def move(self, key: str, to: str) -> None:
         """Give an object another key."""
@@ -142,6 +156,9 @@ class Bucket:
     def address(self, key: str) -> str:
         """Where an object is, as a URL."""
         return f"s3://{self.name}/{key}"
+
+    def _written(self, key: str) -> int:
+        return int(self._client.head_object(Bucket=self.name, Key=key)["LastModified"].timestamp())
 
     @contextmanager
     def _telling(self, key: str) -> Iterator[None]:

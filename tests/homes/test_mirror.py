@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -112,6 +113,26 @@ def test_what_never_changes_is_fetched_once_and_goes_with_the_buckets(
     client.delete_object(Bucket=bucket, Key=f"{key}/shard-1.arrow")
     fetch_all(folder, "*.arrow")
     assert sorted(path.name for path in folder.glob("*.arrow")) == ["shard-0.arrow", "shard-2.arrow"]
+
+
+@pytest.mark.parametrize("anew", ["fewer", "others!"])
+def test_what_was_removed_and_made_anew_is_fetched_anew(home: Home, elsewhere: Elsewhere, anew: str) -> None:
+    part = home.stores / "store" / "part"
+    names = ("shard-0.arrow", "shard-1.arrow", "store.json")
+    for name in names:
+        write(part / name, "rows of")
+    there = elsewhere("other").stores / "store"
+    fetch_all(there, "*/*")
+    elsewhere("disk")
+    remove(part)
+    time.sleep(1)  # a store tells when an object was written to the second
+    for name in names:
+        write(part / name, anew)
+    elsewhere("other")
+    fetch_all(there, "*/store.json")
+    assert not list(there.glob("*/shard-*")), "rows that stream must not be read here"
+    fetch_all(there, "*/shard-*")
+    assert {path.name: path.read_text() for path in there.glob("*/*")} == dict.fromkeys(names, anew)
 
 
 def test_of_two_writers_of_one_record_exactly_one_wins(home: Home, tiny: Experiment) -> None:
