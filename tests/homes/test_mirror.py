@@ -25,7 +25,7 @@ from polyview.rendering.pipeline import ShardWriter, _store_name, render
 from polyview.rendering.store import ViewStore, fetch_views, finish_part, part_path
 from polyview.studies.ledger import Ledger, Record
 from polyview.studies.trial import Assignment, run_trial
-from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint
+from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint, open_checkpoint
 
 Elsewhere = Callable[[str], Home]
 
@@ -238,6 +238,23 @@ def test_another_trainings_checkpoint_of_the_same_epoch_is_not_taken_for_ours(
     found = latest_checkpoint(home.trials / trial.digest)
     assert found is not None
     assert found.history == (theirs,)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_opened_by_its_own_address_and_where_a_part_of_it_is_left(
+    home: Home, elsewhere: Elsewhere, trial: Experiment
+) -> None:
+    torch.set_num_threads(1)
+    first = next(begun := run_trial(Assignment(trial, views_in(home, trial), home.trials)))
+    begun.close()
+    folder = elsewhere("other").trials / trial.digest
+    with pytest.raises(UserError, match=f"^{address(folder)}/epoch-0002: no checkpoint here"):
+        open_checkpoint(folder / "epoch-0002")
+    epoch = folder / "epoch-0001"
+    assert open_checkpoint(epoch).history == (first,)
+    (epoch / "history.json").unlink()
+    for path in (epoch, folder):
+        assert open_checkpoint(path).history == (first,)
 
 
 def test_a_home_that_is_a_folder_needs_no_client_of_buckets(tmp_path: Path, tiny: Experiment) -> None:
