@@ -30,6 +30,8 @@ _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10, read_timeout=60, max_pool_connections=32
 )
 _NOT_THERE, _NOT_CHANGED, _CONFLICTS = 404, 304, (409, 412)
+# What is not so where there is an object: that there is none, or that it has this tag.
+_UNMET = {"If-None-Match": None, "If-Match": f'"{"0" * 32}"'}
 _REMEDIES = {
     "NoSuchBucket": "there is no such bucket; make it, or set POLYVIEW_HOME to one that there is",
     "AccessDenied": "these credentials may not do that (403 AccessDenied); allow them to list, read, write and delete",
@@ -70,15 +72,14 @@ class Bucket:
         key = f"{prefix}.probe-{secrets.token_hex(4)}"
         self.put(key, b"", tag=None)
         try:
-            self.put(key, b"", tag=None)
-        except FileExistsError:
-            return
+            ignored = [header for header, tag in _UNMET.items() if not self._refuses(key, tag)]
         finally:
             self.delete(key)
-        raise UserError(
-            f"s3://{self.name}: this store takes no conditional writes (If-None-Match), by which two writers are kept "
-            "apart; use one that does, or a home that is a folder"
-        )
+        if ignored:
+            raise UserError(
+                f"s3://{self.name}: this store takes no conditional writes ({', '.join(ignored)}), by which two "
+                "writers are kept apart; use one that does, or a home that is a folder"
+            )
 
     def upload(self, path: Path, key: str) -> None:
         """Put a file in its place, over what may be there; the file takes on its time."""
@@ -156,6 +157,13 @@ class Bucket:
     def address(self, key: str) -> str:
         """Where an object is, as a URL."""
         return f"s3://{self.name}/{key}"
+
+    def _refuses(self, key: str, tag: str | None) -> bool:
+        try:
+            self.put(key, b"", tag)
+        except FileExistsError:
+            return True
+        return False
 
     def _written(self, key: str) -> int:
         return int(self._client.head_object(Bucket=self.name, Key=key)["LastModified"].timestamp())
