@@ -13,22 +13,35 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import boto3
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+from urllib3.exceptions import HTTPError
 
 from polyview.errors import UserError
 
 # Objects up to this size go up in one piece. Unless a key of KMS encrypts them, their tag is the MD5 of their content.
 _PIECE = 64 << 20
 _TRANSFER = TransferConfig(multipart_threshold=_PIECE, multipart_chunksize=_PIECE)
+_ATTEMPTS = 5
 _CONFIG = Config(
-    retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10, read_timeout=60, max_pool_connections=32
+    retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+    connect_timeout=10,
+    read_timeout=60,
+    max_pool_connections=32,
 )
+_CUT_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, HTTPError)
 _NOT_THERE, _NOT_CHANGED, _CONFLICTS = 404, 304, (409, 412)
 # What is not so where there is an object: that there is none, or that it has this tag.
 _UNMET = {"If-None-Match": None, "If-Match": f'"{"0" * 32}"'}
@@ -112,7 +125,7 @@ class Bucket:
         condition = {} if but is None else {"IfNoneMatch": but}
         with self._telling(key):
             try:
-                answer = self._client.get_object(Bucket=self.name, Key=key, **condition)
+                answer, body = self._fetch(Key=key, **condition)
             except ClientError as error:
                 if but is not None and _status(error) == _NOT_CHANGED:
                     return Found(b"", but, 0.0)
@@ -121,7 +134,7 @@ class Bucket:
                 raise
             headers = answer["ResponseMetadata"]["HTTPHeaders"]
             age = _seconds(headers["date"]) - _seconds(headers["last-modified"])
-            return Found(answer["Body"].read(), answer["ETag"], age)
+            return Found(body, answer["ETag"], age)
 
     def download(self, key: str, path: Path) -> None:
         """Write an object's content to a file, in parallel where it is large; the file takes on its time."""
@@ -133,8 +146,7 @@ class Bucket:
     def read(self, key: str, start: int, length: int) -> bytes:
         """A part of an object's content."""
         with self._telling(key):
-            answer = self._client.get_object(Bucket=self.name, Key=key, Range=f"bytes={start}-{start + length - 1}")
-            return bytes(answer["Body"].read())
+            return self._fetch(Key=key, Range=f"bytes={start}-{start + length - 1}")[1]
 
     def stamps(self, prefix: str) -> dict[str, Stamp]:
         """All keys that begin so, in their order, with their objects' stamps."""
@@ -165,6 +177,18 @@ class Bucket:
             return True
         return False
 
+    def _fetch(self, **asked: str) -> tuple[dict[str, Any], bytes]:
+        """An answer and its content, asked for anew where that is cut off: botocore's own attempts end before it."""
+        attempts = _ATTEMPTS
+        while True:
+            attempts -= 1
+            answer = self._client.get_object(Bucket=self.name, **asked)
+            try:
+                return answer, answer["Body"].read()
+            except _CUT_OFF:
+                if not attempts:
+                    raise
+
     def _written(self, key: str) -> int:
         return int(self._client.head_object(Bucket=self.name, Key=key)["LastModified"].timestamp())
 
@@ -182,7 +206,7 @@ class Bucket:
                 f"{self.address(key)}: no credentials are found; run `aws configure`, or set AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY"
             ) from None
-        except (BotoCoreError, Boto3Error) as error:
+        except (BotoCoreError, Boto3Error, HTTPError) as error:
             said = " ".join(str(error).split())
             raise UserError(f"{self.address(key)}: {type(error).__name__}: {said}") from None
 

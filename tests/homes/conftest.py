@@ -29,12 +29,13 @@ DRIVER = "from polyview import cli, lease; lease.SECONDS = 5.0; cli.main()"
 class Store:
     """moto's S3, which notes what it is asked for.
 
-    ignored: a header that it does not know.
+    ignored: a header that it does not know. cut_off: of so many more answers half gets lost on the way.
     """
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
         self.ignored = ""
+        self.cut_off = 0
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._one_at_a_time = threading.Lock()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -58,6 +59,10 @@ class Store:
         # S3 orders the writes of an object, as moto's threads do not.
         with self._one_at_a_time:
             answer: Iterable[bytes] = self._moto(environ, start_response)
+        if environ["REQUEST_METHOD"] == "GET" and self.cut_off:
+            self.cut_off -= 1
+            body = b"".join(answer)
+            return [body[: len(body) // 2]]
         return answer
 
 

@@ -17,7 +17,7 @@ import torch
 
 from polyview.corpus.scan import scan
 from polyview.errors import UserError
-from polyview.mirror import Mirrored, address, fetch_all, files, place, refresh, remove
+from polyview.mirror import Mirrored, Span, address, fetch_all, files, place, read_spans, refresh, remove
 from polyview.paths import Home, replacing
 from polyview.recipe import Experiment
 from polyview.rendering.cameras import cameras
@@ -133,6 +133,23 @@ def test_what_was_removed_and_made_anew_is_fetched_anew(home: Home, elsewhere: E
     assert not list(there.glob("*/shard-*")), "rows that stream must not be read here"
     fetch_all(there, "*/shard-*")
     assert {path.name: path.read_text() for path in there.glob("*/*")} == dict.fromkeys(names, anew)
+
+
+def test_what_is_cut_off_on_its_way_is_asked_for_again(
+    home: Home, elsewhere: Elsewhere, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(home.stores / "store" / "shard-0.arrow", "some rows")
+    write(home.studies / "points.json", "[1, 2]")
+    there = elsewhere("other")
+    span = Span(there.stores / "store" / "shard-0.arrow", 5, 4)
+    monkeypatch.setattr(store, "cut_off", 2)
+    assert read_spans([span]) == [b"rows"]
+    monkeypatch.setattr(store, "cut_off", 2)
+    refresh([there.studies / "points.json"])
+    assert (there.studies / "points.json").read_text() == "[1, 2]"
+    monkeypatch.setattr(store, "cut_off", 1000)
+    with pytest.raises(UserError, match=rf"^{address(span.path)}: \w+: .*"):
+        read_spans([span])
 
 
 def test_of_two_writers_of_one_record_exactly_one_wins(home: Home, tiny: Experiment) -> None:
