@@ -233,6 +233,7 @@ def _refresh(path: Path) -> None:
     tag = f'"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}"' if path.exists() else None
     found = bucket.get(key, but=tag)
     if found is None:
+        # Where another process here has written it meanwhile, it is in the bucket, and the next look brings it back.
         path.unlink(missing_ok=True)
     elif found.tag != tag:
         with _beside(path) as temporary:
