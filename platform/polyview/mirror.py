@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from polyview.errors import UserError
 
 if TYPE_CHECKING:
-    from polyview.bucket import Bucket
+    from polyview.bucket import Bucket, Stamp
 
 SCHEME = "s3://"
 _AT_ONCE = 16
@@ -125,18 +125,21 @@ def fetch(path: Path) -> Path:
 
 
 def fetch_all(folder: Path, *patterns: str) -> None:
-    """Have the files of a folder here that never change, pattern by pattern, and none that the bucket has no more."""
+    """Have the files of a folder here that never change, pattern by pattern.
+
+    Of the whole folder nothing stays that the bucket has no more, or that was made anew there.
+    """
     if not isinstance(folder, Mirrored):
         return
     with alone(folder):
         # What has its name here has it in the bucket, so whatever is new since this look is no matter.
-        here = {path for pattern in patterns for path in _named(folder.glob(pattern))}
-        names = _names(folder)
-        there = [[folder / name for name in names if _fits(name, pattern)] for pattern in patterns]
-        for gone in here.difference(*there):
-            gone.unlink(missing_ok=True)
-        for group in there:
-            _each(fetch, group)
+        here = {path: _stamp(path) for path in _named(folder.rglob("*"))}
+        there = _stamps(folder)
+        for path, stamp in here.items():
+            if stamp != there.get(path):
+                path.unlink(missing_ok=True)
+        for pattern in patterns:
+            _each(fetch, [path for path in there if _fits(path, folder, pattern)])
 
 
 def is_away(path: Path) -> bool:
@@ -153,14 +156,14 @@ def files(folder: Path, pattern: str) -> list[Path]:
     """The files of a folder that fit a pattern, in their order; in a mirror those that the bucket has."""
     if not isinstance(folder, Mirrored):
         return sorted(_named(folder.glob(pattern)))
-    return [folder / name for name in _names(folder) if _fits(name, pattern)]
+    return [path for path in _stamps(folder) if _fits(path, folder, pattern)]
 
 
 def remove(path: Path) -> None:
     """Delete a folder and all that is in it; in a bucket also what `keep_folder` has made of one."""
     if isinstance(path, Mirrored):
         bucket, key = _object(path)
-        _each(bucket.delete, [key, *bucket.keys(f"{key}/")])
+        _each(bucket.delete, [key, *bucket.stamps(f"{key}/")])
     if path.exists():
         shutil.rmtree(path)
 
@@ -169,7 +172,7 @@ def move(folder: Path, to: Path) -> None:
     """Give a folder another name; in a bucket its files one after the other, in their order."""
     if isinstance(folder, Mirrored):
         bucket, key = _object(folder)
-        for name in bucket.keys(f"{key}/"):
+        for name in bucket.stamps(f"{key}/"):
             bucket.move(name, _object(to)[1] + name.removeprefix(key))
     if folder.exists():
         folder.rename(to)
@@ -207,17 +210,22 @@ def _object(path: Path) -> tuple[Bucket, str]:
     return open_bucket(name), "/".join(parts)
 
 
-def _names(folder: Mirrored) -> list[PurePosixPath]:
-    """All that the bucket has of a folder, by its path in it."""
+def _stamps(folder: Mirrored) -> dict[Path, Stamp]:
+    """All that the bucket has of a folder, in its order."""
     bucket, key = _object(folder)
     prefix = f"{key}/" if key else ""
-    return [PurePosixPath(found.removeprefix(prefix)) for found in bucket.keys(prefix)]
+    return {folder / found.removeprefix(prefix): stamp for found, stamp in bucket.stamps(prefix).items()}
 
 
-def _fits(name: PurePosixPath, pattern: str) -> bool:
-    """Whether `glob` would find it, and it is not hidden."""
-    same_depth = len(name.parts) == len(PurePosixPath(pattern).parts)
-    return same_depth and name.match(pattern) and not name.name.startswith(".")
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, int(found.st_mtime)
+
+
+def _fits(path: Path, folder: Path, pattern: str) -> bool:
+    """Whether `glob` would find it in the folder, and it is not hidden."""
+    same_depth = len(path.relative_to(folder).parts) == len(PurePosixPath(pattern).parts)
+    return same_depth and path.match(pattern) and not path.name.startswith(".")
 
 
 def _refresh(path: Path) -> None:
@@ -225,6 +233,7 @@ def _refresh(path: Path) -> None:
     tag = f'"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}"' if path.exists() else None
     found = bucket.get(key, but=tag)
     if found is None:
+        # Where another process here has written it meanwhile, it is in the bucket, and the next look brings it back.
         path.unlink(missing_ok=True)
     elif found.tag != tag:
         with _beside(path) as temporary:

@@ -86,11 +86,12 @@ def test_a_store_that_does_not_answer(
     assert 'Could not connect to the endpoint URL: "http://127.0.0.1:9/' in refused(url)
 
 
+@pytest.mark.parametrize("header", ["If-None-Match", "If-Match"])
 def test_a_store_that_cannot_keep_two_writers_apart(
-    refused: Refused, new_url: Callable[[], str], store: Any, monkeypatch: pytest.MonkeyPatch
+    refused: Refused, new_url: Callable[[], str], store: Any, monkeypatch: pytest.MonkeyPatch, header: str
 ) -> None:
-    monkeypatch.setattr(store, "conditional", False)
-    assert "this store takes no conditional writes (If-None-Match)" in refused(new_url())
+    monkeypatch.setattr(store, "ignored", header)
+    assert f"this store takes no conditional writes ({header}), by which" in refused(new_url())
 
 
 def test_no_client_is_installed(refused: Refused, new_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,15 +17,15 @@ import torch
 
 from polyview.corpus.scan import scan
 from polyview.errors import UserError
-from polyview.mirror import Mirrored, address, fetch_all, files, place, refresh, remove
+from polyview.mirror import Mirrored, Span, address, fetch_all, files, place, read_spans, refresh, remove
 from polyview.paths import Home, replacing
 from polyview.recipe import Experiment
 from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter, _store_name, render
-from polyview.rendering.store import ViewStore, finish_part, part_path
+from polyview.rendering.store import ViewStore, fetch_views, finish_part, part_path
 from polyview.studies.ledger import Ledger, Record
 from polyview.studies.trial import Assignment, run_trial
-from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint
+from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint, open_checkpoint
 
 Elsewhere = Callable[[str], Home]
 
@@ -114,6 +115,43 @@ def test_what_never_changes_is_fetched_once_and_goes_with_the_buckets(
     assert sorted(path.name for path in folder.glob("*.arrow")) == ["shard-0.arrow", "shard-2.arrow"]
 
 
+@pytest.mark.parametrize("anew", ["fewer", "others!"])
+def test_what_was_removed_and_made_anew_is_fetched_anew(home: Home, elsewhere: Elsewhere, anew: str) -> None:
+    part = home.stores / "store" / "part"
+    names = ("shard-0.arrow", "shard-1.arrow", "store.json")
+    for name in names:
+        write(part / name, "rows of")
+    there = elsewhere("other").stores / "store"
+    fetch_all(there, "*/*")
+    elsewhere("disk")
+    remove(part)
+    time.sleep(1)  # a store tells when an object was written to the second
+    for name in names:
+        write(part / name, anew)
+    elsewhere("other")
+    fetch_all(there, "*/store.json")
+    assert not list(there.glob("*/shard-*")), "rows that stream must not be read here"
+    fetch_all(there, "*/shard-*")
+    assert {path.name: path.read_text() for path in there.glob("*/*")} == dict.fromkeys(names, anew)
+
+
+def test_what_is_cut_off_on_its_way_is_asked_for_again(
+    home: Home, elsewhere: Elsewhere, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(home.stores / "store" / "shard-0.arrow", "some rows")
+    write(home.studies / "points.json", "[1, 2]")
+    there = elsewhere("other")
+    span = Span(there.stores / "store" / "shard-0.arrow", 5, 4)
+    monkeypatch.setattr(store, "cut_off", 2)
+    assert read_spans([span]) == [b"rows"]
+    monkeypatch.setattr(store, "cut_off", 2)
+    refresh([there.studies / "points.json"])
+    assert (there.studies / "points.json").read_text() == "[1, 2]"
+    monkeypatch.setattr(store, "cut_off", 1000)
+    with pytest.raises(UserError, match=rf"^{address(span.path)}: \w+: .*"):
+        read_spans([span])
+
+
 def test_of_two_writers_of_one_record_exactly_one_wins(home: Home, tiny: Experiment) -> None:
     ledger, together = Ledger(home.trials), threading.Barrier(4)
 
@@ -152,6 +190,7 @@ def test_an_empty_disk_fetches_what_was_rendered(
     summary = render(scan(trial.corpus).manifest, trial.rendering, rig, there, 0.1)
     assert (summary.cached, summary.rendered) == (True, 36)
     assert not store.asked("GET", "shard"), "whoever conducts a study needs no pictures"
+    fetch_views(summary.store, rig)
     opened = ViewStore.open(summary.store)
     rows = opened.rows_of(opened.manifest.subjects)
     assert (opened.gather(rows, rig) == ours.gather(rows, rig)).all()
@@ -216,6 +255,23 @@ def test_another_trainings_checkpoint_of_the_same_epoch_is_not_taken_for_ours(
     found = latest_checkpoint(home.trials / trial.digest)
     assert found is not None
     assert found.history == (theirs,)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_opened_by_its_own_address_and_where_a_part_of_it_is_left(
+    home: Home, elsewhere: Elsewhere, trial: Experiment
+) -> None:
+    torch.set_num_threads(1)
+    first = next(begun := run_trial(Assignment(trial, views_in(home, trial), home.trials)))
+    begun.close()
+    folder = elsewhere("other").trials / trial.digest
+    with pytest.raises(UserError, match=f"^{address(folder)}/epoch-0002: no checkpoint here"):
+        open_checkpoint(folder / "epoch-0002")
+    epoch = folder / "epoch-0001"
+    assert open_checkpoint(epoch).history == (first,)
+    (epoch / "history.json").unlink()
+    for path in (epoch, folder):
+        assert open_checkpoint(path).history == (first,)
 
 
 def test_a_home_that_is_a_folder_needs_no_client_of_buckets(tmp_path: Path, tiny: Experiment) -> None:

@@ -19,6 +19,7 @@ from polyview.rendering.store import (
     column_names,
     finish_part,
     part_path,
+    read_shard,
     rows_per_shard,
     shard_path,
     write_shard,
@@ -159,6 +160,14 @@ def test_further_outputs_are_read_by_name(parts: ViewStore, store: ViewStore) ->
     assert parts.depth is not None
     assert parts.depth.unit == "millimetres"
     assert store.depth is None
+
+
+def test_a_shard_says_where_its_pixels_begin_and_one_without_rows_the_same_each_time(folder: Path) -> None:
+    begins = read_shard(shard_path(folder, 2)).offsets
+    whole = shard_path(folder, 2).read_bytes()
+    for column, begin in enumerate(begins):
+        assert whole[begin : begin + VIEWS[4, column].nbytes] == VIEWS[4, column].tobytes()
+    assert read_shard(shard_path(folder, 1)).offsets == (0,) * len(RIG)
 
 
 def test_an_incomplete_store_is_not_opened(tmp_path: Path) -> None:

@@ -68,6 +68,17 @@ def test_what_a_killed_writer_left_is_not_taken_for_a_checkpoint(trainer: Traine
     assert sorted(path.name for path in folder.iterdir()) == ["epoch-0002"]
 
 
+def test_what_a_killed_deletion_left_is_not_taken_for_a_checkpoint(trainer: Trainer) -> None:
+    folder = trainer.job.folder
+    for name in ("epoch-0002", "epoch-0003"):
+        (folder / name).mkdir()
+        (folder / name / "trainer.pt").write_bytes(b"half")
+    assert latest_checkpoint(folder) == Checkpoint(folder / "epoch-0001")
+    assert open_checkpoint(folder).history == tuple(trainer.history)
+    assert save(trainer).load_model()
+    assert [path.name for path in folder.iterdir()] == ["epoch-0002"]
+
+
 def test_a_checkpoint_tells_its_recipe_history_and_environment(trainer: Trainer) -> None:
     checkpoint = open_checkpoint(trainer.job.folder)
     assert checkpoint.experiment == trainer.job.experiment

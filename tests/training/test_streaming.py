@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from polyview.errors import UserError
+from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
+from polyview.rendering.store import ViewStore
 from polyview.training.batches import Share
 from polyview.training.loop import Job, make_batches
-from polyview.training.streaming import stream
+from polyview.training.streaming import Reader, stream
 
 MakeJob = Callable[..., Job]
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -41,6 +45,17 @@ def test_an_epoch_may_be_left_after_a_batch_and_begun_again(make_job: MakeJob) -
     batches = make_batches(make_job(training__ingest="streaming"))
     first = [next(iter(batches.epoch(0, Share()))) for _ in range(2)]
     assert torch.equal(first[0].images, first[1].images)
+
+
+def test_cameras_that_are_added_to_a_store_can_be_read_where_it_was_read_before(
+    tiny: Experiment, store_of: Callable[[Experiment], ViewStore], tmp_path: Path
+) -> None:
+    for count in (2, 3):
+        part = store_of(with_overrides(tiny, {"rendering.views.count": count}))
+        rig = cameras(part.rendering.views)
+        shutil.copytree(part.folder, tmp_path / "store" / f"{count}-views")
+        found = Reader(tmp_path / "store", "frame", rig)({"rows": [5, 0]})
+        np.testing.assert_array_equal(found["views"], part.gather(np.array([5, 0]), rig))
 
 
 def test_a_store_that_is_gone_is_named(make_job: MakeJob) -> None:

@@ -289,7 +289,8 @@ def read_shard(path: Path) -> Shard:
         reader = pa.ipc.open_file(whole)
         batch = reader.get_batch(0)
         pixels = (_flat(column)[0].buffers()[1] for column in batch.columns[1:])
-        offsets = tuple(buffer.address - whole.address for buffer in pixels)
+        # What is empty lies nowhere.
+        offsets = tuple(buffer.address - whole.address if batch.num_rows else 0 for buffer in pixels)
         return Shard(batch.num_rows, offsets, json.loads(reader.schema.metadata[b"rejected"]))
 
 

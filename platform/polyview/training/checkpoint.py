@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from polyview.recipe import Experiment, digest, load_experiment, to_yaml
 from polyview.training.history import Epoch
 
 _HISTORY = TypeAdapter(tuple[Epoch, ...])
-_PREFIX, _PACKED = "epoch-", "epoch-*.tar"
+_PREFIX, _PACKED, _MARK = "epoch-", "epoch-*.tar", "history.json"
 
 
 class Source(BaseModel):
@@ -69,7 +69,7 @@ class Checkpoint:
 
     @property
     def history(self) -> tuple[Epoch, ...]:
-        return _HISTORY.validate_json((self.folder / "history.json").read_text())
+        return _HISTORY.validate_json((self.folder / _MARK).read_text())
 
     def load_weights(self, model: MultiviewModel) -> None:
         """Put the saved weights into `model`."""
@@ -115,12 +115,13 @@ def save_checkpoint(
         save_arrays(vars(pseudolabels), temporary / "pseudolabels.safetensors")
     (temporary / "experiment.yaml").write_text(to_yaml(experiment))
     (temporary / "source.json").write_text(source.model_dump_json(indent=1))
-    (temporary / "history.json").write_bytes(_HISTORY.dump_json(tuple(history), indent=1))
+    (temporary / _MARK).write_bytes(_HISTORY.dump_json(tuple(history), indent=1))
     (temporary / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
     keep_folder(temporary, _packed(temporary, folder / name))
-    shutil.rmtree(folder / name, ignore_errors=True)
+    _drop([folder / name])
     temporary.rename(folder / name)
-    for older in (*_finished(folder)[:-1], *files(folder, _PACKED)[:-1]):
+    _drop(_folders(folder) - {folder / name})
+    for older in files(folder, _PACKED)[:-1]:
         remove(older)
     return Checkpoint(folder / name)
 
@@ -137,10 +138,9 @@ def fetch_checkpoint(folder: Path) -> None:
         return
     with alone(folder):
         newest = files(folder, _PACKED)[-1:]
-        for path in _finished(folder):
-            if [_packed(path, path)] != newest:
-                shutil.rmtree(path)
-        if newest and not _finished(folder):
+        current = [path for path in _finished(folder) if [_packed(path, path)] == newest]
+        _drop(_folders(folder).difference(current))
+        if newest and not current:
             fetch_folder(newest[0], folder / newest[0].name.rpartition("-")[0])
 
 
@@ -151,16 +151,14 @@ def drop_checkpoints_of_others(folder: Path, source: Source) -> None:
     """
     for path in _finished(folder):
         if Checkpoint(path).source != source:
-            for older in (path, *files(folder, _PACKED)):
+            _drop([path])
+            for older in files(folder, _PACKED):
                 remove(older)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint by its own folder or its trial's; raises `UserError` if there is none.
-
-    On object storage it has no folder of its own, and is asked for by its trial's.
-    """
-    fetch_checkpoint(path)
+    """A checkpoint by its own folder or its trial's; raises `UserError` if there is none."""
+    fetch_checkpoint(path.parent if path.name.startswith(_PREFIX) else path)
     checkpoint = Checkpoint(path) if (path / "model.safetensors").is_file() else latest_checkpoint(path)
     if checkpoint is None:
         raise UserError(f"{address(path)}: no checkpoint here; expected model.safetensors, or epoch-NNNN folders")
@@ -169,8 +167,21 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 def _packed(made: Path, path: Path) -> Path:
     """What the checkpoint `made` is called in a bucket if it is `path` in a folder."""
-    return path.with_name(f"{path.name}-{digest((made / 'history.json').read_text())}.tar")
+    return path.with_name(f"{path.name}-{digest((made / _MARK).read_text())}.tar")
+
+
+def _folders(folder: Path) -> set[Path]:
+    """The checkpoints in a trial's folder, and what is left of some."""
+    return set(folder.glob(f"{_PREFIX}*/"))
 
 
 def _finished(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"{_PREFIX}*"))
+    """The checkpoints in a trial's folder, in their order."""
+    return sorted(path for path in _folders(folder) if (path / _MARK).is_file())
+
+
+def _drop(folders: Iterable[Path]) -> None:
+    """Delete checkpoints here; one whose deletion is cut short has lost its history first, and is none."""
+    for folder in folders:
+        (folder / _MARK).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)

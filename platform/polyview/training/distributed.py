@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -18,6 +19,7 @@ from pydantic import TypeAdapter
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
+from polyview.errors import UserError
 from polyview.mirror import Mirrored, refresh, remove
 from polyview.paths import replacing
 from polyview.rendering.pipeline import start_ray
@@ -109,8 +111,9 @@ class Crew:
         _note(self.folder / DISMISSED)
         wait([self.fit])
         self.pool.shutdown()
-        with suppress(OSError):  # Ray may still write there
+        with suppress(OSError, UserError):  # Ray may still write there, and a bucket be away for a while
             remove(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _done(self, number: int) -> bool:
         return _is_there(self.folder / f"{number}.done")

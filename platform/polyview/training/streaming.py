@@ -31,7 +31,7 @@ class Reader:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         try:
-            store = _opened(self.store, self.temporal)
+            store = _opened(self)
             return {"views": store.gather(np.asarray(batch["rows"], np.int64), self.cameras), "fault": ""}
         except UserError as error:
             return {"views": np.empty(0, np.uint8), "fault": str(error)}
@@ -59,6 +59,7 @@ def stream(
 
 
 @functools.cache
-def _opened(store: Path, temporal: Temporal) -> ViewStore:
-    fetch_contents(store)
-    return open_samples(store, temporal)
+def _opened(reader: Reader) -> ViewStore:
+    """Open a reader's store, once in a process of Ray's; by the next of other cameras it may have a part more."""
+    fetch_contents(reader.store)
+    return open_samples(reader.store, reader.temporal)
