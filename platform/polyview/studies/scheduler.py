@@ -94,7 +94,7 @@ def run_trials(trials: Sequence[Trial], workplace: Workplace, listener: Listener
         if chosen:
             assignments = [workplace.assignment(trial) for trial in chosen]
             callbacks = _Callbacks({trial.id: trial for trial in chosen}, listener)
-            config = tune.TuneConfig(max_concurrent_trials=concurrent, reuse_actors=True)
+            config = tune.TuneConfig(scheduler=InTurn(), max_concurrent_trials=concurrent, reuse_actors=True)
             _fit(workplace, nested, config, callbacks, {"assignment": tune.grid_search(assignments)})
 
 
@@ -118,7 +118,7 @@ def run_search(
         return
     config = tune.TuneConfig(
         search_alg=searcher,
-        scheduler=Pruner(searcher) if study.search.prune else None,
+        scheduler=Pruner(searcher) if study.search.prune else InTurn(),
         num_samples=searcher.missing,
         max_concurrent_trials=concurrent,
         reuse_actors=True,
@@ -281,7 +281,18 @@ class LedgerSearch(Searcher):
         return self  # Tune copies its searcher, and the callbacks would not see what the copy asks for
 
 
-class Pruner(FIFOScheduler):
+class InTurn(FIFOScheduler):
+    """Leaves it to Tune's queue which trial is next.
+
+    To choose one here would give a free actor to a trial whose own is about to start, which is then thrown away and
+    started again for the trial after, and so on until the end, which waits for the last.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None: what is asked for an actor first gets the first that is free."""
+
+
+class Pruner(InTurn):
     """Stops the trials of a search that promise nothing, as its pruner says."""
 
     def __init__(self, searcher: LedgerSearch) -> None:
