@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -108,27 +109,29 @@ def test_a_search_runs_each_point_once_reports_the_best_and_goes_on_where_it_was
 @pytest.mark.slow
 def test_a_search_stops_what_promises_nothing_once_and_for_all(tiny: Experiment, home: Home) -> None:
     search = {
-        "space": {"training.lr": {"log_uniform": [1e-7, 1e-2]}},
-        "trials": 6,
+        "space": {"training.lr": {"log_uniform": [1e-6, 1e-1]}},
+        "trials": 8,
         "sampler": "random",
         "prune": {"rule": "asha", "every": 1},
     }
-    study, listener = study_of(tiny, "pruned", epochs=3, search=search), Listener()
+    # One after the other: who is stopped depends on who was seen before.
+    one = {"resources": {"cpus": int(ray.cluster_resources()["CPU"])}}
+    study, listener = study_of(tiny, "pruned", epochs=3, search=search, **one), Listener()
     outcome, failures = conduct(study, home, listener)
     looks, searched = outcome.searched.looks, outcome.searched.trials
     stopped = stopped_early(looks)
     assert not failures
-    assert len(searched) == len(looks) == 6
+    assert len(searched) == len(looks) == 8
     assert stopped
     assert {trial.id for trial in searched} == stopped ^ {t.id for t in searched if t.id in outcome.records}
     assert all(max(looks[trial_id].scores) < 3 for trial_id in stopped)
     for trial_id in stopped:
         last = max(looks[trial_id].scores)
-        assert looks[trial_id].scores[last] < max(one.scores[last] for one in looks.values() if last in one.scores)
+        assert looks[trial_id].scores[last] < max(seen.scores[last] for seen in looks.values() if last in seen.scores)
     status = {
         run.data.tags["polyview.trial"]: run.info.status for run in runs(home, study) if TRIAL_TAG in run.data.tags
     }
-    assert {trial_id for trial_id, one in status.items() if one == "KILLED"} == stopped
+    assert {trial_id for trial_id, now in status.items() if now == "KILLED"} == stopped
     (parent,) = [run for run in runs(home, study) if TRIAL_TAG not in run.data.tags]
     assert parent.info.status == "FINISHED"
     assert f"{len(stopped)} were stopped early (asha)" in (outcome.folder / "report" / "report.md").read_text()
@@ -139,7 +142,7 @@ def test_a_search_stops_what_promises_nothing_once_and_for_all(tiny: Experiment,
     assert stopped_early(again.searched.looks) == stopped
 
     # Once nothing is pruned any more, what was stopped goes on from where it stands.
-    whole, resumed = study_of(tiny, "pruned", epochs=3, search=search | {"prune": None}), Listener()
+    whole, resumed = study_of(tiny, "pruned", epochs=3, search=search | {"prune": None}, **one), Listener()
     outcome, _ = conduct(whole, home, resumed)
     assert {trial_id for trial_id, _ in resumed.epochs} >= stopped
     assert (next(iter(stopped)), 1) not in resumed.epochs
