@@ -110,9 +110,7 @@ def fetch_folder(path: Path, folder: Path) -> None:
 
 def refresh(paths: Iterable[Path]) -> None:
     """Have small files here as they are in the bucket now, or not at all."""
-    mirrored = [path for path in paths if isinstance(path, Mirrored)]
-    if mirrored:
-        _each(_refresh, mirrored)
+    _each(_refresh, [path for path in paths if isinstance(path, Mirrored)])
 
 
 def fetch(path: Path) -> Path:
@@ -253,8 +251,11 @@ def _read_span(span: Span) -> bytes:
 
 def _each(work: Callable[[T], R], things: Iterable[T]) -> list[R]:
     """Do it to all, several at once; raises what the first of them raises."""
+    waiting = list(things)
+    if not waiting:  # as in all that a home in a folder asks for, at every batch that is read
+        return []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(work, things))
+        return list(pool.map(work, waiting))
 
 
 def _named(paths: Iterable[Path]) -> Iterator[Path]:

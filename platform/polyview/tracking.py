@@ -163,14 +163,14 @@ class Tracker:
         `export` writes it to a folder that is not there yet; it is called only if MLflow has not got the model.
         Raises what `export` raises.
         """
-        if self._lacks_model(trial):
+        if run_id := self._run_without_model(trial):
             with tempfile.TemporaryDirectory() as place:
                 export(Path(place) / "model")
-                self._log_model(trial, Path(place) / "model")
+                self._log_model(trial, run_id, Path(place) / "model")
 
     @_outage_is_survived
-    def _lacks_model(self, trial: TrialRun) -> bool:
-        """Whether the run of a trial has no model; those that are half written or of a run that is gone go too."""
+    def _run_without_model(self, trial: TrialRun) -> str | None:
+        """The trial's run if it has no model; models that are half written or of a run that is gone are deleted."""
         run, kept = self._run_of(trial), set[str]()
         for model in self._client.search_logged_models([self._experiment], f"tags.`{TRIAL_TAG}` = '{trial.id}'"):
             source = self._client.get_run(model.source_run_id).info
@@ -178,26 +178,24 @@ class Tracker:
                 kept.add(source.run_id)
             else:
                 self._client.delete_logged_model(model.model_id)
-        return run is not None and run.info.run_id not in kept
+        return None if run is None or run.info.run_id in kept else str(run.info.run_id)
 
     @_outage_is_survived
-    def _log_model(self, trial: TrialRun, folder: Path) -> None:
+    def _log_model(self, trial: TrialRun, run_id: str, folder: Path) -> None:
         from mlflow.entities import LoggedModelOutput, Metric
 
-        run = self._run_of(trial)
-        assert run is not None
         model = self._client.create_logged_model(
             self._experiment,
             re.sub(r"[/:.%\"']", "_", trial.name),
-            source_run_id=run.info.run_id,
+            source_run_id=run_id,
             tags={TRIAL_TAG: trial.id, "load": 'open_clip.create_model_and_transforms("local-dir:FOLDER")'},
             model_type="open_clip",
         )
         self._client.log_model_artifacts(model.model_id, str(folder))
         step, when = len(trial.epochs), _milliseconds(trial.ended)
         scores = [Metric(_legal(key), value, when, step, model.model_id) for key, value in trial.scores.items()]
-        self._client.log_batch(run.info.run_id, scores)
-        self._client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step)])
+        self._client.log_batch(run_id, scores)
+        self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
         self._client.finalize_logged_model(model.model_id, "READY")
 
     def returned(self) -> bool:

@@ -54,6 +54,11 @@ class Parameter(Model):
             raise ValueError(f"choices repeat: {list(self.categorical)}")
         return self
 
+    @property
+    def conditions(self) -> dict[str, tuple[Scalar, ...]]:
+        """`when`, with all values that each key may have."""
+        return {key: wanted if isinstance(wanted, tuple) else (wanted,) for key, wanted in self.when.items()}
+
     def can_be(self, value: Any) -> bool:
         """Whether a search may give the key this value."""
         if self.categorical is not None:
@@ -105,12 +110,12 @@ class Search(Model):
     def _conditions_are_decided_before(self) -> Self:
         before: dict[str, Parameter] = {}
         for key, parameter in self.space.items():
-            for other, wanted in parameter.when.items():
+            for other, wanted in parameter.conditions.items():
                 if other not in before:
                     raise ValueError(f"{key}: when names {other}, which is not among the keys above it")
                 if before[other].integer is None and before[other].categorical is None:
                     raise ValueError(f"{key}: when names {other}, which has neither integer nor categorical values")
-                for value in wanted if isinstance(wanted, tuple) else (wanted,):
+                for value in wanted:
                     if not before[other].can_be(value):
                         raise ValueError(f"{key}: when asks for {other} {value!r}, which it cannot be")
             before[key] = parameter

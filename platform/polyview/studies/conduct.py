@@ -248,10 +248,11 @@ class Driver:
         points = Points(study_folder(self.study, self.home) / POINTS)
         asked = make_trials(self.study, points.read(self.study.search))
         total, looks = wanted(self.study), self.looks(asked)
-        stopped = [trial for trial in self._log_done(asked) if trial.id in stopped_early(looks)]
+        unrecorded = self._log_done(asked)
+        stopped = [trial for trial in unrecorded if trial.id in stopped_early(looks)]
         for trial in stopped:
             self.tracker.log(stopped_run(trial, looks[trial.id]))
-        missing = total - len(self.records(asked)) - len(stopped)
+        missing = total - len(asked) + len(unrecorded) - len(stopped)
         self.watcher.say(f"search: {total} points, {total - missing} done before, {missing} to run")
         if missing:
             from polyview.studies.scheduler import run_search

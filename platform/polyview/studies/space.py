@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from polyview.recipe import Parameter, Scalar, same
+from polyview.recipe import Parameter, same
 
 if TYPE_CHECKING:
     import optuna
@@ -66,13 +66,8 @@ def _completions(
 
 def _is_asked(parameter: Parameter, point: Point) -> bool:
     return all(
-        key in point and any(same(one, point[key]) for one in _several(wanted))
-        for key, wanted in parameter.when.items()
+        key in point and any(same(one, point[key]) for one in wanted) for key, wanted in parameter.conditions.items()
     )
-
-
-def _several(wanted: Scalar | tuple[Scalar, ...]) -> tuple[Scalar, ...]:
-    return wanted if isinstance(wanted, tuple) else (wanted,)
 
 
 def _suggest(key: str, parameter: Parameter, asked: optuna.Trial) -> Any:
