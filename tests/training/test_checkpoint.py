@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,6 +78,20 @@ def test_what_a_killed_deletion_left_is_not_taken_for_a_checkpoint(trainer: Trai
     assert open_checkpoint(folder).history == tuple(trainer.history)
     assert save(trainer).load_model()
     assert [path.name for path in folder.iterdir()] == ["epoch-0002"]
+
+
+def test_a_reader_always_finds_a_checkpoint_while_a_writer_puts_others_in_its_place(trainer: Trainer) -> None:
+    job, model, state = trainer.job, trainer.model, trainer.state
+    with ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(
+            lambda: [
+                save_checkpoint(job.folder, model, state, job.experiment, trainer.source, trainer.history * epochs)
+                for epochs in range(2, 200)
+            ]
+        )
+        while not writer.done():
+            assert latest_checkpoint(job.folder) is not None
+    assert latest_checkpoint(job.folder) == writer.result()[-1]
 
 
 def test_a_checkpoint_tells_its_recipe_history_and_environment(trainer: Trainer) -> None:

@@ -176,8 +176,15 @@ def _folders(folder: Path) -> set[Path]:
 
 
 def _finished(folder: Path) -> list[Path]:
-    """The checkpoints in a trial's folder, in their order."""
-    return sorted(path for path in _folders(folder) if (path / _MARK).is_file())
+    """The checkpoints in a trial's folder, in their order.
+
+    A listing that found none because a writer put another in place of the one it saw is taken again.
+    """
+    while True:
+        seen = _folders(folder)
+        finished = sorted(path for path in seen if (path / _MARK).is_file())
+        if finished or _folders(folder) == seen:
+            return finished
 
 
 def _drop(folders: Iterable[Path]) -> None:
