@@ -163,6 +163,31 @@ def start_ray() -> None:
         ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
 
+def in_parallel(
+    work: Callable[[dict[str, Any]], dict[str, Any]],
+    jobs: Sequence[dict[str, Any]],
+    *,
+    ordered: bool = False,
+    **needs: Any,
+) -> Iterator[dict[str, Any]]:
+    """What `work` makes of each job, by Ray Data: in the jobs' order, or as each is done.
+
+    `needs`: what one piece of work asks for, as Ray Data's `map` takes it. Raises `UserError` at the first job that
+    comes back with a `fault`.
+    """
+    start_ray()
+    import ray
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    made = ray.data.from_items(list(jobs), override_num_blocks=len(jobs)).map(work, **needs)
+    made.context.enable_progress_bars = False
+    made.context.execution_options.preserve_order = ordered
+    for row in made.iter_rows():
+        if row["fault"]:
+            raise UserError(row["fault"])
+        yield row
+
+
 def _missing(folder: Path, cameras: Sequence[Camera]) -> tuple[Camera, ...]:
     """The cameras that no complete part of the store has."""
     there = {camera for part in complete_parts(folder) for camera in Part.open(part).cameras}
@@ -251,16 +276,9 @@ def _run(writer: ShardWriter, jobs: list[dict[str, Any]]) -> Iterator[tuple[int,
     start_ray()
     import ray
 
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     # Ray lets a worker see a GPU only where it is asked for one; a tenth, since a context needs little of it.
     on_gpu = backend_of(writer.rendering) == "opengl" and ray.cluster_resources().get("GPU", 0) > 0
-    needs = {"num_cpus": 1, "num_gpus": 0.1} if on_gpu else {"num_cpus": 1}
-    shards = ray.data.from_items(jobs, override_num_blocks=len(jobs)).map(writer, **needs)
-    for row in shards.iter_rows():
-        if row["fault"]:
-            raise UserError(row["fault"])
+    for row in in_parallel(writer, jobs, num_cpus=1, num_gpus=0.1 if on_gpu else None):
         yield row["shard"], Shard(*json.loads(row["made"]))
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 from numpy.typing import NDArray
 
 from polyview.errors import UserError
 from polyview.rendering.cameras import Camera
-from polyview.rendering.pipeline import start_ray
+from polyview.rendering.pipeline import in_parallel
 from polyview.rendering.sequences import Temporal, open_samples
 from polyview.rendering.store import ViewStore, fetch_contents
 
@@ -44,17 +43,10 @@ def stream(
 
     Raises `UserError` where the store cannot be read.
     """
-    start_ray()
     rows = [{"rows": batch.tolist()} for batch in batches]
+    reader, at_once = Reader(store, temporal, tuple(cameras)), min(AHEAD, len(rows))
     # They wait for a bucket rather than compute: were a CPU asked for, trials that occupy all would wait for ever.
-    views = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        Reader(store, temporal, tuple(cameras)), num_cpus=0, concurrency=min(AHEAD, len(rows))
-    )
-    views.context.enable_progress_bars = False
-    views.context.execution_options.preserve_order = True
-    for row in views.iter_rows():
-        if row["fault"]:
-            raise UserError(row["fault"])
+    for row in in_parallel(reader, rows, ordered=True, num_cpus=0, concurrency=at_once):
         yield row["views"].copy()  # what lies in Ray's memory may not be written to, of which torch warns
 
 
