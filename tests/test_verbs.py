@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,15 @@ def test_a_search_that_cannot_be_is_refused_before_anything_starts(
     told = refused(capsys, "ablate", str(study), "--set", "search={space: {training.lrr: {uniform: [0.1, 1]}}}")
     assert "training.lrr: unknown key; nearest is training.lr" in told
     assert not (tmp_path / "home" / "views").exists()
+
+
+def test_a_render_tells_how_it_went_and_nothing_of_rays(tiny: Experiment, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(json.dumps(tiny.model_dump(mode="json")))
+    command = [sys.executable, "-m", "polyview", "render", str(recipe)]
+    here = os.environ | {"POLYVIEW_HOME": str(tmp_path), "COLUMNS": "1000"}
+    told = subprocess.run(command, env=here, capture_output=True, text=True, check=True)
+    assert [line.split()[0] for line in (told.stdout + told.stderr).splitlines()] == ["views:", "look"]
 
 
 def test_two_trials_are_compared_by_how_their_ids_begin(

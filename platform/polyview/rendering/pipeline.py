@@ -178,8 +178,8 @@ def in_parallel(
     start_ray()
     import ray
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     made = ray.data.from_items(list(jobs), override_num_blocks=len(jobs)).map(work, **needs)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its loggers up at a dataset
     made.context.enable_progress_bars = False
     made.context.execution_options.preserve_order = ordered
     for row in made.iter_rows():
