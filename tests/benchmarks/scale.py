@@ -30,9 +30,9 @@ from polyview.paths import Home
 from polyview.recipe import Experiment, Rendering, Resources
 from polyview.rendering import pipeline
 from polyview.studies import scheduler
-from polyview.studies.conduct import trial_run
 from polyview.studies.design import Trial
 from polyview.studies.ledger import Fault, Ledger, Record
+from polyview.studies.runs import finished_run
 from polyview.studies.scheduler import TrialActor, Workplace, run_trials
 from polyview.studies.views import PreparedViews
 from polyview.tracking import Tracker
@@ -126,7 +126,7 @@ def keeping(trials: int, folder: Path) -> Row:
     row["ledger reads/s"] = trials / _timed(lambda: ledger.read_all(trial.id for trial in made))
     tracker = Tracker(home, "scale")
     tracker.open("base", {}, {})
-    runs = [trial_run(trial, record) for trial, record in zip(made, records, strict=True)]
+    runs = [finished_run(trial, record) for trial, record in zip(made, records, strict=True)]
     row["MLflow runs/s"] = trials / _timed(lambda: [tracker.log(run) for run in runs])
     row["MLflow runs seen again/s"] = trials / _timed(lambda: [tracker.log(run) for run in runs])
     return row

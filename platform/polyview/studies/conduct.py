@@ -5,25 +5,26 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from polyview.errors import UserError
 from polyview.mirror import Mirrored, refresh
 from polyview.paths import Home, locked, replacing
-from polyview.recipe import Resources, Study, to_yaml
+from polyview.recipe import Resources, Study
 from polyview.rendering.sheet import contact_sheet
 from polyview.rendering.store import ViewStore
 from polyview.studies.capacity import concurrent_trials, demand
 from polyview.studies.design import Trial, plan
-from polyview.studies.findings import Searched, finished, scores, supervision
+from polyview.studies.findings import Searched, finished, scores
 from polyview.studies.ledger import Fault, Ledger, Looks, Record, stopped_early
 from polyview.studies.report import Outcome, write
+from polyview.studies.runs import failed_run, finished_run, stopped_run, study_tags
 from polyview.studies.search import (
     BEST,
     Points,
@@ -37,12 +38,13 @@ from polyview.studies.search import (
 )
 from polyview.studies.views import PreparedViews, prepare_views
 from polyview.studies.watcher import Watcher
-from polyview.tracking import SQLITE, Point, Tracker, TrialRun
+from polyview.tracking import SQLITE, Tracker
 from polyview.training.history import Epoch
 
 if TYPE_CHECKING:
     from polyview.studies.scheduler import Workplace
 
+Known = TypeVar("Known", Record, Looks)
 POINTS, LINKS, STAGES, SHEET = "points.json", "links.json", "stages.json", "views.png"
 
 
@@ -174,17 +176,13 @@ class Driver:
     def open(self) -> None:
         """Open the study's run in MLflow."""
         experiment = self.study.experiment
-        self.tracker.open(experiment.digest, experiment.model_dump(mode="json"), _tags(self.study))
+        self.tracker.open(experiment.digest, experiment.model_dump(mode="json"), study_tags(self.study))
 
     def log_all(self, outcome: Outcome) -> None:
         """Tell MLflow of every trial that has a record or has failed."""
-        trials = [*outcome.trials, *outcome.searched.trials]
-        self._log_done(trials)
-        for trial in trials:
+        for trial in self._log_ended([*outcome.trials, *outcome.searched.trials], outcome.searched.looks):
             if trial.id in outcome.faults:
                 self.tracker.log(failed_run(trial, outcome.faults[trial.id]))
-            elif trial.id in stopped_early(outcome.searched.looks):
-                self.tracker.log(stopped_run(trial, outcome.searched.looks[trial.id]))
 
     def log_best_model(self, outcome: Outcome) -> None:
         """Keep, in MLflow, the model of the trial with the study's highest score, for open_clip to load."""
@@ -194,7 +192,7 @@ class Driver:
             return
         trial, record = max(trained, key=lambda one: one[1].scores[metric])
         try:
-            self.tracker.log_model(trial_run(trial, record), partial(self._export, trial))
+            self.tracker.log_model(finished_run(trial, record), partial(self._export, trial))
         except (UserError, OSError) as error:
             self.watcher.say(f"{trial.name}: its model is not kept in MLflow: {error}")
 
@@ -220,19 +218,19 @@ class Driver:
 
     def records(self, trials: Sequence[Trial]) -> dict[str, Record]:
         """What is known, by trial id; a record of faces that have changed since says nothing of those there are now."""
-        manifests = {trial.id: self.views.manifest_of(trial.experiment) for trial in trials}
-        found = Ledger(self.home.trials).read_all(manifests)
-        return {trial_id: record for trial_id, record in found.items() if record.manifest == manifests[trial_id]}
+        return self._of_these_faces(trials, Ledger(self.home.trials).read_all(trial.id for trial in trials))
 
     def looks(self, trials: Sequence[Trial]) -> dict[str, Looks]:
         """What was seen of a search's trials before their end, by trial id, of the faces that there are now."""
+        return self._of_these_faces(trials, looks_of(self.study, trials, Ledger(self.home.trials)))
+
+    def _of_these_faces(self, trials: Sequence[Trial], found: Mapping[str, Known]) -> dict[str, Known]:
         manifests = {trial.id: self.views.manifest_of(trial.experiment) for trial in trials}
-        found = looks_of(self.study, trials, Ledger(self.home.trials))
-        return {trial_id: looks for trial_id, looks in found.items() if looks.manifest == manifests[trial_id]}
+        return {trial_id: one for trial_id, one in found.items() if one.manifest == manifests[trial_id]}
 
     def run(self, trials: Sequence[Trial]) -> None:
         """Log the trials that have a record, and run the others."""
-        missing = self._log_done(trials)
+        missing = self._log_ended(trials, {})
         done = len(trials) - len(missing)
         self.watcher.say(f"trials: {len(trials)} in the study, {done} done before, {len(missing)} to run")
         if missing:
@@ -248,11 +246,7 @@ class Driver:
         points = Points(study_folder(self.study, self.home) / POINTS)
         asked = make_trials(self.study, points.read(self.study.search))
         total, looks = wanted(self.study), self.looks(asked)
-        unrecorded = self._log_done(asked)
-        stopped = [trial for trial in unrecorded if trial.id in stopped_early(looks)]
-        for trial in stopped:
-            self.tracker.log(stopped_run(trial, looks[trial.id]))
-        missing = total - len(asked) + len(unrecorded) - len(stopped)
+        missing = total - len(asked) + len(self._log_ended(asked, looks))
         self.watcher.say(f"search: {total} points, {total - missing} done before, {missing} to run")
         if missing:
             from polyview.studies.scheduler import run_search
@@ -270,7 +264,7 @@ class Driver:
         if record := Ledger(self.home.trials).read(trial.id):
             score = record.scores.get(self.study.metric, math.nan)
             self.watcher.say(f"{trial.name}: {self.study.metric} {score:.3f}")
-            self.tracker.log(trial_run(trial, record))
+            self.tracker.log(finished_run(trial, record))
         elif seen := self.looks([trial]).get(trial.id):
             epoch, score = max(seen.scores.items())
             self.watcher.say(f"{trial.name}: stopped after {epoch} epochs, {seen.metric} {score:.3f}")
@@ -288,13 +282,15 @@ class Driver:
         self.ended += 1
         self.watcher.advance(self.ended)
 
-    def _log_done(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Tell MLflow of the trials that have a record; returns the others."""
-        records = self.records(trials)
+    def _log_ended(self, trials: Sequence[Trial], looks: Mapping[str, Looks]) -> list[Trial]:
+        """Tell MLflow of the trials that have a record and of those stopped early; returns the others."""
+        records, stopped = self.records(trials), stopped_early(looks)
         for trial in trials:
             if trial.id in records:
-                self.tracker.log(trial_run(trial, records[trial.id]))
-        return [trial for trial in trials if trial.id not in records]
+                self.tracker.log(finished_run(trial, records[trial.id]))
+            elif trial.id in stopped:
+                self.tracker.log(stopped_run(trial, looks[trial.id]))
+        return [trial for trial in trials if trial.id not in records and trial.id not in stopped]
 
     def _workplace(self) -> Workplace:
         from polyview.studies.scheduler import Workplace
@@ -332,62 +328,6 @@ def naming(trial: Trial) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"{trial.name}: {error}") from None
-
-
-def failed_run(trial: Trial, fault: Fault) -> TrialRun:
-    """What MLflow is told of a trial that failed."""
-    return TrialRun(
-        id=trial.id,
-        name=trial.name,
-        started=fault.started,
-        ended=fault.ended,
-        status="FAILED",
-        params=trial.experiment.model_dump(mode="json"),
-        tags={**_names(trial), "fault": fault.reason},
-        artifacts={"log.txt": "\n".join(fault.last_lines), "experiment.yaml": to_yaml(trial.experiment)},
-    )
-
-
-def stopped_run(trial: Trial, seen: Looks) -> TrialRun:
-    """What MLflow is told of a point that its search has stopped early."""
-    return TrialRun(
-        id=trial.id,
-        name=trial.name,
-        started=seen.started,
-        ended=seen.ended,
-        status="KILLED",
-        params=trial.experiment.model_dump(mode="json"),
-        tags={**_names(trial), "manifest": seen.manifest, "stopped": f"after {max(seen.scores)} epochs"},
-        epochs=[Point(epoch, seen.ended, {seen.metric: score}) for epoch, score in seen.scores.items()],
-        artifacts={"experiment.yaml": to_yaml(trial.experiment)},
-    )
-
-
-def trial_run(trial: Trial, record: Record) -> TrialRun:
-    """What MLflow is told of a trial."""
-    experiment = trial.experiment
-    return TrialRun(
-        id=trial.id,
-        name=trial.name,
-        started=record.started,
-        ended=record.ended,
-        params=experiment.model_dump(mode="json"),
-        tags={
-            **_names(trial),
-            "manifest": record.manifest,
-            "supervision": supervision(experiment),
-            "mlflow.source.git.commit": record.environment.get("git_commit", "unknown"),
-            **{f"environment.{name}": value for name, value in record.environment.items()},
-        },
-        epochs=[Point(epoch.epoch, epoch.ended, epoch.metrics) for epoch in record.history],
-        scores=record.scores,
-        artifacts={
-            "experiment.yaml": to_yaml(experiment),
-            "confusions.json": json.dumps({"classes": record.classes, **record.confusions}),
-        },
-        dataset=experiment.corpus.dataset,
-        fingerprint=record.manifest,
-    )
 
 
 def _fetch(folder: Path) -> None:
@@ -434,15 +374,6 @@ def _only_driver(folder: Path) -> Iterator[None]:
                 f"{folder.name}: another polyview is conducting this study; wait for it, or stop it"
             ) from None
         yield
-
-
-def _tags(study: Study) -> dict[str, str]:
-    asked = study.model_dump(mode="json", exclude={"experiment"})
-    return {"supervision": supervision(study.experiment), "study": json.dumps(asked)}
-
-
-def _names(trial: Trial) -> dict[str, str]:
-    return {"variant": trial.variant, "seed": str(trial.seed), "fold": str(trial.experiment.evaluation.fold)}
 
 
 def _summary(outcome: Outcome) -> dict[str, float]:
