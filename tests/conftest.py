@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -122,6 +123,24 @@ def holder_of() -> Callable[[Path], int | None]:
         return int(lines[0][4]) if lines else None
 
     return holder
+
+
+@pytest.fixture(scope="session")
+def killed_after() -> Callable[[int], Callable[[], bool]]:
+    """Warns a training of its end after so many steps; it comes after one more."""
+
+    def warning(step: int) -> Callable[[], bool]:
+        steps = itertools.count(1)
+
+        def warned() -> bool:
+            done = next(steps)
+            if done > step:
+                raise RuntimeError("killed")
+            return done == step
+
+        return warned
+
+    return warning
 
 
 @pytest.fixture(scope="session")

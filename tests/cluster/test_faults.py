@@ -19,6 +19,7 @@ from polyview.cluster.submit import ADDRESS_VARIABLE, Cluster, Log
 from polyview.paths import REPOSITORY, Home
 from polyview.recipe import Experiment, load_study
 from polyview.studies.conduct import known
+from polyview.studies.design import plan
 
 pytestmark = pytest.mark.slow
 Driver = subprocess.Popen[str]
@@ -91,25 +92,30 @@ def test_a_trial_of_several_workers_goes_on_once_another_machine_has_come(
     assert_whole(study_file, home)
 
 
-def test_a_machine_that_is_taken_back_after_notice_costs_a_trial_no_retry(
-    start: Any,
-    machines: Any,
-    home: Home,
-    write_study: Any,
-    wait_for: Any,
-    at_work: Any,
-    times_of: Any,
-    assert_whole: Any,
+def test_a_machine_that_is_taken_back_after_notice_leaves_a_checkpoint_and_costs_a_trial_no_retry(
+    start: Any, machines: Any, home: Home, write_study: Any, wait_for: Any, holder_of: Any, assert_whole: Any
 ) -> None:
-    study_file = write_study({"epochs": 20}, seeds=[0], retries=0)
+    study_file = write_study({"epochs": 1, "batch_size": 4}, seeds=[0], retries=0)
+    study = json.loads(study_file.read_text())
+    study["experiment"]["corpus"]["generator"]["subjects"] = 30
+    study["experiment"]["rendering"] |= {"size": 128, "views": {"count": 8}}  # so that the epoch takes a while
+    study_file.write_text(json.dumps(study))
+    (trial,) = plan(load_study(study_file))
     machines.add(2)
     driver = start("ablate", "study.yaml", home=home)
-    node = machines.with_process(wait_for(lambda: at_work(home), driver))
+    worker = psutil.Process(wait_for(lambda: holder_of(home.trials / trial.id / "lock"), driver))
+    node = machines.with_process(worker.pid)
+    worker.suspend()
     command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", machines.address]
     command += ["--node-id", node.node_id, "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
-    subprocess.run([*command, "--deadline-remaining-seconds", "0"], check=True, capture_output=True, timeout=60)
+    subprocess.run([*command, "--deadline-remaining-seconds", "1"], check=True, capture_output=True, timeout=60)
+    deadline = time.time() + 1
+    worker.resume()
+    wait_for(lambda: list(home.trials.glob("*/epoch-0000-step-*")), driver)
+    worker.suspend()
+    wait_for(lambda: time.time() > deadline, driver)
     machines.lose(node)
-    assert times_of(home) == {}
+    assert [path.name[:15] for path in home.trials.glob("*/epoch-*")] == ["epoch-0000-step"]
     finish(driver)
     assert_whole(study_file, home)
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter, _store_name, render
 from polyview.rendering.store import ViewStore, fetch_views, finish_part, part_path
 from polyview.studies.ledger import Ledger, Record
-from polyview.studies.trial import Assignment, run_trial
+from polyview.studies.trial import Assignment, run_trial, train_alone
 from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint, open_checkpoint
 
 Elsewhere = Callable[[str], Home]
@@ -199,7 +200,12 @@ def test_an_empty_disk_fetches_what_was_rendered(
 
 @pytest.mark.slow
 def test_a_trial_goes_on_from_its_checkpoint_on_a_machine_that_has_neither_views_nor_weights(
-    home: Home, elsewhere: Elsewhere, trial: Experiment, objects: Any, monkeypatch: pytest.MonkeyPatch
+    home: Home,
+    elsewhere: Elsewhere,
+    trial: Experiment,
+    objects: Any,
+    killed_after: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch.set_num_threads(1)
     url, assignment = address(home.root), Assignment(trial, views_in(home, trial), home.trials)
@@ -208,6 +214,11 @@ def test_a_trial_goes_on_from_its_checkpoint_on_a_machine_that_has_neither_views
     begun.close()
     (packed,) = [name for name in objects(url) if "epoch" in name]
     assert packed.startswith(f"trials/{trial.digest}/epoch-0001-")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        list(run_trial(assignment, partial(train_alone, warned=killed_after(2))))
+    (packed,) = [name for name in objects(url) if "epoch" in name]
+    assert packed.startswith(f"trials/{trial.digest}/epoch-0001-step-000002-")
 
     # The worker is another process, to which the assignment travels as it does to Ray's.
     sent = pickle.dumps(assignment)

@@ -47,6 +47,34 @@ def test_training_that_was_cut_short_goes_on_to_the_same_end_bit_by_bit(make_job
     assert weights(cut) == weights(whole)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("step", [1, 3, 4, 6])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"language__prompts": "pseudo", "objective": {"joint": {}, "contrast": {}, "alignment": {}}},
+        {"training__precision": "bf16", "training__ingest": "streaming"},
+    ],
+    ids=["labels", "pseudo-labels", "streaming"],
+)
+def test_training_that_is_warned_goes_on_from_that_very_step_to_the_same_end(
+    make_job: MakeJob, killed_after: Any, step: int, changes: dict[str, Any]
+) -> None:
+    whole, cut = make_job("whole", **changes), make_job("cut", **changes)
+    undisturbed = list(Trainer(whole, CPU).epochs())
+    with pytest.raises(RuntimeError, match="killed"):
+        list(Trainer(cut, CPU).epochs(killed_after(step)))
+    resumed, asked = Trainer(cut, CPU), itertools.count()
+    assert len(resumed.history) * resumed.batches.steps + resumed.progress.steps == step
+    assert len(list(resumed.epochs(lambda: next(asked) < 0))) == 2 - step // resumed.batches.steps
+    assert next(asked) == 2 * resumed.batches.steps - step
+    assert losses(resumed.history) == losses(undisturbed)
+    assert weights(cut) == weights(whole)
+    assert [path.name for path in cut.folder.iterdir()] == ["epoch-0002"]
+
+
 def test_a_finished_training_has_nothing_left_to_do(make_job: MakeJob) -> None:
     job = make_job(training__epochs=1)
     assert len(list(Trainer(job, CPU).epochs())) == 1

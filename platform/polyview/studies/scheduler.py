@@ -32,7 +32,7 @@ from polyview.studies.search import Points, make_study, make_trial, make_trials,
 from polyview.studies.space import Point, suggest
 from polyview.studies.trial import Assignment, look, run_trial, train_alone
 from polyview.studies.views import PreparedViews
-from polyview.training.distributed import Crew, Worker
+from polyview.training.distributed import Crew, Notices, Worker
 from polyview.training.history import Epoch
 from polyview.training.loop import Job
 
@@ -335,13 +335,18 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any], resources: Resources, looking: Looking | None) -> None:
         self.resources, self.looking = resources, looking
         self.crew: Crew | None = None
+        self.warned = Notices({ray.get_runtime_context().get_node_id()})
         torch.set_num_threads(resources.cpus)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.assignment: Assignment = new_config["assignment"]
         nested = self.assignment.experiment.training.workers > 1
-        train = partial(self._train_with_crew, folder=self.assignment.trials.parent / "ray") if nested else train_alone
+        train = (
+            partial(self._train_with_crew, folder=self.assignment.trials.parent / "ray")
+            if nested
+            else partial(train_alone, warned=self.warned)
+        )
         self.epochs: Generator[Epoch] = run_trial(self.assignment, train)
         return True
 

@@ -95,9 +95,9 @@ def is_raw_pixels(experiment: Experiment) -> bool:
     return experiment.model.tower == PIXELS and not experiment.training.epochs
 
 
-def train_alone(job: Job) -> Iterator[Epoch]:
-    """Pretrain in this process."""
-    return Trainer(job, default_device()).epochs()
+def train_alone(job: Job, warned: Callable[[], bool] = lambda: False) -> Iterator[Epoch]:
+    """Pretrain in this process; a checkpoint is made in mid-epoch too when it is `warned`."""
+    return Trainer(job, default_device()).epochs(warned)
 
 
 def default_device() -> torch.device:

@@ -72,17 +72,17 @@ class Batches:
         """Batches per epoch."""
         return len(self.rows) // self.batch_size
 
-    def epoch(self, epoch: int, share: Share) -> Iterator[Batch]:
-        """This worker's part of every batch of one epoch."""
+    def epoch(self, epoch: int, share: Share, first: int = 0) -> Iterator[Batch]:
+        """This worker's part of every batch of one epoch, or of those from `first` on."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.rows), generator=generator)
-        choices = order[: self.steps * self.batch_size].split(self.batch_size)
+        for _ in range(first):
+            self._draw(generator)
+        choices = order[: self.steps * self.batch_size].split(self.batch_size)[first:]
         parts = [self.rows[share.of(chosen).numpy()] for chosen in choices]
         views = self.read(parts) if self.read else (self.store.gather(rows, self.cameras) for rows in parts)
         for chosen, rows, seen in zip(choices, parts, views, strict=True):
-            draw = int(torch.randint(1 << 30, (), generator=generator))
-            # Drawn for the whole batch by every worker, so that a sample's augmentation has nothing to do with W.
-            augmentation = Augmentation.draw(len(chosen), len(self.cameras), generator) if self.augment else None
+            draw, augmentation = self._draw(generator)
             images = to_images(seen)
             yield Batch(
                 images=augmentation.share(share).apply(images) if augmentation else images,
@@ -90,6 +90,11 @@ class Batches:
                 draw=draw,
                 sample_ids=tuple(self.store.sample_ids[row] for row in rows),
             )
+
+    def _draw(self, generator: torch.Generator) -> tuple[int, Augmentation | None]:
+        """A batch's chances: all workers draw them for the whole of it, so that they have nothing to do with W."""
+        draw = int(torch.randint(1 << 30, (), generator=generator))
+        return draw, Augmentation.draw(self.batch_size, len(self.cameras), generator) if self.augment else None
 
     def images(self, chosen: NDArray[np.int64]) -> Tensor:
         """Some samples, by their places in `rows`, as they are: (n, V, 3, S, S) float32 in [0, 1]."""

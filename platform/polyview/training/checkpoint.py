@@ -20,10 +20,10 @@ from polyview.language.pseudolabels import Assignment
 from polyview.mirror import Mirrored, address, alone, fetch_folder, files, keep_folder, remove
 from polyview.modeling.model import MultiviewModel
 from polyview.recipe import Experiment, digest, load_experiment, to_yaml
-from polyview.training.history import Epoch
+from polyview.training.history import Epoch, Progress
 
 _HISTORY = TypeAdapter(tuple[Epoch, ...])
-_PREFIX, _PACKED, _MARK = "epoch-", "epoch-*.tar", "history.json"
+_PREFIX, _PACKED, _MARK, _PROGRESS = "epoch-", "epoch-*.tar", "history.json", "progress.json"
 
 
 class Source(BaseModel):
@@ -71,6 +71,12 @@ class Checkpoint:
     def history(self) -> tuple[Epoch, ...]:
         return _HISTORY.validate_json((self.folder / _MARK).read_text())
 
+    @property
+    def progress(self) -> Progress:
+        """What is trained of the epoch after those in the history."""
+        path = self.folder / _PROGRESS
+        return Progress.model_validate_json(path.read_bytes()) if path.exists() else Progress()
+
     def load_weights(self, model: MultiviewModel) -> None:
         """Put the saved weights into `model`."""
         model.load_state_dict(load_file(self.folder / "model.safetensors"))
@@ -100,12 +106,14 @@ def save_checkpoint(
     source: Source,
     history: Sequence[Epoch],
     pseudolabels: Assignment | None = None,
+    progress: Progress | None = None,
 ) -> Checkpoint:
     """Write `folder`/epoch-NNNN whole or not at all, and drop the one before it.
 
+    In mid-epoch, where there is `progress`, it is epoch-NNNN-step-NNNNNN, whose name comes between the two epochs'.
     On object storage it is one object, epoch-NNNN-<digest of its history>.tar: another training's has another name.
     """
-    name = f"{_PREFIX}{len(history):04d}"
+    name = f"{_PREFIX}{len(history):04d}" + (f"-step-{progress.steps:06d}" if progress else "")
     temporary = folder / f".{name}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -115,6 +123,8 @@ def save_checkpoint(
         save_arrays(vars(pseudolabels), temporary / "pseudolabels.safetensors")
     (temporary / "experiment.yaml").write_text(to_yaml(experiment))
     (temporary / "source.json").write_text(source.model_dump_json(indent=1))
+    if progress:
+        (temporary / _PROGRESS).write_text(progress.model_dump_json(indent=1))
     (temporary / _MARK).write_bytes(_HISTORY.dump_json(tuple(history), indent=1))
     (temporary / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
     keep_folder(temporary, _packed(temporary, folder / name))
@@ -167,7 +177,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 def _packed(made: Path, path: Path) -> Path:
     """What the checkpoint `made` is called in a bucket if it is `path` in a folder."""
-    return path.with_name(f"{path.name}-{digest((made / _MARK).read_text())}.tar")
+    told = [place.read_text() for place in (made / _MARK, made / _PROGRESS) if place.exists()]
+    return path.with_name(f"{path.name}-{digest(''.join(told))}.tar")
 
 
 def _folders(folder: Path) -> set[Path]:

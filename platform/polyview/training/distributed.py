@@ -6,7 +6,7 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ from polyview.training.loop import Job, Trainer, fetch_pictures
 
 POLL_SECONDS = 0.1
 IDLE_SECONDS = 0.05
+NOTICE_SECONDS = 2.0  # between two looks for machines that Ray is to lose; clouds tell of it a minute before or two
 MIRRORED_SECONDS = 1.0  # between two looks into a bucket, each of which is a request
 RESTARTS = 2
 DISMISSED = "dismissed"
@@ -53,6 +54,22 @@ class Worker:
         """As Ray has them: what is zero is not named."""
         named = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory}
         return {name: amount for name, amount in named.items() if amount}
+
+
+class Notices:
+    """Whether Ray was told, since this was last asked, that it is to lose one of some nodes."""
+
+    def __init__(self, nodes: Collection[str]) -> None:
+        self.nodes, self.told, self.asked = nodes, set[str](), 0.0
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self.asked < NOTICE_SECONDS:
+            return False
+        self.asked = time.monotonic()
+        # Ray's own libraries ask it so; there is no public way outside of Ray Train's workers.
+        fresh = set(ray._private.state.state.get_draining_nodes()).intersection(self.nodes) - self.told
+        self.told |= fresh
+        return bool(fresh)
 
 
 class Crew:
@@ -128,6 +145,9 @@ def _work(config: dict[str, object]) -> None:
     assert isinstance(folder, Path)
     assert isinstance(cpus, int)
     torch.set_num_threads(cpus)
+    nodes: list[str] = [""] * dist.get_world_size()
+    dist.all_gather_object(nodes, ray.get_runtime_context().get_node_id())
+    warned = Notices(nodes)
     for number, job in enumerate(_jobs(folder)):
         done = folder / f"{number}.done"
         if _is_there(done):
@@ -135,7 +155,7 @@ def _work(config: dict[str, object]) -> None:
         fetch_pictures(job.experiment, job.store)
         fetch_checkpoint(job.folder)
         trainer = Trainer(job, get_device())
-        for epoch in trainer.epochs():
+        for epoch in trainer.epochs(warned):
             ray.train.report(epoch.metrics)
             _tell(folder / f"{number}.epochs", trainer.history)
             left = torch.tensor(int(_is_there(folder / f"{number}.left")), device=get_device())

@@ -16,3 +16,13 @@ class Epoch(BaseModel):
     epoch: int
     ended: float
     metrics: dict[str, float]
+
+
+class Progress(BaseModel):
+    """How far an epoch has come that is not over: its steps, their metrics summed, and the seconds they took."""
+
+    model_config = ConfigDict(frozen=True)
+
+    steps: int = 0
+    totals: dict[str, float] = {}
+    seconds: float = 0

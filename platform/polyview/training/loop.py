@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -31,7 +31,7 @@ from polyview.training.batches import Batch, Batches, Share
 from polyview.training.checkpoint import Source, TrainerState, latest_checkpoint, save_checkpoint
 from polyview.training.classes import known_classes, pseudo_classes, subject_numbers
 from polyview.training.collectives import gather, synchronize_batch_norm, world_size
-from polyview.training.history import Epoch
+from polyview.training.history import Epoch, Progress
 from polyview.training.usage import Usage
 
 MAX_GRADIENT_NORM = 1.0
@@ -73,12 +73,13 @@ class Trainer:
         self.state = TrainerState(make_optimizer(self.model, training), scaler)
         self.usage = Usage(device)
         self.history: list[Epoch] = []
+        self.progress = Progress()
         self.source = Source(manifest=self.batches.store.manifest.fingerprint, subjects=job.subjects)
         checkpoint = latest_checkpoint(job.folder)
         if checkpoint:
             checkpoint.load_weights(self.model)
             checkpoint.load_trainer(self.state)
-            self.history = list(checkpoint.history)
+            self.history, self.progress = list(checkpoint.history), checkpoint.progress
         self.assignment = checkpoint.pseudolabels if checkpoint else None
         if experiment.language.prompts != "pseudo":
             self.assignment = known_classes(experiment, self.batches)
@@ -87,15 +88,21 @@ class Trainer:
         if self.share.size > 1:
             self.parallel = DistributedDataParallel(self.model, broadcast_buffers=False)
 
-    def epochs(self) -> Iterator[Epoch]:
-        """Train what is left of the recipe's epochs, one at a time; each is checkpointed before it is yielded."""
+    def epochs(self, warned: Callable[[], bool] = lambda: False) -> Iterator[Epoch]:
+        """Train what is left of the recipe's epochs, one at a time; each is checkpointed before it is yielded.
+
+        `warned` is asked after each step whether this machine may soon be gone: then a checkpoint is made there too.
+        """
         for epoch in range(len(self.history), self.job.experiment.training.epochs):
-            self.history.append(self._train_epoch(epoch))
-            if self.share.rank == 0:
-                experiment = self.job.experiment
-                made = self.assignment if experiment.language.prompts == "pseudo" else None
-                save_checkpoint(self.job.folder, self.model, self.state, experiment, self.source, self.history, made)
+            self.history.append(self._train_epoch(epoch, warned))
+            self._save()
             yield self.history[-1]
+
+    def _save(self, progress: Progress | None = None) -> None:
+        if self.share.rank == 0:
+            experiment, source = self.job.experiment, self.source
+            made = self.assignment if experiment.language.prompts == "pseudo" else None
+            save_checkpoint(self.job.folder, self.model, self.state, experiment, source, self.history, made, progress)
 
     def assign(self, epoch: int) -> None:
         """Give the training samples pseudo-labels by the model as it is, if the recipe wants new ones in `epoch`."""
@@ -105,14 +112,18 @@ class Trainer:
         if self.tokens is not None and (experiment.objective.text_terms or experiment.objective.pair_terms):
             self.assignment = pseudo_classes(self.model, self.batches, self.tokens, experiment, self.share)
 
-    def _train_epoch(self, epoch: int) -> Epoch:
-        started, totals = time.perf_counter(), dict[str, float]()
-        self.assign(epoch)
+    def _train_epoch(self, epoch: int, warned: Callable[[], bool]) -> Epoch:
+        before, self.progress = self.progress, Progress()
+        started, totals = time.perf_counter() - before.seconds, dict(before.totals)
+        if not before.steps:
+            self.assign(epoch)
         self.parallel.train()
-        for step, batch in enumerate(self.batches.epoch(epoch, self.share)):
+        for step, batch in enumerate(self.batches.epoch(epoch, self.share, before.steps), before.steps):
             self._set_lr(epoch * self.batches.steps + step)
             for name, value in self._step(batch, epoch).items():
                 totals[name] = totals.get(name, 0.0) + value
+            if warned():
+                self._save(Progress(steps=step + 1, totals=totals, seconds=time.perf_counter() - started))
         seconds = time.perf_counter() - started
         metrics = {name: total / self.batches.steps for name, total in totals.items()}
         samples = self.batches.steps * self.batches.batch_size
