@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,10 @@ from polyview.recipe import Experiment
 from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter, start_ray
 from polyview.rendering.store import ViewStore, finish_part
+
+# A terminal that exports its size would set that of every table that a test reads.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 # A slow machine makes no law false.
 settings.register_profile("polyview", deadline=None)
