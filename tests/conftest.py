@@ -19,8 +19,8 @@ from polyview.rendering.pipeline import ShardWriter, start_ray
 from polyview.rendering.store import ViewStore, finish_part
 
 # A terminal that exports its size would set that of every table that a test reads.
-for name in ("COLUMNS", "LINES"):
-    os.environ.pop(name, None)
+os.environ.pop("COLUMNS", None)
+os.environ.pop("LINES", None)
 
 # A slow machine makes no law false.
 settings.register_profile("polyview", deadline=None)

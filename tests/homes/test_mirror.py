@@ -216,9 +216,9 @@ def test_a_trial_goes_on_from_its_checkpoint_on_a_machine_that_has_neither_views
     assert packed.startswith(f"trials/{trial.digest}/epoch-0001-")
 
     with pytest.raises(RuntimeError, match="killed"):
-        list(run_trial(assignment, partial(train_alone, warned=killed_after(2))))
+        list(run_trial(assignment, partial(train_alone, warned=killed_after(1))))
     (packed,) = [name for name in objects(url) if "epoch" in name]
-    assert packed.startswith(f"trials/{trial.digest}/epoch-0001-step-000002-")
+    assert packed.startswith(f"trials/{trial.digest}/epoch-0001-step-000001-")
 
     # The worker is another process, to which the assignment travels as it does to Ray's.
     sent = pickle.dumps(assignment)

@@ -16,6 +16,7 @@ from polyview.modeling.model import MultiviewModel
 from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore
 from polyview.training.checkpoint import Checkpoint, latest_checkpoint, open_checkpoint, save_checkpoint
+from polyview.training.history import Progress
 from polyview.training.loop import Job, Trainer
 
 MakeJob = Callable[..., Job]
@@ -41,9 +42,9 @@ def trainer(make_job: MakeJob) -> Trainer:
     return trainer
 
 
-def save(trainer: Trainer) -> Checkpoint:
-    job, history = trainer.job, trainer.history * 2
-    return save_checkpoint(job.folder, trainer.model, trainer.state, job.experiment, trainer.source, history)
+def save(trainer: Trainer, epochs: int = 2) -> Checkpoint:
+    job, source, history = trainer.job, trainer.source, trainer.history * epochs
+    return save_checkpoint(job.folder, trainer.model, trainer.state, job.experiment, source, history, Progress())
 
 
 def test_a_checkpoint_that_could_not_be_written_whole_does_not_exist(trainer: Trainer) -> None:
@@ -62,8 +63,8 @@ def test_a_checkpoint_that_could_not_be_written_whole_does_not_exist(trainer: Tr
 
 def test_what_a_killed_writer_left_is_not_taken_for_a_checkpoint(trainer: Trainer) -> None:
     folder = trainer.job.folder
-    (folder / ".epoch-0002").mkdir()
-    (folder / ".epoch-0002" / "model.safetensors").write_bytes(b"half")
+    (folder / ".checkpoint").mkdir()
+    (folder / ".checkpoint" / "model.safetensors").write_bytes(b"half")
     assert latest_checkpoint(folder) == Checkpoint(folder / "epoch-0001")
     assert save(trainer).load_model()
     assert sorted(path.name for path in folder.iterdir()) == ["epoch-0002"]
@@ -81,17 +82,12 @@ def test_what_a_killed_deletion_left_is_not_taken_for_a_checkpoint(trainer: Trai
 
 
 def test_a_reader_always_finds_a_checkpoint_while_a_writer_puts_others_in_its_place(trainer: Trainer) -> None:
-    job, model, state = trainer.job, trainer.model, trainer.state
+    folder = trainer.job.folder
     with ThreadPoolExecutor(1) as pool:
-        writer = pool.submit(
-            lambda: [
-                save_checkpoint(job.folder, model, state, job.experiment, trainer.source, trainer.history * epochs)
-                for epochs in range(2, 200)
-            ]
-        )
+        writer = pool.submit(lambda: [save(trainer, epochs) for epochs in range(2, 200)])
         while not writer.done():
-            assert latest_checkpoint(job.folder) is not None
-    assert latest_checkpoint(job.folder) == writer.result()[-1]
+            assert latest_checkpoint(folder) is not None
+    assert latest_checkpoint(folder) == writer.result()[-1]
 
 
 def test_a_checkpoint_tells_its_recipe_history_and_environment(trainer: Trainer) -> None:

@@ -179,8 +179,9 @@ class Driver:
         self.tracker.open(experiment.digest, experiment.model_dump(mode="json"), study_tags(self.study))
 
     def log_all(self, outcome: Outcome) -> None:
-        """Tell MLflow of every trial that has a record or has failed."""
-        for trial in self._log_ended([*outcome.trials, *outcome.searched.trials], outcome.searched.looks):
+        """Tell MLflow of every trial that has a record, was stopped early or has failed."""
+        searched = outcome.searched.trials
+        for trial in [*self._log_ended(outcome.trials, {}), *self._log_ended(searched, self.looks(searched))]:
             if trial.id in outcome.faults:
                 self.tracker.log(failed_run(trial, outcome.faults[trial.id]))
 

@@ -335,7 +335,6 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any], resources: Resources, looking: Looking | None) -> None:
         self.resources, self.looking = resources, looking
         self.crew: Crew | None = None
-        self.warned = Notices({ray.get_runtime_context().get_node_id()})
         torch.set_num_threads(resources.cpus)
         self.reset_config(config)
 
@@ -345,7 +344,7 @@ class TrialActor(tune.Trainable):
         train = (
             partial(self._train_with_crew, folder=self.assignment.trials.parent / "ray")
             if nested
-            else partial(train_alone, warned=self.warned)
+            else partial(train_alone, warned=Notices({ray.get_runtime_context().get_node_id()}))
         )
         self.epochs: Generator[Epoch] = run_trial(self.assignment, train)
         return True

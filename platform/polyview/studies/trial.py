@@ -36,7 +36,7 @@ from polyview.training.checkpoint import (
     open_checkpoint,
 )
 from polyview.training.history import Epoch
-from polyview.training.loop import Job, Trainer, class_tokens, fetch_pictures, make_batches
+from polyview.training.loop import Job, Trainer, class_tokens, fetch_pictures, make_batches, never
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def is_raw_pixels(experiment: Experiment) -> bool:
     return experiment.model.tower == PIXELS and not experiment.training.epochs
 
 
-def train_alone(job: Job, warned: Callable[[], bool] = lambda: False) -> Iterator[Epoch]:
+def train_alone(job: Job, warned: Callable[[], bool] = never) -> Iterator[Epoch]:
     """Pretrain in this process; a checkpoint is made in mid-epoch too when it is `warned`."""
     return Trainer(job, default_device()).epochs(warned)
 

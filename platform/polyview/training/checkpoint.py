@@ -73,7 +73,7 @@ class Checkpoint:
 
     @property
     def progress(self) -> Progress:
-        """What is trained of the epoch after those in the history."""
+        """What is trained of the epoch after those of the history."""
         path = self.folder / _PROGRESS
         return Progress.model_validate_json(path.read_bytes()) if path.exists() else Progress()
 
@@ -93,7 +93,7 @@ class Checkpoint:
 
     @property
     def pseudolabels(self) -> Assignment | None:
-        """The pseudo-labels of the training samples that the last epoch was trained on."""
+        """The pseudo-labels of the training samples that the last epoch, or the one under way, was trained on."""
         path = self.folder / "pseudolabels.safetensors"
         return Assignment(**load_arrays(path)) if path.exists() else None
 
@@ -105,16 +105,17 @@ def save_checkpoint(
     experiment: Experiment,
     source: Source,
     history: Sequence[Epoch],
+    progress: Progress,
     pseudolabels: Assignment | None = None,
-    progress: Progress | None = None,
 ) -> Checkpoint:
     """Write `folder`/epoch-NNNN whole or not at all, and drop the one before it.
 
-    In mid-epoch, where there is `progress`, it is epoch-NNNN-step-NNNNNN, whose name comes between the two epochs'.
-    On object storage it is one object, epoch-NNNN-<digest of its history>.tar: another training's has another name.
+    In mid-epoch, where there is progress, it is epoch-NNNN-step-NNNNNN, whose name comes between the two epochs'. On
+    object storage it is one object, with a digest of history and progress and .tar behind that name: another
+    training's has another.
     """
-    name = f"{_PREFIX}{len(history):04d}" + (f"-step-{progress.steps:06d}" if progress else "")
-    temporary = folder / f".{name}"
+    name = f"{_PREFIX}{len(history):04d}" + (f"-step-{progress.steps:06d}" if progress.steps else "")
+    temporary = folder / ".checkpoint"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary / "model.safetensors")
@@ -123,7 +124,7 @@ def save_checkpoint(
         save_arrays(vars(pseudolabels), temporary / "pseudolabels.safetensors")
     (temporary / "experiment.yaml").write_text(to_yaml(experiment))
     (temporary / "source.json").write_text(source.model_dump_json(indent=1))
-    if progress:
+    if progress.steps:
         (temporary / _PROGRESS).write_text(progress.model_dump_json(indent=1))
     (temporary / _MARK).write_bytes(_HISTORY.dump_json(tuple(history), indent=1))
     (temporary / "environment.json").write_text(json.dumps(describe_environment(), indent=1))

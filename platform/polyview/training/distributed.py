@@ -6,7 +6,7 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,9 +57,12 @@ class Worker:
 
 
 class Notices:
-    """Whether Ray was told, since this was last asked, that it is to lose one of some nodes."""
+    """Whether Ray was told, since this was last asked, that it is to lose one of some nodes, given by their ids.
 
-    def __init__(self, nodes: Collection[str]) -> None:
+    Asked more often than every `NOTICE_SECONDS`, it does not look again and says no.
+    """
+
+    def __init__(self, nodes: set[str]) -> None:
         self.nodes, self.told, self.asked = nodes, set[str](), 0.0
 
     def __call__(self) -> bool:
@@ -67,7 +70,11 @@ class Notices:
             return False
         self.asked = time.monotonic()
         # Ray's own libraries ask it so; there is no public way outside of Ray Train's workers.
-        fresh = set(ray._private.state.state.get_draining_nodes()).intersection(self.nodes) - self.told
+        try:
+            draining = ray._private.state.state.get_draining_nodes()
+        except ray.exceptions.RaySystemError:  # its head is away: no reason to end a training that goes on
+            return False
+        fresh = self.nodes & set(draining) - self.told
         self.told |= fresh
         return bool(fresh)
 
@@ -86,7 +93,7 @@ class Crew:
         folder.mkdir(parents=True)
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"folder": folder, "cpus": worker.cpus},
+            train_loop_config={"folder": folder, "cpus": worker.cpus, "node": ray.get_runtime_context().get_node_id()},
             torch_config=TorchConfig(backend="nccl" if worker.gpus else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=size, use_gpu=worker.gpus > 0, resources_per_worker=worker.resources
@@ -141,13 +148,13 @@ class Crew:
 
 
 def _work(config: dict[str, object]) -> None:
-    folder, cpus = config["folder"], config["cpus"]
+    folder, cpus, ours = config["folder"], config["cpus"], config["node"]
     assert isinstance(folder, Path)
     assert isinstance(cpus, int)
+    assert isinstance(ours, str)
     torch.set_num_threads(cpus)
     nodes: list[str] = [""] * dist.get_world_size()
     dist.all_gather_object(nodes, ray.get_runtime_context().get_node_id())
-    warned = Notices(nodes)
     for number, job in enumerate(_jobs(folder)):
         done = folder / f"{number}.done"
         if _is_there(done):
@@ -155,7 +162,8 @@ def _work(config: dict[str, object]) -> None:
         fetch_pictures(job.experiment, job.store)
         fetch_checkpoint(job.folder)
         trainer = Trainer(job, get_device())
-        for epoch in trainer.epochs(warned):
+        # Where the process that waits for the workers is lost, they are too.
+        for epoch in trainer.epochs(Notices({*nodes, ours})):
             ray.train.report(epoch.metrics)
             _tell(folder / f"{number}.epochs", trainer.history)
             left = torch.tensor(int(_is_there(folder / f"{number}.left")), device=get_device())

@@ -52,6 +52,11 @@ class Job:
     folder: Place
 
 
+def never() -> bool:
+    """A machine that lasts."""
+    return False
+
+
 class Trainer:
     """A model, its optimiser and its batches; `epochs` trains from the last checkpoint on.
 
@@ -88,21 +93,21 @@ class Trainer:
         if self.share.size > 1:
             self.parallel = DistributedDataParallel(self.model, broadcast_buffers=False)
 
-    def epochs(self, warned: Callable[[], bool] = lambda: False) -> Iterator[Epoch]:
+    def epochs(self, warned: Callable[[], bool] = never) -> Iterator[Epoch]:
         """Train what is left of the recipe's epochs, one at a time; each is checkpointed before it is yielded.
 
-        `warned` is asked after each step whether this machine may soon be gone: then a checkpoint is made there too.
+        `warned` is asked in mid-epoch after each step whether this machine may soon be gone: then it is checkpointed.
         """
         for epoch in range(len(self.history), self.job.experiment.training.epochs):
             self.history.append(self._train_epoch(epoch, warned))
-            self._save()
+            self._save(Progress())
             yield self.history[-1]
 
-    def _save(self, progress: Progress | None = None) -> None:
+    def _save(self, progress: Progress) -> None:
         if self.share.rank == 0:
             experiment, source = self.job.experiment, self.source
             made = self.assignment if experiment.language.prompts == "pseudo" else None
-            save_checkpoint(self.job.folder, self.model, self.state, experiment, source, self.history, made, progress)
+            save_checkpoint(self.job.folder, self.model, self.state, experiment, source, self.history, progress, made)
 
     def assign(self, epoch: int) -> None:
         """Give the training samples pseudo-labels by the model as it is, if the recipe wants new ones in `epoch`."""
@@ -122,18 +127,20 @@ class Trainer:
             self._set_lr(epoch * self.batches.steps + step)
             for name, value in self._step(batch, epoch).items():
                 totals[name] = totals.get(name, 0.0) + value
-            if warned():
+            if step + 1 < self.batches.steps and warned():
                 self._save(Progress(steps=step + 1, totals=totals, seconds=time.perf_counter() - started))
-        seconds = time.perf_counter() - started
+        return Epoch(epoch=epoch + 1, ended=time.time(), metrics=self._metrics(totals, time.perf_counter() - started))
+
+    def _metrics(self, totals: Mapping[str, float], seconds: float) -> dict[str, float]:
+        """What an epoch is remembered by, of the sums of what its steps measured."""
         metrics = {name: total / self.batches.steps for name, total in totals.items()}
         samples = self.batches.steps * self.batches.batch_size
-        metrics |= {
+        return metrics | {
             "lr": self.state.optimizer.param_groups[0]["lr"],
             "samples_per_second": samples / seconds,
             "seconds": seconds,
             **self.usage.read(),
         }
-        return Epoch(epoch=epoch + 1, ended=time.time(), metrics=metrics)
 
     def _step(self, batch: Batch, epoch: int) -> dict[str, float]:
         loss, terms = self.loss(batch)
