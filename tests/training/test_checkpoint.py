@@ -84,7 +84,7 @@ def test_what_a_killed_deletion_left_is_not_taken_for_a_checkpoint(trainer: Trai
 def test_a_reader_always_finds_a_checkpoint_while_a_writer_puts_others_in_its_place(trainer: Trainer) -> None:
     folder = trainer.job.folder
     with ThreadPoolExecutor(1) as pool:
-        writer = pool.submit(lambda: [save(trainer, epochs) for epochs in range(2, 200)])
+        writer = pool.submit(lambda: [save(trainer, epochs) for epochs in range(2, 100)])
         while not writer.done():
             assert latest_checkpoint(folder) is not None
     assert latest_checkpoint(folder) == writer.result()[-1]
