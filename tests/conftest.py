@@ -22,6 +22,9 @@ from polyview.rendering.store import ViewStore, finish_part
 os.environ.pop("COLUMNS", None)
 os.environ.pop("LINES", None)
 
+# Ray lets its workers yield to all else that runs, and so to the test file beside, which would starve them.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 # A slow machine makes no law false.
 settings.register_profile("polyview", deadline=None)
 settings.load_profile("polyview")
