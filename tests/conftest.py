@@ -155,7 +155,7 @@ def killed_after() -> Callable[[int], Callable[[], bool]]:
 def wait_for() -> Callable[..., Any]:
     """What a look sees once it sees something, as long as a driver lives."""
 
-    def wait(look: Callable[[], Any], driver: subprocess.Popen[str] | None = None, seconds: float = 120) -> Any:
+    def wait(look: Callable[[], Any], driver: subprocess.Popen[str] | None = None, seconds: float = 300) -> Any:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and (driver is None or driver.poll() is None):
             if found := look():

@@ -71,6 +71,7 @@ def start_head() -> Iterator[Callable[..., Head]]:
         port, ray_port, token = free_port(), free_port(), secrets.token_hex(16)
         ray_address = f"{get_node_ip_address()}:{ray_port}"
         given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "POLYVIEW_HOME": str(folder / "home")}
+        given |= {"RAY_worker_niceness": "0"}
         given |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(folder)}
         others = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_"))}
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
@@ -104,7 +105,7 @@ def start_head() -> Iterator[Callable[..., Head]]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_until_it_answers(address: str, head: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
+def wait_until_it_answers(address: str, head: subprocess.Popen[bytes], log: Path, seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and head.poll() is None:
         try:

@@ -65,7 +65,7 @@ def test_trials_of_a_lost_machine_go_on_elsewhere_from_their_checkpoints(
     times_of: Any,
     assert_whole: Any,
 ) -> None:
-    study_file = write_study({"epochs": 15}, seeds=[0, 1, 2])
+    study_file = write_study({"epochs": 30}, seeds=[0, 1, 2])
     machines.add(2)
     driver = start("ablate", "study.yaml", home=home)
     pid = wait_for(lambda: at_work(home), driver)
@@ -81,7 +81,7 @@ def test_trials_of_a_lost_machine_go_on_elsewhere_from_their_checkpoints(
 def test_a_trial_of_several_workers_goes_on_once_another_machine_has_come(
     start: Any, machines: Any, home: Home, write_study: Any, wait_for: Any, times_of: Any, assert_whole: Any
 ) -> None:
-    study_file = write_study({"epochs": 12, "workers": 2}, seeds=[0])
+    study_file = write_study({"epochs": 20, "workers": 2}, seeds=[0])
     lost, _ = machines.add(2)
     driver = start("ablate", "study.yaml", home=home)
     wait_for(lambda: list(home.trials.glob("*/epoch-*")), driver)
@@ -130,7 +130,7 @@ def test_others_take_the_work_of_a_machine_that_stalls(
     times_of: Any,
     assert_whole: Any,
 ) -> None:
-    study_file = write_study({"epochs": 3}, seeds=[0, 1, 2, 3], retries=0)
+    study_file = write_study({"epochs": 10}, seeds=[0, 1, 2, 3], retries=0)
     machines.add(2)
     driver = start("ablate", "study.yaml", home=home)
     stalled = psutil.Process(wait_for(lambda: at_work(home), driver))
@@ -166,7 +166,7 @@ def test_a_job_whose_driver_is_killed_goes_on_where_it_stood_once_it_is_sent_aga
     monkeypatch.setenv("RAY_AUTH_TOKEN", head.token)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     home = Home(head.home)
-    study_file = write_study({"epochs": 8}, seeds=[0, 1])
+    study_file = write_study({"epochs": 40}, seeds=[0, 1])
     parcel, cluster = pack(["ablate", "study.yaml"], tmp_path), Cluster()
     said: list[str] = []
 

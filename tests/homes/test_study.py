@@ -70,7 +70,7 @@ def first(polyview: Any, url: str, disk: Disk, study_file: Path, objects: Any) -
     home = Home(place(url))
     histories = [record.history for record in known(load_study(study_file), home).records.values()]
     (long,) = [history for history in histories if len(history) > 1]
-    assert [epoch.epoch for epoch in long] == list(range(1, 13))
+    assert [epoch.epoch for epoch in long] == list(range(1, 25))
     assert long[0].ended < lost < long[-1].ended
     return str(said)
 
