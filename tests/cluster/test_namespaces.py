@@ -49,13 +49,33 @@ mount --bind {folder}/passwd /etc/passwd
 mkdir /run/sshd
 exec {sshd} -D -e -f {folder}/sshd_config
 """
+METADATA = "169.254.169.254"  # where machines of AWS find what it has to say to them
+TAKEN_BACK = f"""
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Metadata(BaseHTTPRequestHandler):
+    def do_PUT(self):
+        self.answer(self.path == "/latest/api/token", b"key")
+
+    def do_GET(self):
+        asked = self.path == "/latest/meta-data/spot/instance-action"
+        self.answer(asked and self.headers["X-aws-ec2-metadata-token"] == "key", b'{{"action": "terminate"}}')
+
+    def answer(self, known, body):
+        self.send_response(200 if known else 404)
+        self.end_headers()
+        self.wfile.write(body if known else b"")
+
+HTTPServer(("{METADATA}", 80), Metadata).serve_forever()
+"""
 
 
 class Host:
     """A machine with an address of its own, for whoever has one of the authorised `keys`."""
 
     def __init__(self, address: str, bridge: str, folder: Path, keys: Path, shared: Path, stack: ExitStack) -> None:
-        self.address, self.folder, self.name = address, folder, f"{bridge}-{address.rpartition('.')[2]}"
+        self.address, self.folder, self.stack = address, folder, stack
+        self.name = f"{bridge}-{address.rpartition('.')[2]}"
         for each in ("home", "ray"):
             (folder / each).mkdir(parents=True)
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "host_key"))
@@ -94,6 +114,14 @@ class Host:
                 if process.name() != "sshd" and "MLFLOW_DISABLE_TELEMETRY" not in process.environ():
                     found.append(process)
         return found
+
+    def take_back(self) -> None:
+        """Say to it what AWS says to a spot machine, from where it is asked."""
+        run("ip", "-n", self.name, "addr", "add", f"{METADATA}/32", "dev", "lo")
+        server = subprocess.Popen(
+            ["ip", "netns", "exec", self.name, sys.executable, "-c", TAKEN_BACK], stderr=subprocess.DEVNULL
+        )
+        self.stack.callback(server.kill)
 
     def turn_off(self) -> None:
         """End it and all that runs on it."""
@@ -202,15 +230,15 @@ def finish(process: subprocess.Popen[str]) -> str:
     return said
 
 
-def machines_at(address: str, token: str) -> int:
-    """How many machines the cluster whose dashboard is at this address has now."""
+def states(address: str, token: str) -> list[str]:
+    """How the machines are that the cluster whose dashboard is at this address has or had: alive, or why they ended."""
     with suppress(requests.RequestException):
         authorized = {"Authorization": f"Bearer {token}"}
         answer = requests.get(f"{address}/api/v0/nodes", headers=authorized, timeout=10)
         if answer.ok:
             nodes = answer.json()["data"]["result"]["result"]
-            return sum(node["state"] == "ALIVE" for node in nodes)
-    return 0
+            return [node["state_message"] or node["state"] for node in nodes]
+    return []
 
 
 def test_a_grid_sent_from_outside_is_whole_though_a_host_loses_its_ray(
@@ -237,7 +265,7 @@ def test_a_grid_sent_from_outside_is_whole_though_a_host_loses_its_ray(
     token = (user / ".ray" / "auth_token").read_text()
     address = f"http://127.0.0.1:{port}"
     tunnel = terminal("ray", "dashboard", "--no-config-cache", "--port", str(port), str(file))
-    wait_for(lambda: machines_at(address, token) == len(hosts))
+    wait_for(lambda: states(address, token).count("ALIVE") == len(hosts))
 
     study_file = write_study({"epochs": 10}, seeds=[0], grid={"training.lr": [1e-3, 3e-3, 1e-2]})
     command = [sys.executable, "-m", "polyview", "submit", "--address", address, "--", "ablate", "study.yaml"]
@@ -255,6 +283,10 @@ def test_a_grid_sent_from_outside_is_whole_though_a_host_loses_its_ray(
     (report,) = re.findall(r"ray rsync-down cluster.yaml (\S+/report)/", said)
     finish(terminal("ray", "rsync-down", str(file), f"{report}/", str(tmp_path / "report")))
     assert "faulty" in (tmp_path / "report" / "report.html").read_text()
+
+    kept = next(host for host in hosts[1:] if host is not lost)
+    kept.take_back()
+    wait_for(lambda: "Terminated due to preemption: taken back by AWS" in states(address, token))
 
     os.killpg(tunnel.pid, signal.SIGTERM)
     finish(terminal("ray", "down", "-y", str(file)))
