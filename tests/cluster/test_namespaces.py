@@ -118,9 +118,8 @@ class Host:
     def take_back(self) -> None:
         """Say to it what AWS says to a spot machine, from where it is asked."""
         run("ip", "-n", self.name, "addr", "add", f"{METADATA}/32", "dev", "lo")
-        server = subprocess.Popen(
-            ["ip", "netns", "exec", self.name, sys.executable, "-c", TAKEN_BACK], stderr=subprocess.DEVNULL
-        )
+        command = ["ip", "netns", "exec", self.name, sys.executable, "-c", TAKEN_BACK]
+        server = self.stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
         self.stack.callback(server.kill)
 
     def turn_off(self) -> None:
