@@ -104,9 +104,10 @@ def test_pyarrow_reads_the_shards_as_they_are(folder: Path) -> None:
 
 
 def test_hugging_face_datasets_reads_the_shards_as_they_are(folder: Path, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="Hugging Face datasets is not installed")
+    from datasets import load_dataset
+
     shards = sorted(map(str, folder.glob("shard-*.arrow")))
-    faces = datasets.load_dataset("arrow", data_files=shards, split="train", cache_dir=str(tmp_path))
+    faces = load_dataset("arrow", data_files=shards, split="train", cache_dir=str(tmp_path))
     assert faces.column_names == ["sample_id", *NAMES]
     assert faces["sample_id"][:] == [f"s{number:02d}" for number in range(len(VIEWS))]
     np.testing.assert_array_equal(np.array(faces[6][NAMES[1]], np.uint8), VIEWS[6, 1])
