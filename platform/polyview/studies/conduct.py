@@ -180,8 +180,9 @@ class Driver:
 
     def log_all(self, outcome: Outcome) -> None:
         """Tell MLflow of every trial that has a record, was stopped early or has failed."""
-        searched = outcome.searched.trials
-        for trial in [*self._log_ended(outcome.trials, {}), *self._log_ended(searched, self.looks(searched))]:
+        searched = outcome.searched
+        looks = self._of_these_faces(searched.trials, searched.looks)
+        for trial in [*self._log_ended(outcome.trials, {}), *self._log_ended(searched.trials, looks)]:
             if trial.id in outcome.faults:
                 self.tracker.log(failed_run(trial, outcome.faults[trial.id]))
 
