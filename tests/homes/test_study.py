@@ -40,17 +40,13 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Disk:
 
 
 @pytest.fixture(scope="module")
-def first(polyview: Any, url: str, disk: Disk, study_file: Path, objects: Any) -> str:
+def first(polyview: Any, url: str, disk: Disk, study_file: Path, objects: Any, wait_for: Any) -> str:
     """What was printed by the study that one machine began and another, with an empty disk, ended.
 
     The first machine was lost when one trial had a record and the other a checkpoint.
     """
     driver = polyview(disk("first"), url, "ablate", str(study_file))
-    deadline = time.monotonic() + SECONDS
-    while not is_half_done(objects(url)):
-        assert driver.poll() is None, driver.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for(lambda: is_half_done(objects(url)), driver, seconds=SECONDS)
     theirs = [driver, *psutil.Process(driver.pid).children(recursive=True)]
     for process in theirs:
         process.kill()

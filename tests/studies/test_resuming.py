@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,22 +94,15 @@ def half_done(home: Home) -> set[str]:
     return {path.parent.name for path in home.trials.glob("*/epoch-*")} - finished
 
 
-def wait_until(seen: Callable[[], object], driver: Driver) -> None:
-    """Wait for what is to be seen; fails if the driver ends first."""
-    while not seen():
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            pytest.fail(f"ended with {driver.wait(timeout=0.1)}: {driver.communicate()[1]}")
-
-
 @pytest.mark.slow
 def test_a_study_whose_driver_is_killed_goes_on_where_it_stood(
-    start: Any, home: Home, study_file: Path, runs_of: Any, times_of: Any
+    start: Any, home: Home, study_file: Path, wait_for: Any, runs_of: Any, times_of: Any
 ) -> None:
     study = load_study(study_file)
     trials = plan(study)
     long = {trial.id for trial in trials if trial.variant == "long"}
     driver: Driver = start(study_file)
-    wait_until(lambda: any(home.studies.glob("*/lock")), driver)
+    wait_for(lambda: any(home.studies.glob("*/lock")), driver)
     # Refused while the first one starts Ray: it takes as long as its imports.
     second = start(study_file)
     _, refusal = second.communicate(timeout=SECONDS)
@@ -117,7 +110,7 @@ def test_a_study_whose_driver_is_killed_goes_on_where_it_stood(
     assert refusal.count("\n") == 1
     assert "another polyview is conducting this study; wait for it, or stop it" in refusal
 
-    wait_until(lambda: times_of(home) and half_done(home) & long, driver)
+    wait_for(lambda: times_of(home) and half_done(home) & long, driver)
     driver.send_signal(signal.SIGKILL)
     driver.wait(timeout=SECONDS)
     _, orphans = psutil.wait_procs(processes_of(home), timeout=30)
