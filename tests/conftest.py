@@ -12,11 +12,13 @@ import pytest
 from hypothesis import settings
 
 from polyview.corpus.scan import scan
-from polyview.paths import Home
 from polyview.recipe import Experiment
 from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter, start_ray
 from polyview.rendering.store import ViewStore, finish_part
+from polyview.storage.home import Home
+from polyview.training.history import Epoch
+from polyview.trials.design import Trial
 
 # A terminal that exports its size would set that of every table that a test reads.
 os.environ.pop("COLUMNS", None)
@@ -49,6 +51,42 @@ TINY = """{
     "training": {"epochs": 2, "batch_size": 8},
     "evaluation": {"share": 0.34}
 }"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole clusters come first: a process that has started Ray itself asks later clusters for its token."""
+    items.sort(key=lambda item: item.path.parent.name not in ("cluster", "storage"))
+
+
+class Listener:
+    """A watcher that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, int]] = []
+        self.done: dict[str, int] = {}
+        self.epochs: list[tuple[str, int]] = []
+        self.said: list[str] = []
+
+    def stage(self, name: str, total: int) -> None:
+        """Note the stage."""
+        self.stages.append((name, total))
+
+    def advance(self, done: int) -> None:
+        """Note how far the stage has come."""
+        self.done[self.stages[-1][0]] = done
+
+    def epoch(self, trial: Trial, epoch: Epoch) -> None:
+        """Note the trial's epoch."""
+        self.epochs.append((trial.name, epoch.epoch))
+
+    def say(self, message: str) -> None:
+        """Note the message."""
+        self.said.append(message)
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from polyview.environment import PACKAGES, describe_environment, git_commit
-from polyview.paths import REPOSITORY
+from polyview.storage.home import REPOSITORY
 
 
 def test_the_environment_names_versions_the_commit_and_the_machine() -> None:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from polyview.paths import REPOSITORY
+from polyview.storage.home import REPOSITORY
 
 
 def test_the_standard_librarys_platform_is_what_the_repositorys_root_imports() -> None:

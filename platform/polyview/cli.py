@@ -16,8 +16,8 @@ from rich.table import Column, Table
 
 from polyview.environment import check_arrival
 from polyview.errors import UserError
-from polyview.mirror import address, place
-from polyview.paths import bundled, open_home
+from polyview.storage.home import bundled, open_home
+from polyview.storage.mirror import address, place
 from polyview.terminal import console, errors, watching
 
 FULL = os.strerror(errno.ENOSPC)
@@ -88,7 +88,7 @@ def scan(
 def render(experiment: ExperimentFile, sets: Sets = None) -> None:
     """Render the meshes of an experiment to a view store; what is there already is not rendered again."""
     from polyview.recipe import load_experiment
-    from polyview.studies.views import prepare_views
+    from polyview.trials.views import prepare_views
 
     recipe = load_experiment(experiment, sets or [])
     with watching() as watcher:
@@ -131,9 +131,9 @@ def evaluate(
 ) -> None:
     """Ask the probes about a checkpoint, on the subjects that its pretraining set aside."""
     from polyview.recipe import with_overrides
-    from polyview.studies.trial import evaluate_checkpoint
-    from polyview.studies.views import prepare_views
     from polyview.training.checkpoint import open_checkpoint
+    from polyview.trials.trial import evaluate_checkpoint
+    from polyview.trials.views import prepare_views
 
     opened = open_checkpoint(checkpoint)
     recipe = opened.experiment
@@ -174,7 +174,7 @@ def ablate(
 ) -> None:
     """Run what is missing of a study, log it to MLflow, and report."""
     from polyview.recipe import load_study
-    from polyview.studies.design import MANY, size
+    from polyview.trials.design import MANY, size
 
     loaded = load_study(study, sets or [])
     if (asked := size(loaded)) > MANY and not (yes or dry_run):
@@ -193,8 +193,8 @@ def report(
 ) -> None:
     """Print what is known of a study, from the ledger alone."""
     from polyview.recipe import load_study
-    from polyview.studies import report as reports
-    from polyview.studies.conduct import known
+    from polyview.reporting import report as reports
+    from polyview.studies.driver import known
 
     outcome = known(load_study(study, sets or []), open_home())
     if form is Format.table:
@@ -209,8 +209,8 @@ def compare(
     other: Annotated[str, typer.Argument(metavar="RUN", help="Another's.")],
 ) -> None:
     """Print what differs in the recipe and the result of two trials."""
-    from polyview.studies.compare import differences
-    from polyview.studies.ledger import Ledger
+    from polyview.analysis.compare import differences
+    from polyview.trials.ledger import Ledger
 
     ledger = Ledger(open_home().trials)
     records = ledger.find(one), ledger.find(other)
@@ -228,7 +228,7 @@ def ui(
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 5000,
 ) -> None:
     """Serve the MLflow UI on this home's runs."""
-    from polyview.tracking import serve
+    from polyview.tracking.tracker import serve
 
     serve(open_home(), host, port)
 
@@ -319,8 +319,8 @@ def _write(text: str) -> None:
 
 
 def _conduct(study: Any, force: str | None = None) -> None:
-    from polyview.studies.conduct import conduct
-    from polyview.studies.report import table
+    from polyview.reporting.report import table
+    from polyview.studies.driver import conduct
 
     with watching() as watcher:
         outcome, failures = conduct(study, open_home(), watcher, force)

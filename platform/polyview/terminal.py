@@ -16,8 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from polyview.studies.design import Trial
 from polyview.training.history import Epoch
+from polyview.trials.design import Trial
 
 console = Console()
 errors = Console(stderr=True)

@@ -28,13 +28,13 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from rich.console import Console
 from rich.table import Table
 
-from polyview.paths import Home
 from polyview.recipe import Experiment, Resources, with_overrides
-from polyview.studies.design import RAW_PIXELS, REFERENCES, Trial
-from polyview.studies.ledger import Fault, Ledger
-from polyview.studies.scheduler import Workplace, run_trials
-from polyview.studies.views import prepare_views
+from polyview.storage.home import Home
 from polyview.training.history import Epoch
+from polyview.trials.design import RAW_PIXELS, REFERENCES, Trial
+from polyview.trials.ledger import Fault, Ledger
+from polyview.trials.scheduler import Workplace, run_trials
+from polyview.trials.views import prepare_views
 
 TARGETS = {1: 20.0, 2: 3.0}  # workers -> how many times faster
 RECIPE = """{

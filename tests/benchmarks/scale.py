@@ -26,17 +26,17 @@ import ray
 from rich.console import Console
 from rich.table import Table
 
-from polyview.paths import Home
 from polyview.recipe import Experiment, Rendering, Resources
 from polyview.rendering import pipeline
-from polyview.studies import scheduler
-from polyview.studies.design import Trial
-from polyview.studies.ledger import Fault, Ledger, Record
-from polyview.studies.runs import finished_run
-from polyview.studies.scheduler import TrialActor, Workplace, run_trials
-from polyview.studies.views import PreparedViews
-from polyview.tracking import Tracker
+from polyview.storage.home import Home
+from polyview.tracking.runs import finished_run
+from polyview.tracking.tracker import Tracker
 from polyview.training.history import Epoch
+from polyview.trials import scheduler
+from polyview.trials.design import Trial
+from polyview.trials.ledger import Fault, Ledger, Record
+from polyview.trials.scheduler import TrialActor, Workplace, run_trials
+from polyview.trials.views import PreparedViews
 
 Row = dict[str, float]
 WORKERS, MANY = (1, 2, 4, 8), (100, 1000, 5000)

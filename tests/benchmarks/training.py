@@ -45,12 +45,12 @@ from rich.console import Console
 from rich.table import Table
 
 from polyview.corpus.scan import scan
-from polyview.paths import bundled
 from polyview.recipe import Experiment, load_experiment
 from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter
 from polyview.rendering.store import ViewStore, finish_part, rows_per_shard
-from polyview.studies.trial import default_device
+from polyview.storage.home import bundled
+from polyview.trials.trial import default_device
 
 Seen = tuple[float, float]
 """What a turn tells: samples a second, CPU seconds."""

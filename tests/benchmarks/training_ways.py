@@ -20,9 +20,9 @@ from polyview.modeling.towers import build_towers
 from polyview.objectives.objective import Batch, total_loss
 from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
-from polyview.studies.trial import default_device
 from polyview.training.batches import Augmentation, Share
 from polyview.training.loop import MAX_GRADIENT_NORM, Job, Trainer, class_tokens, make_optimizer
+from polyview.trials.trial import default_device
 
 ENDLESS = 1_000_000  # epochs, so that no turn is the last one
 SINGLE: dict[str, Any] = {

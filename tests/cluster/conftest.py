@@ -22,10 +22,10 @@ import requests
 from ray.cluster_utils import Cluster
 from ray.util import get_node_ip_address
 
-from polyview.paths import REPOSITORY, Home
 from polyview.recipe import Experiment, load_study
-from polyview.studies.conduct import known
-from polyview.studies.design import plan
+from polyview.storage.home import REPOSITORY, Home
+from polyview.studies.driver import known
+from polyview.trials.design import plan
 
 # A node is taken for dead after two seconds, not after fifteen.
 WATCHFUL = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}

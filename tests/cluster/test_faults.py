@@ -16,10 +16,10 @@ import yaml
 
 from polyview.cluster.parcel import pack
 from polyview.cluster.submit import ADDRESS_VARIABLE, Cluster, Log
-from polyview.paths import REPOSITORY, Home
 from polyview.recipe import Experiment, load_study
-from polyview.studies.conduct import known
-from polyview.studies.design import plan
+from polyview.storage.home import REPOSITORY, Home
+from polyview.studies.driver import known
+from polyview.trials.design import plan
 
 pytestmark = pytest.mark.slow
 Driver = subprocess.Popen[str]

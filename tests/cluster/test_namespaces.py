@@ -25,7 +25,7 @@ import pytest
 import requests
 import yaml
 
-from polyview.paths import REPOSITORY, Home
+from polyview.storage.home import REPOSITORY, Home
 
 pytestmark = pytest.mark.slow
 GATE = "10.213.77.1"  # this machine, as the hosts see it

@@ -9,7 +9,7 @@ import pytest
 
 from polyview.cluster.parcel import LIMIT, Parcel, pack
 from polyview.errors import UserError
-from polyview.paths import REPOSITORY
+from polyview.storage.home import REPOSITORY
 
 
 def places(parcel: Parcel) -> set[str]:
@@ -18,7 +18,7 @@ def places(parcel: Parcel) -> set[str]:
 
 def test_what_is_sent_runs_by_itself(tmp_path: Path) -> None:
     pack(["report", "ablations/quickstart.yaml"], REPOSITORY).write(tmp_path)
-    script = "import polyview.paths as paths; print(paths.__file__, paths.bundled('ablations'))"
+    script = "import polyview.storage.home as paths; print(paths.__file__, paths.bundled('ablations'))"
     environment = os.environ | {"PYTHONPATH": "platform"}
     said = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path, env=environment, text=True, timeout=60)
     file, ablations = map(Path, said.split())

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from polyview.cli import main
 from polyview.cluster.submit import ADDRESS_VARIABLE, Cluster, Log, ways
 from polyview.environment import SENDER, git_commit
-from polyview.paths import REPOSITORY
+from polyview.storage.home import REPOSITORY
 
 
 @pytest.fixture

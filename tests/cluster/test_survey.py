@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from polyview.cluster.survey import Scout, Sight, faults, versions
-from polyview.paths import REPOSITORY, Home
+from polyview.storage.home import REPOSITORY, Home
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from polyview import terms
 from polyview.objectives.alignment import alignment
 from polyview.objectives.contrast import contrast
 from polyview.objectives.decorrelation import decorrelation
@@ -16,6 +15,7 @@ from polyview.objectives.objective import Batch, total_loss
 from polyview.objectives.redundancy import redundancy
 from polyview.objectives.simclr import simclr
 from polyview.objectives.triplet import triplet
+from polyview.recipe import objective as terms
 
 
 @pytest.fixture

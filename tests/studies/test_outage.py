@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from polyview.paths import Home
 from polyview.recipe import Study, with_overrides
-from polyview.studies.conduct import conduct
-from polyview.tracking import reachable
+from polyview.storage.home import Home
+from polyview.studies.driver import conduct
+from polyview.tracking.tracker import reachable
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 SECONDS = 120

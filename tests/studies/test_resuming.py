@@ -19,10 +19,10 @@ from typing import Any
 import psutil
 import pytest
 
-from polyview.paths import Home
 from polyview.recipe import Study, load_study, to_yaml
-from polyview.studies.conduct import known
-from polyview.studies.design import plan
+from polyview.storage.home import Home
+from polyview.studies.driver import known
+from polyview.trials.design import plan
 
 Driver = subprocess.Popen[str]
 Marks = dict[str, tuple[int, int]]

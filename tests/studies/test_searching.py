@@ -12,14 +12,14 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from polyview.errors import UserError
-from polyview.paths import Home
 from polyview.recipe import Experiment, Study
-from polyview.studies.conduct import conduct, known
-from polyview.studies.design import Trial
+from polyview.storage.home import Home
+from polyview.studies.driver import conduct, known
 from polyview.studies.estimate import estimate
-from polyview.studies.ledger import Ledger, stopped_early
-from polyview.tracking import TRIAL_TAG
+from polyview.tracking.tracker import TRIAL_TAG
 from polyview.training.history import Epoch
+from polyview.trials.design import Trial
+from polyview.trials.ledger import Ledger, stopped_early
 
 
 @dataclass

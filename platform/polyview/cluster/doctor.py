@@ -17,8 +17,8 @@ import psutil
 
 from polyview.environment import PACKAGES
 from polyview.errors import UserError
-from polyview.mirror import address
-from polyview.paths import Home, check_writable
+from polyview.storage.home import Home, check_writable
+from polyview.storage.mirror import address
 
 GIB = 2**30
 OLDEST_PYTHON = (3, 11)
@@ -132,7 +132,7 @@ def _opengl(name: str, attempt: subprocess.Popen[str]) -> Check:
 
 
 def _tracking(home: Home) -> Check:
-    from polyview.tracking import reachable
+    from polyview.tracking.tracker import reachable
 
     trouble = reachable(home.tracking_uri)
     return Check(

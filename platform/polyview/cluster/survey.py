@@ -18,9 +18,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import polyview
 from polyview.cluster.doctor import GIB, SHARED_MEMORY, Check, opengl_platforms
 from polyview.errors import UserError
-from polyview.mirror import address, refresh, remove
-from polyview.paths import Home, check_writable, replacing
 from polyview.rendering.pipeline import start_ray
+from polyview.storage.home import Home, check_writable, replacing
+from polyview.storage.mirror import address, refresh, remove
 
 SECONDS_TO_ANSWER = 180.0
 LARGEST_SKEW = 1.0

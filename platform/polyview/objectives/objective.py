@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from polyview import terms
 from polyview.objectives.alignment import alignment
 from polyview.objectives.contrast import contrast
 from polyview.objectives.decorrelation import decorrelation
@@ -17,6 +16,7 @@ from polyview.objectives.redundancy import redundancy
 from polyview.objectives.simclr import simclr
 from polyview.objectives.supervised import supervised
 from polyview.objectives.triplet import triplet
+from polyview.recipe import objective as terms
 
 
 @dataclass(frozen=True, eq=False)

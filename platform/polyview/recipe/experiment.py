@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from polyview.schema import Interval, Model, Natural, Positive, PositiveFloat, Seed, Share, Unit, Weight
-from polyview.terms import Objective
+from polyview.recipe.objective import Objective
+from polyview.recipe.schema import Interval, Model, Natural, Positive, PositiveFloat, Seed, Share, Unit, Weight
 
 
 def _absolute(root: str) -> str:

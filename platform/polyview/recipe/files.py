@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from yaml import YAMLError
 
 from polyview.errors import UserError
-from polyview.faults import describe_faults
 from polyview.recipe.experiment import Corpus, Experiment
+from polyview.recipe.schema import Model
 from polyview.recipe.study import Study
-from polyview.schema import Model
+from polyview.recipe.validation import describe_faults
 
 M = TypeVar("M", bound=Model)
 

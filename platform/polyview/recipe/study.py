@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from polyview.recipe.experiment import Experiment, MetricName
-from polyview.schema import Model, Natural, Positive, PositiveFloat, Seed, Weight
+from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Weight
 
 CostName = Literal["views", "parameters", "seconds"]
 Scalar = bool | int | float | str | None

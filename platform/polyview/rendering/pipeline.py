@@ -24,8 +24,6 @@ from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.mesh import MeshError
 from polyview.errors import UserError
-from polyview.mirror import address, files, remove
-from polyview.paths import Home, locked
 from polyview.recipe import Geometry, Rendering, digest
 from polyview.rendering.cameras import Camera
 from polyview.rendering.renderer import backend_of, make_renderer
@@ -45,6 +43,8 @@ from polyview.rendering.store import (
     shard_path,
     write_shard,
 )
+from polyview.storage.home import Home, locked
+from polyview.storage.mirror import address, files, remove
 
 REASONS_SHOWN = 3
 

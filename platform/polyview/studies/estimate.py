@@ -6,14 +6,14 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from polyview.paths import Home
 from polyview.recipe import Experiment, Study, digest
-from polyview.studies.capacity import concurrent_trials, demand
-from polyview.studies.conduct import known
-from polyview.studies.design import Trial
-from polyview.studies.ledger import Ledger, Record, stopped_early
-from polyview.studies.search import BEST, check_search, possible_renderings, wanted
-from polyview.studies.views import views_to_render
+from polyview.storage.home import Home
+from polyview.studies.driver import known
+from polyview.trials.capacity import concurrent_trials, demand
+from polyview.trials.design import Trial
+from polyview.trials.ledger import Ledger, Record, stopped_early
+from polyview.trials.search import BEST, check_search, possible_renderings, wanted
+from polyview.trials.views import views_to_render
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def estimate(study: Study, home: Home) -> Estimate:
 
     Raises `UserError` for what would stop the study: a trial that does not fit, a search's space.
     """
-    from polyview.studies.scheduler import nodes
+    from polyview.trials.scheduler import nodes
 
     if study.search:
         check_search(study)

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from polyview.environment import describe_environment
 from polyview.errors import UserError
 from polyview.language.pseudolabels import Assignment
-from polyview.mirror import Mirrored, address, alone, fetch_folder, files, keep_folder, remove
 from polyview.modeling.model import MultiviewModel
 from polyview.recipe import Experiment, digest, load_experiment, to_yaml
+from polyview.storage.mirror import Mirrored, address, alone, fetch_folder, files, keep_folder, remove
 from polyview.training.history import Epoch, Progress
 
 _HISTORY = TypeAdapter(tuple[Epoch, ...])

@@ -20,9 +20,9 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from polyview.errors import UserError
-from polyview.mirror import Mirrored, refresh, remove
-from polyview.paths import replacing
 from polyview.rendering.pipeline import start_ray
+from polyview.storage.home import replacing
+from polyview.storage.mirror import Mirrored, refresh, remove
 from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint
 from polyview.training.collectives import agree
 from polyview.training.history import Epoch

@@ -18,7 +18,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from polyview.language.prompts import prompts_for
 from polyview.language.pseudolabels import Assignment
-from polyview.mirror import address, place
 from polyview.modeling.model import Embeddings, MultiviewModel
 from polyview.modeling.towers import tokenize
 from polyview.objectives.objective import Batch as GlobalBatch
@@ -27,6 +26,7 @@ from polyview.recipe import Experiment, Training
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import fetch_contents, fetch_views
+from polyview.storage.mirror import address, place
 from polyview.training.batches import Batch, Batches, Share
 from polyview.training.checkpoint import Source, TrainerState, latest_checkpoint, save_checkpoint
 from polyview.training.classes import known_classes, pseudo_classes, subject_numbers

@@ -1,0 +1,1 @@
+"""Trials: which ones a study asks for, and how each is run."""
