@@ -12,9 +12,10 @@ import pytest
 from hypothesis import settings
 
 from polyview.corpus.scan import scan
+from polyview.parallel import start_ray
 from polyview.recipe import Experiment
 from polyview.rendering.cameras import cameras
-from polyview.rendering.pipeline import ShardWriter, start_ray
+from polyview.rendering.pipeline import ShardWriter
 from polyview.rendering.store import ViewStore, finish_part
 from polyview.storage.home import Home
 from polyview.training.history import Epoch

@@ -33,7 +33,8 @@ from polyview.storage.home import Home
 from polyview.training.history import Epoch
 from polyview.trials.design import RAW_PIXELS, REFERENCES, Trial
 from polyview.trials.ledger import Fault, Ledger
-from polyview.trials.scheduler import Workplace, run_trials
+from polyview.trials.scheduler import run_trials
+from polyview.trials.trial import Workplace
 from polyview.trials.views import prepare_views
 
 TARGETS = {1: 20.0, 2: 3.0}  # workers -> how many times faster

@@ -35,7 +35,9 @@ from polyview.training.history import Epoch
 from polyview.trials import scheduler
 from polyview.trials.design import Trial
 from polyview.trials.ledger import Fault, Ledger, Record
-from polyview.trials.scheduler import TrialActor, Workplace, run_trials
+from polyview.trials.scheduler import run_trials
+from polyview.trials.trainable import TrialActor
+from polyview.trials.trial import Workplace
 from polyview.trials.views import PreparedViews
 
 Row = dict[str, float]

@@ -16,12 +16,13 @@ from PIL import Image
 from rich.console import Console
 
 from polyview.analysis.findings import Outcome, Searched, comparisons, verdicts
+from polyview.analysis.searches import best_trials
 from polyview.recipe import Experiment, Resources, Study
 from polyview.reporting.report import csv, html, latex, markdown, table, write
 from polyview.training.history import Epoch
 from polyview.trials.design import plan
 from polyview.trials.ledger import Fault, Record
-from polyview.trials.search import best_trials, make_trials
+from polyview.trials.search import make_trials
 
 CLASSES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
 LEVELS = {

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from polyview.errors import UserError
+from polyview.recipe import flat
 from polyview.storage.home import Home
-from polyview.tracking.tracker import Point, Tracker, TrialRun, flat, reachable, serve
+from polyview.tracking.tracker import Point, Tracker, TrialRun, reachable, serve
 
 TRIAL = TrialRun(
     id="00ff",

@@ -14,8 +14,8 @@ from polyview.rendering.store import ViewStore
 from polyview.training.history import Epoch
 from polyview.trials.design import Trial
 from polyview.trials.ledger import Fault, Ledger
-from polyview.trials.scheduler import Workplace, run_trials
-from polyview.trials.trial import Assignment, run_trial, train_alone
+from polyview.trials.scheduler import run_trials
+from polyview.trials.trial import Assignment, Workplace, run_trial, train_alone
 from polyview.trials.views import PreparedViews
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from polyview.analysis.searches import importance
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Study
 from polyview.rendering.cameras import cameras
@@ -98,17 +99,6 @@ def test_the_points_file_forgets_what_lies_outside_the_space(tiny: Experiment, t
     assert points.read(study.search) == inside
 
 
-def test_the_best_is_run_again_on_seeds_it_was_not_chosen_by(tiny: Experiment) -> None:
-    study = study_of(tiny)
-    points = played(study, near_two, 10)
-    trials = search.best_trials(study, points, known(study, points, near_two))
-    assert [trial.seed for trial in trials] == [0, 1]
-    highest = max(points, key=near_two)
-    assert trials[0].experiment.objective.alignment is not None
-    assert trials[0].experiment.objective.alignment.weight == highest["objective.alignment.weight"]
-    assert search.best_trials(study, [], {}) == []
-
-
 CONDITIONAL = {
     "model.fusion": {"categorical": ["attention", "mean", "concat"]},
     "training.lr": {"log_uniform": [1e-5, 1e-2], "when": {"model.fusion": "attention"}},
@@ -132,7 +122,7 @@ def test_a_key_is_asked_for_where_its_condition_holds_and_nowhere_else(tiny: Exp
         assert set(point) == {"model.fusion", other}
         assert contains(study.search.space, point)
         assert not contains(study.search.space, point | {"training.lr": 1e-3, "rendering.views.count": 2})
-    assert set(search.importance(study, points, known(study, points, score))) == {"model.fusion"}
+    assert set(importance(study, points, known(study, points, score))) == {"model.fusion"}
 
 
 def test_a_small_space_with_conditions_counts_each_of_its_points_once(tiny: Experiment) -> None:
@@ -155,25 +145,6 @@ def test_what_was_stopped_early_still_tells_the_sampler_and_the_pruner(tiny: Exp
         asked = made.ask()
         asked.report(score, 1)
         assert asked.should_prune() == stops
-
-
-def test_importance_goes_to_the_key_that_matters(tiny: Experiment) -> None:
-    study = study_of(tiny)
-    points = played(study, near_two, 20)
-    shares = search.importance(study, points, known(study, points, near_two))
-    assert shares["objective.alignment.weight"] > 0.8
-    assert sum(shares.values()) == pytest.approx(1)
-    assert search.importance(study, points[:3], known(study, points[:3], near_two)) == {}
-
-
-def test_the_front_holds_what_nothing_beats_in_both_accuracy_and_views(tiny: Experiment) -> None:
-    space = {"rendering.views.count": {"integer": [2, 6]}}
-    study = study_of(tiny, space=space, sampler="nsga2", objectives=["linear/accuracy", "views"])
-    scores = {2: 0.5, 3: 0.7, 4: 0.6, 5: 0.8, 6: 0.8}
-    points = [{"rendering.views.count": count} for count in scores]
-    records = known(study, points, lambda point: scores[point["rendering.views.count"]])
-    front = search.pareto(study, points, records)
-    assert [value for _, value in front] == [[0.5, 2.0], [0.7, 3.0], [0.8, 5.0]]
 
 
 def test_every_camera_that_a_search_can_ask_for_is_planned(tiny: Experiment) -> None:

@@ -11,8 +11,9 @@ import pytest
 from polyview.recipe import Experiment, Resources, Study
 from polyview.trials.design import Trial
 from polyview.trials.ledger import Ledger, Record
-from polyview.trials.scheduler import LedgerSearch, Workplace
 from polyview.trials.search import Points, make_trials
+from polyview.trials.searcher import LedgerSearch
+from polyview.trials.trial import Workplace
 from polyview.trials.views import PreparedViews
 
 SPACE = {"objective.alignment.weight": {"uniform": [0.5, 2.0]}, "training.lr": {"log_uniform": [1e-4, 1e-2]}}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from polyview.analysis.statistics import signed
-from polyview.tracking.tracker import flat
+from polyview.recipe import flat
 from polyview.trials.ledger import Record
 
 NONE = "—"

@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import polyview
 from polyview.cluster.doctor import GIB, SHARED_MEMORY, Check, opengl_platforms
 from polyview.errors import UserError
-from polyview.rendering.pipeline import start_ray
+from polyview.parallel import start_ray
 from polyview.storage.home import Home, check_writable, replacing
 from polyview.storage.mirror import address, refresh, remove
 

@@ -25,7 +25,7 @@ from polyview.recipe.experiment import (
     Views,
     digest,
 )
-from polyview.recipe.files import build_corpus, load_experiment, load_study, to_yaml, with_overrides
+from polyview.recipe.files import build_corpus, flat, load_experiment, load_study, to_yaml, with_overrides
 from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scalar, Search, Study, same
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "Views",
     "build_corpus",
     "digest",
+    "flat",
     "load_experiment",
     "load_study",
     "same",

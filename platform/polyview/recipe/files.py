@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,6 +64,15 @@ def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
 def to_yaml(experiment: Experiment) -> str:
     """The experiment as YAML that `load_experiment` reads back."""
     return OmegaConf.to_yaml(OmegaConf.create(experiment.model_dump(mode="json")))
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The leaves of nested settings as (dotted key, text); lists and null are written as JSON."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
 
 
 def _read(path: Path) -> Any:

@@ -9,8 +9,6 @@ for; what it left is taken away once other parts have all its cameras.
 from __future__ import annotations
 
 import json
-import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.mesh import MeshError
 from polyview.errors import UserError
+from polyview.parallel import in_parallel, start_ray
 from polyview.recipe import Geometry, Rendering, digest
 from polyview.rendering.cameras import Camera
 from polyview.rendering.renderer import backend_of, make_renderer
@@ -141,51 +140,6 @@ def is_rendered(manifest: Manifest, rendering: Rendering, cameras: Sequence[Came
     folder = home.stores / _store_name(manifest, rendering)
     fetch_contents(folder)
     return not _missing(folder, cameras)
-
-
-def start_ray() -> None:
-    """Start Ray quietly, unless this process already has: the cluster at RAY_ADDRESS, or one on this machine alone.
-
-    A local Ray has no dashboard, sends no usage statistics, and leaves the terminal to polyview.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    # Ray takes a second to import, and a command that finds its work done should not wait for it.
-    import ray
-
-    if ray.is_initialized():
-        return
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    else:
-        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-
-
-def in_parallel(
-    work: Callable[[dict[str, Any]], dict[str, Any]],
-    jobs: Sequence[dict[str, Any]],
-    *,
-    ordered: bool = False,
-    **needs: Any,
-) -> Iterator[dict[str, Any]]:
-    """What `work` makes of each job, by Ray Data: in the jobs' order, or as each is done.
-
-    `needs`: what one piece of work asks for, as Ray Data's `map` takes it. Raises `UserError` at the first job that
-    comes back with a `fault`.
-    """
-    start_ray()
-    import ray
-
-    made = ray.data.from_items(list(jobs), override_num_blocks=len(jobs)).map(work, **needs)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its loggers up at a dataset
-    made.context.enable_progress_bars = False
-    made.context.execution_options.preserve_order = ordered
-    for row in made.iter_rows():
-        if row["fault"]:
-            raise UserError(row["fault"])
-        yield row
 
 
 def _missing(folder: Path, cameras: Sequence[Camera]) -> tuple[Camera, ...]:

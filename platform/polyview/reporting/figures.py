@@ -17,8 +17,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
+from polyview.analysis.effects import Effect
 from polyview.analysis.statistics import Comparison, interval
-from polyview.trials.factorial import Effect
 
 # Okabe and Ito (2008), the yellow left out: it is too light for lines on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polyview.analysis.effects import Effect, effects
 from polyview.analysis.findings import Finding, Outcome, confusions_of, finished, scores
+from polyview.analysis.searches import BEST, best, importance, pareto
 from polyview.analysis.statistics import relation, signed
 from polyview.recipe import Experiment, digest
 from polyview.reporting import figures
 from polyview.trials.design import cells, fraction_cells, point_name, short_names
-from polyview.trials.factorial import Effect, effects
 from polyview.trials.ledger import stopped_early
-from polyview.trials.search import BEST, COSTS, best, importance, objectives, pareto, values, wanted
+from polyview.trials.search import COSTS, objectives, values, wanted
 
 NONE = "—"
 READING = (

@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, TypeVar
 
 from polyview.analysis.findings import Searched, finished, scores
+from polyview.analysis.searches import BEST, best_trials
 from polyview.errors import UserError
 from polyview.recipe import Resources, Study
 from polyview.rendering.sheet import contact_sheet
@@ -28,9 +29,7 @@ from polyview.trials.capacity import concurrent_trials, demand
 from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import Fault, Ledger, Looks, Record, stopped_early
 from polyview.trials.search import (
-    BEST,
     Points,
-    best_trials,
     check_search,
     looks_of,
     make_trials,
@@ -42,7 +41,7 @@ from polyview.trials.views import PreparedViews, prepare_views
 from polyview.trials.watcher import Watcher
 
 if TYPE_CHECKING:
-    from polyview.trials.scheduler import Workplace
+    from polyview.trials.trial import Workplace
 
 Known = TypeVar("Known", Record, Looks)
 POINTS, LINKS, STAGES, SHEET = "points.json", "links.json", "stages.json", "views.png"
@@ -295,7 +294,7 @@ class Driver:
         return [trial for trial in trials if trial.id not in records and trial.id not in stopped]
 
     def _workplace(self) -> Workplace:
-        from polyview.trials.scheduler import Workplace
+        from polyview.trials.trial import Workplace
 
         return Workplace(self.views, self.home.trials, self.study.resources, self.study.retries)
 

@@ -6,13 +6,14 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from polyview.analysis.searches import BEST
 from polyview.recipe import Experiment, Study, digest
 from polyview.storage.home import Home
 from polyview.studies.driver import known
 from polyview.trials.capacity import concurrent_trials, demand
 from polyview.trials.design import Trial
 from polyview.trials.ledger import Ledger, Record, stopped_early
-from polyview.trials.search import BEST, check_search, possible_renderings, wanted
+from polyview.trials.search import check_search, possible_renderings, wanted
 from polyview.trials.views import views_to_render
 
 

@@ -19,13 +19,14 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, TypeVar
 
 from polyview.environment import git_commit
 from polyview.errors import UserError
+from polyview.recipe import flat
 from polyview.storage.home import Home, locked, replacing
 
 P = ParamSpec("P")
@@ -261,15 +262,6 @@ class Tracker:
             params=[Param(_legal(key), value[:LONGEST_PARAM]) for key, value in params.items()],
             tags=[RunTag(_legal(key), value[:LONGEST_TAG]) for key, value in tags.items()],
         )
-
-
-def flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The leaves of nested params as (dotted key, text); lists and null are written as JSON."""
-    for key, value in params.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
 
 
 def reachable(uri: str) -> str | None:

@@ -20,7 +20,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from polyview.errors import UserError
-from polyview.rendering.pipeline import start_ray
+from polyview.parallel import start_ray
 from polyview.storage.home import replacing
 from polyview.storage.mirror import Mirrored, refresh, remove
 from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint

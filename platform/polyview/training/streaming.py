@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyview.errors import UserError
+from polyview.parallel import in_parallel
 from polyview.rendering.cameras import Camera
-from polyview.rendering.pipeline import in_parallel
 from polyview.rendering.sequences import Temporal, open_samples
 from polyview.rendering.store import ViewStore, fetch_contents
 

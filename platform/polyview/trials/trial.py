@@ -20,7 +20,7 @@ from polyview.evaluation.embedded import Embedded, pooled
 from polyview.evaluation.protocols import Evaluation, evaluate
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import check_tower
-from polyview.recipe import Experiment, ProbeName
+from polyview.recipe import Experiment, ProbeName, Resources
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import ViewStore
@@ -35,8 +35,9 @@ from polyview.training.checkpoint import (
 )
 from polyview.training.history import Epoch
 from polyview.training.loop import Job, Trainer, class_tokens, fetch_pictures, make_batches, never
-from polyview.trials.design import PIXELS
+from polyview.trials.design import PIXELS, Trial
 from polyview.trials.ledger import Ledger, Record
+from polyview.trials.views import PreparedViews
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,23 @@ class Assignment:
             return Faces(store, everyone(store)), Faces(other := open_samples(self.test, temporal), everyone(other))
         split = split_of(experiment, store)
         return Faces(store, split.train), Faces(store, split.test)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where trials find their views and leave their records, what each may occupy, and how often it is tried again."""
+
+    views: PreparedViews
+    folder: Path
+    resources: Resources
+    retries: int = 1
+
+    def assignment(self, trial: Trial) -> Assignment:
+        """What a worker is told of a trial."""
+        experiment = trial.experiment
+        return Assignment(
+            experiment, self.views.store_of(experiment), self.folder, self.views.test_store_of(experiment)
+        )
 
 
 @dataclass(frozen=True, eq=False)

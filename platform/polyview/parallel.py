@@ -1,0 +1,55 @@
+"""Ray's start, and one way to do many things at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from polyview.errors import UserError
+
+
+def start_ray() -> None:
+    """Start Ray quietly, unless this process already has: the cluster at RAY_ADDRESS, or one on this machine alone.
+
+    A local Ray has no dashboard, sends no usage statistics, and leaves the terminal to polyview.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # Ray takes a second to import, and a command that finds its work done should not wait for it.
+    import ray
+
+    if ray.is_initialized():
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    else:
+        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+
+
+def in_parallel(
+    work: Callable[[dict[str, Any]], dict[str, Any]],
+    jobs: Sequence[dict[str, Any]],
+    *,
+    ordered: bool = False,
+    **needs: Any,
+) -> Iterator[dict[str, Any]]:
+    """What `work` makes of each job, by Ray Data: in the jobs' order, or as each is done.
+
+    `needs`: what one piece of work asks for, as Ray Data's `map` takes it. Raises `UserError` at the first job that
+    comes back with a `fault`.
+    """
+    start_ray()
+    import ray
+
+    made = ray.data.from_items(list(jobs), override_num_blocks=len(jobs)).map(work, **needs)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its loggers up at a dataset
+    made.context.enable_progress_bars = False
+    made.context.execution_options.preserve_order = ordered
+    for row in made.iter_rows():
+        if row["fault"]:
+            raise UserError(row["fault"])
+        yield row
