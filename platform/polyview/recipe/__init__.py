@@ -1,7 +1,7 @@
 """What a user may ask for: an `Experiment` is one recipe, a `Study` compares many.
 
-Both are read from YAML, validated as a whole (every fault is listed at once, with its dotted path),
-frozen, and identified by the hash of their content.
+In: YAML and `key=value` overrides. Out: frozen, validated models, identified by the hash of their content; every error
+of a file is listed at once, with its dotted path. Read `experiment.py` first, then `study.py`.
 """
 
 from polyview.recipe.experiment import (

@@ -1,1 +1,4 @@
-"""Where things are kept: a home's folders, on this disk or mirrored from a bucket."""
+"""Where things are kept: one home, in a folder of this machine or in a bucket that a folder mirrors.
+
+In: paths and URLs. Out: files that are written whole or not at all, and locks. Read `home.py` first.
+"""

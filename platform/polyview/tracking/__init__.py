@@ -1,1 +1,4 @@
-"""The copy of the ledger in MLflow."""
+"""MLflow: a live copy of the ledger, written by the driver alone.
+
+In: trials and their records. Out: a parent run per study and a nested run per trial. Read `tracker.py` first.
+"""
