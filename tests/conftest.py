@@ -49,7 +49,7 @@ TINY = """{
         "alignment": {},
         "redundancy": {"weight": 0.001}
     },
-    "training": {"epochs": 2, "batch_size": 8},
+    "training": {"epochs": 2, "batch_size": 8, "precision": "fp32"},
     "evaluation": {"share": 0.34}
 }"""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,6 +19,7 @@ from polyview.environment import check_arrival
 from polyview.errors import UserError
 from polyview.storage.home import bundled, open_home
 from polyview.storage.mirror import address, place
+from polyview.studies.interruption import exit_code, handle_signals
 from polyview.terminal import console, errors, watching
 
 FULL = os.strerror(errno.ENOSPC)
@@ -353,8 +355,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:
+        if arguments is None:  # the process is ours, and not a program that calls this
+            handle_signals()
         check_arrival()
         app([word for word in words if word != "--debug"])
+    except SystemExit:
+        if (code := exit_code()) is None:
+            raise
+        name = signal.Signals(code - 128).name
+        errors.print(
+            f"polyview: ended by {name}; what is finished is kept, and the same command goes on", highlight=False
+        )
+        sys.exit(code)
     except UserError as error:
         if debug:
             raise

@@ -83,7 +83,7 @@ training: {lr: -1, epochs: 1.5, precision: fp3}
         "objective: missing, and it has no default",
         "training.lr: -1 is not allowed; input should be greater than 0",
         "training.epochs: 1.5 is not allowed; input should be a valid integer",
-        "training.precision: 'fp3' is not allowed; expected 'fp32', 'bf16' or 'fp16' (nearest: fp32)",
+        "training.precision: 'fp3' is not allowed; expected 'auto', 'fp32', 'bf16' or 'fp16' (nearest: fp32)",
     ):
         assert any(line.strip().startswith(fault) for line in faults), fault
     assert sum("(nearest: synthetic)" in line for line in faults) == 1

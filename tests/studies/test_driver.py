@@ -55,7 +55,7 @@ def test_a_first_run_leaves_records_a_report_and_runs(
     assert outcome.records.keys() == {trial.id for trial in trials}
     trained = [trial.name for trial in trials if trial.experiment.training.epochs]
     assert sorted(listener.epochs) == sorted((name, 1) for name in trained)
-    assert listener.stages == [("render", 36), ("trials", 8), ("report", 1)]
+    assert listener.stages == [("render", 36), ("estimate", 0), ("trials", 8), ("report", 1)]
     assert listener.done == {"render": 36, "trials": 8, "report": 1}
     assert "trials: 8 in the study, 0 done before, 8 to run" in listener.said
     report = outcome.folder / "report"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,7 +179,18 @@ def notes(outcome: Outcome) -> list[str]:
         "A seed changes the people set aside, the weights and the batches. Every seed draws on the same people, so "
         "the intervals speak of another seed on these faces, not of other faces."
     )
+    if len(trained := _precisions(outcome)) > 1:
+        counts = ", ".join(f"{count} in {precision}" for precision, count in sorted(trained.items()))
+        reading.append(
+            f"The trials were not all trained in one precision ({counts}): differences between them may come from "
+            "that. Set training.precision to compare like with like."
+        )
     return reading
+
+
+def _precisions(outcome: Outcome) -> Counter[str]:
+    """How many finished trials were trained in each precision."""
+    return Counter(record.precision for _, record in finished(outcome) if record.precision)
 
 
 def loss_curves(outcome: Outcome) -> dict[str, dict[str, list[dict[int, float]]]]:
@@ -216,7 +228,8 @@ def environment(outcome: Outcome) -> dict[str, str]:
     """What the trials ran with; values that differ between trials are all listed."""
     values: dict[str, dict[str, None]] = {}
     for _, record in finished(outcome):
-        for name, value in record.environment.items():
+        precision = {"precision": record.precision} if record.precision else {}
+        for name, value in (record.environment | precision).items():
             values.setdefault(name, {})[value] = None
     return {name: "; ".join(found) for name, found in values.items()}
 

@@ -45,6 +45,7 @@ def checks(home: Home) -> list[Check]:
         _python(),
         *_packages(),
         _torch(),
+        _precision(),
         _rasterizer(),
         *(_opengl(name, attempt) for name, attempt in contexts.items()),
         _tracking(home),
@@ -83,6 +84,18 @@ def _torch() -> Check:
         return Check("devices", True, f"{threads}, no GPU")
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return Check("devices", True, f"{threads}, {', '.join(names)}")
+
+
+def _precision() -> Check:
+    from polyview.training.precision import bf16_slowdown, choose_precision
+    from polyview.trials.trial import default_device
+
+    device = default_device()
+    chosen = choose_precision("auto", device)
+    if chosen == "bf16":
+        return Check("precision", True, f"auto is bf16, which this {device.type} computes natively")
+    slower = f"this {device.type} only emulates bf16, {bf16_slowdown(device):.0f} times slower"
+    return Check("precision", True, f"auto is fp32: {slower}")
 
 
 def _rasterizer() -> Check:

@@ -225,7 +225,9 @@ class Training(Model):
     weight_decay: Weight = 0.05
     warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="share of the steps")
     augment: bool = Field(True, description="a small random turn, zoom, shift and change of light on each view")
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 where the device computes it natively, else fp32; the record says which it was"
+    )
     accumulate: Positive = Field(
         1, description="parts in which the image tower takes a batch, for less memory; the losses still see it whole"
     )

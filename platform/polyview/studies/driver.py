@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING, TypeVar
 from polyview.analysis.findings import Searched, finished, scores
 from polyview.analysis.searches import BEST, best_trials
 from polyview.errors import UserError
-from polyview.recipe import Resources, Study
+from polyview.parallel import stop_ray
+from polyview.recipe import Experiment, Resources, Study
 from polyview.rendering.sheet import contact_sheet
 from polyview.rendering.store import ViewStore
 from polyview.reporting.report import Outcome, write
 from polyview.storage.home import Home, locked, replacing
 from polyview.storage.mirror import Mirrored, refresh
+from polyview.studies.interruption import last_act
 from polyview.tracking.runs import failed_run, finished_run, stopped_run, study_tags
 from polyview.tracking.tracker import SQLITE, Tracker
 from polyview.training.history import Epoch
@@ -79,7 +82,8 @@ def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None
     """
     trials = plan(study)
     folder, ledger = study_folder(study, home), Ledger(home.trials)
-    with _only_driver(folder):
+    with ExitStack() as stack:
+        stack.enter_context(_only_driver(folder))
         _fetch(folder)
         if study.search:
             check_search(study)
@@ -99,11 +103,18 @@ def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None
         if force is not None:
             _set_aside(known(study, home), force, ledger)
         driver.open()
+        stack.enter_context(last_act(tracker.interrupt))
         try:
             driver.run(trials)
             if study.search:
                 driver.search()
                 driver.run([trial for trial in known(study, home).trials if trial.variant == BEST])
+        except KeyboardInterrupt:
+            # First of all, for who ended this may not wait until the report is written.
+            watcher.say("stopping: the workers end, and what is known is reported")
+            tracker.interrupt()
+            stop_ray()
+            raise
         finally:
             # Whatever stopped it, what is known is reported, and MLflow keeps no run that seems to go on.
             watcher.stage("report", 1)
@@ -238,6 +249,7 @@ class Driver:
             # Ray takes seconds to import, which a study that finds all its trials done need not wait for.
             from polyview.trials.scheduler import run_trials
 
+            self._estimate([trial.experiment for trial in missing], missing)
             with self._stage("trials", len(missing)):
                 run_trials(missing, self._workplace(), self)
 
@@ -252,6 +264,7 @@ class Driver:
         if missing:
             from polyview.trials.scheduler import run_search
 
+            self._estimate([self.study.experiment] * missing, samples(self.study))
             with self._stage("search", missing):
                 run_search(self.study, points, self.records(asked), looks, self._workplace(), self)
 
@@ -292,6 +305,25 @@ class Driver:
             elif trial.id in stopped:
                 self.tracker.log(stopped_run(trial, looks[trial.id]))
         return [trial for trial in trials if trial.id not in records and trial.id not in stopped]
+
+    def _estimate(self, experiments: Sequence[Experiment], examples: Sequence[Trial]) -> None:
+        """Say what trials of these recipes will take, by a few steps of the first example that is trained.
+
+        Nothing is said where trials run elsewhere or on GPUs: this process should occupy neither.
+        """
+        example = next((trial for trial in examples if trial.experiment.training.epochs), None)
+        if example is None or self.study.resources.gpus or os.environ.get("RAY_ADDRESS"):
+            return
+        from polyview.studies.timing import forecast
+        from polyview.training.precision import emulation
+        from polyview.trials.scheduler import nodes
+
+        if slow := emulation(example.experiment.training.precision):
+            self.watcher.say(slow)
+        self.watcher.stage("estimate", 0)
+        concurrent = concurrent_trials(nodes(), [demand(one, self.study.resources) for one in experiments])
+        assignment = self._workplace().assignment(example)
+        self.watcher.say(f"estimate: {forecast(assignment, experiments, self.study.resources.cpus, concurrent)}")
 
     def _workplace(self) -> Workplace:
         from polyview.trials.trial import Workplace

@@ -30,6 +30,7 @@ def finished_run(trial: Trial, record: Record) -> TrialRun:
             **_names(trial),
             "manifest": record.manifest,
             "supervision": supervision(experiment),
+            "precision": record.precision,
             "mlflow.source.git.commit": record.environment.get("git_commit", "unknown"),
             **{f"environment.{name}": value for name, value in record.environment.items()},
         },

@@ -34,6 +34,7 @@ R = TypeVar("R")
 SQLITE = "sqlite:///"
 LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
 EXPERIMENT_TAG, TRIAL_TAG, PARENT_TAG = "polyview.experiment", "polyview.trial", "mlflow.parentRunId"
+INTERRUPTED_TAG = "polyview.interrupted"
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -117,6 +118,7 @@ class Tracker:
         self._client: Any = None
         self._experiment = ""
         self._parent = ""
+        self._interrupted = False
 
     @_outage_is_survived
     def open(
@@ -154,7 +156,7 @@ class Tracker:
                 tags={TRIAL_TAG: trial.id, PARENT_TAG: self._parent},
                 run_name=trial.name,
             )
-        if run.info.status == "RUNNING":
+        if run.info.status == "RUNNING" or INTERRUPTED_TAG in run.data.tags:
             self._complete(run.info.run_id, trial)
         self.links[trial.id] = f"#/experiments/{self._experiment}/runs/{run.info.run_id}"
 
@@ -221,8 +223,20 @@ class Tracker:
         if artifacts is not None:
             self._client.log_artifacts(self._parent, str(artifacts))
         begun = self._client.get_run(self._parent).info.start_time
-        status = "FAILED" if failed else "FINISHED"
+        status = "KILLED" if self._interrupted else "FAILED" if failed else "FINISHED"
         self._client.set_terminated(self._parent, status=status, end_time=max(begun, _milliseconds(ended)))
+
+    @_outage_is_survived
+    def interrupt(self) -> None:
+        """End the study's run, and those of its trials that are half written, as KILLED; `log` completes them later."""
+        self._interrupted = True
+        if not self._parent:
+            return
+        half_written = f"tags.`{PARENT_TAG}` = '{self._parent}' and attributes.status = 'RUNNING'"
+        for run in self._client.search_runs([self._experiment], half_written):
+            self._client.set_tag(run.info.run_id, INTERRUPTED_TAG, "true")
+            self._client.set_terminated(run.info.run_id, status="KILLED")
+        self._client.set_terminated(self._parent, status="KILLED")
 
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._study)
@@ -246,6 +260,8 @@ class Tracker:
         self._client.log_inputs(run_id, [_dataset(trial.dataset, trial.fingerprint)] if trial.dataset else [])
         for name, text in trial.artifacts.items():
             self._client.log_text(run_id, text, name)
+        if INTERRUPTED_TAG in self._client.get_run(run_id).data.tags:
+            self._client.delete_tag(run_id, INTERRUPTED_TAG)
         self._client.set_terminated(run_id, status=trial.status, end_time=_milliseconds(trial.ended))
 
     def _write(self, run_id: str, params: Mapping[str, str], tags: Mapping[str, str], points: Sequence[Point]) -> None:

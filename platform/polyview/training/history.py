@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 class Epoch(BaseModel):
     """One epoch: the mean loss, each unweighted term, the learning rate, samples per second, `system/…` of `Usage`.
 
-    `epoch` counts from 1; `ended` is in Unix seconds.
+    `epoch` counts from 1; `ended` is in Unix seconds; `precision` is the format that the towers computed in, empty in
+    records of versions that did not keep it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -16,6 +17,7 @@ class Epoch(BaseModel):
     epoch: int
     ended: float
     metrics: dict[str, float]
+    precision: str = ""
 
 
 class Progress(BaseModel):

@@ -32,11 +32,10 @@ from polyview.training.checkpoint import Source, TrainerState, latest_checkpoint
 from polyview.training.classes import known_classes, pseudo_classes, subject_numbers
 from polyview.training.collectives import gather, synchronize_batch_norm, world_size
 from polyview.training.history import Epoch, Progress
+from polyview.training.precision import DTYPES, choose_precision
 from polyview.training.usage import Usage
 
 MAX_GRADIENT_NORM = 1.0
-AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 # A path that is written as its address, and read on another machine.
 Place = Annotated[Path, PlainValidator(place), PlainSerializer(address)]
@@ -74,7 +73,8 @@ class Trainer:
         torch.manual_seed(experiment.seed)
         self.model = MultiviewModel(experiment).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze_unused(self.model, experiment)
-        scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "fp16")
+        self.precision = choose_precision(training.precision, device)
+        scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.state = TrainerState(make_optimizer(self.model, training), scaler)
         self.usage = Usage(device)
         self.history: list[Epoch] = []
@@ -125,11 +125,12 @@ class Trainer:
         self.parallel.train()
         for step, batch in enumerate(self.batches.epoch(epoch, self.share, before.steps), before.steps):
             self._set_lr(epoch * self.batches.steps + step)
-            for name, value in self._step(batch, epoch).items():
+            for name, value in self.train_step(batch, epoch).items():
                 totals[name] = totals.get(name, 0.0) + value
             if step + 1 < self.batches.steps and warned():
                 self._save(Progress(steps=step + 1, totals=totals, seconds=time.perf_counter() - started))
-        return Epoch(epoch=epoch + 1, ended=time.time(), metrics=self._metrics(totals, time.perf_counter() - started))
+        metrics = self._metrics(totals, time.perf_counter() - started)
+        return Epoch(epoch=epoch + 1, ended=time.time(), metrics=metrics, precision=self.precision)
 
     def _metrics(self, totals: Mapping[str, float], seconds: float) -> dict[str, float]:
         """What an epoch is remembered by, of the sums of what its steps measured."""
@@ -142,7 +143,8 @@ class Trainer:
             **self.usage.read(),
         }
 
-    def _step(self, batch: Batch, epoch: int) -> dict[str, float]:
+    def train_step(self, batch: Batch, epoch: int) -> dict[str, float]:
+        """Take one step; returns the loss and each unweighted term. Raises `FloatingPointError` if it is not finite."""
         loss, terms = self.loss(batch)
         if not math.isfinite(loss.item()):
             raise FloatingPointError(
@@ -170,8 +172,7 @@ class Trainer:
         if self.tokens is not None and objective.text_terms:
             # One prompt a class and batch, so that none of a sample's own class is its negative.
             tokens = self.tokens[batch.draw % len(self.tokens), present.to(self.device)]
-        precision = self.job.experiment.training.precision
-        with torch.autocast(self.device.type, AUTOCAST[precision], enabled=precision != "fp32"):
+        with torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32"):
             embeddings: Embeddings = self.parallel(batch.images.to(self.device), self.angles, tokens)
         logits = embeddings.class_logits
         loss, terms = total_loss(

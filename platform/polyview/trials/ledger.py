@@ -41,6 +41,11 @@ class Record(BaseModel):
     parameters: int = 0
     environment: dict[str, str] = {}
 
+    @property
+    def precision(self) -> str:
+        """The formats that the towers were trained in; empty where nothing was trained, or it was not kept."""
+        return ", ".join(dict.fromkeys(epoch.precision for epoch in self.history if epoch.precision))
+
 
 class Fault(BaseModel):
     """A trial that failed in every attempt: when (Unix seconds), the error, and the end of its log."""

@@ -22,3 +22,11 @@ class Watcher(Protocol):
 
     def say(self, message: str) -> None:
         """Something worth knowing."""
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `42 s`, `3 min 5 s`, `2 h 10 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,68 @@
+"""In which number format the towers compute: what a recipe asks for, and what the device computes natively."""
+
+from __future__ import annotations
+
+import platform
+import time
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from polyview.training.collectives import pool, world_size
+
+Precision = Literal["fp32", "bf16", "fp16"]
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_precision(asked: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> Precision:
+    """The format that is asked for; for `auto`, bf16 where every worker's device computes it natively, else fp32."""
+    if asked != "auto":
+        return asked
+    native = pool(torch.tensor(int(computes_bf16(device)), device=device))
+    return "bf16" if int(native) == world_size() else "fp32"
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 numbers itself, and does not emulate it several times slower.
+
+    GPUs do from Ampere on, x86 processors with AVX512-BF16 or AMX, unless oneDNN or torch is told to leave these out.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True  # oneDNN answers for Arm's own instructions, and there is no emulation
+    instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return instructions and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+
+def emulation(asked: str) -> str | None:
+    """A warning where a recipe asks for bf16 by name and this processor emulates it; None where all is well."""
+    device = torch.device("cpu")
+    if asked != "bf16" or computes_bf16(device):
+        return None
+    return (
+        f"training.precision: this processor emulates bf16, {bf16_slowdown(device):.0f} times slower than fp32; "
+        "auto takes what it computes natively"
+    )
+
+
+def bf16_slowdown(device: torch.device) -> float:
+    """How many times longer bf16 takes than fp32 here, for a small convolution forward and backward."""
+    torch.manual_seed(0)
+    pictures = torch.rand(16, 32, 16, 16, device=device)
+    layer = nn.Conv2d(32, 32, 3, padding=1).to(device)
+    return _seconds(layer, pictures, torch.bfloat16) / _seconds(layer, pictures, torch.float32)
+
+
+def _seconds(layer: nn.Module, pictures: Tensor, dtype: torch.dtype) -> float:
+    """The quickest of three passes; the first ones prepare the kernels."""
+    layer, pictures = layer.to(dtype), pictures.to(dtype)
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        layer(pictures).float().sum().backward()
+        times.append(time.perf_counter() - started)
+    return min(times)
