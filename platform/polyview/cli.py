@@ -123,7 +123,7 @@ def pretrain(experiment: ExperimentFile, sets: Sets = None) -> None:
     recipe = load_experiment(experiment, sets or [])
     metric = cast(MetricName, f"{recipe.evaluation.probes[0]}/accuracy")
     name = f"pretrain-{recipe.name}"
-    _conduct(Study(name=name, experiment=recipe, seeds=(recipe.seed,), metric=metric, references=False))
+    _run(Study(name=name, experiment=recipe, seeds=(recipe.seed,), metric=metric, references=False))
 
 
 @app.command()
@@ -184,7 +184,7 @@ def ablate(
     if dry_run:
         _list_trials(loaded)
     else:
-        _conduct(loaded, force)
+        _run(loaded, force)
 
 
 @app.command()
@@ -196,9 +196,9 @@ def report(
     """Print what is known of a study, from the ledger alone."""
     from polyview.recipe import load_study
     from polyview.reporting import report as reports
-    from polyview.studies.driver import known
+    from polyview.studies.outcome import load_outcome
 
-    outcome = known(load_study(study, sets or []), open_home())
+    outcome = load_outcome(load_study(study, sets or []), open_home())
     if form is Format.table:
         console.print(reports.table(outcome))
     else:
@@ -320,12 +320,12 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def _conduct(study: Any, force: str | None = None) -> None:
+def _run(study: Any, force: str | None = None) -> None:
     from polyview.reporting.report import table
-    from polyview.studies.driver import conduct
+    from polyview.studies.driver import run_study
 
     with watching() as watcher:
-        outcome, failures = conduct(study, open_home(), watcher, force)
+        outcome, failures = run_study(study, open_home(), watcher, force)
     console.print(table(outcome))
     for failure in failures:
         errors.print(f"failed: {failure.trial.name}: {failure.reason}", f"  log: {failure.log}", sep="\n", markup=False)

@@ -24,7 +24,7 @@ from ray.util import get_node_ip_address
 
 from polyview.recipe import Experiment, load_study
 from polyview.storage.home import REPOSITORY, Home
-from polyview.studies.driver import known
+from polyview.studies.outcome import load_outcome
 from polyview.trials.design import plan
 
 # A node is taken for dead after two seconds, not after fifteen.
@@ -142,7 +142,7 @@ def assert_whole(runs_of: Any) -> Callable[[Path, Home], None]:
 
     def check(study_file: Path, home: Home) -> None:
         study = load_study(study_file)
-        records = known(study, home).records
+        records = load_outcome(study, home).records
         assert records.keys() == {trial.id for trial in plan(study)}
         epochs = list(range(1, study.experiment.training.epochs + 1))
         assert all([epoch.epoch for epoch in record.history] == epochs for record in records.values())

@@ -18,7 +18,7 @@ from polyview.cluster.parcel import pack
 from polyview.cluster.submit import ADDRESS_VARIABLE, Cluster, Log
 from polyview.recipe import Experiment, load_study
 from polyview.storage.home import REPOSITORY, Home
-from polyview.studies.driver import known
+from polyview.studies.outcome import load_outcome
 from polyview.trials.design import plan
 
 pytestmark = pytest.mark.slow
@@ -74,7 +74,7 @@ def test_trials_of_a_lost_machine_go_on_elsewhere_from_their_checkpoints(
     finish(driver)
     assert_whole(study_file, home)
     assert times_of(home).items() >= before.items()
-    histories = [record.history for record in known(load_study(study_file), home).records.values()]
+    histories = [record.history for record in load_outcome(load_study(study_file), home).records.values()]
     assert any(history[0].ended < lost < history[-1].ended for history in histories)
 
 
@@ -186,7 +186,7 @@ def test_a_job_whose_driver_is_killed_goes_on_where_it_stood_once_it_is_sent_aga
 
 
 def driver_at(home: Home) -> psutil.Process | None:
-    """The process that conducts a study of this home."""
+    """The process that runs a study of this home."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             words = process.cmdline()[1:4]

@@ -190,7 +190,7 @@ def test_an_empty_disk_fetches_what_was_rendered(
     store.requests.clear()
     summary = render(scan(trial.corpus).manifest, trial.rendering, rig, there, 0.1)
     assert (summary.cached, summary.rendered) == (True, 36)
-    assert not store.asked("GET", "shard"), "whoever conducts a study needs no pictures"
+    assert not store.asked("GET", "shard"), "whoever runs a study needs no pictures"
     fetch_views(summary.store, rig)
     opened = ViewStore.open(summary.store)
     rows = opened.rows_of(opened.manifest.subjects)

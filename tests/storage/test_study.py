@@ -18,7 +18,7 @@ from polyview.recipe import load_study, with_overrides
 from polyview.rendering.store import ViewStore, fetch_contents
 from polyview.storage.home import Home
 from polyview.storage.mirror import fetch_all, files, place
-from polyview.studies.driver import known
+from polyview.studies.outcome import load_outcome
 from polyview.training.loop import Job, Trainer, fetch_pictures
 from polyview.trials.design import plan
 from polyview.trials.ledger import Ledger
@@ -64,7 +64,7 @@ def first(polyview: Any, url: str, disk: Disk, study_file: Path, objects: Any, w
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
 
     home = Home(place(url))
-    histories = [record.history for record in known(load_study(study_file), home).records.values()]
+    histories = [record.history for record in load_outcome(load_study(study_file), home).records.values()]
     (long,) = [history for history in histories if len(history) > 1]
     assert [epoch.epoch for epoch in long] == list(range(1, 25))
     assert long[0].ended < lost < long[-1].ended
@@ -190,7 +190,7 @@ def test_every_verb_reads_the_bucket(
     run("sheet", sheet, "-o", str(third / "sheet.png"))
     assert (third / "sheet.png").read_bytes().startswith(b"\x89PNG")
     run("evaluate", f"{url}/trials/{one}")
-    score = known(load_study(study_file), Home(place(url))).records[one].scores["knn/accuracy"]
+    score = load_outcome(load_study(study_file), Home(place(url))).records[one].scores["knn/accuracy"]
     assert f"{score:.4f}" in capsys.readouterr().out
     run("export", f"{url}/trials/{one}", "-o", str(third / "exported"))
     assert (third / "exported" / "open_clip_model.safetensors").is_file()

@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 
 from polyview.recipe import Study, load_study, to_yaml
 from polyview.storage.home import Home
-from polyview.studies.driver import known, study_folder
+from polyview.studies.outcome import load_outcome, study_folder
 from polyview.trials.design import plan
 
 EPOCHS = 40
@@ -143,7 +143,7 @@ def test_whatever_ends_a_run_the_next_one_goes_on(
         assert_nothing_runs(home)
         assert epochs_of(home) > trained, run.text
         trained = epochs_of(home)
-        assert known(study, home).records == {}
+        assert load_outcome(study, home).records == {}
         assert run.longest_silence < SILENCE
         if ending == [signal.SIGKILL]:
             assert code == -signal.SIGKILL
@@ -162,7 +162,7 @@ def test_whatever_ends_a_run_the_next_one_goes_on(
     last = start()
     assert last.end() == 0, last.text
     assert last.longest_silence < SILENCE
-    records = known(study, home).records
+    records = load_outcome(study, home).records
     assert records.keys() == {trial.id for trial in plan(study)}
     for record in records.values():
         epochs = record.experiment.training.epochs

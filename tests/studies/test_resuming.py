@@ -21,7 +21,7 @@ import pytest
 
 from polyview.recipe import Study, load_study, to_yaml
 from polyview.storage.home import Home
-from polyview.studies.driver import known
+from polyview.studies.outcome import load_outcome
 from polyview.trials.design import plan
 
 Driver = subprocess.Popen[str]
@@ -108,7 +108,7 @@ def test_a_study_whose_driver_is_killed_goes_on_where_it_stood(
     _, refusal = second.communicate(timeout=SECONDS)
     assert second.returncode == 2
     assert refusal.count("\n") == 1
-    assert "another polyview is conducting this study; wait for it, or stop it" in refusal
+    assert "another polyview is running this study; wait for it, or stop it" in refusal
 
     wait_for(lambda: times_of(home) and half_done(home) & long, driver)
     driver.send_signal(signal.SIGKILL)
@@ -128,7 +128,7 @@ def test_a_study_whose_driver_is_killed_goes_on_where_it_stood(
     assert after.keys() == {trial.id for trial in trials}
     assert {trial_id: after[trial_id] for trial_id in before} == before
     for trial_id in begun:
-        history = known(study, home).records[trial_id].history
+        history = load_outcome(study, home).records[trial_id].history
         assert [epoch.epoch for epoch in history] == list(range(1, 61))
         assert history[0].ended < killed < history[-1].ended
     parent, runs = runs_of(home)

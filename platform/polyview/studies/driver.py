@@ -1,30 +1,40 @@
-"""Conducting a study: render what its trials need once, run what has no record, log and report what is known."""
+"""A study from beginning to end: render what its trials need, run what has no record, search, report, close."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, TypeVar
 
-from polyview.analysis.findings import Searched, finished, scores
-from polyview.analysis.searches import BEST, best_trials
+from polyview.analysis.findings import finished
+from polyview.analysis.searches import BEST
 from polyview.errors import UserError
 from polyview.parallel import stop_ray
 from polyview.recipe import Experiment, Resources, Study
 from polyview.rendering.sheet import contact_sheet
 from polyview.rendering.store import ViewStore
 from polyview.reporting.report import Outcome, write
-from polyview.storage.home import Home, locked, replacing
-from polyview.storage.mirror import Mirrored, refresh
+from polyview.storage.home import Home, locked
+from polyview.storage.mirror import Mirrored
 from polyview.studies.interruption import last_act
+from polyview.studies.outcome import (
+    POINTS,
+    SHEET,
+    STAGES,
+    Stages,
+    is_complete,
+    load_outcome,
+    mean_scores,
+    refresh_folder,
+    save_links,
+    study_folder,
+)
 from polyview.tracking.runs import failed_run, finished_run, stopped_run, study_tags
 from polyview.tracking.tracker import SQLITE, Tracker
 from polyview.training.history import Epoch
@@ -47,118 +57,54 @@ if TYPE_CHECKING:
     from polyview.trials.trial import Workplace
 
 Known = TypeVar("Known", Record, Looks)
-POINTS, LINKS, STAGES, SHEET = "points.json", "links.json", "stages.json", "views.png"
 
 
-@dataclass
-class Stages:
-    """The wall time of each stage, kept in a file: a stage that had nothing to do keeps its last time."""
-
-    path: Path
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.path.exists():
-            self.seconds = json.loads(self.path.read_text())
-
-    def record(self, name: str, seconds: float) -> None:
-        """Note a stage's time."""
-        self.seconds[name] = seconds
-        with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps(self.seconds))
-
-
-def study_folder(study: Study, home: Home) -> Path:
-    """Where a study's report lies: by its name and its experiment, so that overridden ones keep apart."""
-    return home.studies / f"{study.name}-{study.experiment.digest[:8]}"
-
-
-def conduct(study: Study, home: Home, watcher: Watcher, force: str | None = None) -> tuple[Outcome, list[Failure]]:
+def run_study(study: Study, home: Home, watcher: Watcher, force: str | None = None) -> tuple[Outcome, list[Failure]]:
     """Run what is missing of a study and write its report; returns what is known then, and what failed.
 
     Running it again is resuming: trials that have a record are not run, half-done ones go on from their last
     checkpoint. The records of the variant `force` are set aside first, so that it is run anew. Raises `UserError`
-    before anything is trained if the study cannot be run as it stands.
+    before anything is trained if the study cannot be run as it stands. Whatever stops the trials, what is known is
+    reported before it is raised again.
     """
     trials = plan(study)
-    folder, ledger = study_folder(study, home), Ledger(home.trials)
     with ExitStack() as stack:
-        stack.enter_context(_only_driver(folder))
-        _fetch(folder)
-        if study.search:
-            check_search(study)
-        check_recipes([*trials, *samples(study)], ledger, study.resources)
-        stages = Stages(folder / STAGES)
-        views = prepare_views([*(trial.experiment for trial in trials), *possible_renderings(study)], home, watcher)
-        if views.seconds:
-            stages.record("render", views.seconds)
-        if isinstance(home.root, Mirrored) and home.tracking_uri.startswith(SQLITE):
-            watcher.say(
-                "MLflow's store stays on this machine: SQLite cannot live in a bucket. MLFLOW_TRACKING_URI names one "
-                "for all machines"
-            )
-        tracker = Tracker(home, study.name, watcher.say)
-        driver = Driver(study, home, views, stages, watcher, tracker)
-        driver.check([*trials, *samples(study)])
+        stack.enter_context(_only_driver(study_folder(study, home)))
+        driver = _prepare(study, trials, home, watcher)
         if force is not None:
-            _set_aside(known(study, home), force, ledger)
+            _set_aside(load_outcome(study, home), force, Ledger(home.trials))
         driver.open()
-        stack.enter_context(last_act(tracker.interrupt))
+        stack.enter_context(last_act(driver.tracker.interrupt))
         try:
             driver.run(trials)
-            if study.search:
-                driver.search()
-                driver.run([trial for trial in known(study, home).trials if trial.variant == BEST])
-        except KeyboardInterrupt:
-            # First of all, for who ended this may not wait until the report is written.
-            watcher.say("stopping: the workers end, and what is known is reported")
-            tracker.interrupt()
-            stop_ray()
+            driver.search()
+        except BaseException as error:
+            driver.report_after(error)
             raise
-        finally:
-            # Whatever stopped it, what is known is reported, and MLflow keeps no run that seems to go on.
-            watcher.stage("report", 1)
-            contact_sheet(*_one_of_each_expression(views.store_of(trials[0].experiment)), folder / SHEET)
-            if tracker.returned():
-                driver.open()
-                driver.log_all(known(study, home))
-            _keep_links(folder / LINKS, tracker.links)
-            outcome = known(study, home)
-            if _is_whole(outcome):
-                driver.log_best_model(outcome)
-            write(outcome)
-            watcher.advance(1)
-            ended = max((record.ended for record in outcome.records.values()), default=time.time())
-            tracker.close(_summary(outcome), ended, folder / "report", failed=not _is_whole(outcome))
+        outcome = driver.report()
+        driver.close(outcome)
     return outcome, driver.failures
 
 
-def known(study: Study, home: Home) -> Outcome:
-    """What the ledger knows of a study; nothing is run."""
-    trials, folder, ledger = plan(study), study_folder(study, home), Ledger(home.trials)
-    _fetch(folder)
-    sheet = folder / SHEET
-    points = Points(folder / POINTS).read(study.search) if study.search else []
-    searched = make_trials(study, points)
-    records = ledger.read_all(trial.id for trial in [*trials, *searched])
-    # Until the search is over, another point may yet be the best.
-    again = best_trials(study, points, records) if len(points) >= wanted(study) else []
-    records |= ledger.read_all(trial.id for trial in again)
-    trials = [*trials, *again]
-    embeddings = [ledger.embeddings(trial.id) for trial in trials if trial.variant == study.baseline]
-    return Outcome(
-        study,
-        trials,
-        records,
-        Stages(folder / STAGES).seconds,
-        sheet if sheet.exists() else None,
-        home.tracking_uri,
-        folder,
-        ledger.read_faults(trial.id for trial in [*trials, *searched]),
-        Searched(points, searched, looks_of(study, searched, ledger)),
-        _first_there(embeddings),
-        _links(folder / LINKS),
-    )
+def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher) -> Driver:
+    """Render the study's views; raises `UserError` if the study cannot be run as it stands."""
+    folder, tried = study_folder(study, home), [*trials, *samples(study)]
+    refresh_folder(folder)
+    if study.search:
+        check_search(study)
+    check_recipes(tried, Ledger(home.trials), study.resources)
+    stages = Stages(folder / STAGES)
+    views = prepare_views([*(trial.experiment for trial in trials), *possible_renderings(study)], home, watcher)
+    if views.seconds:
+        stages.record("render", views.seconds)
+    if isinstance(home.root, Mirrored) and home.tracking_uri.startswith(SQLITE):
+        watcher.say(
+            "MLflow's store stays on this machine: SQLite cannot live in a bucket. MLFLOW_TRACKING_URI names one "
+            "for all machines"
+        )
+    driver = Driver(study, home, views, stages, watcher, Tracker(home, study.name, watcher.say))
+    driver.check(tried)
+    return driver
 
 
 @dataclass(frozen=True)
@@ -172,7 +118,7 @@ class Failure:
 
 @dataclass
 class Driver:
-    """The process that conducts a study: it alone tells MLflow and the terminal what happens."""
+    """The process that runs a study: it alone tells MLflow and the terminal what happens."""
 
     study: Study
     home: Home
@@ -254,9 +200,17 @@ class Driver:
                 run_trials(missing, self._workplace(), self)
 
     def search(self) -> None:
-        """Log the points of the search that have a record or were stopped, and run what it lacks."""
+        """Run what the study's search lacks, if it has one, and then its best point on the study's own seeds."""
+        if self.study.search is None:
+            return
+        self._run_points()
+        best = [trial for trial in load_outcome(self.study, self.home).trials if trial.variant == BEST]
+        self.run(best)
+
+    def _run_points(self) -> None:
+        """Log the points of the search that have a record or were stopped, and run the others."""
         assert self.study.search is not None
-        points = Points(study_folder(self.study, self.home) / POINTS)
+        points = Points(self._folder / POINTS)
         asked = make_trials(self.study, points.read(self.study.search))
         total, looks = wanted(self.study), self.looks(asked)
         missing = total - len(asked) + len(self._log_ended(asked, looks))
@@ -267,6 +221,48 @@ class Driver:
             self._estimate([self.study.experiment] * missing, samples(self.study))
             with self._stage("search", missing):
                 run_search(self.study, points, self.records(asked), looks, self._workplace(), self)
+
+    def report(self) -> Outcome:
+        """Write what is known: the contact sheet, MLflow's copy of it, the report; returns it."""
+        self.watcher.stage("report", 1)
+        store = self.views.store_of(plan(self.study)[0].experiment)
+        contact_sheet(*_one_of_each_expression(store), self._folder / SHEET)
+        if self.tracker.returned():
+            self.open()
+            self.log_all(load_outcome(self.study, self.home))
+        save_links(self._folder, self.tracker.links)
+        outcome = load_outcome(self.study, self.home)
+        if is_complete(outcome):
+            self.log_best_model(outcome)
+        write(outcome)
+        self.watcher.advance(1)
+        return outcome
+
+    def close(self, outcome: Outcome) -> None:
+        """End the study's run in MLflow, which would seem to go on for ever."""
+        ended = max((record.ended for record in outcome.records.values()), default=time.time())
+        report = self._folder / "report"
+        self.tracker.close(mean_scores(outcome), ended, report, failed=not is_complete(outcome))
+
+    def report_after(self, error: BaseException) -> None:
+        """Report what is known though `error` has stopped the trials, which a second error here must not hide."""
+        if isinstance(error, KeyboardInterrupt):
+            self._interrupt()
+        try:
+            self.close(self.report())
+        except Exception as second:
+            reason = " ".join(f"{type(second).__name__}: {second}".split())
+            self.watcher.say(f"the report could not be written either: {reason}")
+
+    def _interrupt(self) -> None:
+        """End the trials, and their runs in MLflow at once: whoever ended this may not wait for the report."""
+        self.watcher.say("stopping: the workers end, and what is known is reported")
+        self.tracker.interrupt()
+        stop_ray()
+
+    @property
+    def _folder(self) -> Path:
+        return study_folder(self.study, self.home)
 
     def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
         """A trial has trained an epoch."""
@@ -363,29 +359,6 @@ def naming(trial: Trial) -> Iterator[None]:
         raise UserError(f"{trial.name}: {error}") from None
 
 
-def _fetch(folder: Path) -> None:
-    """Have here what a study remembers beside its records."""
-    refresh(folder / name for name in (POINTS, LINKS, STAGES, SHEET))
-
-
-def _first_there(paths: Iterable[Path]) -> Path | None:
-    for path in paths:
-        refresh([path])
-        if path.exists():
-            return path
-    return None
-
-
-def _links(path: Path) -> dict[str, str]:
-    found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    return found
-
-
-def _keep_links(path: Path, links: dict[str, str]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(_links(path) | links))
-
-
 def _set_aside(outcome: Outcome, variant: str, ledger: Ledger) -> None:
     trials = [*outcome.trials, *outcome.searched.trials]
     names = dict.fromkeys(trial.variant for trial in trials)
@@ -398,30 +371,13 @@ def _set_aside(outcome: Outcome, variant: str, ledger: Ledger) -> None:
 
 @contextmanager
 def _only_driver(folder: Path) -> Iterator[None]:
-    """Hold the study for this process; raises `UserError` if another conducts it now."""
+    """Hold the study for this process; raises `UserError` if another process runs it now."""
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(folder / "lock", wait=False))
         except BlockingIOError:
-            raise UserError(
-                f"{folder.name}: another polyview is conducting this study; wait for it, or stop it"
-            ) from None
+            raise UserError(f"{folder.name}: another polyview is running this study; wait for it, or stop it") from None
         yield
-
-
-def _summary(outcome: Outcome) -> dict[str, float]:
-    """The mean of the study's metric over the seeds of each variant."""
-    metric = outcome.study.metric
-    by_variant = scores(outcome, metric)
-    return {f"{name}/{metric}": fmean(by_seed.values()) for name, by_seed in by_variant.items() if by_seed}
-
-
-def _is_whole(outcome: Outcome) -> bool:
-    """Whether every trial that the study asks for, those of its search included, has a record."""
-    searched = outcome.searched
-    ended = {*outcome.records, *stopped_early(searched.looks)}
-    trials = [*outcome.trials, *searched.trials]
-    return len(searched.trials) == wanted(outcome.study) and all(trial.id in ended for trial in trials)
 
 
 def _one_of_each_expression(store: Path) -> tuple[ViewStore, list[int]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from polyview.analysis.searches import BEST
 from polyview.recipe import Experiment, Study, digest
 from polyview.storage.home import Home
-from polyview.studies.driver import known
+from polyview.studies.outcome import load_outcome
 from polyview.trials.capacity import concurrent_trials, demand
 from polyview.trials.design import Trial
 from polyview.trials.ledger import Ledger, Record, stopped_early
@@ -63,7 +63,7 @@ def estimate(study: Study, home: Home) -> Estimate:
 
     if study.search:
         check_search(study)
-    outcome = known(study, home)
+    outcome = load_outcome(study, home)
     trials = [*outcome.trials, *outcome.searched.trials]
     ended = {*outcome.records, *stopped_early(outcome.searched.looks)}
     states = [(trial, _state(trial, ended, outcome.faults.keys())) for trial in trials]

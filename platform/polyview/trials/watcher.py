@@ -9,7 +9,7 @@ from polyview.trials.design import Trial
 
 
 class Watcher(Protocol):
-    """Somebody who follows a study while it is conducted."""
+    """Somebody who follows a study while it runs."""
 
     def stage(self, name: str, total: int) -> None:
         """A stage of `total` steps begins."""
