@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -324,7 +324,9 @@ class Driver:
         self.watcher.stage("estimate", 0)
         concurrent = concurrent_trials(nodes(), [demand(one, self.study.resources) for one in experiments])
         assignment = self._workplace().assignment(example)
-        self.watcher.say(f"estimate: {forecast(assignment, experiments, self.study.resources.cpus, concurrent)}")
+        # A recipe that fails here fails in its trial, which tells what and where, and lets the others go on.
+        with suppress(Exception):
+            self.watcher.say(f"estimate: {forecast(assignment, experiments, self.study.resources.cpus, concurrent)}")
 
     def _workplace(self) -> Workplace:
         from polyview.studies.scheduler import Workplace
