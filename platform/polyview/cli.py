@@ -322,10 +322,10 @@ def _write(text: str) -> None:
 
 def _run(study: Any, force: str | None = None) -> None:
     from polyview.reporting.report import table
-    from polyview.studies.driver import run_study
+    from polyview.studies.driver import run_stages
 
     with watching() as watcher:
-        outcome, failures = run_study(study, open_home(), watcher, force)
+        outcome, failures = run_stages(study, open_home(), watcher, force)
     console.print(table(outcome))
     for failure in failures:
         errors.print(f"failed: {failure.trial.name}: {failure.reason}", f"  log: {failure.log}", sep="\n", markup=False)

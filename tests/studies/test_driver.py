@@ -16,7 +16,7 @@ from polyview.errors import UserError
 from polyview.modeling.towers import load_open_clip
 from polyview.recipe import Resources, Study, to_yaml
 from polyview.storage.home import Home
-from polyview.studies.driver import run_study
+from polyview.studies.driver import run_stages
 from polyview.studies.outcome import load_outcome, study_folder
 from polyview.training.checkpoint import open_checkpoint
 from polyview.trials.design import plan
@@ -50,7 +50,7 @@ def study_file(tiny_study: Study, tmp_path_factory: pytest.TempPathFactory) -> P
 def test_a_first_run_leaves_records_a_report_and_runs(
     tiny_study: Study, home: Home, listener: Any, runs_of: Any
 ) -> None:
-    outcome, failures = run_study(tiny_study, home, listener)
+    outcome, failures = run_stages(tiny_study, home, listener)
     trials = plan(tiny_study)
     assert failures == []
     assert outcome.records.keys() == {trial.id for trial in trials}
@@ -85,7 +85,7 @@ def test_a_first_run_leaves_records_a_report_and_runs(
 
 
 def test_the_best_model_lies_in_mlflow_as_open_clip_reads_it(tiny_study: Study, home: Home, listener: Any) -> None:
-    outcome, _ = run_study(tiny_study, home, listener)
+    outcome, _ = run_stages(tiny_study, home, listener)
     client = MlflowClient(home.tracking_uri)
     experiment = client.get_experiment_by_name(tiny_study.name)
     assert experiment is not None
@@ -130,7 +130,7 @@ def test_a_variant_that_is_added_runs_alone(
 ) -> None:
     before = times_of(home)
     more = tiny_study.model_copy(update={"variants": {"mean fusion": {"model.fusion": "mean"}}})
-    outcome, failures = run_study(more, home, listener)
+    outcome, failures = run_stages(more, home, listener)
     assert failures == []
     assert sorted(listener.epochs) == [("mean fusion · seed 0", 1), ("mean fusion · seed 1", 1)]
     after = times_of(home)
@@ -147,7 +147,7 @@ def test_a_trial_that_fails_is_told_and_does_not_stop_the_others(
 ) -> None:
     odd = {"diverges": {"training.lr": 1e30}, "slow": {"training.lr": 1e-5}}
     more = tiny_study.model_copy(update={"variants": odd, "seeds": (0,)})
-    outcome, (failure,) = run_study(more, home, listener)
+    outcome, (failure,) = run_stages(more, home, listener)
     assert failure.trial.name == "diverges · seed 0"
     assert failure.reason.startswith("FloatingPointError: the loss is nan in epoch 1; the batch had s0")
     assert failure.reason in Path(failure.log).read_text()
@@ -164,7 +164,7 @@ def test_what_cannot_be_run_is_refused_before_anything_is_trained_or_logged(
     before, (parent, runs) = times_of(home), runs_of(home)
     more = tiny_study.model_copy(update={"variants": {"too large": {"training.batch_size": 64}}})
     with pytest.raises(UserError, match=r"^too large · seed 0: training.batch_size is 64 and there are 24 samples"):
-        run_study(more, home, listener)
+        run_stages(more, home, listener)
     assert times_of(home) == before
     after, runs_after = runs_of(home)
     assert after.info.status == parent.info.status != "RUNNING"
@@ -175,7 +175,7 @@ def test_what_cannot_be_run_is_refused_before_anything_is_trained_or_logged(
 def test_trials_that_no_machine_holds_are_refused(tiny_study: Study, home: Home, listener: Any, runs_of: Any) -> None:
     huge = tiny_study.model_copy(update={"resources": Resources(cpus=1000), "seeds": (5,)})
     with pytest.raises(UserError, match=r"^a trial needs 1 worker\(s\) of 1000 CPUs"):
-        run_study(huge, home, listener)
+        run_stages(huge, home, listener)
     assert listener.epochs == []
     assert runs_of(home)[0].info.status != "RUNNING"
 
@@ -195,6 +195,6 @@ def test_of_two_errors_the_one_that_stopped_the_trials_is_raised_and_the_other_i
 
     monkeypatch.setattr(listener, "stage", stage)
     with pytest.raises(RuntimeError, match="no bar for ") as raised:
-        run_study(broken, home, listener)
+        run_stages(broken, home, listener)
     assert raised.value.__context__ is None
     assert listener.said[-1].startswith("the report could not be written either: FileExistsError: ")

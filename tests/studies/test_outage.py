@@ -17,7 +17,7 @@ import pytest
 
 from polyview.recipe import Study, with_overrides
 from polyview.storage.home import Home
-from polyview.studies.driver import run_study
+from polyview.studies.driver import run_stages
 from polyview.tracking.tracker import reachable
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
@@ -98,7 +98,7 @@ def test_a_server_that_is_away_for_a_while_or_until_the_end_is_told_everything_o
     study = Study(name="pixels", experiment=pixels, seeds=tuple(range(5)), references=False)
 
     meddler = Meddler(server, stop_at=2, start_at=4)
-    outcome, failures = run_study(study, home, meddler)
+    outcome, failures = run_stages(study, home, meddler)
     assert failures == []
     assert len(outcome.records) == 5
     assert sum("cannot be written" in line for line in meddler.said) == 1
@@ -109,12 +109,12 @@ def test_a_server_that_is_away_for_a_while_or_until_the_end_is_told_everything_o
     assert all(outcome.links[run.data.tags["polyview.trial"]].endswith(run.info.run_id) for run in runs)
 
     longer = study.model_copy(update={"seeds": tuple(range(8))})
-    outcome, failures = run_study(longer, home, Meddler(server, stop_at=1, start_at=None))
+    outcome, failures = run_stages(longer, home, Meddler(server, stop_at=1, start_at=None))
     assert failures == []
     assert len(outcome.records) == 8
     before = times_of(home)
     server.start()
-    run_study(longer, home, Meddler(server, stop_at=-1, start_at=None))
+    run_stages(longer, home, Meddler(server, stop_at=-1, start_at=None))
     assert times_of(home) == before
     parent, runs = runs_of(home)
     assert sorted(run.data.tags["polyview.trial"] for run in runs) == sorted(before)

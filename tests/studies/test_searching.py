@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Study
 from polyview.storage.home import Home
-from polyview.studies.driver import run_study
+from polyview.studies.driver import run_stages
 from polyview.studies.estimate import estimate
 from polyview.studies.outcome import load_outcome
 from polyview.tracking.tracker import TRIAL_TAG
@@ -76,7 +76,7 @@ def test_a_search_runs_each_point_once_reports_the_best_and_goes_on_where_it_was
     }
     search = {"space": space, "trials": 3, "sampler": "tpe"}
     study, listener = study_of(tiny, "hunt", search=search), Listener()
-    outcome, _ = run_study(study, home, listener)
+    outcome, _ = run_stages(study, home, listener)
     assert len(outcome.searched.trials) == 3
     assert not outcome.faults
     assert [trial.variant for trial in outcome.trials] == ["full", "best found"]
@@ -89,7 +89,7 @@ def test_a_search_runs_each_point_once_reports_the_best_and_goes_on_where_it_was
     ids = {trial.id for trial in outcome.searched.trials}
     resumed = Listener()
     longer = study_of(tiny, "hunt", search=search | {"trials": 5})
-    outcome, _ = run_study(longer, home, resumed)
+    outcome, _ = run_stages(longer, home, resumed)
     assert len(outcome.searched.trials) == 5
     assert ids == {trial.id for trial in outcome.searched.trials[:3]}
     assert not ids & {trial_id for trial_id, _ in resumed.epochs}
@@ -101,7 +101,7 @@ def test_a_search_runs_each_point_once_reports_the_best_and_goes_on_where_it_was
     assert {f"search {number} · seed 1000" for number in range(1, 6)} < set(names)
 
     idle = Listener()
-    run_study(longer, home, idle)
+    run_stages(longer, home, idle)
     assert idle.epochs == []
     page = (outcome.folder / "report" / "report.html").read_text()
     assert "best found" in page
@@ -118,7 +118,7 @@ def test_a_search_stops_what_promises_nothing_once_and_for_all(tiny: Experiment,
     # One after the other: who is stopped depends on who was seen before.
     one = {"resources": {"cpus": int(ray.cluster_resources()["CPU"])}}
     study, listener = study_of(tiny, "pruned", epochs=3, search=search, **one), Listener()
-    outcome, failures = run_study(study, home, listener)
+    outcome, failures = run_stages(study, home, listener)
     looks, searched = outcome.searched.looks, outcome.searched.trials
     stopped = stopped_early(looks)
     assert not failures
@@ -138,13 +138,13 @@ def test_a_search_stops_what_promises_nothing_once_and_for_all(tiny: Experiment,
     assert f"{len(stopped)} were stopped early (asha)" in (outcome.folder / "report" / "report.md").read_text()
 
     idle = Listener()
-    again, _ = run_study(study, home, idle)
+    again, _ = run_stages(study, home, idle)
     assert idle.epochs == []
     assert stopped_early(again.searched.looks) == stopped
 
     # Once nothing is pruned any more, what was stopped goes on from where it stands.
     whole, resumed = study_of(tiny, "pruned", epochs=3, search=search | {"prune": None}, **one), Listener()
-    outcome, _ = run_study(whole, home, resumed)
+    outcome, _ = run_stages(whole, home, resumed)
     assert {trial_id for trial_id, _ in resumed.epochs} >= stopped
     assert (next(iter(stopped)), 1) not in resumed.epochs
     assert all(trial.id in outcome.records for trial in outcome.searched.trials)
@@ -155,7 +155,7 @@ def test_what_fails_is_tried_again_then_told_and_stops_nothing_else(tiny: Experi
     # Without a schedule and at this rate the loss leaves what a float holds within the epoch.
     wild = {"training.lr": 1e30, "objective.alignment.weight": 1e30}
     study, listener = study_of(tiny, "faults", variants={"wild": wild}, retries=1), Listener()
-    outcome, _ = run_study(study, home, listener)
+    outcome, _ = run_stages(study, home, listener)
     fine, broken = outcome.trials
     assert set(outcome.records) == {fine.id}
     fault = outcome.faults[broken.id]
@@ -173,23 +173,23 @@ def test_what_fails_is_tried_again_then_told_and_stops_nothing_else(tiny: Experi
         "wild": "failed, to run again",
     }
     again = Listener()
-    run_study(study, home, again)
+    run_stages(study, home, again)
     assert "trials: 2 in the study, 1 done before, 1 to run" in again.said
 
 
 @pytest.mark.slow
 def test_a_variant_that_is_forced_is_run_again_and_replaces_its_run(tiny: Experiment, home: Home) -> None:
     study = study_of(tiny, "forced", variants={"mean": {"model.fusion": "mean"}}, resources={"memory": 0.25})
-    first, _ = run_study(study, home, Listener())
+    first, _ = run_stages(study, home, Listener())
     ours = first.trials[1]
     listener = Listener()
-    second, _ = run_study(study, home, listener, force="mean")
+    second, _ = run_stages(study, home, listener, force="mean")
     assert listener.epochs == [(ours.id, 1)]
     assert second.records[ours.id].started > first.records[ours.id].started
     assert (home.trials / f"{ours.id}.1" / "record.json").exists()
     assert sum(run.info.run_name == ours.name for run in runs(home, study)) == 1
     with pytest.raises(UserError, match="--force 'median' is no variant; there are full, mean"):
-        run_study(study, home, Listener(), force="median")
+        run_stages(study, home, Listener(), force="median")
 
 
 @pytest.mark.slow
@@ -200,7 +200,7 @@ def test_the_estimate_counts_what_is_left_and_learns_from_the_ledger(tiny: Exper
     assert (found.missing, found.later, found.timed) == (2 + 40 + 2, 42, 0)
     assert found.views == 12 * 3 * 3
     assert "no timing yet" in "\n".join(found.lines())
-    run_study(study_of(other, "estimated", seeds=[0]), home, Listener())
+    run_stages(study_of(other, "estimated", seeds=[0]), home, Listener())
     found = estimate(study, home)
     assert (found.missing, found.views, found.timed) == (43, 0, 43)
     (record,) = load_outcome(study_of(other, "estimated", seeds=[0]), home).records.values()

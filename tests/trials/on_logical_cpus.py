@@ -10,14 +10,14 @@ from test_searching import Listener
 
 from polyview.recipe import Study
 from polyview.storage.home import Home
-from polyview.studies.driver import run_study
+from polyview.studies.driver import run_stages
 
 
 def main() -> None:
     cpus, home, study = sys.argv[1:]
     ray.init(address="local", num_cpus=int(cpus), include_dashboard=False, log_to_driver=False)
     asked = Study.model_validate_json(Path(study).read_text())
-    outcome, failures = run_study(asked, Home(Path(home)), Listener())
+    outcome, failures = run_stages(asked, Home(Path(home)), Listener())
     print("finished", len(outcome.records), "failed", len(failures))
 
 

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 Known = TypeVar("Known", Record, Looks)
 
 
-def run_study(study: Study, home: Home, watcher: Watcher, force: str | None = None) -> tuple[Outcome, list[Failure]]:
+def run_stages(study: Study, home: Home, watcher: Watcher, force: str | None = None) -> tuple[Outcome, list[Failure]]:
     """Run what is missing of a study and write its report; returns what is known then, and what failed.
 
     Running it again is resuming: trials that have a record are not run, half-done ones go on from their last
@@ -319,7 +319,9 @@ class Driver:
         self.watcher.stage("estimate", 0)
         concurrent = concurrent_trials(nodes(), [demand(one, self.study.resources) for one in experiments])
         assignment = self._workplace().assignment(example)
-        self.watcher.say(f"estimate: {forecast(assignment, experiments, self.study.resources.cpus, concurrent)}")
+        # A recipe that fails here fails in its trial, which tells what and where, and lets the others go on.
+        with suppress(Exception):
+            self.watcher.say(f"estimate: {forecast(assignment, experiments, self.study.resources.cpus, concurrent)}")
 
     def _workplace(self) -> Workplace:
         from polyview.trials.trial import Workplace
