@@ -107,7 +107,7 @@ def store_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Experiment],
         manifest.save(folder / "manifest.parquet")
         columns = manifest.frame.select("sample_id", "path", "texture").to_dict(as_series=False)
         write = ShardWriter(folder, manifest.root, manifest.geometry, rendering, rig)
-        assert write({"shard": 0, **columns})["fault"] == ""
+        assert write({"shard": 0, **columns})["error"] == ""
         finish_part(folder, manifest, rendering, rig, 1)
         return ViewStore.open(folder)
 

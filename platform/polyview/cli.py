@@ -18,7 +18,7 @@ from rich.table import Column, Table
 from polyview.environment import check_arrival
 from polyview.errors import UserError
 from polyview.storage.home import bundled, open_home
-from polyview.storage.mirror import address, place
+from polyview.storage.mirror import address, resolve
 from polyview.studies.interruption import exit_code, handle_signals
 from polyview.terminal import console, errors, watching
 
@@ -35,7 +35,7 @@ app = typer.Typer(
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="A recipe, as in experiments/.")]
 CheckpointFolder = Annotated[
-    Path, typer.Argument(parser=place, metavar="CHECKPOINT", help="A checkpoint's folder, or its trial's.")
+    Path, typer.Argument(parser=resolve, metavar="CHECKPOINT", help="A checkpoint's folder, or its trial's.")
 ]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study, as in ablations/.")]
 
@@ -100,7 +100,7 @@ def render(experiment: ExperimentFile, sets: Sets = None) -> None:
 
 @app.command()
 def sheet(
-    store: Annotated[Path, typer.Argument(parser=place, metavar="STORE", help="A view store's folder.")],
+    store: Annotated[Path, typer.Argument(parser=resolve, metavar="STORE", help="A view store's folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the picture goes.")] = Path("sheet.png"),
     rows: Annotated[int, typer.Option(help="How many samples, spread over the store.", min=1)] = 14,
 ) -> None:
@@ -131,7 +131,7 @@ def evaluate(
     checkpoint: CheckpointFolder,
     probe: Annotated[list[str] | None, typer.Option(help="linear, knn or zero_shot; all that the recipe has.")] = None,
 ) -> None:
-    """Ask the probes about a checkpoint, on the subjects that its pretraining set aside."""
+    """Score a checkpoint by the probes, on the test subjects of its pretraining."""
     from polyview.recipe import with_overrides
     from polyview.training.checkpoint import open_checkpoint
     from polyview.trials.trial import evaluate_checkpoint
@@ -243,9 +243,9 @@ def doctor() -> None:
     table, home = Table("", "check", "found", "remedy"), open_home()
     found = checks(home)
     if os.environ.get("RAY_ADDRESS"):
-        from polyview.cluster.survey import survey
+        from polyview.cluster.nodes import check_nodes
 
-        found += survey(home)
+        found += check_nodes(home)
     for check in found:
         table.add_row("[green]ok[/]" if check.ok else "[red]no[/]", check.name, check.detail, check.remedy)
     console.print(table)
@@ -257,15 +257,15 @@ def submit(
     address: Address = None,
 ) -> None:
     """Run a verb on a cluster, with this project's code and recipes, and watch it."""
-    from polyview.cluster.parcel import pack
+    from polyview.cluster.package import pack
 
     if words[0] not in REMOTE:
         raise UserError(f"submit {words[0]}: no verb that a cluster runs; those are {', '.join(REMOTE)}")
-    parcel = pack(words, Path.cwd())
+    package = pack(words, Path.cwd())
     from polyview.cluster.submit import Cluster
 
     cluster = Cluster(address)
-    job = cluster.submit(parcel, console.width)
+    job = cluster.submit(package, console.width)
     console.print(f"submitted {job}", highlight=False)
     _watch(cluster, job)
 

@@ -60,7 +60,7 @@ def in_parallel(
     """What `work` makes of each job, by Ray Data: in the jobs' order, or as each is done.
 
     `needs`: what one piece of work asks for, as Ray Data's `map` takes it. Raises `UserError` at the first job that
-    comes back with a `fault`.
+    comes back with a `error`.
     """
     start_ray()
     import ray
@@ -70,6 +70,6 @@ def in_parallel(
     made.context.enable_progress_bars = False
     made.context.execution_options.preserve_order = ordered
     for row in made.iter_rows():
-        if row["fault"]:
-            raise UserError(row["fault"])
+        if row["error"]:
+            raise UserError(row["error"])
         yield row

@@ -27,7 +27,7 @@ def test_a_full_factorial_gives_back_the_effects_that_made_it() -> None:
     sizes = {effect.name: effect.size for effect in found}
     expected = {"a": 4, "b": -2, "c=20": 1, "c=30": 2, "a × b": 1, "a × c=20": 0, "b × c=30": 0}
     assert {name: sizes[name] for name in expected} == pytest.approx(expected, abs=0.02)
-    assert {effect.name for effect in found if effect.clear} >= {"a", "b", "c=20", "c=30", "a × b"}
+    assert {effect.name for effect in found if effect.significant} >= {"a", "b", "c=20", "c=30", "a × b"}
     assert all(effect.p_holm >= effect.p for effect in found)  # type: ignore[operator]
 
 
@@ -78,7 +78,7 @@ def test_factorials_in_which_nothing_matters_rarely_claim_anything_and_their_int
             cell: dict(enumerate(shared + rng.normal(0, 0.02, seeds))) for cell in itertools.product((0, 1), repeat=3)
         }
         found = effects({"a": [0, 1], "b": [0, 1], "c": [0, 1]}, scores)
-        claims += any(effect.clear for effect in found)
+        claims += any(effect.significant for effect in found)
         covered += sum(effect.low <= 0 <= effect.high for effect in found if effect.low is not None)
         intervals += len(found)
     assert claims / studies <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / studies)

@@ -85,7 +85,7 @@ def test_what_the_seeds_cannot_give_is_absent() -> None:
     )
     assert baseline == Comparison("full", 2, pytest.approx(0.55), pytest.approx(0.0707, abs=1e-4))
     assert single.difference == pytest.approx(-0.1)
-    assert (single.low, single.p, single.clear) == (None, None, False)
+    assert (single.low, single.p, single.significant) == (None, None, False)
     assert math.isnan(single.deviation)
     assert (same.difference, same.low) == (pytest.approx(-0.1), None)
     assert (absent.seeds, absent.difference) == (0, None)
@@ -126,7 +126,7 @@ def test_intervals_cover_the_truth(seeds: int) -> None:
         shared = rng.normal(0, 0.1, seeds)
         full, other = (shared + rng.normal(0.7, 0.02, seeds) for _ in range(2))
         found = compare({"full": by_seed(full), "other": by_seed(other)}, "full")[1]
-        covered += not found.apart
+        covered += not found.excludes_zero
         clear_p += found.p is not None and found.p <= 0.05
     assert 0.93 <= covered / studies <= 0.97
     assert clear_p / studies <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / studies)
@@ -140,7 +140,7 @@ def test_studies_in_which_nothing_differs_rarely_claim_anything(seeds: int) -> N
         shared = rng.normal(0, 0.1, seeds)
         scores = {variant: by_seed(shared + rng.normal(0.7, 0.02, seeds)) for variant in ("full", "a", "b", "c", "d")}
         found = compare(scores, "full")[1:]
-        claims += any(one.clear for one in found)
+        claims += any(one.significant for one in found)
         flips += any(one.p_holm is not None and one.p_holm <= 0.05 for one in found)
     error = math.sqrt(0.05 * 0.95 / studies)
     assert claims / studies <= 0.05 + 2 * error

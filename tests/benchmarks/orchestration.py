@@ -32,7 +32,7 @@ from polyview.recipe import Experiment, Resources, with_overrides
 from polyview.storage.home import Home
 from polyview.training.history import Epoch
 from polyview.trials.design import RAW_PIXELS, REFERENCES, Trial
-from polyview.trials.ledger import Fault, Ledger
+from polyview.trials.ledger import Ledger, TrialFailure
 from polyview.trials.scheduler import run_trials
 from polyview.trials.trial import Workplace
 from polyview.trials.views import prepare_views
@@ -69,8 +69,8 @@ class Clock:
     def on_end(self, trial: Trial) -> None:  # noqa: ARG002
         self.ended.append(time.perf_counter())
 
-    def on_fault(self, trial: Trial, fault: Fault) -> None:  # noqa: ARG002
-        raise RuntimeError(fault.reason)
+    def on_failure(self, trial: Trial, failure: TrialFailure) -> None:  # noqa: ARG002
+        raise RuntimeError(failure.reason)
 
 
 def ours(workers: int, count: int, seed: int, home: Home) -> tuple[float, float]:

@@ -161,8 +161,8 @@ def prepare(recipe: Experiment, folder: Path) -> ways.Place:
     shards = list(manifest.frame.select("sample_id", "path", "texture").iter_slices(rows))
     write = ShardWriter(place.store, manifest.root, manifest.geometry, recipe.rendering, rig)
     for number, shard in enumerate(shards):
-        if fault := write({"shard": number, **shard.to_dict(as_series=False)})["fault"]:
-            raise SystemExit(fault)
+        if failure := write({"shard": number, **shard.to_dict(as_series=False)})["error"]:
+            raise SystemExit(failure)
     finish_part(place.store, manifest, recipe.rendering, rig, len(shards))
     ways.write_pictures(ViewStore.open(place.store), place.pictures)
     return place

@@ -44,7 +44,7 @@ def study(recipe: Path) -> Path:
     return path
 
 
-def faults_of(path: Path, *assignments: str) -> list[str]:
+def errors_of(path: Path, *assignments: str) -> list[str]:
     """The lines of the refusal, the first of which names the file."""
     with pytest.raises(UserError) as caught:
         load_experiment(path, assignments)
@@ -70,9 +70,9 @@ rendering: {size: 8, views: {cont: 1, rig: circle}}
 training: {lr: -1, epochs: 1.5, precision: fp3}
 """
     )
-    first, *faults = faults_of(path)
-    assert first == f"{path}: 11 faults"
-    for fault in (
+    first, *errors = errors_of(path)
+    assert first == f"{path}: 11 errors"
+    for error in (
         "name: 'two words' is not allowed",
         "traning: unknown key; nearest is training; allowed here: name, corpus,",
         "corpus.dataset: 'synthetik' is not allowed; expected 'synthetic', 'facekit', ",
@@ -85,12 +85,12 @@ training: {lr: -1, epochs: 1.5, precision: fp3}
         "training.epochs: 1.5 is not allowed; input should be a valid integer",
         "training.precision: 'fp3' is not allowed; expected 'auto', 'fp32', 'bf16' or 'fp16' (nearest: fp32)",
     ):
-        assert any(line.strip().startswith(fault) for line in faults), fault
-    assert sum("(nearest: synthetic)" in line for line in faults) == 1
+        assert any(line.strip().startswith(error) for line in errors), error
+    assert sum("(nearest: synthetic)" in line for line in errors) == 1
 
 
 @pytest.mark.parametrize(
-    ("assignment", "fault"),
+    ("assignment", "error"),
     [
         ("training=3", "training: 3 is not allowed"),
         ("training.epochs.deep=3", "training.epochs: {'deep': 3} is not allowed"),
@@ -108,17 +108,17 @@ training: {lr: -1, epochs: 1.5, precision: fp3}
         ("evaluation.probes=[linear, svm]", "evaluation.probes.1: 'svm' is not allowed"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused_with_its_path(recipe: Path, assignment: str, fault: str | None) -> None:
-    if fault is None:
+def test_a_value_that_makes_no_sense_is_refused_with_its_path(recipe: Path, assignment: str, error: str | None) -> None:
+    if error is None:
         assert load_experiment(recipe, [assignment]).rendering.views.count == 3
     else:
-        assert [line.strip().startswith(fault) for line in faults_of(recipe, assignment)[1:]] == [True]
+        assert [line.strip().startswith(error) for line in errors_of(recipe, assignment)[1:]] == [True]
 
 
 def test_one_view_makes_its_pairs_by_augmentation_where_the_recipe_asks_for_it(recipe: Path) -> None:
     asked = ["rendering.views.count=1", "objective.decorrelation.augment=true"]
     assert load_experiment(recipe, asked).rendering.views.count == 1
-    assert "training.augment" in faults_of(recipe, *asked, "training.augment=false")[1]
+    assert "training.augment" in errors_of(recipe, *asked, "training.augment=false")[1]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_study_may_hold_its_recipe_in_place(study: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "fault"),
+    ("line", "error"),
     [
         ("sedes: [0]", "sedes: unknown key; nearest is seeds"),
         ("metric: linear/acuracy", "metric: 'linear/acuracy' is not allowed; .*nearest: linear/accuracy"),
@@ -261,14 +261,14 @@ def test_a_study_may_hold_its_recipe_in_place(study: Path) -> None:
         ("remove: {mean fusion: objective.alignment}", "named in both remove and variants: mean fusion"),
     ],
 )
-def test_a_faulty_study_is_refused_with_the_fault(study: Path, line: str, fault: str) -> None:
+def test_a_faulty_study_is_refused_with_the_fault(study: Path, line: str, error: str) -> None:
     study.write_text(f"{STUDY}{line}\n")
-    with pytest.raises(UserError, match=fault):
+    with pytest.raises(UserError, match=error):
         load_study(study)
 
 
 @pytest.mark.parametrize(
-    ("assignment", "fault"),
+    ("assignment", "error"),
     [
         ("seeds=[1,2,1]", r"seeds repeat: \[1, 2, 1\]"),
         ("seeds=[]", "seeds: .* at least 1 item"),
@@ -277,15 +277,15 @@ def test_a_faulty_study_is_refused_with_the_fault(study: Path, line: str, fault:
         ("experiment=elsewhere.yaml", "elsewhere.yaml: no such file"),
     ],
 )
-def test_a_faulty_assignment_to_a_study_is_refused(study: Path, assignment: str, fault: str) -> None:
-    with pytest.raises(UserError, match=fault):
+def test_a_faulty_assignment_to_a_study_is_refused(study: Path, assignment: str, error: str) -> None:
+    with pytest.raises(UserError, match=error):
         load_study(study, [assignment])
 
 
 def test_a_corpus_by_itself_takes_its_keys_with_or_without_their_prefix() -> None:
     corpus = build_corpus("synthetic", None, ["generator.subjects=3", "corpus.generator.seed=5"])
     assert (corpus.generator.subjects, corpus.generator.seed) == (3, 5)
-    with pytest.raises(UserError, match="scan folder: 1 fault"):
+    with pytest.raises(UserError, match="scan folder: 1 error"):
         build_corpus("folder", None)
 
 
@@ -318,17 +318,17 @@ def test_a_file_of_prompts_becomes_part_of_the_recipe_and_of_its_hash(recipe: Pa
     assert len(digests) == 2
     (tmp_path / "prompts.yaml").unlink()
     assert with_overrides(experiment, {"seed": 1}).language.own == experiment.language.own
-    assert faults_of(recipe, *faces) == [f"language.file: there is no file {tmp_path / 'prompts.yaml'}"]
+    assert errors_of(recipe, *faces) == [f"language.file: there is no file {tmp_path / 'prompts.yaml'}"]
 
 
 def test_a_file_of_prompts_that_leaves_a_class_out_is_refused(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "prompts.yaml").write_text("fear: [a scared face]")
-    faults = faults_of(recipe, "corpus.expressions=[fear, anger]", f"language.file={tmp_path / 'prompts.yaml'}")
-    assert faults[1:] == ["  language.own has no prompts for anger"]
+    errors = errors_of(recipe, "corpus.expressions=[fear, anger]", f"language.file={tmp_path / 'prompts.yaml'}")
+    assert errors[1:] == ["  language.own has no prompts for anger"]
 
 
 @pytest.mark.parametrize(
-    ("assignments", "fault"),
+    ("assignments", "error"),
     [
         (["objective={joint: {}}", "rendering.views.count=1"], "objective.joint needs pairs of views"),
         (["objective={simclr: {}}", "rendering.views.count=1"], "objective.simclr needs pairs of views"),
@@ -344,6 +344,6 @@ def test_a_file_of_prompts_that_leaves_a_class_out_is_refused(recipe: Path, tmp_
     ],
 )
 def test_terms_that_the_rest_of_the_recipe_cannot_feed_are_refused(
-    recipe: Path, assignments: list[str], fault: str
+    recipe: Path, assignments: list[str], error: str
 ) -> None:
-    assert fault in faults_of(recipe, *assignments)[1]
+    assert error in errors_of(recipe, *assignments)[1]

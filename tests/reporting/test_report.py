@@ -21,7 +21,7 @@ from polyview.recipe import Experiment, Resources, Study
 from polyview.reporting.report import csv, html, latex, markdown, table, write
 from polyview.training.history import Epoch
 from polyview.trials.design import plan
-from polyview.trials.ledger import Fault, Record
+from polyview.trials.ledger import Record, TrialFailure
 from polyview.trials.search import make_trials
 
 CLASSES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -147,7 +147,7 @@ def test_the_markdown_has_a_row_per_variant(tmp_path: Path) -> None:
     for variant in LEVELS:
         assert row_of(text, variant).count("|") == header.count("|")
     assert "cannot fall below 0.25" in text
-    assert "sets 30 of 100 aside" in text
+    assert "has 30 of 100 as test subjects" in text
     assert "weak supervision" in text
     assert "6 min 52 s" in text
 
@@ -247,8 +247,10 @@ def test_latex_escapes_and_rules(tmp_path: Path) -> None:
 def test_latex_has_the_best_in_bold_and_marks_what_is_clear(tmp_path: Path) -> None:
     rows = {row.split(" & ")[0]: row for row in latex(outcome(tmp_path)).splitlines() if row.endswith(r"\\")}
     assert [name for name, row in rows.items() if r"\textbf" in row] == ["raw pixels"]
-    clear = {one.variant for family in comparisons(outcome(tmp_path), "linear/accuracy") for one in family if one.clear}
-    assert {name for name, row in rows.items() if r"\dagger" in row} == clear
+    significant = {
+        one.variant for family in comparisons(outcome(tmp_path), "linear/accuracy") for one in family if one.significant
+    }
+    assert {name for name, row in rows.items() if r"\dagger" in row} == significant
 
 
 def has_booktabs() -> bool:
@@ -394,7 +396,7 @@ def test_what_failed_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
     whole = outcome(tmp_path, absent=(("one view", 1),))
     lost = next(trial for trial in whole.trials if (trial.variant, trial.seed) == ("one view", 1))
     lines = ("a", "it <broke>")
-    fault = Fault(
+    failure = TrialFailure(
         id=lost.id,
         started=1,
         ended=2,
@@ -403,6 +405,6 @@ def test_what_failed_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
         log="/tmp/error.txt",
         last_lines=lines,
     )
-    found = replace(whole, faults={lost.id: fault})
+    found = replace(whole, failures={lost.id: failure})
     assert "- one view · seed 1 failed after 2 attempts: it <broke>" in markdown(found)
     assert "it &lt;broke&gt;" in html(found)

@@ -20,7 +20,7 @@ from werkzeug.serving import make_server
 from polyview.recipe import Experiment, to_yaml
 from polyview.storage import bucket
 from polyview.storage.home import Home
-from polyview.storage.mirror import place
+from polyview.storage.mirror import resolve
 
 # What a driver that is killed holds is free after some seconds, where a user waits for half a minute.
 DRIVER = "from polyview import cli; from polyview.storage import lease; lease.SECONDS = 5.0; cli.main()"
@@ -109,7 +109,7 @@ def new_url(client: Any) -> Callable[[], str]:
 def home(new_url: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """An empty home in a bucket of its own, and an empty disk."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "disk"))
-    return Home(place(new_url()))
+    return Home(resolve(new_url()))
 
 
 @pytest.fixture(scope="package")

@@ -23,10 +23,10 @@ from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter, _store_name, render
 from polyview.rendering.store import ViewStore, fetch_views, finish_part, part_path
 from polyview.storage.home import Home, replacing
-from polyview.storage.mirror import Mirrored, Span, address, fetch_all, files, place, read_spans, refresh, remove
+from polyview.storage.mirror import CachedPath, Span, address, fetch_all, files, read_spans, refresh, remove, resolve
 from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint, open_checkpoint
 from polyview.trials.ledger import Ledger, Record
-from polyview.trials.trial import Assignment, run_trial, train_alone
+from polyview.trials.trial import TrialSpec, run_trial, train_alone
 
 Elsewhere = Callable[[str], Home]
 
@@ -38,7 +38,7 @@ def elsewhere(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> El
 
     def go(disk: str) -> Home:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / disk))
-        return Home(place(url))
+        return Home(resolve(url))
 
     return go
 
@@ -68,7 +68,7 @@ def views_in(home: Home, experiment: Experiment) -> Path:
     manifest.save(part / "manifest.parquet")
     columns = manifest.frame.select("sample_id", "path", "texture").to_dict(as_series=False)
     writer = ShardWriter(part, manifest.root, manifest.geometry, rendering, rig)
-    assert writer({"shard": 0, **columns})["fault"] == ""
+    assert writer({"shard": 0, **columns})["error"] == ""
     finish_part(part, manifest, rendering, rig, 1)
     return store
 
@@ -77,7 +77,7 @@ def test_a_path_that_travels_is_found_on_the_other_machines_disk(home: Home, els
     sent = pickle.dumps(home.trials / "some" / "trial")
     there = elsewhere("another disk")
     came = pickle.loads(sent)
-    assert isinstance(came, Mirrored)
+    assert isinstance(came, CachedPath)
     assert came == there.trials / "some" / "trial"
     assert "another disk" in str(came)
     assert address(came) == f"{address(there.root)}/trials/some/trial"
@@ -208,20 +208,20 @@ def test_a_trial_goes_on_from_its_checkpoint_on_a_machine_that_has_neither_views
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch.set_num_threads(1)
-    url, assignment = address(home.root), Assignment(trial, views_in(home, trial), home.trials)
-    begun = run_trial(assignment)
+    url, spec = address(home.root), TrialSpec(trial, views_in(home, trial), home.trials)
+    begun = run_trial(spec)
     first = next(begun)
     begun.close()
     (packed,) = [name for name in objects(url) if "epoch" in name]
     assert packed.startswith(f"trials/{trial.digest}/epoch-0001-")
 
     with pytest.raises(RuntimeError, match="killed"):
-        list(run_trial(assignment, partial(train_alone, warned=killed_after(1))))
+        list(run_trial(spec, partial(train_alone, warned=killed_after(1))))
     (packed,) = [name for name in objects(url) if "epoch" in name]
     assert packed.startswith(f"trials/{trial.digest}/epoch-0001-step-000001-")
 
-    # The worker is another process, to which the assignment travels as it does to Ray's.
-    sent = pickle.dumps(assignment)
+    # The worker is another process, to which the spec travels as it does to Ray's.
+    sent = pickle.dumps(spec)
     there = elsewhere("worker")
     script = (
         "import pickle, sys, torch; torch.set_num_threads(1); from polyview.trials.trial import run_trial\n"
@@ -244,7 +244,7 @@ def test_a_trial_goes_on_from_its_checkpoint_on_a_machine_that_has_neither_views
     assert newest is not None
     assert newest.history == record.history
     assert [path.name for path in folder.glob("epoch-*")] == ["epoch-0002"]
-    assert list(run_trial(assignment)) == []
+    assert list(run_trial(spec)) == []
 
 
 @pytest.mark.slow
@@ -253,13 +253,13 @@ def test_another_trainings_checkpoint_of_the_same_epoch_is_not_taken_for_ours(
 ) -> None:
     torch.set_num_threads(1)
     store = views_in(home, trial)
-    next(begun := run_trial(Assignment(trial, store, home.trials)))
+    next(begun := run_trial(TrialSpec(trial, store, home.trials)))
     begun.close()
     there = elsewhere("other")
     folder = there.trials / trial.digest
     for packed in files(folder, "epoch-*.tar"):
         remove(packed)
-    theirs = next(begun := run_trial(Assignment(trial, there.stores / store.name, there.trials)))
+    theirs = next(begun := run_trial(TrialSpec(trial, there.stores / store.name, there.trials)))
     begun.close()
     elsewhere("disk")
     fetch_checkpoint(home.trials / trial.digest)
@@ -273,7 +273,7 @@ def test_a_checkpoint_is_opened_by_its_own_address_and_where_a_part_of_it_is_lef
     home: Home, elsewhere: Elsewhere, trial: Experiment
 ) -> None:
     torch.set_num_threads(1)
-    first = next(begun := run_trial(Assignment(trial, views_in(home, trial), home.trials)))
+    first = next(begun := run_trial(TrialSpec(trial, views_in(home, trial), home.trials)))
     begun.close()
     folder = elsewhere("other").trials / trial.digest
     with pytest.raises(UserError, match=f"^{address(folder)}/epoch-0002: no checkpoint here"):

@@ -17,9 +17,9 @@ from polyview.cli import main
 from polyview.recipe import load_study, with_overrides
 from polyview.rendering.store import ViewStore, fetch_contents
 from polyview.storage.home import Home
-from polyview.storage.mirror import fetch_all, files, place
+from polyview.storage.mirror import fetch_all, files, resolve
 from polyview.studies.outcome import load_outcome
-from polyview.training.loop import Job, Trainer, fetch_pictures
+from polyview.training.loop import Trainer, TrainingJob, fetch_pictures
 from polyview.trials.design import plan
 from polyview.trials.ledger import Ledger
 
@@ -63,7 +63,7 @@ def first(polyview: Any, url: str, disk: Disk, study_file: Path, objects: Any, w
     kept = [name for name in before if name.endswith(("record.json", ".arrow", "store.json"))]
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
 
-    home = Home(place(url))
+    home = Home(resolve(url))
     histories = [record.history for record in load_outcome(load_study(study_file), home).records.values()]
     (long,) = [history for history in histories if len(history) > 1]
     assert [epoch.epoch for epoch in long] == list(range(1, 25))
@@ -117,12 +117,12 @@ def test_pictures_that_stream_train_as_those_that_are_kept_and_leave_none_behind
     assert "store.json" in names
     assert not [name for name in names if name.endswith(".arrow")]
 
-    (record,) = [record for record in Ledger(Home(place(url)).trials).all() if record.experiment.seed == 1]
+    (record,) = [record for record in Ledger(Home(resolve(url)).trials).all() if record.experiment.seed == 1]
     assert record.experiment.training.ingest == "streaming"
     mapped, folder = with_overrides(record.experiment, {"training.ingest": "mapped"}), views_of(url)
     fetch_pictures(mapped, folder)
     assert list(third.rglob("*.arrow"))
-    trainer = Trainer(Job(mapped, folder, record.train_subjects, third / "trial"), torch.device("cpu"))
+    trainer = Trainer(TrainingJob(mapped, folder, record.train_subjects, third / "trial"), torch.device("cpu"))
     (epoch,) = trainer.epochs()
     assert epoch.metrics["loss"] == pytest.approx(record.history[0].metrics["loss"], rel=1e-6)
 
@@ -145,7 +145,7 @@ def test_rows_that_are_read_in_the_bucket_are_those_of_the_whole_file(
 
 def views_of(url: str) -> Path:
     """The only store of a home, on whatever machine this process is."""
-    (mark,) = files(place(f"{url}/views"), "*/*/store.json")
+    (mark,) = files(resolve(f"{url}/views"), "*/*/store.json")
     return mark.parent.parent
 
 
@@ -190,7 +190,7 @@ def test_every_verb_reads_the_bucket(
     run("sheet", sheet, "-o", str(third / "sheet.png"))
     assert (third / "sheet.png").read_bytes().startswith(b"\x89PNG")
     run("evaluate", f"{url}/trials/{one}")
-    score = load_outcome(load_study(study_file), Home(place(url))).records[one].scores["knn/accuracy"]
+    score = load_outcome(load_study(study_file), Home(resolve(url))).records[one].scores["knn/accuracy"]
     assert f"{score:.4f}" in capsys.readouterr().out
     run("export", f"{url}/trials/{one}", "-o", str(third / "exported"))
     assert (third / "exported" / "open_clip_model.safetensors").is_file()
@@ -202,7 +202,7 @@ def test_every_verb_reads_the_bucket(
 @pytest.mark.usefixtures("third")
 def test_a_variant_that_is_forced_is_set_aside_in_the_bucket(url: str, study_file: Path, objects: Any) -> None:
     trial = plan(load_study(study_file))[0]
-    ledger = Ledger(Home(place(url)).trials)
+    ledger = Ledger(Home(resolve(url)).trials)
     assert ledger.set_aside(trial.id)
     assert not ledger.set_aside(trial.id)
     assert ledger.read(trial.id) is None

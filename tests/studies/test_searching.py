@@ -20,7 +20,7 @@ from polyview.studies.outcome import load_outcome
 from polyview.tracking.tracker import TRIAL_TAG
 from polyview.training.history import Epoch
 from polyview.trials.design import Trial
-from polyview.trials.ledger import Ledger, stopped_early
+from polyview.trials.ledger import Ledger, pruned_trials
 
 
 @dataclass
@@ -78,7 +78,7 @@ def test_a_search_runs_each_point_once_reports_the_best_and_goes_on_where_it_was
     study, listener = study_of(tiny, "hunt", search=search), Listener()
     outcome, _ = run_stages(study, home, listener)
     assert len(outcome.searched.trials) == 3
-    assert not outcome.faults
+    assert not outcome.failures
     assert [trial.variant for trial in outcome.trials] == ["full", "best found"]
     best = max((outcome.records[t.id] for t in outcome.searched.trials), key=lambda r: r.scores["linear/accuracy"])
     again = outcome.records[outcome.trials[1].id].experiment
@@ -115,38 +115,40 @@ def test_a_search_stops_what_promises_nothing_once_and_for_all(tiny: Experiment,
         "sampler": "random",
         "prune": {"rule": "asha", "every": 1},
     }
-    # One after the other: who is stopped depends on who was seen before.
+    # One after the other: which trial is pruned depends on the scores before.
     one = {"resources": {"cpus": int(ray.cluster_resources()["CPU"])}}
     study, listener = study_of(tiny, "pruned", epochs=3, search=search, **one), Listener()
     outcome, failures = run_stages(study, home, listener)
-    looks, searched = outcome.searched.looks, outcome.searched.trials
-    stopped = stopped_early(looks)
+    interim_scores, searched = outcome.searched.interim_scores, outcome.searched.trials
+    pruned = pruned_trials(interim_scores)
     assert not failures
-    assert len(searched) == len(looks) == 8
-    assert stopped
-    assert {trial.id for trial in searched} == stopped ^ {t.id for t in searched if t.id in outcome.records}
-    assert all(max(looks[trial_id].scores) < 3 for trial_id in stopped)
-    for trial_id in stopped:
-        last = max(looks[trial_id].scores)
-        assert looks[trial_id].scores[last] < max(seen.scores[last] for seen in looks.values() if last in seen.scores)
+    assert len(searched) == len(interim_scores) == 8
+    assert pruned
+    assert {trial.id for trial in searched} == pruned ^ {t.id for t in searched if t.id in outcome.records}
+    assert all(max(interim_scores[trial_id].scores) < 3 for trial_id in pruned)
+    for trial_id in pruned:
+        last = max(interim_scores[trial_id].scores)
+        assert interim_scores[trial_id].scores[last] < max(
+            seen.scores[last] for seen in interim_scores.values() if last in seen.scores
+        )
     status = {
         run.data.tags["polyview.trial"]: run.info.status for run in runs(home, study) if TRIAL_TAG in run.data.tags
     }
-    assert {trial_id for trial_id, now in status.items() if now == "KILLED"} == stopped
+    assert {trial_id for trial_id, now in status.items() if now == "KILLED"} == pruned
     (parent,) = [run for run in runs(home, study) if TRIAL_TAG not in run.data.tags]
     assert parent.info.status == "FINISHED"
-    assert f"{len(stopped)} were stopped early (asha)" in (outcome.folder / "report" / "report.md").read_text()
+    assert f"{len(pruned)} were pruned (asha)" in (outcome.folder / "report" / "report.md").read_text()
 
     idle = Listener()
     again, _ = run_stages(study, home, idle)
     assert idle.epochs == []
-    assert stopped_early(again.searched.looks) == stopped
+    assert pruned_trials(again.searched.interim_scores) == pruned
 
-    # Once nothing is pruned any more, what was stopped goes on from where it stands.
+    # Once nothing is pruned any more, what was pruned goes on from where it stands.
     whole, resumed = study_of(tiny, "pruned", epochs=3, search=search | {"prune": None}, **one), Listener()
     outcome, _ = run_stages(whole, home, resumed)
-    assert {trial_id for trial_id, _ in resumed.epochs} >= stopped
-    assert (next(iter(stopped)), 1) not in resumed.epochs
+    assert {trial_id for trial_id, _ in resumed.epochs} >= pruned
+    assert (next(iter(pruned)), 1) not in resumed.epochs
     assert all(trial.id in outcome.records for trial in outcome.searched.trials)
 
 
@@ -154,14 +156,14 @@ def test_a_search_stops_what_promises_nothing_once_and_for_all(tiny: Experiment,
 def test_what_fails_is_tried_again_then_told_and_stops_nothing_else(tiny: Experiment, home: Home) -> None:
     # Without a schedule and at this rate the loss leaves what a float holds within the epoch.
     wild = {"training.lr": 1e30, "objective.alignment.weight": 1e30}
-    study, listener = study_of(tiny, "faults", variants={"wild": wild}, retries=1), Listener()
+    study, listener = study_of(tiny, "failures", variants={"wild": wild}, retries=1), Listener()
     outcome, _ = run_stages(study, home, listener)
     fine, broken = outcome.trials
     assert set(outcome.records) == {fine.id}
-    fault = outcome.faults[broken.id]
-    assert fault.attempts == 2
-    assert "the loss is" in fault.reason
-    assert any("FloatingPointError" in line for line in fault.last_lines)
+    failure = outcome.failures[broken.id]
+    assert failure.attempts == 2
+    assert "the loss is" in failure.reason
+    assert any("FloatingPointError" in line for line in failure.last_lines)
     assert {run.data.tags["variant"]: run.info.status for run in runs(home, study) if "variant" in run.data.tags} == {
         "full": "FINISHED",
         "wild": "FAILED",

@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
 from polyview.recipe import Experiment
-from polyview.training.loop import Job, Trainer
+from polyview.training.loop import Trainer, TrainingJob
 
 
-def step(job: Job, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def step(job: TrainingJob, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """The loss of the first batch, each trained parameter's gradient, and the batch norms' statistics afterwards."""
     trainer = Trainer(job, torch.device("cpu"))
     trainer.assign(0)
@@ -54,7 +54,7 @@ def main(folder: Path, rank: int) -> None:
             dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=workers)
         for name, recipe in asked["recipes"].items():
             experiment = Experiment.model_validate_json(json.dumps(recipe))
-            job = Job(experiment, Path(asked["store"]), tuple(asked["subjects"]), folder / "checkpoints")
+            job = TrainingJob(experiment, Path(asked["store"]), tuple(asked["subjects"]), folder / "checkpoints")
             for dtype in (torch.float32, torch.float64):
                 bits = torch.finfo(dtype).bits
                 save_file(step(job, dtype), folder / f"{name}-{bits}-{workers}-{rank}.safetensors")

@@ -99,13 +99,13 @@ def test_all_faults_of_a_variant_are_told_with_its_name(tiny: Experiment) -> Non
     with pytest.raises(UserError) as caught:
         plan(study_of(tiny, variants={"odd one": wrong}))
     told = str(caught.value)
-    assert told.startswith("study: variant 'odd one': 3 faults\n")
+    assert told.startswith("study: variant 'odd one': 3 errors\n")
     assert "nearest is training.epochs" in told
     assert "model.fusion: 'median' is not allowed" in told
 
 
 def test_a_term_that_is_not_there_cannot_be_removed(tiny: Experiment) -> None:
-    with pytest.raises(UserError, match=r"variant 'x': 1 fault\n  objective.alignmnt: unknown key; nearest is"):
+    with pytest.raises(UserError, match=r"variant 'x': 1 error\n  objective.alignmnt: unknown key; nearest is"):
         plan(study_of(tiny, remove={"x": "objective.alignmnt"}))
 
 

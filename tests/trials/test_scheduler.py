@@ -13,9 +13,9 @@ from polyview.recipe import Experiment, Resources, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.training.history import Epoch
 from polyview.trials.design import Trial
-from polyview.trials.ledger import Fault, Ledger
+from polyview.trials.ledger import Ledger, TrialFailure
 from polyview.trials.scheduler import run_trials
-from polyview.trials.trial import Assignment, Workplace, run_trial, train_alone
+from polyview.trials.trial import TrialSpec, Workplace, run_trial, train_alone
 from polyview.trials.views import PreparedViews
 
 
@@ -25,7 +25,7 @@ class Told:
 
     epochs: list[tuple[str, int]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
         """Note the trial's epoch."""
@@ -35,9 +35,9 @@ class Told:
         """Note the trial."""
         self.ended.append(trial.name)
 
-    def on_fault(self, trial: Trial, fault: Fault) -> None:
-        """Note the fault."""
-        self.faults.append(f"{trial.name}: {fault.reason}")
+    def on_failure(self, trial: Trial, failure: TrialFailure) -> None:
+        """Note the failure."""
+        self.failures.append(f"{trial.name}: {failure.reason}")
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_two_workers_under_ray_train_learn_as_one_does_and_take_up_what_one_has_
     torch.set_num_threads(1)
     # The first of its two epochs, and half of the second, are trained here, by one.
     training = run_trial(
-        Assignment(begun.experiment, tiny_store.folder, folder), partial(train_alone, warned=killed_after(3))
+        TrialSpec(begun.experiment, tiny_store.folder, folder), partial(train_alone, warned=killed_after(3))
     )
     first = next(training)
     with pytest.raises(RuntimeError, match="killed"):
@@ -63,7 +63,7 @@ def test_two_workers_under_ray_train_learn_as_one_does_and_take_up_what_one_has_
     # By any number of workers it is the same trial, so that of one needs a ledger of its own.
     run_trials([one, other], Workplace(views, tmp_path / "alone", Resources()), told)
     run_trials([two, begun], Workplace(views, folder, Resources()), told)
-    assert told.faults == []
+    assert told.failures == []
     assert sorted(told.ended) == sorted(trial.name for trial in (one, other, two, begun))
     alone, undisturbed = (Ledger(tmp_path / "alone").read(trial.id) for trial in (one, other))
     together, resumed = (Ledger(folder).read(trial.id) for trial in (two, begun))

@@ -12,7 +12,7 @@ from polyview.errors import UserError
 from polyview.recipe import Experiment, Study
 from polyview.rendering.cameras import cameras
 from polyview.trials import search
-from polyview.trials.ledger import Looks, Record
+from polyview.trials.ledger import InterimScores, Record
 from polyview.trials.space import Point, contains, suggest
 
 WEIGHTS = {
@@ -136,10 +136,14 @@ def test_what_was_stopped_early_still_tells_the_sampler_and_the_pruner(tiny: Exp
     points = played(study, near_two, 7)
     records = known(study, points, near_two)
     trials = search.make_trials(study, points)
-    stopped = trials[6].id
-    seen = Looks(id="", metric="linear/accuracy", manifest="faces", started=0, ended=1, scores={1: 0.5})
-    looks = {trial.id: seen.model_copy(update={"id": trial.id, "stopped": trial.id == stopped}) for trial in trials}
-    made = search.make_study(study, points, {name: one for name, one in records.items() if name != stopped}, looks)
+    pruned = trials[6].id
+    seen = InterimScores(id="", metric="linear/accuracy", manifest="faces", started=0, ended=1, scores={1: 0.5})
+    interim_scores = {
+        trial.id: seen.model_copy(update={"id": trial.id, "pruned": trial.id == pruned}) for trial in trials
+    }
+    made = search.make_study(
+        study, points, {name: one for name, one in records.items() if name != pruned}, interim_scores
+    )
     assert [trial.state.name for trial in made.trials] == [*["COMPLETE"] * 6, "PRUNED"]
     for score, stops in ((0.4, True), (0.6, False)):
         asked = made.ask()
@@ -161,7 +165,7 @@ def test_every_camera_that_a_search_can_ask_for_is_planned(tiny: Experiment) -> 
 
 
 @pytest.mark.parametrize(
-    ("space", "fault"),
+    ("space", "error"),
     [
         ({"training.lrr": {"uniform": [0.1, 1]}}, "training.lrr: unknown key; nearest is training.lr"),
         (
@@ -179,8 +183,8 @@ def test_every_camera_that_a_search_can_ask_for_is_planned(tiny: Experiment) -> 
         ({"language.prompts": {"categorical": ["none", None]}}, "language.prompts: None is not allowed"),
     ],
 )
-def test_a_space_that_cannot_be_tried_is_refused(tiny: Experiment, space: dict[str, Any], fault: str) -> None:
-    with pytest.raises(UserError, match=fault):
+def test_a_space_that_cannot_be_tried_is_refused(tiny: Experiment, space: dict[str, Any], error: str) -> None:
+    with pytest.raises(UserError, match=error):
         search.check_search(study_of(tiny, space=space))
 
 
@@ -210,7 +214,7 @@ def test_what_is_tried_beforehand_has_every_choice_that_stands_alone(tiny: Exper
 
 
 @pytest.mark.parametrize(
-    ("asked", "fault"),
+    ("asked", "error"),
     [
         ({"space": {}}, "at least 1 item"),
         ({"space": {"training.lr": {}}}, "exactly one of uniform"),
@@ -231,9 +235,9 @@ def test_what_is_tried_beforehand_has_every_choice_that_stands_alone(tiny: Exper
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused_when_it_is_read(
-    tiny: Experiment, asked: dict[str, Any], fault: str
+    tiny: Experiment, asked: dict[str, Any], error: str
 ) -> None:
-    with pytest.raises(ValidationError, match=fault):
+    with pytest.raises(ValidationError, match=error):
         study_of(tiny, **asked)
 
 

@@ -28,14 +28,14 @@ class Session:
         points = Points(folder / "points.json")
         trials = make_trials(study, points.read(study.search))
         records = self.ledger.read_all(trial.id for trial in trials)
-        looks = self.ledger.read_looks(trial.id for trial in trials)
+        interim_scores = self.ledger.read_interim_scores(trial.id for trial in trials)
         views = PreparedViews(defaultdict(lambda: folder), defaultdict(lambda: "faces"))
         workplace = Workplace(views, folder / "trials", Resources())
-        self.searcher = LedgerSearch(study, points, records, looks, workplace, self.known)
+        self.searcher = LedgerSearch(study, points, records, interim_scores, workplace, self.known)
 
     def ask(self, name: str) -> Experiment | None:
-        told: Any = self.searcher.suggest(name)
-        return None if told == "FINISHED" else told["assignment"].experiment
+        suggestion: Any = self.searcher.suggest(name)
+        return None if suggestion == "FINISHED" else suggestion["spec"].experiment
 
     def answer(self, name: str, experiment: Experiment, score: float) -> None:
         scores = {"linear/accuracy": score}
@@ -105,22 +105,22 @@ def test_a_point_that_fails_ends_no_search_of_several_objectives(tiny: Experimen
     assert other != failed
 
 
-def test_a_point_that_was_stopped_is_told_as_stopped_and_has_begun_when_it_began(
+def test_a_point_that_was_pruned_is_reported_as_pruned_and_has_begun_when_it_began(
     tiny: Experiment, tmp_path: Path
 ) -> None:
     session = Session(study_of(tiny, prune={"rule": "asha", "every": 1}), tmp_path)
-    stopped = []
+    pruned = []
     for number, score in enumerate((0.9, 0.8, 0.7, 0.6, 0.1)):
         name, now = str(number), time.time()
         experiment = session.ask(name)
         assert experiment is not None
-        stopped.append(session.searcher.stops(name, 1, score, seconds=60))
-        if stopped[-1]:
+        pruned.append(session.searcher.prunes(name, 1, score, seconds=60))
+        if pruned[-1]:
             session.searcher.on_trial_complete(name)
-            seen = session.ledger.read_looks([experiment.digest])[experiment.digest]
+            seen = session.ledger.read_interim_scores([experiment.digest])[experiment.digest]
             assert seen.started == pytest.approx(now - 60, abs=5)
         else:
             session.answer(name, experiment, score)
-    assert stopped[-1]
+    assert pruned[-1]
     states = [trial.state.name for trial in session.searcher.optuna.trials]
-    assert states == ["PRUNED" if one else "COMPLETE" for one in stopped]
+    assert states == ["PRUNED" if one else "COMPLETE" for one in pruned]

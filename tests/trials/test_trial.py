@@ -17,15 +17,15 @@ from polyview.rendering.store import ViewStore
 from polyview.training.checkpoint import open_checkpoint
 from polyview.trials.design import REFERENCES
 from polyview.trials.ledger import Ledger
-from polyview.trials.trial import Assignment, check_faces, check_recipe, evaluate_checkpoint, look, run_trial
+from polyview.trials.trial import TrialSpec, check_faces, check_recipe, evaluate_checkpoint, interim_score, run_trial
 
-Assign = Callable[..., Assignment]
+Assign = Callable[..., TrialSpec]
 StoreOf = Callable[[Experiment], ViewStore]
 
 
-def check(assignment: Assignment) -> None:
-    check_recipe(assignment.experiment)
-    check_faces(assignment)
+def check(spec: TrialSpec) -> None:
+    check_recipe(spec.experiment)
+    check_faces(spec)
 
 
 @pytest.fixture(autouse=True)
@@ -37,30 +37,30 @@ def _one_thread() -> None:
 def assign(tiny: Experiment, tiny_store: ViewStore, tmp_path: Path) -> Assign:
     """The tiny trial, with changes to its recipe; records go to a folder of their own."""
 
-    def make(folder: str = "trials", /, **changes: Any) -> Assignment:
+    def make(folder: str = "trials", /, **changes: Any) -> TrialSpec:
         experiment = with_overrides(tiny, {key.replace("__", "."): value for key, value in changes.items()})
-        return Assignment(experiment, tiny_store.folder, tmp_path / folder)
+        return TrialSpec(experiment, tiny_store.folder, tmp_path / folder)
 
     return make
 
 
 def test_a_trial_leaves_a_record_of_all_that_it_found(assign: Assign, tiny_store: ViewStore) -> None:
-    assignment = assign()
-    epochs = list(run_trial(assignment))
-    record = Ledger(assignment.trials).read(assignment.experiment.digest)
+    spec = assign()
+    epochs = list(run_trial(spec))
+    record = Ledger(spec.trials).read(spec.experiment.digest)
     assert record is not None
-    assert record.experiment == assignment.experiment
+    assert record.experiment == spec.experiment
     assert list(record.history) == epochs
     assert [epoch.epoch for epoch in epochs] == [1, 2]
     kinds = itertools.product(("linear", "knn", "zero_shot"), ("accuracy", "uf1", "uar"))
     assert record.scores.keys() == {f"{probe}/{metric}" for probe, metric in kinds}
     assert all(0 <= score <= 1 for score in record.scores.values())
-    assert record.classes == assignment.experiment.corpus.expressions
+    assert record.classes == spec.experiment.corpus.expressions
     people = set(tiny_store.labels("subject"))
     assert (len(record.train_subjects), len(record.test_subjects)) == (8, 4)
     assert {*record.train_subjects, *record.test_subjects} == people
     assert sum(map(sum, record.confusions["linear"])) == 4 * 3
-    embeddings = pl.read_parquet(Ledger(assignment.trials).embeddings(record.id))
+    embeddings = pl.read_parquet(Ledger(spec.trials).embeddings(record.id))
     assert set(embeddings["subject"]) == set(record.test_subjects)
     assert sorted(embeddings["expression"]) == sorted([*record.classes] * 4)
     np.testing.assert_allclose(np.linalg.norm(embeddings["embedding"].to_numpy(), axis=1), 1, rtol=1e-5)
@@ -71,17 +71,17 @@ def test_a_trial_leaves_a_record_of_all_that_it_found(assign: Assign, tiny_store
 
 
 def test_a_trial_run_twice_trains_once(assign: Assign) -> None:
-    assignment = assign()
-    assert len(list(run_trial(assignment))) == 2
-    files = {path: path.stat().st_mtime_ns for path in assignment.trials.rglob("*") if path.name != "lock"}
-    assert list(run_trial(assignment)) == []
-    assert {path: path.stat().st_mtime_ns for path in assignment.trials.rglob("*") if path.name != "lock"} == files
+    spec = assign()
+    assert len(list(run_trial(spec))) == 2
+    files = {path: path.stat().st_mtime_ns for path in spec.trials.rglob("*") if path.name != "lock"}
+    assert list(run_trial(spec)) == []
+    assert {path: path.stat().st_mtime_ns for path in spec.trials.rglob("*") if path.name != "lock"} == files
 
 
 def test_two_at_once_train_once(assign: Assign) -> None:
-    assignment = assign()
+    spec = assign()
     with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: len(list(run_trial(assignment))), range(2)))
+        both = list(pool.map(lambda _: len(list(run_trial(spec))), range(2)))
     assert sorted(both) == [0, 2]
 
 
@@ -106,31 +106,31 @@ def test_a_trial_that_was_cut_short_goes_on_and_ends_with_the_same_scores(assign
 
 
 def test_a_model_is_looked_at_while_workers_go_on_with_it(assign: Assign) -> None:
-    assignment = assign(training__epochs=30)
-    running = run_trial(assignment)
+    spec = assign(training__epochs=30)
+    running = run_trial(spec)
     next(running)
     with ThreadPoolExecutor(1) as pool:
         rest = pool.submit(lambda: len(list(running)))
         scores = []
         while not rest.done():
-            scores.append(look(assignment, "knn/accuracy"))
+            scores.append(interim_score(spec, "knn/accuracy"))
     assert rest.result() == 29
     assert scores
     assert all(score is not None for score in scores)
 
 
 def test_a_score_that_a_recipe_does_not_make_is_none(assign: Assign) -> None:
-    assignment = assign(language__prompts="none", objective__alignment=None, objective__redundancy=None)
-    next(run_trial(assignment))
-    assert look(assignment, "zero_shot/accuracy") is None
+    spec = assign(language__prompts="none", objective__alignment=None, objective__redundancy=None)
+    next(run_trial(spec))
+    assert interim_score(spec, "zero_shot/accuracy") is None
 
 
 def test_a_checkpoint_is_scored_as_its_trial_was(assign: Assign, tiny_store: ViewStore) -> None:
-    assignment = assign(training__epochs=1)
-    list(run_trial(assignment))
-    record = Ledger(assignment.trials).read(assignment.experiment.digest)
+    spec = assign(training__epochs=1)
+    list(run_trial(spec))
+    record = Ledger(spec.trials).read(spec.experiment.digest)
     assert record is not None
-    checkpoint = open_checkpoint(assignment.trials / assignment.experiment.digest)
+    checkpoint = open_checkpoint(spec.trials / spec.experiment.digest)
     found = evaluate_checkpoint(checkpoint, ("linear", "zero_shot"), tiny_store.folder, None).results
     scores = {f"{row['probe']}/{row['metric']}": row["value"] for row in found.to_dicts()}
     assert scores == {name: score for name, score in record.scores.items() if not name.startswith("knn")}
@@ -138,10 +138,10 @@ def test_a_checkpoint_is_scored_as_its_trial_was(assign: Assign, tiny_store: Vie
 
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_the_references_train_nothing_and_have_scores(assign: Assign, tiny: Experiment, reference: str) -> None:
-    assignment = assign(**{key.replace(".", "__"): value for key, value in REFERENCES[reference].items()})
-    check(assignment)
-    assert list(run_trial(assignment)) == []
-    record = Ledger(assignment.trials).read(assignment.experiment.digest)
+    spec = assign(**{key.replace(".", "__"): value for key, value in REFERENCES[reference].items()})
+    check(spec)
+    assert list(run_trial(spec)) == []
+    record = Ledger(spec.trials).read(spec.experiment.digest)
     assert record is not None
     assert record.history == ()
     probes = {"linear", "knn"} if reference == "raw pixels" else set(tiny.evaluation.probes)
@@ -151,9 +151,9 @@ def test_the_references_train_nothing_and_have_scores(assign: Assign, tiny: Expe
 
 def test_vision_alone_is_scored_without_text(assign: Assign) -> None:
     changes = {"objective__alignment": None, "objective__redundancy": None, "language__prompts": "none"}
-    assignment = assign(training__epochs=1, **changes)
-    assert len(list(run_trial(assignment))) == 1
-    record = Ledger(assignment.trials).read(assignment.experiment.digest)
+    spec = assign(training__epochs=1, **changes)
+    assert len(list(run_trial(spec))) == 1
+    record = Ledger(spec.trials).read(spec.experiment.digest)
     assert record is not None
     assert {name.partition("/")[0] for name in record.scores} == {"linear", "knn"}
 
@@ -177,22 +177,22 @@ def test_one_view_learns_from_two_augmentations_of_it(assign: Assign) -> None:
 def test_what_would_stop_a_trial_is_found_before_it_starts(
     assign: Assign, changes: dict[str, Any], reason: str
 ) -> None:
-    assignment = assign(**changes)
+    spec = assign(**changes)
     with pytest.raises(UserError, match=f"^{reason}"):
-        check(assignment)
-    assert not assignment.trials.exists()
+        check(spec)
+    assert not spec.trials.exists()
 
 
 def test_a_trial_that_can_run_passes_the_check(assign: Assign) -> None:
-    assignment = assign()
-    check(assignment)
-    assert not assignment.trials.exists()
+    spec = assign()
+    check(spec)
+    assert not spec.trials.exists()
 
 
 def test_one_person_is_left_out_and_the_folds_must_count_them(assign: Assign) -> None:
-    assignment = assign(training__epochs=0, evaluation__protocol="loso", evaluation__folds=12, evaluation__fold=3)
-    list(run_trial(assignment))
-    record = Ledger(assignment.trials).read(assignment.experiment.digest)
+    spec = assign(training__epochs=0, evaluation__protocol="loso", evaluation__folds=12, evaluation__fold=3)
+    list(run_trial(spec))
+    record = Ledger(spec.trials).read(spec.experiment.digest)
     assert record is not None
     assert len(record.test_subjects) == 1
     assert len(record.train_subjects) == 11
@@ -205,9 +205,9 @@ def test_another_corpus_is_tested_on_whole(tiny: Experiment, store_of: StoreOf, 
     changes = {"evaluation.protocol": "cross_dataset", "evaluation.test": others.model_dump(mode="json")}
     experiment = with_overrides(tiny, changes)
     here, there = store_of(tiny), store_of(tiny.model_copy(update={"corpus": others}))
-    assignment = Assignment(experiment, here.folder, tmp_path, there.folder)
-    check(assignment)
-    assert len(list(run_trial(assignment))) == 2
+    spec = TrialSpec(experiment, here.folder, tmp_path, there.folder)
+    check(spec)
+    assert len(list(run_trial(spec))) == 2
     record = Ledger(tmp_path).read(experiment.digest)
     assert record is not None
     assert (len(record.train_subjects), len(record.test_subjects)) == (12, 3)
@@ -225,8 +225,8 @@ def test_a_sequence_is_one_sample_of_the_test(
 ) -> None:
     film = {"corpus.generator.frames": 3, "corpus.frames": "rise", "training.epochs": 1, "model.temporal": temporal}
     experiment = with_overrides(tiny, film)
-    assignment = Assignment(experiment, store_of(experiment).folder, tmp_path)
-    list(run_trial(assignment))
+    spec = TrialSpec(experiment, store_of(experiment).folder, tmp_path)
+    list(run_trial(spec))
     record = Ledger(tmp_path).read(experiment.digest)
     assert record is not None
     assert sum(map(sum, record.confusions["linear"])) == 4 * 3

@@ -14,22 +14,22 @@ Row = tuple[str, str, str, str]  # key, value of one, value of the other, differ
 
 
 @dataclass(frozen=True)
-class Section:
+class DifferenceTable:
     """Rows of one kind."""
 
     name: str
     rows: tuple[Row, ...]
 
 
-def differences(one: Record, other: Record) -> list[Section]:
+def differences(one: Record, other: Record) -> list[DifferenceTable]:
     """What differs between two records; scores are in percent, and their difference in points."""
     pair = (one, other)
     sections = [
-        Section("recipe", _texts(*(dict(flat(record.experiment.model_dump(mode="json"))) for record in pair))),
-        Section("result", _numbers(one.scores, other.scores)),
-        Section("seconds", _texts(*map(_seconds, pair))),
-        Section("faces", _texts(*map(_faces, pair))),
-        Section("environment", _texts(one.environment, other.environment)),
+        DifferenceTable("recipe", _texts(*(dict(flat(record.experiment.model_dump(mode="json"))) for record in pair))),
+        DifferenceTable("result", _numbers(one.scores, other.scores)),
+        DifferenceTable("seconds", _texts(*map(_seconds, pair))),
+        DifferenceTable("faces", _texts(*map(_faces, pair))),
+        DifferenceTable("environment", _texts(one.environment, other.environment)),
     ]
     return [section for section in sections if section.rows]
 
@@ -55,4 +55,4 @@ def _seconds(record: Record) -> dict[str, str]:
 
 
 def _faces(record: Record) -> dict[str, str]:
-    return {"manifest": record.manifest, "set aside": ", ".join(record.test_subjects)}
+    return {"manifest": record.manifest, "test subjects": ", ".join(record.test_subjects)}

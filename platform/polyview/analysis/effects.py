@@ -35,7 +35,7 @@ class Effect:
     aliases: tuple[str, ...] = ()
 
     @property
-    def clear(self) -> bool:
+    def significant(self) -> bool:
         """Whether the effect may be claimed: where nothing matters, one design in twenty claims anything."""
         return self.p_holm is not None and self.p_holm <= 1 - CONFIDENCE
 

@@ -15,7 +15,7 @@ from polyview.analysis.statistics import Comparison, compare, sentence, signed, 
 from polyview.evaluation import metrics
 from polyview.recipe import Experiment, Study
 from polyview.trials.design import RAW_PIXELS, REFERENCES, UNTRAINED, Trial
-from polyview.trials.ledger import Fault, Looks, Record
+from polyview.trials.ledger import InterimScores, Record, TrialFailure
 
 LARGEST_CONVINCING_P = 0.05
 SUPERVISION = {
@@ -27,11 +27,11 @@ SUPERVISION = {
 
 @dataclass(frozen=True)
 class Searched:
-    """The points that a study's search has asked for, the trial of each, and what was seen of them half-way."""
+    """The points that a study's search has tried, the trial of each, and their interim scores."""
 
     points: Sequence[dict[str, Any]] = ()
     trials: Sequence[Trial] = ()
-    looks: Mapping[str, Looks] = field(default_factory=dict)
+    interim_scores: Mapping[str, InterimScores] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Outcome:
     """A study and all that is known of it.
 
     `trials` are those that it asks for, `records` the finished ones by trial id, `stages` the wall seconds of each
-    stage, `sheet` a PNG with some of the views, `folder` the study's own, `faults` how trials failed by trial id,
+    stage, `sheet` a PNG with some of the views, `folder` the study's own, `failures` how trials failed by trial id,
     `searched` its search's trials, which are in none of the others' comparisons, `embeddings` the table that the
-    baseline's first trial left of the people set aside, `links` where each trial is found in MLflow's user interface.
+    baseline's first trial left of the test subjects, `links` where each trial is found in MLflow's user interface.
     """
 
     study: Study
@@ -51,7 +51,7 @@ class Outcome:
     sheet: Path | None
     tracking_uri: str
     folder: Path
-    faults: Mapping[str, Fault] = field(default_factory=dict)
+    failures: Mapping[str, TrialFailure] = field(default_factory=dict)
     searched: Searched = Searched()
     embeddings: Path | None = None
     links: Mapping[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and whether it stands: a measured level, or a difference that is clear of zero."""
+    """One sentence, and whether it stands: a measured level, or a significant difference."""
 
     text: str
     settled: bool
@@ -115,8 +115,8 @@ def comparisons(outcome: Outcome, metric: str) -> tuple[list[Comparison], list[C
     found = scores(outcome, metric)
     variants = {name: by_seed for name, by_seed in found.items() if name not in REFERENCES}
     references = {name: by_seed for name, by_seed in found.items() if name in REFERENCES or name == baseline}
-    apart = [one for one in compare(references, baseline) if one.variant != baseline]
-    return compare(variants, baseline), apart
+    against_references = [one for one in compare(references, baseline) if one.variant != baseline]
+    return compare(variants, baseline), against_references
 
 
 def other_metrics(outcome: Outcome) -> list[str]:
@@ -136,7 +136,7 @@ def verdicts(outcome: Outcome) -> list[Finding]:
         ]
     against = [_against_reference(one, study) for one in references if one.difference is not None]
     differences = [
-        Finding(sentence(one, study.metric, study.baseline), one.clear)
+        Finding(sentence(one, study.metric, study.baseline), one.significant)
         for one in variants
         if one.variant != study.baseline
     ]
@@ -144,7 +144,7 @@ def verdicts(outcome: Outcome) -> list[Finding]:
 
 
 def learned_from(outcome: Outcome) -> list[str]:
-    """What the towers were allowed to see: the faces, the source of the text, and who was set aside."""
+    """What the towers were allowed to see: the faces, the source of the text, and who the test subjects were."""
     study = outcome.study
     corpus, views = study.experiment.corpus, study.experiment.rendering.views
     prints = sorted({record.manifest for _, record in finished(outcome) if record.manifest})
@@ -176,7 +176,7 @@ def notes(outcome: Outcome) -> list[str]:
             "so the t-test is the evidence here; it takes the differences to be about normal."
         )
     reading.append(
-        "A seed changes the people set aside, the weights and the batches. Every seed draws on the same people, so "
+        "A seed changes the test subjects, the weights and the batches. Every seed draws on the same people, so "
         "the intervals speak of another seed on these faces, not of other faces."
     )
     if len(trained := _precisions(outcome)) > 1:
@@ -260,7 +260,7 @@ def _against_reference(found: Comparison, study: Study) -> Finding:
     if found.low is None or found.high is None:
         return Finding(f"{name} against {other}: {size}, without an interval (seeds in common: {found.pairs}).", False)
     span = f"{size}, 95 % interval {signed(-found.high)} to {signed(-found.low)}, {found.pairs} seeds"
-    if not found.clear:
+    if not found.significant:
         return Finding(f"Whether {name} beats {other} is open: {span}.", False)
     return Finding(f"{name} {'beats' if gain > 0 else 'does not beat'} {other}: {span}.", True)
 
@@ -287,12 +287,12 @@ def _people(outcome: Outcome) -> list[str]:
     if evaluation.test:
         return [
             f"People: pretraining and probes saw the {train} of {outcome.study.experiment.corpus.dataset}, and scores "
-            f"are of the {aside} of {evaluation.test.dataset}, whom neither saw."
-            for train, aside in sorted(sides)
+            f"are of the {test} of {evaluation.test.dataset}, whom neither saw."
+            for train, test in sorted(sides)
         ]
     each = f"each of {evaluation.repeats} folds" if evaluation.repeats > 1 else "every seed"
     return [
-        f"People: {each} sets {aside} of {train + aside} aside before pretraining. Probes are fitted on the other "
-        f"{train} and scored on those set aside, whom pretraining never saw."
-        for train, aside in sorted(sides)
+        f"People: {each} has {test} of {train + test} as test subjects, drawn before pretraining. Probes are "
+        f"fitted on the other {train} and scored on the test subjects, whom pretraining never saw."
+        for train, test in sorted(sides)
     ]

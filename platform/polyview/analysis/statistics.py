@@ -43,12 +43,12 @@ class Comparison:
     family: int = 1
 
     @property
-    def clear(self) -> bool:
+    def significant(self) -> bool:
         """Whether the difference may be claimed: where nothing differs, one study in twenty claims anything."""
         return self.t_holm is not None and self.t_holm <= 1 - CONFIDENCE
 
     @property
-    def apart(self) -> bool:
+    def excludes_zero(self) -> bool:
         """Whether the interval, taken by itself, leaves out zero."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
@@ -114,19 +114,19 @@ def seeds_needed(effect: float, power: float = 0.8, most: int = 1000) -> int | N
 
 
 def sentence(comparison: Comparison, metric: str, baseline: str) -> str:
-    """The finding in plain words, in points (hundredths) of `metric`; only a clear one is claimed."""
+    """The finding in plain words, in points (hundredths) of `metric`; only a significant one is claimed."""
     name, difference = f"“{comparison.variant}”", comparison.difference
     if difference is None:
         return f"{name} has no seed in common with “{baseline}” yet, so nothing can be said."
     against = f"of {metric} against “{baseline}”"
     if comparison.low is None or comparison.high is None:
         return _without_interval(comparison, against)
-    if comparison.apart and comparison.t_holm is not None:
+    if comparison.excludes_zero and comparison.t_holm is not None:
         sign, verb = (1, "gain") if difference > 0 else (-1, "cost")
         low, high = sorted((sign * comparison.low, sign * comparison.high))
         span = f"95 % interval {100 * low:.1f} to {100 * high:.1f}, t-test p {relation(comparison.t_holm)} after Holm"
         size = f"{abs(100 * difference):.1f} points {against} ({span}, {comparison.pairs} seeds)"
-        if comparison.clear:
+        if comparison.significant:
             return f"{name} {verb}s {size}."
         return f"{name} may {verb} {size}: among {comparison.family} variants compared, one such interval can be luck."
     span = f"95 % interval {signed(comparison.low)} to {signed(comparison.high)}"

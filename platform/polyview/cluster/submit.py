@@ -19,7 +19,7 @@ import ray
 import requests
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from polyview.cluster.parcel import Parcel
+from polyview.cluster.package import JobPackage
 from polyview.environment import SENDER, sender
 from polyview.errors import UserError
 
@@ -35,7 +35,7 @@ REPORT = re.compile(r"^report +((?:/|s3://)\S*)/report\.html", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Job:
+class ClusterJob:
     """What the cluster was asked for and what became of it.
 
     started: Unix seconds. code: what its command ended with, None as long as it has not ended by itself.
@@ -95,8 +95,8 @@ class Cluster:
         os.environ[ADDRESS_VARIABLE] = self.address  # else RAY_ADDRESS would win over what was asked for
         self.client = JobSubmissionClient(self.address, headers=headers)
 
-    def submit(self, parcel: Parcel, columns: int) -> str:
-        """Send a parcel and start its command, whose tables may be so many columns wide; returns the job's id."""
+    def submit(self, package: JobPackage, columns: int) -> str:
+        """Send a job package and start its command, whose tables may be so many columns wide; returns the job's id."""
         environment = {
             "PYTHONPATH": "platform",
             "COLUMNS": str(columns),
@@ -106,19 +106,19 @@ class Cluster:
             "RAY_JOB_STOP_WAIT_TIME_S": "60",
         }
         with tempfile.TemporaryDirectory() as folder:
-            parcel.write(Path(folder))
+            package.write(Path(folder))
             job: str = self.client.submit_job(
-                entrypoint=COMMAND + shlex.join(parcel.words),
+                entrypoint=COMMAND + shlex.join(package.words),
                 runtime_env={"working_dir": folder, "env_vars": environment},
             )
         return job
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[ClusterJob]:
         """All that was ever submitted, the oldest first."""
         found = [_job(details) for details in self.client.list_jobs() if details.submission_id]
         return sorted(found, key=lambda job: job.started)
 
-    def job(self, name: str) -> Job:
+    def job(self, name: str) -> ClusterJob:
         """What is known of one job; raises `UserError` if there is none of this name."""
         try:
             return _job(self.client.get_job_info(name))
@@ -127,7 +127,7 @@ class Cluster:
                 raise
         raise UserError(f"{name}: no such job at {self.address}; polyview jobs lists those that there are")
 
-    def follow(self, name: str, log: Log, warn: Callable[[str], None]) -> Job:
+    def follow(self, name: str, log: Log, warn: Callable[[str], None]) -> ClusterJob:
         """Read a job's log until the job has ended; returns what became of it.
 
         A connection that is lost is made again; `warn` is told. Raises `UserError` if the cluster stays away.
@@ -139,7 +139,7 @@ class Cluster:
         """Ask a job to stop; returns whether it was running."""
         return not self.job(name).ended and bool(self.client.stop_job(name))
 
-    async def _follow(self, name: str, log: Log, warn: Callable[[str], None]) -> Job:
+    async def _follow(self, name: str, log: Log, warn: Callable[[str], None]) -> ClusterJob:
         lost: float | None = None
         while True:
             try:
@@ -226,6 +226,6 @@ def _version(answer: requests.Response) -> str | None:
     return version
 
 
-def _job(details: Any) -> Job:
+def _job(details: Any) -> ClusterJob:
     command, started = details.entrypoint.removeprefix(COMMAND), (details.start_time or 0) / 1000
-    return Job(details.submission_id, command, details.status.value, started, details.driver_exit_code)
+    return ClusterJob(details.submission_id, command, details.status.value, started, details.driver_exit_code)

@@ -244,20 +244,21 @@ class Training(Model):
 
 
 class Evaluation(Model):
-    """Who is set aside, and what is asked of the embeddings."""
+    """Who the test subjects are, and by which probes embeddings are scored."""
 
     protocol: Literal["holdout", "subject_kfold", "loso", "cross_dataset"] = "holdout"
     share: Share = Field(0.3, description="holdout: share of the subjects that pretraining never sees")
     folds: Annotated[int, Field(ge=2)] = Field(
-        10, description="subject_kfold: parts of the subjects, each set aside once; loso: the number of subjects"
+        10,
+        description="subject_kfold: parts of the subjects, each tested on once; loso: the number of subjects",
     )
-    fold: Natural = Field(0, description="which of the folds is set aside; a study runs them all")
+    fold: Natural = Field(0, description="which of the folds has the test subjects; a study runs them all")
     test: Corpus | None = Field(None, description="cross_dataset: the faces that are tested on, all of them")
     probes: tuple[ProbeName, ...] = Field(("linear", "knn", "zero_shot"), min_length=1)
 
     @property
     def repeats(self) -> int:
-        """How many folds are set aside in turn."""
+        """How many folds there are, each with its own test subjects."""
         return self.folds if self.protocol in ("subject_kfold", "loso") else 1
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Recipes read from YAML and changed by dotted keys; every fault of theirs is told at once."""
+"""Recipes read from YAML and changed by dotted keys; every error of theirs is told at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from polyview.errors import UserError
 from polyview.recipe.experiment import Corpus, Experiment
 from polyview.recipe.schema import Model
 from polyview.recipe.study import Study
-from polyview.recipe.validation import describe_faults
+from polyview.recipe.validation import describe_errors
 
 M = TypeVar("M", bound=Model)
 
@@ -31,7 +31,7 @@ def build_corpus(dataset: str, root: str | None, assignments: Sequence[str] = ()
 def with_overrides(experiment: Experiment, overrides: Mapping[str, Any], place: str = "overrides") -> Experiment:
     """The experiment with dotted keys replaced, validated anew.
 
-    Raises `UserError` that lists every fault, with `place` said first.
+    Raises `UserError` that lists every error, with `place` said first.
     """
     config = OmegaConf.create(experiment.model_dump(mode="json"))
     return _validate(Experiment, _updated(config, overrides), place)
@@ -127,4 +127,4 @@ def _validate(kind: type[M], data: Any, place: str) -> M:
         # JSON mode keeps strictness and still takes lists for tuples.
         return kind.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        raise UserError(describe_faults(kind, error, place)) from None
+        raise UserError(describe_errors(kind, error, place)) from None

@@ -10,13 +10,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 
-def describe_faults(kind: type[BaseModel], error: ValidationError, place: str) -> str:
-    """All faults of `error`, one line each, under a line that names `place`."""
-    # A default that waits for another value is no fault of its own when that value is one.
+def describe_errors(kind: type[BaseModel], error: ValidationError, place: str) -> str:
+    """All errors of `error`, one line each, under a line that names `place`."""
+    # A default that waits for another value is no error of its own when that value is one.
     details = [detail for detail in error.errors() if detail["type"] != "default_factory_not_called"]
-    faults = [_describe(kind, detail) for detail in details]
-    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-    return "\n".join([f"{place}: {count}", *(f"  {fault}" for fault in faults)])
+    errors = [_describe(kind, detail) for detail in details]
+    count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+    return "\n".join([f"{place}: {count}", *(f"  {error}" for error in errors)])
 
 
 def _describe(kind: type[BaseModel], detail: ErrorDetails) -> str:

@@ -75,14 +75,14 @@ class ShardWriter:
     cameras: tuple[Camera, ...]
 
     def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Make the job's shard; what a user can fix comes back as `fault`, for Ray buries exceptions in tracebacks."""
+        """Make the job's shard; what a user can fix comes back as `error`, for Ray buries exceptions in tracebacks."""
         try:
             made = self._write(job)
         except UserError as error:
-            return {"fault": str(error)}
+            return {"error": str(error)}
         except OSError as error:
-            return {"fault": f"{self.folder}: a shard cannot be written ({error.strerror})"}
-        return {"shard": job["shard"], "made": json.dumps(made), "fault": ""}
+            return {"error": f"{self.folder}: a shard cannot be written ({error.strerror})"}
+        return {"shard": job["shard"], "made": json.dumps(made), "error": ""}
 
     def _write(self, job: dict[str, Any]) -> Shard:
         """Load and draw the job's samples, set aside those that cannot be read, write the shard."""
@@ -224,7 +224,7 @@ def _shard_jobs(frame: pl.DataFrame, rows: int) -> list[dict[str, Any]]:
 
 
 def _run(writer: ShardWriter, jobs: list[dict[str, Any]]) -> Iterator[tuple[int, Shard]]:
-    """The shards by their numbers, in whatever order the workers finish; raises `UserError` at the first fault."""
+    """The shards by their numbers, in whatever order the workers finish; raises `UserError` at the first error."""
     if not jobs:
         return
     start_ray()

@@ -43,29 +43,29 @@ STYLE: dict[Any, Any] = {
 Curve = Mapping[int, float]  # epoch -> value
 
 
-def comparison(scores: Mapping[str, Mapping[int, float]], baseline: str, apart: Iterable[str], metric: str) -> str:
-    """Each variant's mean with its 95 % interval and its single seeds, in percent; the rows `apart` at the bottom."""
+def comparison(scores: Mapping[str, Mapping[int, float]], baseline: str, references: Iterable[str], metric: str) -> str:
+    """Each variant's mean with its 95 % interval and its single seeds, in percent; `references` at the bottom."""
     with mpl.rc_context(STYLE):
         figure, axes = _rows(len(scores))
-        apart = set(apart)
+        references = set(references)
         for row, (name, by_seed) in enumerate(scores.items()):
             values = 100 * np.array(list(by_seed.values()), dtype=np.float64)
-            color = BASELINE if name == baseline else QUIET if name in apart else INK
+            color = BASELINE if name == baseline else QUIET if name in references else INK
             axes.plot(values, np.full(len(values), row + 0.22), ".", color=color, alpha=0.45, markersize=6)
             if len(values):
                 _interval(axes, row, float(values.mean()), interval(values), color)
         reference = scores.get(baseline, {})
         if reference:
             axes.axvline(100 * float(np.mean(list(reference.values()))), color=BASELINE, lw=0.8, ls=":", zorder=0)
-        if 0 < len(apart) < len(scores):
-            axes.axhline(len(scores) - len(apart) - 0.5, color="#cccccc", lw=0.8)
+        if 0 < len(references) < len(scores):
+            axes.axhline(len(scores) - len(references) - 0.5, color="#cccccc", lw=0.8)
         _name_rows(axes, list(scores), baseline)
         axes.set_xlabel(f"{metric}, %")
         return _svg(figure)
 
 
 def forest(comparisons: Sequence[Comparison], baseline: str, metric: str) -> str:
-    """The difference of each variant to the baseline in points, with its 95 % interval; filled where clear."""
+    """The difference of each variant to the baseline in points, with its 95 % interval; filled where significant."""
     with mpl.rc_context(STYLE):
         shown = [found for found in comparisons if found.difference is not None]
         figure, axes = _rows(len(shown))
@@ -73,20 +73,20 @@ def forest(comparisons: Sequence[Comparison], baseline: str, metric: str) -> str
         for row, found in enumerate(shown):
             assert found.difference is not None
             span = None if found.low is None or found.high is None else (100 * found.low, 100 * found.high)
-            _interval(axes, row, 100 * found.difference, span, INK, filled=found.clear)
+            _interval(axes, row, 100 * found.difference, span, INK, filled=found.significant)
         _name_rows(axes, [found.variant for found in shown], baseline)
         axes.set_xlabel(f"difference to {baseline},\npoints of {metric}\n← worse\N{EM SPACE}\N{EM SPACE}better →")
         return _svg(figure)
 
 
 def effects(found: Sequence[Effect], metric: str) -> str:
-    """Each effect of a factorial in points, with its 95 % interval; filled where clear."""
+    """Each effect of a factorial in points, with its 95 % interval; filled where significant."""
     with mpl.rc_context(STYLE):
         figure, axes = _rows(len(found))
         axes.axvline(0, color=BASELINE, lw=1)
         for row, effect in enumerate(found):
             span = None if effect.low is None or effect.high is None else (100 * effect.low, 100 * effect.high)
-            _interval(axes, row, 100 * effect.size, span, INK, filled=effect.clear)
+            _interval(axes, row, 100 * effect.size, span, INK, filled=effect.significant)
         _name_rows(axes, [effect.name for effect in found], "")
         axes.set_xlabel(f"effect, points of {metric}")
         return _svg(figure)
@@ -99,8 +99,8 @@ def embedding_map(embeddings: NDArray[np.float32], labels: Sequence[str], classe
         figure = Figure(figsize=(WIDTH, 0.8 * WIDTH), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        looks = zip(classes, itertools.cycle(PALETTE), itertools.cycle("os^vDPX*"), strict=False)
-        for name, color, mark in looks:
+        styles = zip(classes, itertools.cycle(PALETTE), itertools.cycle("os^vDPX*"), strict=False)
+        for name, color, mark in styles:
             x, y = places[[label == name for label in labels]].T
             axes.scatter(x, y, s=14, color=color, marker=mark, alpha=0.75, linewidths=0, label=name)
         axes.set_xticks([])
@@ -163,14 +163,14 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Curve]]]) -> str:
         figure = Figure(figsize=(WIDTH, 2.1 * rows + 0.22 * legend_rows + 0.3), layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(rows, min(2, len(histories)), squeeze=False).flat
-        looks = {
+        styles = {
             name: (PALETTE[n % len(PALETTE)], DASHES[n // len(PALETTE) % len(DASHES)]) for n, name in enumerate(names)
         }
         handles: dict[str, Line2D] = {}
         # The terms come first: zip would take one panel too many, and leave it drawn.
         for (term, by_variant), axes in zip(histories.items(), panels, strict=False):
             for name, seeds in by_variant.items():
-                handles.setdefault(name, _curve(axes, seeds, *looks[name]))
+                handles.setdefault(name, _curve(axes, seeds, *styles[name]))
             axes.set_title(term, fontsize=10, loc="left")
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))

@@ -51,7 +51,7 @@ _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
 
 
 def table(outcome: Outcome) -> Table:
-    """Variant, seeds, mean ± deviation, difference to the baseline with its 95 % interval; references set apart."""
+    """Variant, seeds, mean ± deviation, difference to the baseline with its 95 % interval; references come last."""
     study = outcome.study
     shown = Table(title=f"{study.name}: {study.metric}, %", title_justify="left")
     shown.add_column("variant")
@@ -289,7 +289,7 @@ def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
 def _latex_row(one: Comparison, outcome: Outcome, best: bool) -> str:
     name, seeds, level, difference, span = map(_latex, _cells(one, outcome)[:5])
     level = rf"\textbf{{{level}}}" if best else level
-    difference += r"$^{\dagger}$" if one.clear else ""
+    difference += r"$^{\dagger}$" if one.significant else ""
     return " & ".join([name, seeds, level, difference, span]) + r" \\"
 
 

@@ -16,7 +16,7 @@ from polyview.analysis.statistics import relation, signed
 from polyview.recipe import Experiment, digest
 from polyview.reporting import figures
 from polyview.trials.design import cells, fraction_cells, point_name, short_names
-from polyview.trials.ledger import stopped_early
+from polyview.trials.ledger import pruned_trials
 from polyview.trials.search import COSTS, objectives, values, wanted
 
 NONE = "—"
@@ -52,7 +52,7 @@ def sections(outcome: Outcome) -> list[Section]:
             found.append(_factorial(outcome, title, levels, chosen))
     if study.search:
         found.append(_search(outcome))
-    return [*found, *_view_counts(outcome), *_classes(outcome), *_faults(outcome)]
+    return [*found, *_view_counts(outcome), *_classes(outcome), *_failures(outcome)]
 
 
 def _factorial(
@@ -68,16 +68,16 @@ def _factorial(
         waiting = sum(not by_seed for by_seed in scored.values())
         text = f"{waiting} of {len(chosen)} combinations have no {metric} yet: no effect can be estimated."
         return Section(title, key, [Finding(text, False)])
-    heads = ["effect", f"points of {metric}", "95 % interval", "p", "Holm", "cannot be told from"]
-    told = [Finding(_effect_sentence(effect, metric, factors), True) for effect in found if effect.clear]
-    quiet = sum(not effect.clear for effect in found)
-    if quiet:
-        told.append(Finding(f"{quiet} of {len(found)} effects are not clear of zero.", False))
-    told.append(Finding(READING, False))
+    heads = ["effect", f"points of {metric}", "95 % interval", "p", "Holm", "cannot be sentences from"]
+    sentences = [Finding(_effect_sentence(effect, metric, factors), True) for effect in found if effect.significant]
+    insignificant = sum(not effect.significant for effect in found)
+    if insignificant:
+        sentences.append(Finding(f"{insignificant} of {len(found)} effects are not significant.", False))
+    sentences.append(Finding(READING, False))
     return Section(
         title,
         key,
-        told,
+        sentences,
         [heads, *map(_effect_row, found)],
         figures.effects(found, metric),
         "Main effects and interactions of pairs with 95 % interval; hollow where nothing can be claimed",
@@ -174,21 +174,23 @@ def _search(outcome: Outcome) -> Section:
     assert study.search is not None
     found = best(study, points, records)
     done = sum(trial.id in records for trial in outcome.searched.trials)
-    told = [Finding(f"{done} of {wanted(study)} points of the search ({study.search.sampler}) have a result.", True)]
+    sentences = [
+        Finding(f"{done} of {wanted(study)} points of the search ({study.search.sampler}) have a result.", True)
+    ]
     if study.search.prune:
-        rule, stopped = study.search.prune.rule, stopped_early(outcome.searched.looks)
-        text = f"{len(stopped)} were stopped early ({rule}), and so are in none of the figures."
-        told.append(Finding(text, False))
+        rule, pruned = study.search.prune.rule, pruned_trials(outcome.searched.interim_scores)
+        text = f"{len(pruned)} were pruned ({rule}), and so are in none of the figures."
+        sentences.append(Finding(text, False))
     if found is None:
-        return Section("Search", "search", told)
+        return Section("Search", "search", sentences)
     point, record = found
     level = f"{100 * record.scores[study.metric]:.1f} % {study.metric}"
-    told.append(
+    sentences.append(
         Finding(
             f"The best of them, {point_name(_rounded(point))}, has {level}. "
-            "That is the highest of many and so flatters it, and it was chosen by the people set aside under seed "
-            f"{study.search.seed}: the row “{BEST}” is its re-run on the study's seeds, which set others of the same "
-            "people aside.",
+            "That is the highest of many and so flatters it, and it was chosen by the test subjects of seed "
+            f"{study.search.seed}: the row “{BEST}” is its re-run on the study's seeds, which draw others of the same "
+            "people as test subjects.",
             False,
         )
     )
@@ -196,13 +198,13 @@ def _search(outcome: Outcome) -> Section:
     if shares:
         shown = short_names(list(shares))
         text = ", ".join(f"{shown[key]} {100 * share:.0f} %" for key, share in shares.items())
-        told.append(Finding(f"Of the variance of {objectives(study)[0]} over the space (fANOVA): {text}.", False))
+        sentences.append(Finding(f"Of the variance of {objectives(study)[0]} over the space (fANOVA): {text}.", False))
         if len(shares) < len(study.search.space):
-            told.append(Finding("Keys that not every point has are not weighed there.", False))
+            sentences.append(Finding("Keys that not every point has are not weighed there.", False))
     return Section(
         "Search",
         "search",
-        told,
+        sentences,
         _front_rows(outcome) if len(objectives(study)) > 1 else _top_rows(outcome),
         _parallel(outcome),
         f"Every point with a result, a line each; the darker, the higher {objectives(study)[0]}",
@@ -257,15 +259,15 @@ def _rounded(point: Mapping[str, Any]) -> dict[str, Any]:
     return {key: float(f"{value:.3g}") if isinstance(value, float) else value for key, value in point.items()}
 
 
-def _faults(outcome: Outcome) -> list[Section]:
+def _failures(outcome: Outcome) -> list[Section]:
     """Each trial that failed, with the end of its log."""
     trials = {trial.id: trial for trial in (*outcome.trials, *outcome.searched.trials)}
-    told = [
-        Finding(f"{trials[trial_id].name} failed after {fault.attempts} attempts: {fault.reason}", False)
-        for trial_id, fault in outcome.faults.items()
+    sentences = [
+        Finding(f"{trials[trial_id].name} failed after {failure.attempts} attempts: {failure.reason}", False)
+        for trial_id, failure in outcome.failures.items()
     ]
     logs = [
-        "\n".join([f"{trials[trial_id].name} ({trial_id}), {fault.log}", *fault.last_lines])
-        for trial_id, fault in outcome.faults.items()
+        "\n".join([f"{trials[trial_id].name} ({trial_id}), {failure.log}", *failure.last_lines])
+        for trial_id, failure in outcome.failures.items()
     ]
-    return [Section("What failed", "faults", told, log="\n\n".join(logs))] if told else []
+    return [Section("What failed", "failures", sentences, log="\n\n".join(logs))] if sentences else []

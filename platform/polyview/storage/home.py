@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polyview.errors import UserError
-from polyview.storage.mirror import Mirrored, check_mirror, keep, leased, place
+from polyview.storage.mirror import CachedPath, check_mirror, leased, resolve, upload
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -62,14 +62,14 @@ def open_home() -> Home:
 
     Raises `UserError` if it cannot be written.
     """
-    root = place(os.environ.get("POLYVIEW_HOME") or "outputs").expanduser().resolve()
+    root = resolve(os.environ.get("POLYVIEW_HOME") or "outputs").expanduser().resolve()
     check_writable(root)
     return Home(root)
 
 
 def check_writable(root: Path) -> None:
     """Make a home's folder if it is missing; raises `UserError` if it, or the bucket it mirrors, cannot be written."""
-    remedy = "XDG_CACHE_HOME" if isinstance(root, Mirrored) else "POLYVIEW_HOME"
+    remedy = "XDG_CACHE_HOME" if isinstance(root, CachedPath) else "POLYVIEW_HOME"
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root):
@@ -93,7 +93,7 @@ def replacing(path: Path, new: bool = False) -> Iterator[Path]:
     temporary.touch(exist_ok=False)
     try:
         yield temporary
-        keep(temporary, path, new)
+        upload(temporary, path, new)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -106,7 +106,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
     Waits for whoever holds it, or raises `BlockingIOError`. The lock holds among the processes of one machine; in a
     mirror it is a lease, which holds among all machines and lasts some seconds longer than a process that dies.
     """
-    if isinstance(path, Mirrored):
+    if isinstance(path, CachedPath):
         with leased(path, wait):
             yield
         return

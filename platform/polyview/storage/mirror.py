@@ -30,11 +30,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Mirrored(PosixPath):
+class CachedPath(PosixPath):
     """A path in this machine's mirror of a bucket; sent to another machine, it is the path in that one's mirror."""
 
     def __reduce__(self) -> tuple[Callable[[str], Path], tuple[str]]:
-        return place, (address(self),)
+        return resolve, (address(self),)
 
 
 class Span(NamedTuple):
@@ -45,7 +45,7 @@ class Span(NamedTuple):
     length: int
 
 
-def place(named: str | Path) -> Path:
+def resolve(named: str | Path) -> Path:
     """A path by what a user calls it: a URL is where this machine mirrors it. Raises `UserError` for other URLs."""
     text = str(named)
     if "://" not in text:
@@ -55,28 +55,28 @@ def place(named: str | Path) -> Path:
         raise UserError(f"{text}: neither a folder nor {SCHEME}bucket/path, which is all that polyview can write to")
     if not all(parts) or {".", ".."} & set(parts):
         raise UserError(f"{text}: an empty part, `.` or `..` is no name in a bucket; write {SCHEME}bucket/path")
-    return Mirrored(_mirrors().joinpath(*parts))
+    return CachedPath(_mirrors().joinpath(*parts))
 
 
 def address(path: Path) -> str:
     """What a user calls a path: its URL where it is in a mirror."""
-    return SCHEME + path.relative_to(_mirrors()).as_posix() if isinstance(path, Mirrored) else str(path)
+    return SCHEME + path.relative_to(_mirrors()).as_posix() if isinstance(path, CachedPath) else str(path)
 
 
 def check_mirror(path: Path) -> None:
     """Raises `UserError` where a mirror's bucket is not there or cannot be written."""
-    if isinstance(path, Mirrored):
+    if isinstance(path, CachedPath):
         bucket, key = _object(path)
         bucket.check(f"{key}/" if key else "")
 
 
-def keep(made: Path, path: Path, new: bool = False) -> None:
+def upload(made: Path, path: Path, new: bool = False) -> None:
     """Upload the file `made` under the name of `path`.
 
     Raises `FileExistsError` where it is to be `new` and is not, and `UserError` where another process has taken over
     the work that it belongs to.
     """
-    if not isinstance(path, Mirrored):
+    if not isinstance(path, CachedPath):
         return
     from polyview.storage.lease import check_leases
 
@@ -88,17 +88,17 @@ def keep(made: Path, path: Path, new: bool = False) -> None:
         bucket.upload(made, key)
 
 
-def keep_folder(made: Path, path: Path) -> None:
+def upload_folder(made: Path, path: Path) -> None:
     """Upload the folder `made` as one object, a tar: in a bucket no folder appears whole."""
-    if isinstance(path, Mirrored):
+    if isinstance(path, CachedPath):
         with _beside(path) as temporary:
             with tarfile.open(temporary, "w") as tar:
                 tar.add(made, arcname=".")
-            keep(temporary, path)
+            upload(temporary, path)
 
 
 def fetch_folder(path: Path, folder: Path) -> None:
-    """Make `folder` of what `keep_folder` has uploaded."""
+    """Make `folder` of what `upload_folder` has uploaded."""
     unpacked = folder.with_name(f".{folder.name}")
     shutil.rmtree(unpacked, ignore_errors=True)
     with _beside(path) as temporary:
@@ -110,7 +110,7 @@ def fetch_folder(path: Path, folder: Path) -> None:
 
 def refresh(paths: Iterable[Path]) -> None:
     """Have small files here as they are in the bucket now, or not at all."""
-    _each(_refresh, [path for path in paths if isinstance(path, Mirrored)])
+    _each(_refresh, [path for path in paths if isinstance(path, CachedPath)])
 
 
 def fetch(path: Path) -> Path:
@@ -127,7 +127,7 @@ def fetch_all(folder: Path, *patterns: str) -> None:
 
     Of the whole folder nothing stays that the bucket has no more, or that was made anew there.
     """
-    if not isinstance(folder, Mirrored):
+    if not isinstance(folder, CachedPath):
         return
     with alone(folder):
         # What has its name here has it in the bucket, so whatever is new since this look is no matter.
@@ -142,7 +142,7 @@ def fetch_all(folder: Path, *patterns: str) -> None:
 
 def is_away(path: Path) -> bool:
     """Whether a file is not here, and may be in a bucket."""
-    return isinstance(path, Mirrored) and not path.exists()
+    return isinstance(path, CachedPath) and not path.exists()
 
 
 def read_spans(spans: Iterable[Span]) -> list[bytes]:
@@ -152,14 +152,14 @@ def read_spans(spans: Iterable[Span]) -> list[bytes]:
 
 def files(folder: Path, pattern: str) -> list[Path]:
     """The files of a folder that fit a pattern, in their order; in a mirror those that the bucket has."""
-    if not isinstance(folder, Mirrored):
+    if not isinstance(folder, CachedPath):
         return sorted(_named(folder.glob(pattern)))
     return [path for path in _stamps(folder) if _fits(path, folder, pattern)]
 
 
 def remove(path: Path) -> None:
-    """Delete a folder and all that is in it; in a bucket also what `keep_folder` has made of one."""
-    if isinstance(path, Mirrored):
+    """Delete a folder and all that is in it; in a bucket also what `upload_folder` has made of one."""
+    if isinstance(path, CachedPath):
         bucket, key = _object(path)
         _each(bucket.delete, [key, *bucket.stamps(f"{key}/")])
     if path.exists():
@@ -168,7 +168,7 @@ def remove(path: Path) -> None:
 
 def move(folder: Path, to: Path) -> None:
     """Give a folder another name; in a bucket its files one after the other, in their order."""
-    if isinstance(folder, Mirrored):
+    if isinstance(folder, CachedPath):
         bucket, key = _object(folder)
         for name in bucket.stamps(f"{key}/"):
             bucket.move(name, _object(to)[1] + name.removeprefix(key))
@@ -177,7 +177,7 @@ def move(folder: Path, to: Path) -> None:
 
 
 @contextmanager
-def leased(path: Mirrored, wait: bool) -> Iterator[None]:
+def leased(path: CachedPath, wait: bool) -> Iterator[None]:
     """Hold the lease that stands for the folder of `path`; see `lease`."""
     from polyview.storage import lease
 
@@ -208,7 +208,7 @@ def _object(path: Path) -> tuple[Bucket, str]:
     return open_bucket(name), "/".join(parts)
 
 
-def _stamps(folder: Mirrored) -> dict[Path, Stamp]:
+def _stamps(folder: CachedPath) -> dict[Path, Stamp]:
     """All that the bucket has of a folder, in its order."""
     bucket, key = _object(folder)
     prefix = f"{key}/" if key else ""

@@ -21,7 +21,7 @@ from polyview.rendering.sheet import contact_sheet
 from polyview.rendering.store import ViewStore
 from polyview.reporting.report import Outcome, write
 from polyview.storage.home import Home, locked
-from polyview.storage.mirror import Mirrored
+from polyview.storage.mirror import CachedPath
 from polyview.studies.interruption import last_act
 from polyview.studies.outcome import (
     POINTS,
@@ -35,16 +35,16 @@ from polyview.studies.outcome import (
     save_links,
     study_folder,
 )
-from polyview.tracking.runs import failed_run, finished_run, stopped_run, study_tags
+from polyview.tracking.runs import failed_run, finished_run, pruned_run, study_tags
 from polyview.tracking.tracker import SQLITE, Tracker
 from polyview.training.history import Epoch
 from polyview.trials.capacity import concurrent_trials, demand
 from polyview.trials.design import Trial, plan
-from polyview.trials.ledger import Fault, Ledger, Looks, Record, stopped_early
+from polyview.trials.ledger import InterimScores, Ledger, Record, TrialFailure, pruned_trials
 from polyview.trials.search import (
     Points,
     check_search,
-    looks_of,
+    interim_scores_of,
     make_trials,
     possible_renderings,
     samples,
@@ -56,7 +56,7 @@ from polyview.trials.watcher import Watcher
 if TYPE_CHECKING:
     from polyview.trials.trial import Workplace
 
-Known = TypeVar("Known", Record, Looks)
+Known = TypeVar("Known", Record, InterimScores)
 
 
 def run_stages(study: Study, home: Home, watcher: Watcher, force: str | None = None) -> tuple[Outcome, list[Failure]]:
@@ -97,7 +97,7 @@ def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher
     views = prepare_views([*(trial.experiment for trial in trials), *possible_renderings(study)], home, watcher)
     if views.seconds:
         stages.record("render", views.seconds)
-    if isinstance(home.root, Mirrored) and home.tracking_uri.startswith(SQLITE):
+    if isinstance(home.root, CachedPath) and home.tracking_uri.startswith(SQLITE):
         watcher.say(
             "MLflow's store stays on this machine: SQLite cannot live in a bucket. MLFLOW_TRACKING_URI names one "
             "for all machines"
@@ -135,12 +135,12 @@ class Driver:
         self.tracker.open(experiment.digest, experiment.model_dump(mode="json"), study_tags(self.study))
 
     def log_all(self, outcome: Outcome) -> None:
-        """Tell MLflow of every trial that has a record, was stopped early or has failed."""
+        """Tell MLflow of every trial that has a record, was pruned or has failed."""
         searched = outcome.searched
-        looks = self._of_these_faces(searched.trials, searched.looks)
-        for trial in [*self._log_ended(outcome.trials, {}), *self._log_ended(searched.trials, looks)]:
-            if trial.id in outcome.faults:
-                self.tracker.log(failed_run(trial, outcome.faults[trial.id]))
+        interim_scores = self._of_these_faces(searched.trials, searched.interim_scores)
+        for trial in [*self._log_ended(outcome.trials, {}), *self._log_ended(searched.trials, interim_scores)]:
+            if trial.id in outcome.failures:
+                self.tracker.log(failed_run(trial, outcome.failures[trial.id]))
 
     def log_best_model(self, outcome: Outcome) -> None:
         """Keep, in MLflow, the model of the trial with the study's highest score, for open_clip to load."""
@@ -172,15 +172,15 @@ class Driver:
 
         for trial in missing:
             with naming(trial):
-                check_faces(self._workplace().assignment(trial))
+                check_faces(self._workplace().spec(trial))
 
     def records(self, trials: Sequence[Trial]) -> dict[str, Record]:
-        """What is known, by trial id; a record of faces that have changed since says nothing of those there are now."""
+        """What is known, by trial id; a record of faces that have changed since is left out."""
         return self._of_these_faces(trials, Ledger(self.home.trials).read_all(trial.id for trial in trials))
 
-    def looks(self, trials: Sequence[Trial]) -> dict[str, Looks]:
-        """What was seen of a search's trials before their end, by trial id, of the faces that there are now."""
-        return self._of_these_faces(trials, looks_of(self.study, trials, Ledger(self.home.trials)))
+    def interim_scores(self, trials: Sequence[Trial]) -> dict[str, InterimScores]:
+        """The interim scores of a search's trials, by trial id, if they are of today's faces."""
+        return self._of_these_faces(trials, interim_scores_of(self.study, trials, Ledger(self.home.trials)))
 
     def _of_these_faces(self, trials: Sequence[Trial], found: Mapping[str, Known]) -> dict[str, Known]:
         manifests = {trial.id: self.views.manifest_of(trial.experiment) for trial in trials}
@@ -208,19 +208,19 @@ class Driver:
         self.run(best)
 
     def _run_points(self) -> None:
-        """Log the points of the search that have a record or were stopped, and run the others."""
+        """Log the points of the search that have a record or were pruned, and run the others."""
         assert self.study.search is not None
         points = Points(self._folder / POINTS)
-        asked = make_trials(self.study, points.read(self.study.search))
-        total, looks = wanted(self.study), self.looks(asked)
-        missing = total - len(asked) + len(self._log_ended(asked, looks))
+        searched = make_trials(self.study, points.read(self.study.search))
+        total, interim_scores = wanted(self.study), self.interim_scores(searched)
+        missing = total - len(searched) + len(self._log_ended(searched, interim_scores))
         self.watcher.say(f"search: {total} points, {total - missing} done before, {missing} to run")
         if missing:
             from polyview.trials.scheduler import run_search
 
             self._estimate([self.study.experiment] * missing, samples(self.study))
             with self._stage("search", missing):
-                run_search(self.study, points, self.records(asked), looks, self._workplace(), self)
+                run_search(self.study, points, self.records(searched), interim_scores, self._workplace(), self)
 
     def report(self) -> Outcome:
         """Write what is known: the contact sheet, MLflow's copy of it, the report; returns it."""
@@ -275,32 +275,32 @@ class Driver:
             score = record.scores.get(self.study.metric, math.nan)
             self.watcher.say(f"{trial.name}: {self.study.metric} {score:.3f}")
             self.tracker.log(finished_run(trial, record))
-        elif seen := self.looks([trial]).get(trial.id):
-            epoch, score = max(seen.scores.items())
-            self.watcher.say(f"{trial.name}: stopped after {epoch} epochs, {seen.metric} {score:.3f}")
-            self.tracker.log(stopped_run(trial, seen))
+        elif interim := self.interim_scores([trial]).get(trial.id):
+            epoch, score = max(interim.scores.items())
+            self.watcher.say(f"{trial.name}: pruned after {epoch} epochs, {interim.metric} {score:.3f}")
+            self.tracker.log(pruned_run(trial, interim))
 
-    def on_fault(self, trial: Trial, fault: Fault) -> None:
+    def on_failure(self, trial: Trial, failure: TrialFailure) -> None:
         """A trial has failed in every attempt."""
         self._advance()
-        Ledger(self.home.trials).write_fault(fault)
-        self.failures.append(Failure(trial, fault.reason, fault.log))
-        self.watcher.say(f"{trial.name}: failed after {fault.attempts} attempts: {fault.reason}")
-        self.tracker.log(failed_run(trial, fault))
+        Ledger(self.home.trials).write_failure(failure)
+        self.failures.append(Failure(trial, failure.reason, failure.log))
+        self.watcher.say(f"{trial.name}: failed after {failure.attempts} attempts: {failure.reason}")
+        self.tracker.log(failed_run(trial, failure))
 
     def _advance(self) -> None:
         self.ended += 1
         self.watcher.advance(self.ended)
 
-    def _log_ended(self, trials: Sequence[Trial], looks: Mapping[str, Looks]) -> list[Trial]:
-        """Tell MLflow of the trials that have a record and of those stopped early; returns the others."""
-        records, stopped = self.records(trials), stopped_early(looks)
+    def _log_ended(self, trials: Sequence[Trial], interim_scores: Mapping[str, InterimScores]) -> list[Trial]:
+        """Tell MLflow of the trials that have a record and of those pruned; returns the others."""
+        records, pruned = self.records(trials), pruned_trials(interim_scores)
         for trial in trials:
             if trial.id in records:
                 self.tracker.log(finished_run(trial, records[trial.id]))
-            elif trial.id in stopped:
-                self.tracker.log(stopped_run(trial, looks[trial.id]))
-        return [trial for trial in trials if trial.id not in records and trial.id not in stopped]
+            elif trial.id in pruned:
+                self.tracker.log(pruned_run(trial, interim_scores[trial.id]))
+        return [trial for trial in trials if trial.id not in records and trial.id not in pruned]
 
     def _estimate(self, experiments: Sequence[Experiment], examples: Sequence[Trial]) -> None:
         """Say what trials of these recipes will take, by a few steps of the first example that is trained.
@@ -318,10 +318,10 @@ class Driver:
             self.watcher.say(slow)
         self.watcher.stage("estimate", 0)
         concurrent = concurrent_trials(nodes(), [demand(one, self.study.resources) for one in experiments])
-        assignment = self._workplace().assignment(example)
+        spec = self._workplace().spec(example)
         # A recipe that fails here fails in its trial, which tells what and where, and lets the others go on.
         with suppress(Exception):
-            self.watcher.say(f"estimate: {forecast(assignment, experiments, self.study.resources.cpus, concurrent)}")
+            self.watcher.say(f"estimate: {forecast(spec, experiments, self.study.resources.cpus, concurrent)}")
 
     def _workplace(self) -> Workplace:
         from polyview.trials.trial import Workplace

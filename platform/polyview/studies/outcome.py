@@ -14,8 +14,8 @@ from polyview.recipe import Study
 from polyview.storage.home import Home, replacing
 from polyview.storage.mirror import refresh
 from polyview.trials.design import plan
-from polyview.trials.ledger import Ledger, stopped_early
-from polyview.trials.search import Points, looks_of, make_trials, wanted
+from polyview.trials.ledger import Ledger, pruned_trials
+from polyview.trials.search import Points, interim_scores_of, make_trials, wanted
 
 POINTS, LINKS, STAGES, SHEET = "points.json", "links.json", "stages.json", "views.png"
 
@@ -39,7 +39,7 @@ class Stages:
 
 
 def study_folder(study: Study, home: Home) -> Path:
-    """Where a study's report lies: by its name and its experiment, so that overridden ones keep apart."""
+    """Where a study's report is kept: by its name and its experiment, so that overrides get a folder of their own."""
     return home.studies / f"{study.name}-{study.experiment.digest[:8]}"
 
 
@@ -64,8 +64,8 @@ def load_outcome(study: Study, home: Home) -> Outcome:
         sheet if sheet.exists() else None,
         home.tracking_uri,
         folder,
-        ledger.read_faults(trial.id for trial in [*trials, *searched]),
-        Searched(points, searched, looks_of(study, searched, ledger)),
+        ledger.read_failures(trial.id for trial in [*trials, *searched]),
+        Searched(points, searched, interim_scores_of(study, searched, ledger)),
         _first_existing(embeddings),
         _load_links(folder / LINKS),
     )
@@ -81,7 +81,7 @@ def mean_scores(outcome: Outcome) -> dict[str, float]:
 def is_complete(outcome: Outcome) -> bool:
     """Whether every trial that the study asks for, those of its search included, has a record."""
     searched = outcome.searched
-    ended = {*outcome.records, *stopped_early(searched.looks)}
+    ended = {*outcome.records, *pruned_trials(searched.interim_scores)}
     trials = [*outcome.trials, *searched.trials]
     return len(searched.trials) == wanted(outcome.study) and all(trial.id in ended for trial in trials)
 

@@ -19,7 +19,7 @@ from polyview.analysis.findings import Outcome, comparisons, verdicts
 from polyview.analysis.statistics import Comparison
 from polyview.recipe import Study
 from polyview.storage.home import Home, check_writable, open_home
-from polyview.storage.mirror import place
+from polyview.storage.mirror import resolve
 from polyview.studies.driver import run_stages
 from polyview.studies.outcome import load_outcome
 from polyview.training.history import Epoch
@@ -120,7 +120,7 @@ class Results:
     @cached_property
     def failures(self) -> pl.DataFrame:
         """The trials that failed in every attempt: trial, variant, seed, fold, reason, and the log with all of it."""
-        found = self.outcome.faults
+        found = self.outcome.failures
         rows = [(*_key(one), found[one.id].reason, found[one.id].log) for one in self._trials() if one.id in found]
         return pl.DataFrame(rows, schema=_FAILURES, orient="row")
 
@@ -197,7 +197,7 @@ def load_results(study: Study, home: AnyPath | None = None) -> Results:
 def _open(home: AnyPath | None) -> Home:
     if home is None:
         return open_home()
-    root = place(os.fspath(home)).expanduser().resolve()
+    root = resolve(os.fspath(home)).expanduser().resolve()
     check_writable(root)
     return Home(root)
 
@@ -213,6 +213,6 @@ def _defined(value: float | None) -> float | None:
 def _verdict(one: Comparison, baseline: str) -> str:
     if one.variant == baseline:
         return "baseline"
-    if not one.clear or one.difference is None:
+    if not one.significant or one.difference is None:
         return "open"
     return "better" if one.difference > 0 else "worse"

@@ -8,7 +8,7 @@ from polyview.analysis.findings import supervision
 from polyview.recipe import Study, to_yaml
 from polyview.tracking.tracker import Point, TrialRun
 from polyview.trials.design import Trial
-from polyview.trials.ledger import Fault, Looks, Record
+from polyview.trials.ledger import InterimScores, Record, TrialFailure
 
 
 def study_tags(study: Study) -> dict[str, str]:
@@ -45,31 +45,31 @@ def finished_run(trial: Trial, record: Record) -> TrialRun:
     )
 
 
-def failed_run(trial: Trial, fault: Fault) -> TrialRun:
+def failed_run(trial: Trial, failure: TrialFailure) -> TrialRun:
     """What MLflow is told of a trial that failed."""
     return TrialRun(
         id=trial.id,
         name=trial.name,
-        started=fault.started,
-        ended=fault.ended,
+        started=failure.started,
+        ended=failure.ended,
         status="FAILED",
         params=trial.experiment.model_dump(mode="json"),
-        tags={**_names(trial), "fault": fault.reason},
-        artifacts={"log.txt": "\n".join(fault.last_lines), "experiment.yaml": to_yaml(trial.experiment)},
+        tags={**_names(trial), "fault": failure.reason},
+        artifacts={"log.txt": "\n".join(failure.last_lines), "experiment.yaml": to_yaml(trial.experiment)},
     )
 
 
-def stopped_run(trial: Trial, seen: Looks) -> TrialRun:
-    """What MLflow is told of a point that its search has stopped early."""
+def pruned_run(trial: Trial, interim: InterimScores) -> TrialRun:
+    """What MLflow is told of a point that its search has pruned."""
     return TrialRun(
         id=trial.id,
         name=trial.name,
-        started=seen.started,
-        ended=seen.ended,
+        started=interim.started,
+        ended=interim.ended,
         status="KILLED",
         params=trial.experiment.model_dump(mode="json"),
-        tags={**_names(trial), "manifest": seen.manifest, "stopped": f"after {max(seen.scores)} epochs"},
-        epochs=[Point(epoch, seen.ended, {seen.metric: score}) for epoch, score in seen.scores.items()],
+        tags={**_names(trial), "manifest": interim.manifest, "stopped": f"after {max(interim.scores)} epochs"},
+        epochs=[Point(epoch, interim.ended, {interim.metric: score}) for epoch, score in interim.scores.items()],
         artifacts={"experiment.yaml": to_yaml(trial.experiment)},
     )
 

@@ -22,7 +22,7 @@ AHEAD = 4  # batches that are read at once
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads one batch's views; what a user can fix comes back as `fault`, for Ray buries exceptions in tracebacks."""
+    """Reads one batch's views; what a user can fix comes back as `error`, for Ray buries exceptions in tracebacks."""
 
     store: Path
     temporal: Temporal
@@ -31,9 +31,9 @@ class Reader:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         try:
             store = _opened(self)
-            return {"views": store.gather(np.asarray(batch["rows"], np.int64), self.cameras), "fault": ""}
+            return {"views": store.gather(np.asarray(batch["rows"], np.int64), self.cameras), "error": ""}
         except UserError as error:
-            return {"views": np.empty(0, np.uint8), "fault": str(error)}
+            return {"views": np.empty(0, np.uint8), "error": str(error)}
 
 
 def stream(

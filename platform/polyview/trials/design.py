@@ -25,7 +25,7 @@ REFERENCES: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Trial:
-    """One variant under one seed, with one fold of the subjects set aside."""
+    """One variant under one seed, with one fold of the subjects as test subjects."""
 
     variant: str
     seed: int
@@ -116,22 +116,22 @@ def plan(study: Study) -> list[Trial]:
     """
     trials: list[Trial] = []
     owners: dict[str, str] = {}
-    faults: list[str] = []
+    errors: list[str] = []
     points = cells(study.grid) | fraction_cells(study.fraction)
     for name, overrides in variants(study).items():
         try:
             varied = with_overrides(study.experiment, overrides, f"{study.name}: variant {name!r}")
         except UserError as error:
-            faults.append(str(error))
+            errors.append(str(error))
             continue
         own = repeated(name, varied, study.seeds)
         owner = owners.setdefault(own[0].id, name)
         if owner == name:
             trials += own
         elif not (owner == study.baseline and name in points):
-            faults.append(f"{study.name}: variants {owner!r} and {name!r} are the same experiment; drop one of them")
-    if faults:
-        raise UserError("\n".join(faults))
+            errors.append(f"{study.name}: variants {owner!r} and {name!r} are the same experiment; drop one of them")
+    if errors:
+        raise UserError("\n".join(errors))
     return trials
 
 
@@ -139,9 +139,9 @@ def repeated(variant: str, experiment: Experiment, seeds: Sequence[int]) -> list
     """A variant's trials: every seed with every fold of its protocol, folds innermost."""
     evaluation = experiment.evaluation
     return [
-        Trial(variant, seed, experiment.model_copy(update={"seed": seed, "evaluation": aside}))
+        Trial(variant, seed, experiment.model_copy(update={"seed": seed, "evaluation": folded}))
         for seed in seeds
-        for aside in (evaluation.model_copy(update={"fold": fold}) for fold in range(evaluation.repeats))
+        for folded in (evaluation.model_copy(update={"fold": fold}) for fold in range(evaluation.repeats))
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment
@@ -47,7 +47,7 @@ class Record(BaseModel):
         return ", ".join(dict.fromkeys(epoch.precision for epoch in self.history if epoch.precision))
 
 
-class Fault(BaseModel):
+class TrialFailure(BaseModel):
     """A trial that failed in every attempt: when (Unix seconds), the error, and the end of its log."""
 
     model_config = ConfigDict(frozen=True)
@@ -61,13 +61,13 @@ class Fault(BaseModel):
     last_lines: tuple[str, ...] = ()
 
 
-class Looks(BaseModel):
-    """How a trial's model did in `metric` as it was trained, epoch -> score, and whether it was stopped for that.
+class InterimScores(BaseModel):
+    """The scores in `metric` of a trial's model while it was trained, by epoch, and whether it was pruned for them.
 
     Times are Unix seconds; `manifest` says which faces it was trained on.
     """
 
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants", populate_by_name=True)
 
     id: str
     metric: str
@@ -75,19 +75,19 @@ class Looks(BaseModel):
     started: float
     ended: float
     scores: dict[int, float] = {}
-    stopped: bool = False
+    pruned: bool = Field(False, alias="stopped")  # as the file has called it from the first version on
 
 
-def stopped_early(looks: Mapping[str, Looks]) -> set[str]:
-    """The trials, by their ids, that were stopped for what was seen of them."""
-    return {name for name, one in looks.items() if one.stopped}
+def pruned_trials(interim_scores: Mapping[str, InterimScores]) -> set[str]:
+    """The ids of the trials that were pruned for their interim scores."""
+    return {name for name, one in interim_scores.items() if one.pruned}
 
 
 @dataclass(frozen=True)
 class Ledger:
     """The records in a folder, one `<trial id>/record.json` each.
 
-    A `fault.json` lies there where a trial last failed, a `looks.json` where its model was looked at half-trained.
+    A `fault.json` lies there where a trial last failed, and its interim scores, if it has any, are in `looks.json`.
     """
 
     folder: Path
@@ -96,7 +96,7 @@ class Ledger:
         return self.folder / trial_id / "record.json"
 
     def embeddings(self, trial_id: str) -> Path:
-        """Where a trial leaves its embeddings of the people set aside, as `Embedded.save` writes them."""
+        """Where a trial leaves its embeddings of the test subjects, as `Embedded.save` writes them."""
         return self.folder / trial_id / "embeddings.parquet"
 
     def read(self, trial_id: str) -> Record | None:
@@ -112,7 +112,7 @@ class Ledger:
             return None
         except ValidationError as error:
             raise UserError(
-                f"{address(path)}: not a trial's record ({error.error_count()} faults); delete it to re-run"
+                f"{address(path)}: not a trial's record ({error.error_count()} errors); delete it to re-run"
             ) from None
 
     def read_all(self, trial_ids: Iterable[str]) -> dict[str, Record]:
@@ -131,33 +131,35 @@ class Ledger:
         with replacing(path, new=not path.exists()) as temporary:
             temporary.write_text(record.model_dump_json(indent=1))
 
-    def read_faults(self, trial_ids: Iterable[str]) -> dict[str, Fault]:
+    def read_failures(self, trial_ids: Iterable[str]) -> dict[str, TrialFailure]:
         """How the trials failed that have failed and not been finished since, by trial id."""
         paths = {trial_id: self.folder / trial_id / "fault.json" for trial_id in trial_ids}
         refresh(paths.values())
         return {
-            trial_id: Fault.model_validate_json(path.read_text())
+            trial_id: TrialFailure.model_validate_json(path.read_text())
             for trial_id, path in paths.items()
             if path.exists() and not self.path(trial_id).exists()
         }
 
-    def write_fault(self, fault: Fault) -> None:
+    def write_failure(self, failure: TrialFailure) -> None:
         """Note that a trial failed; it is not done by that, and the next run tries it again."""
-        with replacing(self.folder / fault.id / "fault.json") as temporary:
-            temporary.write_text(fault.model_dump_json(indent=1))
+        with replacing(self.folder / failure.id / "fault.json") as temporary:
+            temporary.write_text(failure.model_dump_json(indent=1))
 
-    def read_looks(self, trial_ids: Iterable[str]) -> dict[str, Looks]:
-        """What was seen of trials before their end, by trial id."""
-        paths = {trial_id: self._looks(trial_id) for trial_id in trial_ids}
+    def read_interim_scores(self, trial_ids: Iterable[str]) -> dict[str, InterimScores]:
+        """The interim scores of trials, by trial id; those without any are left out."""
+        paths = {trial_id: self._interim_path(trial_id) for trial_id in trial_ids}
         refresh(paths.values())
         return {
-            trial_id: Looks.model_validate_json(path.read_text()) for trial_id, path in paths.items() if path.exists()
+            trial_id: InterimScores.model_validate_json(path.read_text())
+            for trial_id, path in paths.items()
+            if path.exists()
         }
 
-    def write_looks(self, looks: Looks) -> None:
-        """Put what was seen of a trial in its place whole."""
-        with replacing(self._looks(looks.id)) as temporary:
-            temporary.write_text(looks.model_dump_json(indent=1))
+    def write_interim_scores(self, interim_scores: InterimScores) -> None:
+        """Write the interim scores of a trial, whole or not at all."""
+        with replacing(self._interim_path(interim_scores.id)) as temporary:
+            temporary.write_text(interim_scores.model_dump_json(indent=1, by_alias=True))
 
     def set_aside(self, trial_id: str) -> bool:
         """Move a trial's record and checkpoints out of the way, to `<trial id>.1` and so on; False if it has none."""
@@ -182,7 +184,7 @@ class Ledger:
         """Every record, of whatever study; raises `UserError` if a file is damaged."""
         return list(self.read_all(self._ids()).values())
 
-    def _looks(self, trial_id: str) -> Path:
+    def _interim_path(self, trial_id: str) -> Path:
         return self.folder / trial_id / "looks.json"
 
     def _ids(self) -> list[str]:

@@ -19,10 +19,10 @@ from polyview.recipe import Study
 from polyview.training.history import Epoch
 from polyview.trials.capacity import GIB, Node, concurrent_trials, demand, launchable
 from polyview.trials.design import Trial
-from polyview.trials.ledger import Fault, Looks, Record
+from polyview.trials.ledger import InterimScores, Record, TrialFailure
 from polyview.trials.search import Points, objectives
-from polyview.trials.searcher import InTurn, LedgerSearch, Pruner
-from polyview.trials.trainable import Looking, TrialActor
+from polyview.trials.searcher import LedgerSearch, Pruner, QueueOrder
+from polyview.trials.trainable import InterimScoring, TrialActor
 from polyview.trials.trial import Workplace
 
 # A trial with workers of its own occupies their CPUs: were a share of one taken by what waits for them, the last
@@ -33,7 +33,7 @@ LAST_LINES = 12
 
 
 class Listener(Protocol):
-    """Somebody who is told, in the driver's process, how trials go."""
+    """Receives, in the driver's process, what happens to trials."""
 
     def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
         """A trial has trained an epoch."""
@@ -41,7 +41,7 @@ class Listener(Protocol):
     def on_end(self, trial: Trial) -> None:
         """A trial has left its record."""
 
-    def on_fault(self, trial: Trial, fault: Fault) -> None:
+    def on_failure(self, trial: Trial, failure: TrialFailure) -> None:
         """A trial has failed in every attempt."""
 
 
@@ -55,44 +55,44 @@ def run_trials(trials: Sequence[Trial], workplace: Workplace, listener: Listener
     for nested in (False, True):
         chosen = [trial for trial in trials if (trial.experiment.training.workers > 1) == nested]
         if chosen:
-            assignments = [workplace.assignment(trial) for trial in chosen]
+            specs = [workplace.spec(trial) for trial in chosen]
             callbacks = _Callbacks({trial.id: trial for trial in chosen}, listener)
-            config = tune.TuneConfig(scheduler=InTurn(), max_concurrent_trials=concurrent, reuse_actors=True)
-            _fit(workplace, nested, config, callbacks, {"assignment": tune.grid_search(assignments)})
+            config = tune.TuneConfig(scheduler=QueueOrder(), max_concurrent_trials=concurrent, reuse_actors=True)
+            _fit(workplace, nested, config, callbacks, {"spec": tune.grid_search(specs)})
 
 
 def run_search(
     study: Study,
     points: Points,
     records: Mapping[str, Record],
-    looks: Mapping[str, Looks],
+    interim_scores: Mapping[str, InterimScores],
     workplace: Workplace,
     listener: Listener,
 ) -> None:
     """Run what is missing of a study's search, as many points at once as fit.
 
-    `points` keeps what was asked for, `records` and `looks` have what is known of it by trial id.
+    `points` keeps the suggested points; `records` and `interim_scores` are those of their trials, by trial id.
     """
     assert study.search is not None
     concurrent = concurrent_trials(nodes(), [demand(study.experiment, workplace.resources)])
     known: dict[str, Trial] = {}
-    searcher = LedgerSearch(study, points, records, looks, workplace, known)
+    searcher = LedgerSearch(study, points, records, interim_scores, workplace, known)
     if not searcher.missing:
         return
     config = tune.TuneConfig(
         search_alg=searcher,
-        scheduler=Pruner(searcher) if study.search.prune else InTurn(),
+        scheduler=Pruner(searcher) if study.search.prune else QueueOrder(),
         num_samples=searcher.missing,
         max_concurrent_trials=concurrent,
         reuse_actors=True,
     )
     nested = study.experiment.training.workers > 1
-    looking = Looking(objectives(study)[0], study.search.prune) if study.search.prune else None
-    _fit(workplace, nested, config, _Callbacks(known, listener), {}, looking)
+    scoring = InterimScoring(objectives(study)[0], study.search.prune) if study.search.prune else None
+    _fit(workplace, nested, config, _Callbacks(known, listener), {}, scoring)
 
 
 def nodes() -> list[Node]:
-    """What the machines of the cluster offer, those included that it starts once they are asked for; starts Ray."""
+    """What the machines of the cluster offer, with those that it starts on demand; starts Ray."""
     start_ray()
     launched = LAUNCHED.expanduser()
     if os.environ.get("RAY_ADDRESS") and launched.is_file():
@@ -109,12 +109,12 @@ def _fit(
     config: tune.TuneConfig,
     callbacks: _Callbacks,
     space: dict[str, Any],
-    looking: Looking | None = None,
+    scoring: InterimScoring | None = None,
 ) -> None:
-    # What fails is told by `Fault`, in a line and not in Tune's traceback.
+    # A failure is reported by `TrialFailure`, in one line instead of Tune's traceback.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     resources = workplace.resources
-    actor = tune.with_parameters(TrialActor, resources=resources, looking=looking)
+    actor = tune.with_parameters(TrialActor, resources=resources, scoring=scoring)
     alone = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": (resources.memory or 0) * GIB}
     tuner = tune.Tuner(
         tune.with_resources(actor, WAITING if nested else alone),
@@ -155,7 +155,7 @@ class _Callbacks(tune.Callback):
         # Not `trial.get_error()`: it looks where the file is copied to later, which is where a user finds it then.
         file, ours, now = Path(trial.error_file), self._ours(trial), time.time()
         lines = [line for line in file.read_text().splitlines() if line.strip()]
-        fault = Fault(
+        failure = TrialFailure(
             id=ours.id,
             started=self.started.get(trial.trial_id, now),
             ended=now,
@@ -164,7 +164,7 @@ class _Callbacks(tune.Callback):
             log=str(Path(trial.path, file.name)),
             last_lines=tuple(lines[-LAST_LINES:]),
         )
-        self.listener.on_fault(ours, fault)
+        self.listener.on_failure(ours, failure)
 
     def _ours(self, trial: TuneTrial) -> Trial:
-        return self.trials[trial.config["assignment"].experiment.digest]
+        return self.trials[trial.config["spec"].experiment.digest]

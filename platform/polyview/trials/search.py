@@ -1,4 +1,4 @@
-"""A search: whether its space can be tried, which points it has asked for, and what Optuna is to know of them."""
+"""A search: whether its space can be tried, which points it has tried, and what Optuna is to know of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from polyview.recipe import Experiment, Language, Parameter, Pruning, Search, St
 from polyview.recipe.objective import Alignment, Objective
 from polyview.storage.home import replacing
 from polyview.trials.design import Trial
-from polyview.trials.ledger import Ledger, Looks, Record, stopped_early
+from polyview.trials.ledger import InterimScores, Ledger, Record, pruned_trials
 from polyview.trials.space import Point, Space, choices, combinations, contains, ends, is_discrete, suggest
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ MOST_CORNERS, MOST_RENDERINGS = 256, 1024
 
 @dataclass(frozen=True)
 class Points:
-    """The points that a study's search has asked for, in order, kept in a file: the ledger has their results."""
+    """The points that a study's search has suggested, in order, kept in a file: the ledger has their results."""
 
     path: Path
 
     def read(self, search: Search) -> list[Point]:
         """Those that lie in the search's space, and no more than it has trials."""
-        asked: list[Point] = json.loads(self.path.read_text()) if self.path.exists() else []
-        return [point for point in asked if contains(search.space, point)][: search.trials]
+        points: list[Point] = json.loads(self.path.read_text()) if self.path.exists() else []
+        return [point for point in points if contains(search.space, point)][: search.trials]
 
     def write(self, points: Sequence[Point]) -> None:
         """Put the file in its place whole."""
@@ -51,7 +51,7 @@ def make_trial(study: Study, point: Point, number: int) -> Trial:
 
 
 def make_trials(study: Study, points: Sequence[Point]) -> list[Trial]:
-    """The trials of the points that were asked for."""
+    """The trials of the suggested points."""
     return [make_trial(study, point, number) for number, point in enumerate(points, 1)]
 
 
@@ -70,16 +70,16 @@ def check_search(study: Study) -> None:
             raise UserError(
                 f"{study.name}: search over {key}, which is {value!r} and no number; give categorical values"
             )
-    faults = [fault for key, parameter in space.items() for fault in _faults_of(study.experiment, key, parameter)]
-    if not faults:
-        faults = _faults_together(study.experiment, space)
-    if faults:
-        told = dict.fromkeys(f"  {fault}" for fault in faults)
-        raise UserError("\n".join([f"{study.name}: search.space cannot be tried", *told]))
+    errors = [error for key, parameter in space.items() for error in _errors_of(study.experiment, key, parameter)]
+    if not errors:
+        errors = _errors_together(study.experiment, space)
+    if errors:
+        lines = dict.fromkeys(f"  {error}" for error in errors)
+        raise UserError("\n".join([f"{study.name}: search.space cannot be tried", *lines]))
 
 
 def wanted(study: Study) -> int:
-    """How many points the search will have asked for in the end: its trials, or all that the space has if fewer."""
+    """How many points the search will have tried in the end: its trials, or all that the space has if fewer."""
     search = study.search
     if search is None:
         return 0
@@ -89,7 +89,7 @@ def wanted(study: Study) -> int:
     points = list(itertools.islice(every, 2 * search.trials + 1))
     if len(points) > 2 * search.trials:
         return search.trials
-    return min(search.trials, sum(not _faults(study.experiment, point) for point in points))
+    return min(search.trials, sum(not _errors(study.experiment, point) for point in points))
 
 
 def samples(study: Study) -> list[Trial]:
@@ -97,7 +97,7 @@ def samples(study: Study) -> list[Trial]:
     if study.search is None:
         return []
     alone = [{key: choice} for key, parameter in study.search.space.items() for choice in parameter.categorical or ()]
-    return [make_trial(study, point, 0) for point in [{}, *alone] if not _faults(study.experiment, point)]
+    return [make_trial(study, point, 0) for point in [{}, *alone] if not _errors(study.experiment, point)]
 
 
 def possible_renderings(study: Study) -> list[Experiment]:
@@ -136,20 +136,23 @@ def values(study: Study, record: Record) -> list[float] | None:
     return [known[name] for name in names] if all(name in known for name in names) else None
 
 
-def looks_of(study: Study, trials: Sequence[Trial], ledger: Ledger) -> dict[str, Looks]:
-    """What was seen of a search's trials before their end, by trial id; nothing if it does not prune by that score."""
+def interim_scores_of(study: Study, trials: Sequence[Trial], ledger: Ledger) -> dict[str, InterimScores]:
+    """The interim scores of a search's trials, by trial id; none if it does not prune by that metric."""
     if study.search is None or study.search.prune is None:
         return {}
-    found = ledger.read_looks(trial.id for trial in trials)
+    found = ledger.read_interim_scores(trial.id for trial in trials)
     return {name: one for name, one in found.items() if one.metric == objectives(study)[0]}
 
 
 def make_study(
-    study: Study, points: Sequence[Point], records: Mapping[str, Record], looks: Mapping[str, Looks] | None = None
+    study: Study,
+    points: Sequence[Point],
+    records: Mapping[str, Record],
+    interim_scores: Mapping[str, InterimScores] | None = None,
 ) -> optuna.Study:
     """An Optuna study in memory that knows the points which have ended, and goes on from there.
 
-    `looks` says by trial id how models did as they were trained, which its pruner compares others with.
+    `interim_scores`, by trial id, are those that its pruner compares others with.
     """
     import optuna
     from optuna.trial import TrialState
@@ -163,26 +166,26 @@ def make_study(
         sampler=_sampler(search, len(points)),
         pruner=_pruner(search.prune),
     )
-    looks = looks or {}
-    stopped = stopped_early(looks)
+    interim_scores = interim_scores or {}
+    pruned = pruned_trials(interim_scores)
     for point, trial in zip(points, make_trials(study, points), strict=True):
         found = values(study, records[trial.id]) if trial.id in records else None
-        if found is None and trial.id not in stopped:
+        if found is None and trial.id not in pruned:
             continue
-        # Asked for anew, so that the sampler keeps its books: generations, and its place in a sequence.
+        # Suggested anew, so that the sampler keeps its books: generations, and its place in a sequence.
         made.enqueue_trial(point)
-        asked = made.ask()
-        _ = asked.relative_params  # what the sampler would have said is drawn only when it is looked at
-        suggest(search.space, asked)
-        for epoch, score in looks[trial.id].scores.items() if trial.id in looks else ():
-            asked.report(score, epoch)
-            asked.should_prune()  # successive halving notes the scores that it is asked about
-        made.tell(asked, found, state=TrialState.PRUNED if found is None else None)
+        suggestion = made.ask()
+        _ = suggestion.relative_params  # the sampler draws its own values only when they are read
+        suggest(search.space, suggestion)
+        for epoch, score in interim_scores[trial.id].scores.items() if trial.id in interim_scores else ():
+            suggestion.report(score, epoch)
+            suggestion.should_prune()  # successive halving remembers the scores for which it decides
+        made.tell(suggestion, found, state=TrialState.PRUNED if found is None else None)
     return made
 
 
 def _value_at(experiment: Experiment, key: str) -> Any:
-    """The recipe's own value; None also where there is no such key, of which `_faults_of` tells."""
+    """The recipe's own value; None also where there is no such key, which `_errors_of` reports."""
     value: Any = experiment.model_dump(mode="json")
     for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else None
@@ -193,33 +196,33 @@ def _is_no_number(value: Any) -> bool:
     return isinstance(value, str | bool | list)
 
 
-def _faults_of(experiment: Experiment, key: str, parameter: Parameter) -> list[str]:
+def _errors_of(experiment: Experiment, key: str, parameter: Parameter) -> list[str]:
     """What is wrong with a key, or with its values by themselves."""
     tried = list(ends(parameter))
     if not is_discrete(parameter):
         tried.append(tried[0] + (tried[1] - tried[0]) / math.pi)  # a key of whole numbers may take the ends alone
     found = []
     for value in tried:
-        for line in _faults(experiment, {key: value}):
+        for line in _errors(experiment, {key: value}):
             path = line.partition(":")[0]
             if path == key or (key.startswith(f"{path}.") and "is not allowed" in line):
                 found.append(line)
     return found
 
 
-def _faults_together(experiment: Experiment, space: Space) -> list[str]:
+def _errors_together(experiment: Experiment, space: Space) -> list[str]:
     """What is wrong with the first combination of ends and choices if none of them makes an experiment."""
     first: list[str] = []
     corners = combinations(space, {key: ends(parameter) for key, parameter in space.items()})
     for corner in itertools.islice(corners, MOST_CORNERS):
-        faults = _faults(experiment, corner)
-        if not faults:
+        errors = _errors(experiment, corner)
+        if not errors:
             return []
-        first = first or faults
+        first = first or errors
     return first
 
 
-def _faults(experiment: Experiment, point: Point) -> list[str]:
+def _errors(experiment: Experiment, point: Point) -> list[str]:
     try:
         with_overrides(experiment, point)
     except UserError as error:
@@ -227,11 +230,11 @@ def _faults(experiment: Experiment, point: Point) -> list[str]:
     return []
 
 
-def _sampler(search: Search, asked: int) -> optuna.samplers.BaseSampler:
-    """A sampler that does not repeat what it said before it was interrupted after `asked` points."""
+def _sampler(search: Search, suggested: int) -> optuna.samplers.BaseSampler:
+    """A sampler that does not repeat itself where the search was interrupted after `suggested` points."""
     from optuna import samplers
 
-    seed = search.seed + asked
+    seed = search.seed + suggested
     match search.sampler:
         case "random":
             return samplers.RandomSampler(seed=seed)

@@ -14,19 +14,19 @@ Point = dict[str, Any]
 Space = Mapping[str, Parameter]
 
 
-def suggest(space: Space, asked: optuna.Trial) -> Point:
+def suggest(space: Space, suggestion: optuna.Trial) -> Point:
     """The point of one of Optuna's trials: a value for each key whose condition the keys before it fulfil."""
     point: Point = {}
     for key, parameter in space.items():
-        if _is_asked(parameter, point):
-            point[key] = _suggest(key, parameter, asked)
+        if _is_active(parameter, point):
+            point[key] = _suggest(key, parameter, suggestion)
     return point
 
 
 def contains(space: Space, point: Point) -> bool:
     """Whether the point has just the keys that it must have, with values that they may take."""
-    asked = {key: parameter for key, parameter in space.items() if _is_asked(parameter, point)}
-    return point.keys() == asked.keys() and all(asked[key].can_be(value) for key, value in point.items())
+    active = {key: parameter for key, parameter in space.items() if _is_active(parameter, point)}
+    return point.keys() == active.keys() and all(active[key].can_be(value) for key, value in point.items())
 
 
 def combinations(space: Space, values: Mapping[str, Sequence[Any]]) -> Iterator[Point]:
@@ -57,24 +57,24 @@ def _completions(
     """The points that begin with `point`, to which `keys` are yet to be added."""
     if not keys:
         yield point
-    elif _is_asked(space[keys[0]], point):
+    elif _is_active(space[keys[0]], point):
         for value in values[keys[0]]:
             yield from _completions({**point, keys[0]: value}, keys[1:], space, values)
     else:
         yield from _completions(point, keys[1:], space, values)
 
 
-def _is_asked(parameter: Parameter, point: Point) -> bool:
+def _is_active(parameter: Parameter, point: Point) -> bool:
     return all(
         key in point and any(same(one, point[key]) for one in wanted) for key, wanted in parameter.conditions.items()
     )
 
 
-def _suggest(key: str, parameter: Parameter, asked: optuna.Trial) -> Any:
+def _suggest(key: str, parameter: Parameter, suggestion: optuna.Trial) -> Any:
     if parameter.uniform:
-        return asked.suggest_float(key, *parameter.uniform)
+        return suggestion.suggest_float(key, *parameter.uniform)
     if parameter.log_uniform:
-        return asked.suggest_float(key, *parameter.log_uniform, log=True)
+        return suggestion.suggest_float(key, *parameter.log_uniform, log=True)
     if parameter.integer:
-        return asked.suggest_int(key, *parameter.integer)
-    return asked.suggest_categorical(key, parameter.categorical or ())
+        return suggestion.suggest_int(key, *parameter.integer)
+    return suggestion.suggest_categorical(key, parameter.categorical or ())

@@ -1,4 +1,4 @@
-"""One trial, start to finish: pretrain on some people, ask the probes about the others, write the record."""
+"""One trial, start to finish: pretrain on the training subjects, score the test subjects, write the record."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from polyview.training.checkpoint import (
     open_checkpoint,
 )
 from polyview.training.history import Epoch
-from polyview.training.loop import Job, Trainer, class_tokens, fetch_pictures, make_batches, never
+from polyview.training.loop import Trainer, TrainingJob, class_tokens, fetch_pictures, make_batches, never
 from polyview.trials.design import PIXELS, Trial
 from polyview.trials.ledger import Ledger, Record
 from polyview.trials.views import PreparedViews
 
 
 @dataclass(frozen=True)
-class Assignment:
+class TrialSpec:
     """What a worker needs to run a trial: the recipe, the rendered views, and where the records are kept.
 
     `test` is the store of `evaluation.test`'s views, if the recipe has that.
@@ -58,7 +58,7 @@ class Assignment:
         return (self.store, self.test) if self.test else (self.store,)
 
     def sides(self) -> tuple[Faces, Faces]:
-        """Whom the recipe pretrains and fits its probes on, and whom it sets aside; raises `UserError` if it cannot."""
+        """The training subjects' faces and the test subjects' faces; raises `UserError` if it cannot."""
         experiment, temporal = self.experiment, self.experiment.model.temporal
         store = open_samples(self.store, temporal)
         if self.test:
@@ -76,12 +76,10 @@ class Workplace:
     resources: Resources
     retries: int = 1
 
-    def assignment(self, trial: Trial) -> Assignment:
-        """What a worker is told of a trial."""
+    def spec(self, trial: Trial) -> TrialSpec:
+        """What a worker needs to run a trial."""
         experiment = trial.experiment
-        return Assignment(
-            experiment, self.views.store_of(experiment), self.folder, self.views.test_store_of(experiment)
-        )
+        return TrialSpec(experiment, self.views.store_of(experiment), self.folder, self.views.test_store_of(experiment))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +99,11 @@ def check_recipe(experiment: Experiment) -> None:
         class_tokens(experiment)
 
 
-def check_faces(assignment: Assignment) -> None:
+def check_faces(spec: TrialSpec) -> None:
     """Raises `UserError` if there are too few faces for the protocol or the batches."""
-    train, _ = assignment.sides()
-    if assignment.experiment.training.epochs:
-        make_batches(Job(assignment.experiment, assignment.store, train.subjects, assignment.trials))
+    train, _ = spec.sides()
+    if spec.experiment.training.epochs:
+        make_batches(TrainingJob(spec.experiment, spec.store, train.subjects, spec.trials))
 
 
 def is_raw_pixels(experiment: Experiment) -> bool:
@@ -113,7 +111,7 @@ def is_raw_pixels(experiment: Experiment) -> bool:
     return experiment.model.tower == PIXELS and not experiment.training.epochs
 
 
-def train_alone(job: Job, warned: Callable[[], bool] = never) -> Iterator[Epoch]:
+def train_alone(job: TrainingJob, warned: Callable[[], bool] = never) -> Iterator[Epoch]:
     """Pretrain in this process; a checkpoint is made in mid-epoch too when it is `warned`."""
     return Trainer(job, default_device()).epochs(warned)
 
@@ -123,26 +121,26 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = train_alone) -> Generator[Epoch]:
+def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] = train_alone) -> Generator[Epoch]:
     """Run a trial from where it stands; yields the epochs it trains and leaves its record in the ledger.
 
     A trial that has a record of these faces does nothing. One process at a time works on a trial: a second waits.
     """
-    experiment, ledger = assignment.experiment, Ledger(assignment.trials)
+    experiment, ledger = spec.experiment, Ledger(spec.trials)
     trial_id = experiment.digest
-    folder = assignment.trials / trial_id
+    folder = spec.trials / trial_id
     with locked(folder / "lock"):
-        fetch_pictures(experiment, *assignment.stores)
+        fetch_pictures(experiment, *spec.stores)
         fetch_checkpoint(folder)
-        train_faces, test_faces = assignment.sides()
+        train_faces, test_faces = spec.sides()
         manifest = fingerprint(train_faces, test_faces)
         if (known := ledger.read(trial_id)) and known.manifest == manifest:
             return
-        seen = Source(manifest=train_faces.store.manifest.fingerprint, subjects=train_faces.subjects)
-        drop_checkpoints_of_others(folder, seen)
+        source = Source(manifest=train_faces.store.manifest.fingerprint, subjects=train_faces.subjects)
+        drop_checkpoints_of_others(folder, source)
         started = time.time()
         if experiment.training.epochs:
-            yield from train(Job(experiment, assignment.store, train_faces.subjects, folder))
+            yield from train(TrainingJob(experiment, spec.store, train_faces.subjects, folder))
             fetch_checkpoint(folder)  # of workers on other machines
         checkpoint = latest_checkpoint(folder)
         history = checkpoint.history if checkpoint else ()
@@ -177,7 +175,7 @@ def run_trial(assignment: Assignment, train: Callable[[Job], Iterator[Epoch]] = 
 
 
 def score(experiment: Experiment, model: MultiviewModel | None, train: Faces, test: Faces) -> Evaluation:
-    """Fit the recipe's probes on the training subjects and score them on those set aside.
+    """Fit the recipe's probes on the training subjects and score them on the test subjects.
 
     A sequence counts once, with its frames' mean embedding. Without a model, the features are the raw pixels.
     """
@@ -208,15 +206,17 @@ def _embedded(experiment: Experiment, model: MultiviewModel | None, faces: Faces
     return pooled(Embedded(features, expressions, [prefix + owner for owner in owners]), sequences)
 
 
-def look(assignment: Assignment, metric: str) -> float | None:
-    """The score of a trial's half-trained model, from its last checkpoint; None where its recipe makes no such score.
+def interim_score(spec: TrialSpec, metric: str) -> float | None:
+    """The score of a trial's half-trained model, from its last checkpoint; None where its recipe has no such metric.
 
     Raises `UserError` if there is no checkpoint.
     """
-    experiment = assignment.experiment
-    model = _newest_model(assignment.trials / experiment.digest)
-    asked = _asking(experiment, [probe for probe in experiment.evaluation.probes if metric.startswith(f"{probe}/")])
-    found = score(asked, model, *assignment.sides()).results.filter(pl.format("{}/{}", "probe", "metric") == metric)
+    experiment = spec.experiment
+    model = _newest_model(spec.trials / experiment.digest)
+    probed = _with_probes(
+        experiment, [probe for probe in experiment.evaluation.probes if metric.startswith(f"{probe}/")]
+    )
+    found = score(probed, model, *spec.sides()).results.filter(pl.format("{}/{}", "probe", "metric") == metric)
     return float(found["value"].item()) if len(found) else None
 
 
@@ -234,29 +234,29 @@ def _newest_model(folder: Path) -> MultiviewModel:
 def evaluate_checkpoint(
     checkpoint: Checkpoint, probes: Sequence[ProbeName], store: Path, test: Path | None
 ) -> Evaluation:
-    """Ask `probes` about a checkpoint, with the recipe and the subjects set aside that it was pretrained with."""
-    recipe, seen = checkpoint.experiment, checkpoint.source
-    asked = _asking(recipe, probes)
-    assignment = Assignment(asked, store, checkpoint.folder, test)
-    fetch_pictures(recipe, *assignment.stores)
-    sides = assignment.sides()
-    there = sides[0].store.manifest.fingerprint
-    if seen.manifest != there:
+    """Score a checkpoint by `probes`, with the recipe and the test subjects of its pretraining."""
+    recipe, source = checkpoint.experiment, checkpoint.source
+    probed = _with_probes(recipe, probes)
+    spec = TrialSpec(probed, store, checkpoint.folder, test)
+    fetch_pictures(recipe, *spec.stores)
+    sides = spec.sides()
+    manifest = sides[0].store.manifest.fingerprint
+    if source.manifest != manifest:
         raise UserError(
-            f"{checkpoint.folder}: pretrained on other faces (manifest {seen.manifest}) than lie at the recipe's "
-            f"corpus now ({there}); who was set aside cannot be told"
+            f"{checkpoint.folder}: pretrained on other faces (manifest {source.manifest}) than lie at the recipe's "
+            f"corpus now ({manifest}); its test subjects cannot be known"
         )
-    return score(asked, checkpoint.load_model(), *sides)
+    return score(probed, checkpoint.load_model(), *sides)
 
 
-def _asking(experiment: Experiment, probes: Sequence[ProbeName]) -> Experiment:
+def _with_probes(experiment: Experiment, probes: Sequence[ProbeName]) -> Experiment:
     return experiment.model_copy(
         update={"evaluation": experiment.evaluation.model_copy(update={"probes": tuple(probes)})}
     )
 
 
 def split_of(experiment: Experiment, store: ViewStore) -> Split:
-    """Who of one corpus is pretrained on and who is set aside; raises `UserError` if there are too few for it."""
+    """The training subjects and the test subjects of one corpus; raises `UserError` if there are too few for it."""
     evaluation, subjects = experiment.evaluation, everyone(store)
     match evaluation.protocol:
         case "subject_kfold":

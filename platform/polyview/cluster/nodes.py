@@ -1,4 +1,4 @@
-"""What the machines of a cluster can do, seen from each of them, and what of it does not go together."""
+"""What each node of a cluster can do, as the node itself reports it, and where nodes do not fit together."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ INSTALLED = ("ray", "torch")
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What one machine sees.
+class NodeReport:
+    """What one node of the cluster offers.
 
-    versions: by name. opengl: the platforms that give a context. home: what is wrong with it from there, or nothing.
+    versions: by name. opengl: the platforms that give a context. home: what is wrong with it there, or nothing.
     shared_memory: all of /dev/shm in GiB.
     """
 
@@ -42,29 +42,29 @@ class Sight:
     shared_memory: float
 
 
-class Scout:
-    """Looks around on the machine that it is on."""
+class NodeReporter:
+    """An actor that reports on the node where it runs."""
 
-    def look(self, home: Path, mark: Path) -> Sight:
-        """See what is there; `mark` is a file that the driver has left in its home."""
-        return Sight(versions(), opengl_platforms(), home_fault(home, mark), shared_memory())
+    def report(self, home: Path, mark: Path) -> NodeReport:
+        """Report on this node; `mark` is a file that the driver has left in its home."""
+        return NodeReport(versions(), opengl_platforms(), home_problem(home, mark), shared_memory())
 
     def now(self) -> float:
         """Unix seconds by this machine's clock."""
         return time.time()
 
 
-def survey(home: Home) -> list[Check]:
-    """Look at every machine of the cluster at RAY_ADDRESS, the driver's own among them: one check for each."""
+def check_nodes(home: Home) -> list[Check]:
+    """Check every node of the cluster at RAY_ADDRESS, the driver's own among them: one check for each."""
     start_ray()
     nodes = [node for node in ray.nodes() if node["Alive"]]
     mark = home.root / f".doctor-{secrets.token_hex(4)}" / "mark"
     with replacing(mark):
         pass
     try:
-        scouts = [_send(node["NodeID"]) for node in nodes]
-        sights = [scout.look.remote(home.root, mark) for scout in scouts]
-        return [_check(*each) for each in zip(nodes, scouts, sights, strict=True)]
+        reporters = [_send(node["NodeID"]) for node in nodes]
+        reports = [reporter.report.remote(home.root, mark) for reporter in reporters]
+        return [_check(*each) for each in zip(nodes, reporters, reports, strict=True)]
     finally:
         remove(mark.parent)
 
@@ -75,7 +75,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "polyview": polyview.__version__, **installed}
 
 
-def home_fault(home: Path, mark: Path) -> str:
+def home_problem(home: Path, mark: Path) -> str:
     """What is wrong with the home as it is seen here, or nothing."""
     try:
         refresh([mark])
@@ -92,46 +92,46 @@ def shared_memory() -> float:
     return shutil.disk_usage(SHARED_MEMORY).total / GIB if SHARED_MEMORY.is_dir() else 0.0
 
 
-def faults(sight: Sight, skew: float, here: dict[str, str]) -> Iterator[str]:
+def problems(report: NodeReport, skew: float, here: dict[str, str]) -> Iterator[str]:
     """What keeps a machine from working with the others; `here` are the driver's versions, `skew` is in seconds."""
-    for name, version in sight.versions.items():
+    for name, version in report.versions.items():
         if version != here[name]:
             yield f"{name} is {version} there and {here[name]} here: install the same"
-    if sight.home:
-        yield sight.home
+    if report.home:
+        yield report.home
     if abs(skew) > LARGEST_SKEW:
         yield f"its clock is {skew:+.1f} s from this one's: run an NTP client"
-    if sight.shared_memory < LEAST_SHARED_MEMORY:
+    if report.shared_memory < LEAST_SHARED_MEMORY:
         yield "Ray needs more shared memory: mount -o remount,size=70% /dev/shm"
 
 
 def _send(node: str) -> ray.actor.ActorHandle:
-    there = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-    return ray.remote(Scout).options(num_cpus=0, scheduling_strategy=there).remote()
+    on_node = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+    return ray.remote(NodeReporter).options(num_cpus=0, scheduling_strategy=on_node).remote()
 
 
-def _check(node: dict[str, Any], scout: ray.actor.ActorHandle, sight: ray.ObjectRef) -> Check:
+def _check(node: dict[str, Any], reporter: ray.actor.ActorHandle, pending: ray.ObjectRef) -> Check:
     name = f"machine {node['NodeManagerAddress']}"
     try:
-        seen: Sight = ray.get(sight, timeout=SECONDS_TO_ANSWER)
-        skew = _skew(scout)
+        report: NodeReport = ray.get(pending, timeout=SECONDS_TO_ANSWER)
+        skew = _skew(reporter)
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         return Check(name, False, f"no answer: {reason}", "see that polyview runs there, and `ray status`")
     found = (
-        ", ".join(f"{name} {version}" for name, version in seen.versions.items()),
+        ", ".join(f"{name} {version}" for name, version in report.versions.items()),
         f"{node['Resources'].get('GPU', 0):g} GPUs",
-        f"OpenGL by {' and '.join(seen.opengl) or 'none'}",
-        "home out of reach" if seen.home else "home shared",
+        f"OpenGL by {' and '.join(report.opengl) or 'none'}",
+        "home out of reach" if report.home else "home shared",
         f"clock {skew:+.2f} s",
-        f"{seen.shared_memory:.1f} GiB /dev/shm",
+        f"{report.shared_memory:.1f} GiB /dev/shm",
     )
-    wrong = list(faults(seen, skew, versions()))
+    wrong = list(problems(report, skew, versions()))
     return Check(name, not wrong, "; ".join(found), "; ".join(wrong))
 
 
-def _skew(scout: ray.actor.ActorHandle) -> float:
+def _skew(reporter: ray.actor.ActorHandle) -> float:
     """How far a machine's clock is ahead of this one's, in seconds, to half of what it takes to ask."""
-    asked = time.time()
-    theirs: float = ray.get(scout.now.remote(), timeout=SECONDS_TO_ANSWER)
-    return theirs - (asked + time.time()) / 2
+    sent = time.time()
+    theirs: float = ray.get(reporter.now.remote(), timeout=SECONDS_TO_ANSWER)
+    return theirs - (sent + time.time()) / 2

@@ -18,20 +18,20 @@ RECIPES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
-class Parcel:
-    """Files by their place in the job's folder, and the words of the job's command as they read there."""
+class JobPackage:
+    """Files by their path in the job's folder, and the words of the job's command, whose paths are relative to it."""
 
     files: dict[Path, Path]
     words: tuple[str, ...]
 
     def write(self, folder: Path) -> None:
-        """Copy the files to their places below `folder`."""
-        for place, source in self.files.items():
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, folder / place)
+        """Copy the files to their paths below `folder`."""
+        for target, source in self.files.items():
+            (folder / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, folder / target)
 
 
-def pack(words: Sequence[str], folder: Path, limit: int = LIMIT) -> Parcel:
+def pack(words: Sequence[str], folder: Path, limit: int = LIMIT) -> JobPackage:
     """Choose what a command needs: the package, the project's recipes in `folder`, and the recipes that it names.
 
     Raises `UserError` if a recipe that it names is missing or lies elsewhere, or if all is larger than `limit` bytes.
@@ -39,15 +39,15 @@ def pack(words: Sequence[str], folder: Path, limit: int = LIMIT) -> Parcel:
     files = {Path("platform", "polyview", path.relative_to(PACKAGE)): path for path in _files(PACKAGE)}
     for name in PROJECT:
         files |= {path.relative_to(folder): path for path in _files(folder / name)}
-    placed = []
+    rewritten = []
     for word in words:
         if word.endswith(RECIPES) and "=" not in word:
-            place = _place(Path(word), folder)
-            files[place] = folder / place
-            word = place.as_posix()
-        placed.append(word)
+            target = _relative(Path(word), folder)
+            files[target] = folder / target
+            word = target.as_posix()
+        rewritten.append(word)
     _check_size(files, limit)
-    return Parcel(files, tuple(placed))
+    return JobPackage(files, tuple(rewritten))
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -60,7 +60,7 @@ def _files(path: Path) -> Iterator[Path]:
                 yield from _files(child)
 
 
-def _place(recipe: Path, folder: Path) -> Path:
+def _relative(recipe: Path, folder: Path) -> Path:
     found = (folder / recipe).resolve()
     if not found.is_file():
         raise UserError(f"{recipe}: no such file; name a recipe below {folder}")
@@ -70,11 +70,11 @@ def _place(recipe: Path, folder: Path) -> Path:
 
 
 def _check_size(files: dict[Path, Path], limit: int) -> None:
-    sizes = {place: source.stat().st_size for place, source in files.items()}
+    sizes = {target: source.stat().st_size for target, source in files.items()}
     if (total := sum(sizes.values())) <= limit:
         return
-    largest = sorted(sizes, key=lambda place: -sizes[place])[:LARGEST_SHOWN]
-    named = ", ".join(f"{place} ({sizes[place] / MIB:.1f} MiB)" for place in largest)
+    largest = sorted(sizes, key=lambda target: -sizes[target])[:LARGEST_SHOWN]
+    named = ", ".join(f"{target} ({sizes[target] / MIB:.1f} MiB)" for target in largest)
     raise UserError(
         f"{total / MIB:.1f} MiB to send, and {limit / MIB:g} MiB is the limit; the largest: {named}; "
         "data belongs on the cluster's shared folder, where corpus.root names it"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from polyview.cluster.parcel import LIMIT, Parcel, pack
+from polyview.cluster.package import LIMIT, JobPackage, pack
 from polyview.errors import UserError
 from polyview.storage.home import REPOSITORY
 
 
-def places(parcel: Parcel) -> set[str]:
-    return {place.as_posix() for place in parcel.files}
+def places(package: JobPackage) -> set[str]:
+    return {place.as_posix() for place in package.files}
 
 
 def test_what_is_sent_runs_by_itself(tmp_path: Path) -> None:
@@ -48,9 +48,9 @@ def test_a_recipe_that_a_command_names_goes_along_wherever_it_lies_in_the_folder
     recipe.parent.mkdir()
     recipe.touch()
     for word in ("mine/study.yaml", str(recipe), "mine/../mine/study.yaml"):
-        parcel = pack(["ablate", word, "--set", "table=faces.yaml"], tmp_path)
-        assert parcel.words == ("ablate", "mine/study.yaml", "--set", "table=faces.yaml")
-        assert "mine/study.yaml" in places(parcel)
+        package = pack(["ablate", word, "--set", "table=faces.yaml"], tmp_path)
+        assert package.words == ("ablate", "mine/study.yaml", "--set", "table=faces.yaml")
+        assert "mine/study.yaml" in places(package)
 
 
 def test_a_recipe_that_is_missing_or_elsewhere_is_one_line(tmp_path: Path) -> None:

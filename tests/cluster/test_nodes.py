@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from polyview.cluster.survey import Scout, Sight, faults, versions
+from polyview.cluster.nodes import NodeReport, NodeReporter, problems, versions
 from polyview.storage.home import REPOSITORY, Home
 
 
@@ -32,16 +32,16 @@ def test_a_doctor_on_a_cluster_tells_of_every_machine_and_names_what_differs(
 
 
 def test_a_home_that_is_another_folder_elsewhere_is_told(tmp_path: Path) -> None:
-    seen = Scout().look(tmp_path, tmp_path / "left-by-the-driver")
+    seen = NodeReporter().report(tmp_path, tmp_path / "left-by-the-driver")
     assert seen.home == f"{tmp_path} is another folder there than here: mount one on all machines"
 
 
 def test_what_does_not_go_together_has_a_line_each() -> None:
     here = {"python": "3.11.2", "ray": "2.60.0"}
-    well = Sight(here, opengl=(), home="", shared_memory=4.0)
-    assert list(faults(well, 0.2, here)) == []
-    odd = Sight(here | {"ray": "2.9.0"}, opengl=(), home="/shared cannot be written there", shared_memory=0.06)
-    assert list(faults(odd, -90.0, here)) == [
+    well = NodeReport(here, opengl=(), home="", shared_memory=4.0)
+    assert list(problems(well, 0.2, here)) == []
+    odd = NodeReport(here | {"ray": "2.9.0"}, opengl=(), home="/shared cannot be written there", shared_memory=0.06)
+    assert list(problems(odd, -90.0, here)) == [
         "ray is 2.9.0 there and 2.60.0 here: install the same",
         "/shared cannot be written there",
         "its clock is -90.0 s from this one's: run an NTP client",

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 
-from polyview.cluster.parcel import pack
+from polyview.cluster.package import pack
 from polyview.cluster.submit import ADDRESS_VARIABLE, Cluster, Log
 from polyview.recipe import Experiment, load_study
 from polyview.storage.home import REPOSITORY, Home
@@ -167,10 +167,10 @@ def test_a_job_whose_driver_is_killed_goes_on_where_it_stood_once_it_is_sent_aga
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     home = Home(head.home)
     study_file = write_study({"epochs": 40}, seeds=[0, 1])
-    parcel, cluster = pack(["ablate", "study.yaml"], tmp_path), Cluster()
+    package, cluster = pack(["ablate", "study.yaml"], tmp_path), Cluster()
     said: list[str] = []
 
-    killed = cluster.submit(parcel, columns=200)
+    killed = cluster.submit(package, columns=200)
     wait_for(lambda: times_of(home))
     driver = driver_at(home)
     assert driver is not None
@@ -178,7 +178,7 @@ def test_a_job_whose_driver_is_killed_goes_on_where_it_stood_once_it_is_sent_aga
     assert cluster.follow(killed, Log(print), print).status == "FAILED"
     before = times_of(home)
 
-    again = cluster.submit(parcel, columns=200)
+    again = cluster.submit(package, columns=200)
     assert cluster.follow(again, Log(said.append), print).status == "SUCCEEDED"
     assert "1 done before, 1 to run" in "".join(said)
     assert times_of(home).items() >= before.items()
