@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from polyview.errors import UserError
 from polyview.recipe import Experiment
 from polyview.training.history import Epoch
-from polyview.trials.ledger import Ledger, Record
+from polyview.trials.ledger import Ledger, Record, pruned_trials
 
 
 @pytest.fixture
@@ -56,3 +57,18 @@ def test_a_record_that_is_no_text_is_damaged_too(tmp_path: Path) -> None:
     (tmp_path / "trial" / "record.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="delete it to re-run"):
         Ledger(tmp_path).read("trial")
+
+
+def test_interim_scores_keep_the_file_and_the_key_that_earlier_versions_gave_them(tmp_path: Path) -> None:
+    path = tmp_path / "trial" / "looks.json"
+    path.parent.mkdir()
+    path.write_text(
+        '{"id": "trial", "metric": "knn/accuracy", "manifest": "faces", "started": 1.0, "ended": 2.0, '
+        '"scores": {"1": 0.5}, "stopped": true}'
+    )
+    ledger = Ledger(tmp_path)
+    found = ledger.read_interim_scores(["trial"])
+    assert pruned_trials(found) == {"trial"}
+    before = json.loads(path.read_text())
+    ledger.write_interim_scores(found["trial"])
+    assert json.loads(path.read_text()) == before
