@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import pytest
 
 from polyview.recipe import Experiment, Study
 from polyview.studies.design import Trial
+from polyview.studies.ledger import Fault
 from polyview.training.history import Epoch
 
 
@@ -31,6 +34,32 @@ class Listener:
     def say(self, message: str) -> None:
         """Note the message."""
         self.said.append(message)
+
+
+@dataclass
+class Told:
+    """Remembers how trials went."""
+
+    epochs: list[tuple[str, int]] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
+        """Note the trial's epoch."""
+        self.epochs.append((trial.name, epoch.epoch))
+
+    def on_end(self, trial: Trial) -> None:
+        """Note the trial."""
+        self.ended.append(trial.name)
+
+    def on_fault(self, trial: Trial, fault: Fault) -> None:
+        """Note the fault."""
+        self.faults.append(f"{trial.name}: {fault.reason}")
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
 
 
 @pytest.fixture
