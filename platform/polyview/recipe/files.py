@@ -14,6 +14,7 @@ from yaml import YAMLError
 
 from polyview.errors import UserError
 from polyview.faults import describe_faults
+from polyview.mirror import expanded
 from polyview.recipe.experiment import Corpus, Experiment
 from polyview.recipe.study import Study
 from polyview.schema import Model
@@ -107,9 +108,10 @@ def _read_prompts(data: Any) -> None:
     for part in (data, data.get("experiment")):
         language = part.get("language") if isinstance(part, dict) else None
         if isinstance(language, dict) and (file := language.pop("file", None)):
-            if not Path(str(file)).is_file():
+            path = expanded(str(file), "language.file")
+            if not path.is_file():
                 raise UserError(f"language.file: there is no file {file}")
-            language["own"] = OmegaConf.to_container(_read(Path(str(file))))
+            language["own"] = OmegaConf.to_container(_read(path))
 
 
 def _validate(kind: type[M], data: Any, place: str) -> M:

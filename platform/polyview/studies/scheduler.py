@@ -22,6 +22,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from polyview.errors import UserError
+from polyview.mirror import expanded
 from polyview.modeling.towers import load_open_clip
 from polyview.recipe import Pruning, Resources, Study
 from polyview.rendering.pipeline import start_ray
@@ -131,8 +132,7 @@ def run_search(
 def nodes() -> list[Node]:
     """What the machines of the cluster offer, those included that it starts once they are asked for; starts Ray."""
     start_ray()
-    launched = LAUNCHED.expanduser()
-    if os.environ.get("RAY_ADDRESS") and launched.is_file():
+    if os.environ.get("RAY_ADDRESS") and (launched := expanded(LAUNCHED)).is_file():
         cluster = yaml.safe_load(launched.read_text())
         # Hosts that are there already are listed by address alone: what each has is known once it has joined.
         if all(kind["resources"] for kind in cluster["available_node_types"].values()):

@@ -10,6 +10,7 @@ import polars as pl
 from polyview.corpus.formats.limits import FORMATS
 from polyview.corpus.manifest import SCHEMA
 from polyview.errors import UserError
+from polyview.mirror import expanded
 from polyview.recipe import Corpus
 
 _REQUIRED = ("path", "subject", "expression")
@@ -41,7 +42,7 @@ def _read_table(root: Path, table: str | None) -> pl.DataFrame:
             "corpus.table is needed for dataset folder: a CSV or Parquet with path, subject, expression; or "
             "corpus.pattern, such as {subject}/{expression}/{frame}.obj"
         )
-    given = Path(table).expanduser()
+    given = expanded(table, "corpus.table")
     file = given if given.is_file() else root / given
     try:
         frame = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
