@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +38,9 @@ settings.register_profile("shrink", deadline=None)
 settings.register_profile("polyview", deadline=None, phases=set(Phase) - {Phase.shrink, Phase.explain})
 settings.load_profile("polyview")
 
+STARTED_BY = "STARTED_BY_TESTS"
+WATCHDOG = pytest.StashKey[subprocess.Popen[bytes]]()
+
 RunsOf = Callable[[Home], tuple[Any, list[Any]]]
 TimesOf = Callable[[Home], dict[str, int]]
 RenderInto = Callable[[Home, Experiment], Path]
@@ -58,6 +63,16 @@ TINY = """{
     "training": {"epochs": 2, "batch_size": 8},
     "evaluation": {"share": 0.34}
 }"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In each process that runs tests, start what ends all that they have started if it is itself ended."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # xdist's workers run them
+    os.environ[STARTED_BY] = f"{os.getpid()}-{secrets.token_hex(4)}"
+    command = [sys.executable, str(Path(__file__).with_name("watchdog.py")), STARTED_BY, os.environ[STARTED_BY]]
+    # Held until the end, and in a session of its own: Ctrl-C is not for it.
+    config.stash[WATCHDOG] = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
 @pytest.fixture(scope="session")
