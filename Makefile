@@ -10,7 +10,7 @@ demo: setup
 test: lint
 # Half of the time is Ray's processes starting one after the other: two files at once fill two cores. Their order stays,
 # for a process that has started Ray itself asks later clusters for its token.
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 10
 
 lint: setup
 	$(BIN)/ruff check .

@@ -64,7 +64,10 @@ def test_trials_of_a_lost_machine_go_on_elsewhere_from_their_checkpoints(
     at_work: Any,
     times_of: Any,
     assert_whole: Any,
+    prepare: Any,
+    tiny: Experiment,
 ) -> None:
+    prepare(home, tiny)
     study_file = write_study({"epochs": 30}, seeds=[0, 1, 2])
     machines.add(2)
     driver = start("ablate", "study.yaml", home=home)
@@ -79,8 +82,17 @@ def test_trials_of_a_lost_machine_go_on_elsewhere_from_their_checkpoints(
 
 
 def test_a_trial_of_several_workers_goes_on_once_another_machine_has_come(
-    start: Any, machines: Any, home: Home, write_study: Any, wait_for: Any, times_of: Any, assert_whole: Any
+    start: Any,
+    machines: Any,
+    home: Home,
+    write_study: Any,
+    wait_for: Any,
+    times_of: Any,
+    assert_whole: Any,
+    prepare: Any,
+    tiny: Experiment,
 ) -> None:
+    prepare(home, tiny)
     study_file = write_study({"epochs": 20, "workers": 2}, seeds=[0])
     lost, _ = machines.add(2)
     driver = start("ablate", "study.yaml", home=home)
@@ -93,7 +105,14 @@ def test_a_trial_of_several_workers_goes_on_once_another_machine_has_come(
 
 
 def test_a_machine_that_is_taken_back_after_notice_leaves_a_checkpoint_and_costs_a_trial_no_retry(
-    start: Any, machines: Any, home: Home, write_study: Any, wait_for: Any, holder_of: Any, assert_whole: Any
+    start: Any,
+    machines: Any,
+    home: Home,
+    write_study: Any,
+    wait_for: Any,
+    holder_of: Any,
+    assert_whole: Any,
+    prepare: Any,
 ) -> None:
     study_file = write_study({"epochs": 1, "batch_size": 4}, seeds=[0], retries=0)
     study = json.loads(study_file.read_text())
@@ -101,6 +120,7 @@ def test_a_machine_that_is_taken_back_after_notice_leaves_a_checkpoint_and_costs
     study["experiment"]["rendering"] |= {"size": 128, "views": {"count": 8}}  # so that the epoch takes a while
     study_file.write_text(json.dumps(study))
     (trial,) = plan(load_study(study_file))
+    prepare(home, trial.experiment)
     machines.add(2)
     driver = start("ablate", "study.yaml", home=home)
     worker = psutil.Process(wait_for(lambda: holder_of(home.trials / trial.id / "lock"), driver))
@@ -108,7 +128,7 @@ def test_a_machine_that_is_taken_back_after_notice_leaves_a_checkpoint_and_costs
     worker.suspend()
     command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", machines.address]
     command += ["--node-id", node.node_id, "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
-    subprocess.run([*command, "--deadline-remaining-seconds", "1"], check=True, capture_output=True, timeout=60)
+    subprocess.run([*command, "--deadline-remaining-seconds", "1"], check=True, capture_output=True, timeout=300)
     deadline = time.time() + 1
     worker.resume()
     wait_for(lambda: list(home.trials.glob("*/epoch-0000-step-*")), driver)
@@ -129,7 +149,10 @@ def test_others_take_the_work_of_a_machine_that_stalls(
     at_work: Any,
     times_of: Any,
     assert_whole: Any,
+    prepare: Any,
+    tiny: Experiment,
 ) -> None:
+    prepare(home, tiny)
     study_file = write_study({"epochs": 10}, seeds=[0, 1, 2, 3], retries=0)
     machines.add(2)
     driver = start("ablate", "study.yaml", home=home)
@@ -142,8 +165,16 @@ def test_others_take_the_work_of_a_machine_that_stalls(
 
 
 def test_a_study_runs_on_the_machines_that_come_where_fewer_come_than_were_asked_for(
-    start: Any, machines: Any, home: Home, tmp_path: Path, write_study: Any, assert_whole: Any
+    start: Any,
+    machines: Any,
+    home: Home,
+    tmp_path: Path,
+    write_study: Any,
+    assert_whole: Any,
+    prepare: Any,
+    tiny: Experiment,
 ) -> None:
+    prepare(home, tiny)
     cluster = yaml.safe_load((REPOSITORY / "cluster.yaml").read_text())
     cluster["available_node_types"] = {"head": {"resources": {"CPU": 0}}, "train": {"resources": {"CPU": 1}}}
     (tmp_path / "ray_bootstrap_config.yaml").write_text(json.dumps(cluster))
@@ -161,11 +192,14 @@ def test_a_job_whose_driver_is_killed_goes_on_where_it_stood_once_it_is_sent_aga
     wait_for: Any,
     times_of: Any,
     assert_whole: Any,
+    prepare: Any,
+    tiny: Experiment,
 ) -> None:
     monkeypatch.setenv(ADDRESS_VARIABLE, head.address)
     monkeypatch.setenv("RAY_AUTH_TOKEN", head.token)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     home = Home(head.home)
+    prepare(home, tiny)
     study_file = write_study({"epochs": 40}, seeds=[0, 1])
     package, cluster = pack(["ablate", "study.yaml"], tmp_path), Cluster()
     said: list[str] = []

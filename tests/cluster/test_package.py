@@ -20,7 +20,9 @@ def test_what_is_sent_runs_by_itself(tmp_path: Path) -> None:
     pack(["report", "ablations/quickstart.yaml"], REPOSITORY).write(tmp_path)
     script = "import polyview.storage.home as paths; print(paths.__file__, paths.bundled('ablations'))"
     environment = os.environ | {"PYTHONPATH": "platform"}
-    said = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path, env=environment, text=True, timeout=60)
+    said = subprocess.check_output(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, text=True, timeout=300
+    )
     file, ablations = map(Path, said.split())
     assert (tmp_path / file).is_relative_to(tmp_path / "platform")
     assert ablations == tmp_path / "ablations"

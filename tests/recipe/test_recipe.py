@@ -100,6 +100,7 @@ training: {lr: -1, epochs: 1.5, precision: fp3}
         ("training.lr=.nan", "training.lr: nan is not allowed"),
         ("corpus.expressions=[fear]", "corpus.expressions: ['fear'] is not allowed"),
         ("corpus.dataset=facekit", "corpus: dataset facekit needs corpus.root"),
+        ("corpus.root=~nosuch/faces", "corpus.root: ~nosuch/faces: there is no user nosuch; write the path in full"),
         ("training.workers=3", "training: batch_size 64 does not divide by workers 3"),
         ("rendering.views.rig=front_left_right", None),
         ("rendering.views.count=1", "objective.decorrelation needs pairs of views and rendering.views.count is 1"),
@@ -205,13 +206,18 @@ def _refers_to_nothing(text: str) -> bool:
     return "${" not in text
 
 
-@settings(deadline=None, max_examples=50)
+def _names_a_folder(text: str) -> bool:
+    """Whether it is a path of its own, and not below the folder of a user, whom there may not be."""
+    return _refers_to_nothing(text) and not text.startswith("~")
+
+
+@settings(max_examples=50)
 @given(
     lr=st.floats(1e-12, 1e6),
     seed=st.integers(0, 2**32 - 1),
     projector=st.lists(st.integers(1, 4096), max_size=4),
     expressions=st.lists(st.text(min_size=1).filter(_refers_to_nothing), min_size=2, max_size=5, unique=True),
-    root=st.none() | st.text(st.characters(exclude_categories=["C"])).filter(_refers_to_nothing),
+    root=st.none() | st.text(st.characters(exclude_categories=["C"])).filter(_names_a_folder),
 )
 def test_yaml_brings_every_recipe_back(
     tmp_path_factory: pytest.TempPathFactory,
@@ -319,6 +325,11 @@ def test_a_file_of_prompts_becomes_part_of_the_recipe_and_of_its_hash(recipe: Pa
     (tmp_path / "prompts.yaml").unlink()
     assert with_overrides(experiment, {"seed": 1}).language.own == experiment.language.own
     assert errors_of(recipe, *faces) == [f"language.file: there is no file {tmp_path / 'prompts.yaml'}"]
+
+
+def test_a_file_of_prompts_below_the_folder_of_nobody_is_refused(recipe: Path) -> None:
+    said = "language.file: ~nosuch/prompts.yaml: there is no user nosuch; write the path in full, from / on"
+    assert errors_of(recipe, "language.file=~nosuch/prompts.yaml") == [said]
 
 
 def test_a_file_of_prompts_that_leaves_a_class_out_is_refused(recipe: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def end_what_ray_left(session: int) -> None:
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    _, alive = psutil.wait_procs(left, timeout=30)
+    _, alive = psutil.wait_procs(left, timeout=120)
     assert not alive
 
 

@@ -74,3 +74,25 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path: Path, umask: int, mo
     finally:
         os.umask(before)
     assert (tmp_path / "new" / "file.txt").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("variable", ["POLYVIEW_HOME", "XDG_CACHE_HOME"])
+def test_a_folder_of_a_user_whom_there_is_not_is_refused_in_one_line(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLYVIEW_HOME", "s3://faces/of/ours")
+    monkeypatch.setenv(variable, "~nosuch/data")
+    with pytest.raises(UserError) as said:
+        open_home()
+    assert str(said.value) == f"{variable}: ~nosuch/data: there is no user nosuch; write the path in full, from / on"
+
+
+def test_where_a_users_own_folder_is_not_known_a_path_below_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a container whose user has a number alone.
+    def unknown(path: str) -> str:
+        return path
+
+    monkeypatch.setattr(os.path, "expanduser", unknown)
+    monkeypatch.setenv("POLYVIEW_HOME", "~/outputs")
+    with pytest.raises(UserError, match=r"^POLYVIEW_HOME: ~/outputs: this user's own folder is not known; write"):
+        open_home()

@@ -20,8 +20,8 @@ from polyview.corpus.scan import scan
 from polyview.errors import UserError
 from polyview.recipe import Experiment
 from polyview.rendering.cameras import cameras
-from polyview.rendering.pipeline import ShardWriter, _store_name, render
-from polyview.rendering.store import ViewStore, fetch_views, finish_part, part_path
+from polyview.rendering.pipeline import render
+from polyview.rendering.store import ViewStore, fetch_views
 from polyview.storage.home import Home, replacing
 from polyview.storage.mirror import CachedPath, Span, address, fetch_all, files, read_spans, refresh, remove, resolve
 from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint, open_checkpoint
@@ -29,6 +29,7 @@ from polyview.trials.ledger import Ledger, Record
 from polyview.trials.trial import TrialSpec, run_trial, train_alone
 
 Elsewhere = Callable[[str], Home]
+RenderInto = Callable[[Home, Experiment], Path]
 
 
 @pytest.fixture
@@ -57,20 +58,6 @@ def record_of(experiment: Experiment, ended: float = 2.0) -> Record:
 def write(path: Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text)
-
-
-def views_in(home: Home, experiment: Experiment) -> Path:
-    """Render what an experiment needs into a home, in this process and without Ray; returns the store."""
-    manifest, rendering = scan(experiment.corpus).manifest, experiment.rendering
-    rig = cameras(rendering.views)
-    store = home.stores / _store_name(manifest, rendering)
-    part = part_path(store, rig)
-    manifest.save(part / "manifest.parquet")
-    columns = manifest.frame.select("sample_id", "path", "texture").to_dict(as_series=False)
-    writer = ShardWriter(part, manifest.root, manifest.geometry, rendering, rig)
-    assert writer({"shard": 0, **columns})["error"] == ""
-    finish_part(part, manifest, rendering, rig, 1)
-    return store
 
 
 def test_a_path_that_travels_is_found_on_the_other_machines_disk(home: Home, elsewhere: Elsewhere) -> None:
@@ -181,9 +168,9 @@ def test_a_record_that_is_known_may_be_written_anew(home: Home, tiny: Experiment
 
 
 def test_an_empty_disk_fetches_what_was_rendered(
-    home: Home, elsewhere: Elsewhere, trial: Experiment, store: Any
+    home: Home, elsewhere: Elsewhere, trial: Experiment, store: Any, render_into: RenderInto
 ) -> None:
-    folder = views_in(home, trial)
+    folder = render_into(home, trial)
     rig = cameras(trial.rendering.views)
     ours = ViewStore.open(folder)
     there = elsewhere("other")
@@ -205,10 +192,11 @@ def test_a_trial_goes_on_from_its_checkpoint_on_a_machine_that_has_neither_views
     trial: Experiment,
     objects: Any,
     killed_after: Any,
+    render_into: RenderInto,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch.set_num_threads(1)
-    url, spec = address(home.root), TrialSpec(trial, views_in(home, trial), home.trials)
+    url, spec = address(home.root), TrialSpec(trial, render_into(home, trial), home.trials)
     begun = run_trial(spec)
     first = next(begun)
     begun.close()
@@ -249,10 +237,10 @@ def test_a_trial_goes_on_from_its_checkpoint_on_a_machine_that_has_neither_views
 
 @pytest.mark.slow
 def test_another_trainings_checkpoint_of_the_same_epoch_is_not_taken_for_ours(
-    home: Home, elsewhere: Elsewhere, trial: Experiment
+    home: Home, elsewhere: Elsewhere, trial: Experiment, render_into: RenderInto
 ) -> None:
     torch.set_num_threads(1)
-    store = views_in(home, trial)
+    store = render_into(home, trial)
     next(begun := run_trial(TrialSpec(trial, store, home.trials)))
     begun.close()
     there = elsewhere("other")
@@ -270,10 +258,10 @@ def test_another_trainings_checkpoint_of_the_same_epoch_is_not_taken_for_ours(
 
 @pytest.mark.slow
 def test_a_checkpoint_is_opened_by_its_own_address_and_where_a_part_of_it_is_left(
-    home: Home, elsewhere: Elsewhere, trial: Experiment
+    home: Home, elsewhere: Elsewhere, trial: Experiment, render_into: RenderInto
 ) -> None:
     torch.set_num_threads(1)
-    first = next(begun := run_trial(TrialSpec(trial, views_in(home, trial), home.trials)))
+    first = next(begun := run_trial(TrialSpec(trial, render_into(home, trial), home.trials)))
     begun.close()
     folder = elsewhere("other").trials / trial.digest
     with pytest.raises(UserError, match=f"^{address(folder)}/epoch-0002: no checkpoint here"):

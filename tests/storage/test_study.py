@@ -40,11 +40,14 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Disk:
 
 
 @pytest.fixture(scope="module")
-def first(polyview: Any, url: str, disk: Disk, study_file: Path, objects: Any, wait_for: Any) -> str:
+def first(polyview: Any, url: str, disk: Disk, study_file: Path, objects: Any, wait_for: Any, render_into: Any) -> str:
     """What was printed by the study that one machine began and another, with an empty disk, ended.
 
-    The first machine was lost when one trial had a record and the other a checkpoint.
+    The views were there before. The first machine was lost when one trial had a record and the other a checkpoint.
     """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(disk("renderer")))
+        render_into(Home(resolve(url)), load_study(study_file).experiment)
     driver = polyview(disk("first"), url, "ablate", str(study_file))
     wait_for(lambda: is_half_done(objects(url)), driver, seconds=SECONDS)
     theirs = [driver, *psutil.Process(driver.pid).children(recursive=True)]

@@ -114,7 +114,7 @@ finally:
 """
     environment = os.environ | {"POLYVIEW_HOME": str(home.root), "COLUMNS": "200"}
     said = subprocess.run(
-        [sys.executable, "-c", script, str(study_file)], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script, str(study_file)], env=environment, capture_output=True, text=True, timeout=300
     )
     assert said.returncode == 0, said.stderr
     assert "trials: 8 in the study, 8 done before, 0 to run" in said.stdout

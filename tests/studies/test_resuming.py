@@ -31,13 +31,15 @@ KILLS = int(os.environ.get("POLYVIEW_KILLS", "1"))
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+def home(tmp_path: Path, tiny_study: Study, prepare: Any, monkeypatch: pytest.MonkeyPatch) -> Home:
     for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("POLYVIEW_HOME", str(tmp_path / "home"))
-    return Home(tmp_path / "home")
+    made = Home(tmp_path / "home")
+    prepare(made, tiny_study.experiment)
+    return made
 
 
 @pytest.fixture
@@ -113,7 +115,7 @@ def test_a_study_whose_driver_is_killed_goes_on_where_it_stood(
     wait_for(lambda: times_of(home) and half_done(home) & long, driver)
     driver.send_signal(signal.SIGKILL)
     driver.wait(timeout=SECONDS)
-    _, orphans = psutil.wait_procs(processes_of(home), timeout=30)
+    _, orphans = psutil.wait_procs(processes_of(home), timeout=120)
     assert [process.name() for process in orphans] == []
     killed = time.time()
     before, begun = times_of(home), half_done(home) & long

@@ -1,4 +1,4 @@
-"""One of several workers, on its part of a fixed global batch: `python one_step.py FOLDER RANK`.
+"""Several workers, each on its part of a fixed global batch: `python one_step.py FOLDER`.
 
 FOLDER has steps.json: the recipes by name, the store, the subjects, and the numbers of workers to try. Each worker
 leaves there its loss, gradients and running statistics as NAME-DTYPE-WORKERS-RANK.safetensors.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -42,10 +44,8 @@ def step(job: TrainingJob, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     return found | {name: value for name, value in trainer.model.state_dict().items() if "running_" in name}
 
 
-def main(folder: Path, rank: int) -> None:
+def work(folder: Path, asked: dict[str, Any], rank: int) -> None:
     """Be worker `rank` among each number of workers that has one of this rank."""
-    torch.set_num_threads(1)
-    asked = json.loads((folder / "steps.json").read_text())
     for workers in asked["workers"]:
         if rank >= workers:
             continue
@@ -62,5 +62,21 @@ def main(folder: Path, rank: int) -> None:
             dist.destroy_process_group()
 
 
+def main(folder: Path) -> int:
+    """Be all workers; returns how many failed."""
+    torch.set_num_threads(1)
+    asked = json.loads((folder / "steps.json").read_text())
+    # Forked: they need what is imported here, which takes longer than what they do with it.
+    fork = multiprocessing.get_context("fork")
+    workers = [
+        fork.Process(target=work, args=(folder, asked, rank), daemon=True) for rank in range(max(asked["workers"]))
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return sum(worker.exitcode != 0 for worker in workers)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    sys.exit(main(Path(sys.argv[1])))

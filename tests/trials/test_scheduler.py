@@ -1,49 +1,41 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import torch
+from ray.cluster_utils import Cluster
 
 from polyview.recipe import Experiment, Resources, with_overrides
 from polyview.rendering.store import ViewStore
-from polyview.training.history import Epoch
 from polyview.trials.design import Trial
-from polyview.trials.ledger import Ledger, TrialFailure
+from polyview.trials.ledger import Ledger
 from polyview.trials.scheduler import run_trials
 from polyview.trials.trial import TrialSpec, Workplace, run_trial, train_alone
 from polyview.trials.views import PreparedViews
 
 
-@dataclass
-class Told:
-    """Remembers how trials went."""
-
-    epochs: list[tuple[str, int]] = field(default_factory=list)
-    ended: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
-        """Note the trial's epoch."""
-        self.epochs.append((trial.name, epoch.epoch))
-
-    def on_end(self, trial: Trial) -> None:
-        """Note the trial."""
-        self.ended.append(trial.name)
-
-    def on_failure(self, trial: Trial, failure: TrialFailure) -> None:
-        """Note the failure."""
-        self.failures.append(f"{trial.name}: {failure.reason}")
+@pytest.fixture
+def wider_ray(local_ray: None, wait_for: Any) -> Iterator[None]:
+    """This machine's Ray with a second node, which says that it has four CPUs."""
+    cluster = Cluster()
+    cluster.head_node = ray._private.worker._global_node
+    cpus = ray.cluster_resources()["CPU"]
+    node = cluster.add_node(wait=False, num_cpus=4)
+    wait_for(lambda: ray.cluster_resources()["CPU"] == cpus + 4)
+    yield local_ray
+    node.kill_all_processes(check_alive=False, allow_graceful=True)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("local_ray")
-def test_two_workers_under_ray_train_learn_as_one_does_and_take_up_what_one_has_begun(
-    tiny: Experiment, tiny_store: ViewStore, tmp_path: Path, killed_after: Any
+@pytest.mark.usefixtures("wider_ray")
+def test_trials_of_two_workers_beside_each_other_learn_as_one_does_and_take_up_what_one_has_begun(
+    tiny: Experiment, tiny_store: ViewStore, tmp_path: Path, told: Any, killed_after: Any
 ) -> None:
     one = Trial("one worker", 0, tiny)
     two = Trial("two workers", 0, with_overrides(tiny, {"training.workers": 2}))
@@ -59,7 +51,6 @@ def test_two_workers_under_ray_train_learn_as_one_does_and_take_up_what_one_has_
     with pytest.raises(RuntimeError, match="killed"):
         next(training)
 
-    told = Told()
     # By any number of workers it is the same trial, so that of one needs a ledger of its own.
     run_trials([one, other], Workplace(views, tmp_path / "alone", Resources()), told)
     run_trials([two, begun], Workplace(views, folder, Resources()), told)

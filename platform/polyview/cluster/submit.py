@@ -22,12 +22,15 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from polyview.cluster.package import JobPackage
 from polyview.environment import SENDER, sender
 from polyview.errors import UserError
+from polyview.storage.mirror import expanded
 
 ADDRESS = "http://127.0.0.1:8265"  # where `ray dashboard cluster.yaml` leads to
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 COMMAND = "python -m polyview "
 SECONDS_TO_ANSWER = 10
 SECONDS_BETWEEN_TRIES = 2.0
+SECONDS_TO_TAKE_JOBS = 300.0  # in which a head that answers has its job agent, which Ray waits for 10 s long
+NOT_YET = "No available agent to submit job"  # as Ray says it
 PATIENCE = 1800.0  # seconds that a cluster may be away
 TALKATIVE = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 LOST = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)  # requests' errors are OSErrors
@@ -107,11 +110,21 @@ class Cluster:
         }
         with tempfile.TemporaryDirectory() as folder:
             package.write(Path(folder))
-            job: str = self.client.submit_job(
+            return self._submit(
                 entrypoint=COMMAND + shlex.join(package.words),
                 runtime_env={"working_dir": folder, "env_vars": environment},
             )
-        return job
+
+    def _submit(self, **job: Any) -> str:
+        """Start a job, on a head that has just come up as soon as it can: it answers before it takes jobs."""
+        until = time.monotonic() + SECONDS_TO_TAKE_JOBS
+        while True:
+            try:
+                return str(self.client.submit_job(**job))
+            except RuntimeError as error:
+                if NOT_YET not in str(error) or time.monotonic() > until:
+                    raise
+            time.sleep(SECONDS_BETWEEN_TRIES)
 
     def jobs(self) -> list[ClusterJob]:
         """All that was ever submitted, the oldest first."""
@@ -180,7 +193,7 @@ def _token() -> str | None:
     if token := os.environ.get("RAY_AUTH_TOKEN"):
         return token
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    path = Path(named) if named else expanded("~/.ray/auth_token")
     try:
         return path.read_text().strip() or None
     except OSError as error:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from polyview.errors import UserError
 from polyview.recipe.objective import Objective
 from polyview.recipe.schema import Interval, Model, Natural, Positive, PositiveFloat, Seed, Share, Unit, Weight
+from polyview.storage.mirror import expanded
 
 
 def _absolute(root: str) -> str:
     # A recipe means the same folder, and has the same hash, wherever it is read.
-    return str(Path(root).expanduser().absolute())
+    try:
+        return str(expanded(root).absolute())
+    except UserError as error:
+        raise ValueError(error) from None
 
 
 DatasetName = Literal["synthetic", "facekit", "folder", "bu3dfe", "bu4dfe", "bosphorus", "bp4d", "coma"]

@@ -17,6 +17,7 @@ from polyview.recipe.experiment import Corpus, Experiment
 from polyview.recipe.schema import Model
 from polyview.recipe.study import Study
 from polyview.recipe.validation import describe_errors
+from polyview.storage.mirror import expanded
 
 M = TypeVar("M", bound=Model)
 
@@ -116,9 +117,10 @@ def _read_prompts(data: Any) -> None:
     for part in (data, data.get("experiment")):
         language = part.get("language") if isinstance(part, dict) else None
         if isinstance(language, dict) and (file := language.pop("file", None)):
-            if not Path(str(file)).is_file():
+            path = expanded(str(file), "language.file")
+            if not path.is_file():
                 raise UserError(f"language.file: there is no file {file}")
-            language["own"] = OmegaConf.to_container(_read(Path(str(file))))
+            language["own"] = OmegaConf.to_container(_read(path))
 
 
 def _validate(kind: type[M], data: Any, place: str) -> M:

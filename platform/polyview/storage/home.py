@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polyview.errors import UserError
-from polyview.storage.mirror import CachedPath, check_mirror, leased, resolve, upload
+from polyview.storage.mirror import CachedPath, check_mirror, expanded, leased, resolve, upload
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -60,9 +60,9 @@ class Home:
 def open_home() -> Home:
     """The home at `POLYVIEW_HOME`, a folder or s3://bucket/path, or `./outputs`; a folder is made if missing.
 
-    Raises `UserError` if it cannot be written.
+    Raises `UserError` if it cannot be written, or is below the folder of a user that there is not.
     """
-    root = resolve(os.environ.get("POLYVIEW_HOME") or "outputs").expanduser().resolve()
+    root = expanded(resolve(os.environ.get("POLYVIEW_HOME") or "outputs"), "POLYVIEW_HOME").resolve()
     check_writable(root)
     return Home(root)
 

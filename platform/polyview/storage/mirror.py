@@ -58,6 +58,19 @@ def resolve(named: str | Path) -> Path:
     return CachedPath(_mirrors().joinpath(*parts))
 
 
+def expanded(path: str | Path, named_by: str = "") -> Path:
+    """A path with `~` and `~user` written out; raises `UserError` where there is no such user.
+
+    named_by: the key or variable that a user gave the path with.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        key, user = f"{named_by}: " if named_by else "", Path(path).parts[0].removeprefix("~")
+        reason = f"there is no user {user}" if user else "this user's own folder is not known"
+        raise UserError(f"{key}{path}: {reason}; write the path in full, from / on") from None
+
+
 def address(path: Path) -> str:
     """What a user calls a path: its URL where it is in a mirror."""
     return SCHEME + path.relative_to(_mirrors()).as_posix() if isinstance(path, CachedPath) else str(path)
@@ -195,7 +208,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def _mirrors() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().resolve() / "polyview" / "s3"
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "XDG_CACHE_HOME").resolve() / "polyview" / "s3"
 
 
 def _object(path: Path) -> tuple[Bucket, str]:

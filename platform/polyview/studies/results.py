@@ -19,7 +19,7 @@ from polyview.analysis.findings import Outcome, comparisons, verdicts
 from polyview.analysis.statistics import Comparison
 from polyview.recipe import Study
 from polyview.storage.home import Home, check_writable, open_home
-from polyview.storage.mirror import resolve
+from polyview.storage.mirror import expanded, resolve
 from polyview.studies.driver import run_stages
 from polyview.studies.outcome import load_outcome
 from polyview.training.history import Epoch
@@ -197,7 +197,7 @@ def load_results(study: Study, home: AnyPath | None = None) -> Results:
 def _open(home: AnyPath | None) -> Home:
     if home is None:
         return open_home()
-    root = resolve(os.fspath(home)).expanduser().resolve()
+    root = expanded(resolve(os.fspath(home)), "home").resolve()
     check_writable(root)
     return Home(root)
 

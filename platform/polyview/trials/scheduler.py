@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from polyview.parallel import start_ray
 from polyview.recipe import Study
+from polyview.storage.mirror import expanded
 from polyview.training.history import Epoch
 from polyview.trials.capacity import GIB, Node, concurrent_trials, demand, launchable
 from polyview.trials.design import Trial
@@ -94,8 +95,7 @@ def run_search(
 def nodes() -> list[Node]:
     """What the machines of the cluster offer, with those that it starts on demand; starts Ray."""
     start_ray()
-    launched = LAUNCHED.expanduser()
-    if os.environ.get("RAY_ADDRESS") and launched.is_file():
+    if os.environ.get("RAY_ADDRESS") and (launched := expanded(LAUNCHED)).is_file():
         cluster = yaml.safe_load(launched.read_text())
         # Hosts that are there already are listed by address alone: what each has is known once it has joined.
         if all(kind["resources"] for kind in cluster["available_node_types"].values()):

@@ -11,6 +11,7 @@ from polyview.corpus.formats.limits import FORMATS
 from polyview.corpus.manifest import SCHEMA
 from polyview.errors import UserError
 from polyview.recipe import Corpus
+from polyview.storage.mirror import expanded
 
 _REQUIRED = ("path", "subject", "expression")
 _FIELDS = {"subject": "[^/]+", "expression": "[^/]+", "sequence": "[^/]+", "intensity": r"\d*\.?\d+", "frame": r"\d+"}
@@ -41,7 +42,7 @@ def _read_table(root: Path, table: str | None) -> pl.DataFrame:
             "corpus.table is needed for dataset folder: a CSV or Parquet with path, subject, expression; or "
             "corpus.pattern, such as {subject}/{expression}/{frame}.obj"
         )
-    given = Path(table).expanduser()
+    given = expanded(table, "corpus.table")
     file = given if given.is_file() else root / given
     try:
         frame = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
