@@ -5,12 +5,29 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
+
 from polyview.errors import UserError
+
+_GUARD = """
+import sys, psutil
+sys.stdin.read()
+for agent in sys.argv[1:]:
+    number, created = agent.split(":")
+    try:
+        process = psutil.Process(int(number))
+        if process.create_time() == float(created):
+            process.kill()
+    except psutil.Error:
+        pass
+"""
 
 
 def start_ray() -> None:
@@ -32,6 +49,7 @@ def start_ray() -> None:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
             ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            _end_agents_with_this_process()
 
 
 def stop_ray() -> None:
@@ -39,6 +57,16 @@ def stop_ray() -> None:
     import ray
 
     ray.shutdown()
+
+
+def _end_agents_with_this_process() -> None:
+    """Ray ends what it has started where its driver is killed, but for its agents: a process of ours waits for that."""
+    started = psutil.Process().children(recursive=True)
+    agents = [
+        f"{one.pid}:{one.create_time()}" for one in started if one.name().startswith("ray::") and "Agent" in one.name()
+    ]
+    # The pipe is closed when this process ends, however that comes about; a group of its own keeps Ctrl-C away.
+    subprocess.Popen([sys.executable, "-c", _GUARD, *agents], stdin=subprocess.PIPE, start_new_session=True)
 
 
 @contextmanager
