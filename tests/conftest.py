@@ -86,7 +86,7 @@ class Listener:
         """Note the stage."""
         self.stages.append((name, total))
 
-    def advance(self, done: int) -> None:
+    def advance(self, done: int, trial: Trial | None = None) -> None:  # noqa: ARG002
         """Note how far the stage has come."""
         self.done[self.stages[-1][0]] = done
 

@@ -69,13 +69,28 @@ def test_a_stage_counts_the_epochs_of_what_runs_and_no_trial_twice(trial: Trial)
     for step in (
         lambda: stage.train(trial, 1),
         lambda: stage.train(trial, 2),
-        lambda: stage.advance(1),
+        lambda: stage.advance(1, trial),
     ):
         step()
         done.append(stage.done)
     assert done == [0.5, 1.0, 1.0]
     assert stage.seconds_left is not None
     assert "1 of 4 done" in str(stage)
+
+
+def test_a_trial_that_ends_early_runs_no_longer(trial: Trial) -> None:
+    stage = StageProgress("search", 2)
+    stage.train(trial, 1)
+    stage.advance(1, trial)
+    assert stage.done == 1
+    assert trial.name not in str(stage)
+
+
+def test_epochs_of_an_earlier_run_took_no_time_of_this_one(trial: Trial) -> None:
+    stage = StageProgress("trials", 2)
+    stage.started -= 10
+    stage.train(trial, 2)  # one of its two epochs was trained before
+    assert stage.seconds_left == pytest.approx(20, rel=0.05)
 
 
 def test_what_cannot_be_counted_says_how_long_it_has_taken() -> None:

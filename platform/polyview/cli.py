@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -362,10 +361,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SystemExit:
         if (code := exit_code()) is None:
             raise
-        name = signal.Signals(code - 128).name
-        errors.print(
-            f"polyview: ended by {name}; what is finished is kept, and the same command goes on", highlight=False
-        )
         sys.exit(code)
     except UserError as error:
         if debug:

@@ -73,9 +73,15 @@ def _end_agents_with_this_process() -> None:
 def _own_sigterm() -> Iterator[None]:
     """Keep the process's own way to end: Ray sets one in its place that crashes in the middle of its calls."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    except SystemExit as ended:  # Ray's way, as long as it starts
+        if ended.code == signal.SIGTERM and callable(before):
+            before(signal.SIGTERM, None)
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def in_parallel(

@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from polyview.studies.interruption import Interrupted
 from polyview.training.history import Epoch
 from polyview.trials.design import Trial
 from polyview.trials.watcher import Watcher, duration
@@ -34,24 +35,26 @@ errors = Console(stderr=True)
 class StageProgress:
     """How far a stage has come: `ended` of its `total` steps, and the epochs of trials that are running.
 
-    total: 0 where the steps cannot be counted.
+    total: 0 where the steps cannot be counted. resumed: the shares of trials that were trained before this stage, by
+    trial id.
     """
 
     name: str
     total: int
     ended: int = 0
     running: dict[str, tuple[Trial, int]] = field(default_factory=dict)
+    resumed: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
-    def advance(self, ended: int) -> None:
-        """So many steps have ended; trials that have trained all their epochs are among them."""
-        for trial_id, (trial, epochs) in list(self.running.items()):
-            if epochs == trial.experiment.training.epochs:
-                del self.running[trial_id]
+    def advance(self, ended: int, trial: Trial | None = None) -> None:
+        """So many steps have ended, the last of them that of `trial` if it was one."""
+        if trial:
+            self.running.pop(trial.id, None)
         self.ended = ended
 
     def train(self, trial: Trial, epochs: int) -> None:
         """A trial has trained so many epochs."""
+        self.resumed.setdefault(trial.id, (epochs - 1) / trial.experiment.training.epochs)
         self.running[trial.id] = trial, epochs
 
     @property
@@ -63,8 +66,8 @@ class StageProgress:
     @property
     def seconds_left(self) -> float | None:
         """The time that the rest takes if it goes on as it did; None where nothing is done yet."""
-        passed = time.monotonic() - self.started
-        return passed * (self.total - self.done) / self.done if self.done else None
+        passed, here = time.monotonic() - self.started, self.done - sum(list(self.resumed.values()))
+        return passed * (self.total - self.done) / here if here > 0 else None
 
     def __str__(self) -> str:
         parts = [f"{self.ended} of {self.total} done"] if self.total else []
@@ -94,9 +97,9 @@ class TerminalWatcher:
         self.current = StageProgress(name, total)
         self.bar = self.progress.add_task(name, total=total or None, note="")
 
-    def advance(self, done: int) -> None:
+    def advance(self, done: int, trial: Trial | None = None) -> None:
         """Move the stage's bar to `done`; a render says how fast it goes."""
-        self.current.advance(done)
+        self.current.advance(done, trial)
         self._move()
         task = next((task for task in self.progress.tasks if task.id == self.bar), None)
         if task and task.description == "render" and task.speed:
@@ -144,9 +147,9 @@ class LogWatcher:
         """A stage of `total` steps begins."""
         self.current = StageProgress(name, total)
 
-    def advance(self, done: int) -> None:
+    def advance(self, done: int, trial: Trial | None = None) -> None:
         """`done` steps of the stage have ended."""
-        self.current.advance(done)
+        self.current.advance(done, trial)
 
     def epoch(self, trial: Trial, epoch: Epoch) -> None:
         """A trial has trained an epoch."""
@@ -165,14 +168,27 @@ class LogWatcher:
 
 @contextmanager
 def watching() -> Iterator[Watcher]:
-    """Draw bars while the block runs; where the output is no terminal, print lines."""
-    if not console.is_terminal:
-        watcher = LogWatcher(console)
-        try:
+    """Draw bars while the block runs; where the output is no terminal, print lines. Say so if a signal ends it."""
+    try:
+        with _bars() if console.is_terminal else _log() as watcher:
             yield watcher
-        finally:
-            watcher.close()
-        return
+    except Interrupted as ended:
+        said = f"polyview: ended by {ended}; what is finished is kept, and the same command goes on"
+        errors.print(said, highlight=False, soft_wrap=True)
+        raise
+
+
+@contextmanager
+def _log() -> Iterator[Watcher]:
+    watcher = LogWatcher(console)
+    try:
+        yield watcher
+    finally:
+        watcher.close()
+
+
+@contextmanager
+def _bars() -> Iterator[Watcher]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -5,7 +5,7 @@ import pytest
 from polyview.errors import UserError
 from polyview.language.prompts import PROMPTS, prompts_for
 from polyview.modeling.towers import load_open_clip
-from polyview.recipe import EXPRESSIONS, Language
+from polyview.recipe import EXPRESSIONS, Language, digest
 
 CONTEXT = 24
 
@@ -51,3 +51,8 @@ def test_ones_own_prompts_stand_in_place_of_the_built_in_ones() -> None:
     assert prompts_for("anger", own) == ("a cross face",)
     with pytest.raises(UserError, match=r"ensemble is 4.* 2 prompts for 'anger'"):
         prompts_for("anger", own.model_copy(update={"ensemble": 4}))
+
+
+def test_the_built_in_prompts_are_those_that_earlier_results_were_trained_on() -> None:
+    """They are no part of a trial's id: other sentences would be other results under the same id."""
+    assert digest(PROMPTS) == "7a7be096b3f34d8f"

@@ -31,26 +31,28 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 class Run:
-    """`polyview ablate` on a study, as a batch system starts it: its output is a pipe."""
+    """`polyview ablate` on a study, whose output goes through a pipe to another process, as to `tee`."""
 
     def __init__(self, study_file: Path, home: Home) -> None:
         others = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "RAY_ADDRESS"))}
         given = {"POLYVIEW_HOME": str(home.root), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        self.tee = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "polyview", "ablate", str(study_file)],
             env=others | given,
-            stdout=subprocess.PIPE,
+            stdout=self.tee.stdin,
             stderr=subprocess.STDOUT,
-            text=True,
         )
+        assert self.tee.stdin
+        self.tee.stdin.close()  # of this process, so that the driver alone writes to it
         self.lines: list[tuple[float, str]] = []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.started = time.monotonic()
         self.reader.start()
 
     def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
+        assert self.tee.stdout
+        for line in self.tee.stdout:
             self.lines.append((time.monotonic(), line.rstrip()))
 
     def end(self) -> int:
@@ -177,3 +179,19 @@ def test_whatever_ends_a_run_the_next_one_goes_on(
         assert [epoch.epoch for epoch in record.history] == list(range(1, epochs + 1))
     assert statuses(home) == ["FINISHED"] * 3
     assert_ended(processes_of(home))
+
+
+def test_a_run_whose_output_is_read_by_nobody_any_more_ends_in_order(
+    home: Home, study_file: Path, wait_for: Any, start: Callable[[], Run]
+) -> None:
+    """As Ctrl-C in `polyview ablate … | tee log` does, which ends `tee` as well."""
+    study, run = load_study(study_file), start()
+    wait_for(lambda: epochs_of(home), run.process)
+    started = family(run)
+    run.tee.kill()
+    run.tee.wait()
+    run.process.send_signal(signal.SIGINT)
+    assert run.process.wait(timeout=SECONDS) == 128 + signal.SIGINT
+    assert_ended([*started[1:], *processes_of(home)])
+    assert statuses(home) == ["KILLED"]
+    assert (study_folder(study, home) / "report" / "report.md").is_file()

@@ -1,4 +1,4 @@
-"""Who is judged by whom: the rules that keep test subjects out of everything that is fitted."""
+"""Probes fitted on training subjects and scored on test subjects; a subject on both sides is refused."""
 
 from __future__ import annotations
 

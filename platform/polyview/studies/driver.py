@@ -73,16 +73,16 @@ def run_stages(study: Study, home: Home, watcher: Watcher, force: str | None = N
         driver = _prepare(study, trials, home, watcher)
         if force is not None:
             _set_aside(load_outcome(study, home), force, Ledger(home.trials))
-        driver.open()
-        stack.enter_context(last_act(driver.tracker.interrupt))
+        stack.enter_context(last_act(driver.tracker.abort))
         try:
+            driver.open()
             driver.run(trials)
             driver.search()
+            outcome = driver.report()
+            driver.close(outcome)
         except BaseException as error:
-            driver.report_after(error)
+            driver.end_after(error)
             raise
-        outcome = driver.report()
-        driver.close(outcome)
     return outcome, driver.failures
 
 
@@ -104,6 +104,7 @@ def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher
         )
     driver = Driver(study, home, views, stages, watcher, Tracker(home, study.name, watcher.say))
     driver.check(tried)
+    driver.warn_of_emulation(tried)
     return driver
 
 
@@ -173,6 +174,17 @@ class Driver:
         for trial in missing:
             with naming(trial):
                 check_faces(self._workplace().spec(trial))
+
+    def warn_of_emulation(self, trials: Sequence[Trial]) -> None:
+        """Say that trials without a record ask for bf16 by name where they run on this processor, which emulates it."""
+        asked = [trial for trial in trials if trial.experiment.training.precision == "bf16"]
+        elsewhere = self.study.resources.gpus or os.environ.get("RAY_ADDRESS")
+        if elsewhere or len(self.records(asked)) == len(asked):
+            return
+        from polyview.training.precision import emulation
+
+        if slow := emulation():
+            self.watcher.say(slow)
 
     def records(self, trials: Sequence[Trial]) -> dict[str, Record]:
         """What is known, by trial id; a record of faces that have changed since is left out."""
@@ -244,21 +256,24 @@ class Driver:
         report = self._folder / "report"
         self.tracker.close(mean_scores(outcome), ended, report, failed=not is_complete(outcome))
 
-    def report_after(self, error: BaseException) -> None:
-        """Report what is known though `error` has stopped the trials, which a second error here must not hide."""
-        if isinstance(error, KeyboardInterrupt):
-            self._interrupt()
-        try:
-            self.close(self.report())
-        except Exception as second:
-            reason = " ".join(f"{type(second).__name__}: {second}".split())
-            self.watcher.say(f"the report could not be written either: {reason}")
+    def end_after(self, error: BaseException) -> None:
+        """Report what is known though `error` has stopped the study, which a second error here must not hide.
 
-    def _interrupt(self) -> None:
-        """End the trials, and their runs in MLflow at once: whoever ended this may not wait for the report."""
-        self.watcher.say("stopping: the workers end, and what is known is reported")
-        self.tracker.interrupt()
-        stop_ray()
+        The runs in MLflow end first, and the workers: whoever ended this may not wait for the report. A terminal that
+        is gone raises when something is said to it, so nothing depends on that.
+        """
+        failed = isinstance(error, Exception)
+        self.tracker.abort("FAILED" if failed else "KILLED")
+        if not failed:
+            stop_ray()
+        try:
+            if not failed:
+                self.watcher.say("stopping: the workers have ended, and what is known is reported")
+            self.close(self.report())
+        except (Exception, SystemExit) as second:
+            reason = " ".join(f"{type(second).__name__}: {second}".split())
+            with suppress(Exception, SystemExit):
+                self.watcher.say(f"the report could not be written either: {reason}")
 
     @property
     def _folder(self) -> Path:
@@ -270,7 +285,7 @@ class Driver:
 
     def on_end(self, trial: Trial) -> None:
         """A trial has left its record."""
-        self._advance()
+        self._advance(trial)
         if record := Ledger(self.home.trials).read(trial.id):
             score = record.scores.get(self.study.metric, math.nan)
             self.watcher.say(f"{trial.name}: {self.study.metric} {score:.3f}")
@@ -282,15 +297,15 @@ class Driver:
 
     def on_failure(self, trial: Trial, failure: TrialFailure) -> None:
         """A trial has failed in every attempt."""
-        self._advance()
+        self._advance(trial)
         Ledger(self.home.trials).write_failure(failure)
         self.failures.append(Failure(trial, failure.reason, failure.log))
         self.watcher.say(f"{trial.name}: failed after {failure.attempts} attempts: {failure.reason}")
         self.tracker.log(failed_run(trial, failure))
 
-    def _advance(self) -> None:
+    def _advance(self, trial: Trial) -> None:
         self.ended += 1
-        self.watcher.advance(self.ended)
+        self.watcher.advance(self.ended, trial)
 
     def _log_ended(self, trials: Sequence[Trial], interim_scores: Mapping[str, InterimScores]) -> list[Trial]:
         """Tell MLflow of the trials that have a record and of those pruned; returns the others."""
@@ -311,11 +326,8 @@ class Driver:
         if example is None or self.study.resources.gpus or os.environ.get("RAY_ADDRESS"):
             return
         from polyview.studies.timing import forecast
-        from polyview.training.precision import emulation
         from polyview.trials.scheduler import nodes
 
-        if slow := emulation(example.experiment.training.precision):
-            self.watcher.say(slow)
         self.watcher.stage("estimate", 0)
         concurrent = concurrent_trials(nodes(), [demand(one, self.study.resources) for one in experiments])
         spec = self._workplace().spec(example)

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import psutil
@@ -18,7 +18,7 @@ LAST_SECONDS = 5.0
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run is to end as for Ctrl-C, whichever signal asked for it."""
+    """The run is to end as for Ctrl-C, whichever signal asked for it, by whose name this is known."""
 
 
 class _Received:
@@ -57,16 +57,19 @@ def _on_signal(number: int, _frame: FrameType | None) -> None:
     now = time.monotonic()
     if _Received.number is None:
         _Received.number, _Received.at = number, now
-        raise Interrupted
+        raise Interrupted(signal.Signals(number).name)
     if now - _Received.at > SAME_SECONDS:
         _end_at_once(128 + number)
 
 
 def _end_at_once(code: int) -> None:
     """End this process and all that it has started; the last acts have some seconds, in a thread of their own."""
-    for child in psutil.Process().children(recursive=True):
-        child.kill()
-    acts = threading.Thread(target=lambda: [act() for act in _Received.last_acts], daemon=True)
-    acts.start()
-    acts.join(LAST_SECONDS)
-    os._exit(code)
+    try:
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):  # it may end with one that was killed before it
+                child.kill()
+        acts = threading.Thread(target=lambda: [act() for act in _Received.last_acts], daemon=True)
+        acts.start()
+        acts.join(LAST_SECONDS)
+    finally:
+        os._exit(code)

@@ -18,7 +18,7 @@ from polyview import recipe
 from polyview.analysis.findings import Outcome, comparisons, verdicts
 from polyview.analysis.statistics import Comparison
 from polyview.recipe import Study
-from polyview.storage.home import Home, check_writable, open_home
+from polyview.storage.home import Home, check_writable
 from polyview.storage.mirror import expanded, resolve
 from polyview.studies.driver import run_stages
 from polyview.studies.outcome import load_outcome
@@ -142,7 +142,7 @@ class Lines:
     def stage(self, name: str, total: int) -> None:
         """Draws no bar for the stage."""
 
-    def advance(self, done: int) -> None:
+    def advance(self, done: int, trial: Trial | None = None) -> None:
         """Draws no bar for the stage."""
 
     def epoch(self, trial: Trial, epoch: Epoch) -> None:
@@ -182,7 +182,9 @@ def run_study(
     Raises `UserError` before anything is trained if the study cannot be run. A trial that fails does not stop the
     others; it is in `Results.failures`.
     """
-    outcome, _ = run_stages(study, _open(home), Lines(say), force)
+    opened = _home(home)
+    check_writable(opened.root)
+    outcome, _ = run_stages(study, opened, Lines(say), force)
     return Results(outcome)
 
 
@@ -191,15 +193,12 @@ def load_results(study: Study, home: AnyPath | None = None) -> Results:
 
     home: as in `run_study`.
     """
-    return Results(load_outcome(study, _open(home)))
+    return Results(load_outcome(study, _home(home)))
 
 
-def _open(home: AnyPath | None) -> Home:
-    if home is None:
-        return open_home()
-    root = expanded(resolve(os.fspath(home)), "home").resolve()
-    check_writable(root)
-    return Home(root)
+def _home(home: AnyPath | None) -> Home:
+    given = home if home is not None else os.environ.get("POLYVIEW_HOME") or "outputs"
+    return Home(expanded(resolve(os.fspath(given)), "home").resolve())
 
 
 def _key(trial: Trial) -> tuple[str, str, int, int]:

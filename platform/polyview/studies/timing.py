@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from polyview.recipe import Experiment
 from polyview.training.classes import known_classes
 from polyview.training.loop import Trainer, TrainingJob
-from polyview.trials.trial import TrialSpec, default_device
+from polyview.trials.trial import TrialSpec
 from polyview.trials.watcher import duration
 
 STEPS = 2
+SAMPLES = 32
+MOST_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,9 @@ def forecast(spec: TrialSpec, experiments: Sequence[Experiment], cpus: int, conc
 
 
 def measure_pace(spec: TrialSpec, cpus: int) -> Pace:
-    """Train a few steps of a trial on `cpus` threads and embed a batch; nothing of it is kept.
+    """Embed one sample of a trial and train a few steps, on `cpus` threads; nothing of it is kept.
 
-    Pseudo-labels would need all faces embedded first, so the steps take the known classes in their place.
+    Where the steps would take longer than `MOST_SECONDS` they are guessed: a gradient takes twice its embedding.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(cpus)
@@ -59,30 +62,43 @@ def measure_pace(spec: TrialSpec, cpus: int) -> Pace:
         with tempfile.TemporaryDirectory() as folder:
             train, test = spec.sides()
             job = TrainingJob(spec.experiment, spec.store, train.subjects, Path(folder))
-            return _time_steps(Trainer(job, default_device()), len(test.store.rows_of(test.subjects)))
+            return _pace(Trainer(job, torch.device("cpu")), len(test.store.rows_of(test.subjects)))
     finally:
         torch.set_num_threads(threads)
 
 
-def _time_steps(trainer: Trainer, test_samples: int) -> Pace:
+def _pace(trainer: Trainer, test_samples: int) -> Pace:
     batches = trainer.batches
-    labelled = trainer.job.experiment.model_copy(
-        update={"language": trainer.job.experiment.language.model_copy(update={"prompts": "label"})}
-    )
-    trainer.sample_labels = trainer.sample_labels or known_classes(labelled, batches)
-    first, *others = islice(batches.epoch(0, trainer.share), 1 + STEPS)
-    trainer.train_step(first, 0)  # the first one prepares the kernels
+    sample_seconds = _time_samples(trainer, 1)
+    step_seconds = 3 * sample_seconds * batches.batch_size
+    if step_seconds * (1 + STEPS) < MOST_SECONDS:
+        step_seconds = _time_step(trainer)
+        sample_seconds = _time_samples(trainer, min(SAMPLES, len(batches.rows)))
+    samples = len(batches.rows) + test_samples
+    return Pace(step_seconds, sample_seconds, batches.steps, samples, len(batches.cameras))
+
+
+def _time_samples(trainer: Trainer, count: int) -> float:
+    """The seconds that each of so many samples takes to embed; the first time prepares the kernels."""
+    images = trainer.batches.images(np.arange(count))
+    trainer.model.eval()
+    with torch.inference_mode():
+        for _ in range(2):
+            started = time.perf_counter()
+            trainer.model.encode_views(images)
+    return (time.perf_counter() - started) / count
+
+
+def _time_step(trainer: Trainer) -> float:
+    """The seconds of a step; the known classes stand in for pseudo-labels, which need all faces embedded first."""
+    experiment = trainer.job.experiment
+    language = experiment.language.model_copy(update={"prompts": "label"})
+    labels = known_classes(experiment.model_copy(update={"language": language}), trainer.batches)
+    trainer.sample_labels = trainer.sample_labels or labels
+    trainer.model.train()
+    first, *others = islice(trainer.batches.epoch(0, trainer.share), 1 + STEPS)
+    trainer.train_step(first, 0)
     started = time.perf_counter()
     for batch in others:
         trainer.train_step(batch, 0)
-    step_seconds = (time.perf_counter() - started) / max(len(others), 1)
-    started = time.perf_counter()
-    with torch.inference_mode():
-        trainer.model.eval().encode_views(first.images.to(trainer.device))
-    return Pace(
-        step_seconds=step_seconds,
-        sample_seconds=(time.perf_counter() - started) / len(first.images),
-        steps=batches.steps,
-        samples=len(batches.rows) + test_samples,
-        views=len(batches.cameras),
-    )
+    return (time.perf_counter() - started) / max(len(others), 1)

@@ -1,4 +1,4 @@
-"""What MLflow is told of a study and of its trials."""
+"""From a record, a failure or interim scores to the `TrialRun` that `tracker.py` writes."""
 
 from __future__ import annotations
 

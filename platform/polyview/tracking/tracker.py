@@ -118,7 +118,7 @@ class Tracker:
         self._client: Any = None
         self._experiment = ""
         self._parent = ""
-        self._interrupted = False
+        self._aborted: Literal["KILLED", "FAILED"] | None = None
 
     @_outage_is_survived
     def open(
@@ -132,9 +132,8 @@ class Tracker:
             begun = _milliseconds(time.time() if started is None else started)
             identity = {EXPERIMENT_TAG: digest}
             run = self._client.create_run(self._experiment, start_time=begun, tags=identity, run_name=self._study)
-        else:
-            self._client.update_run(run.info.run_id, status="RUNNING")
-        self._parent = run.info.run_id
+        self._parent = run.info.run_id  # first of all: who ends this process now ends the run too
+        self._client.update_run(self._parent, status="RUNNING")
         new = {key: value for key, value in flat(params) if _legal(key) not in run.data.params}
         self._write(self._parent, new, self._source | dict(tags), ())
 
@@ -223,20 +222,23 @@ class Tracker:
         if artifacts is not None:
             self._client.log_artifacts(self._parent, str(artifacts))
         begun = self._client.get_run(self._parent).info.start_time
-        status = "KILLED" if self._interrupted else "FAILED" if failed else "FINISHED"
+        status = self._aborted or ("FAILED" if failed else "FINISHED")
         self._client.set_terminated(self._parent, status=status, end_time=max(begun, _milliseconds(ended)))
 
     @_outage_is_survived
-    def interrupt(self) -> None:
-        """End the study's run, and those of its trials that are half written, as KILLED; `log` completes them later."""
-        self._interrupted = True
+    def abort(self, status: Literal["KILLED", "FAILED"] = "KILLED") -> None:
+        """End the study's run, and those of its trials that are half written, before all is done.
+
+        `close` may still tell what is known; the status stays. A later `log` completes the trials' runs.
+        """
+        self._aborted = status
         if not self._parent:
             return
         half_written = f"tags.`{PARENT_TAG}` = '{self._parent}' and attributes.status = 'RUNNING'"
         for run in self._client.search_runs([self._experiment], half_written):
             self._client.set_tag(run.info.run_id, INTERRUPTED_TAG, "true")
             self._client.set_terminated(run.info.run_id, status="KILLED")
-        self._client.set_terminated(self._parent, status="KILLED")
+        self._client.set_terminated(self._parent, status=status)
 
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._study)

@@ -38,10 +38,10 @@ def computes_bf16(device: torch.device) -> bool:
     return instructions and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
-def emulation(asked: str) -> str | None:
-    """A warning where a recipe asks for bf16 by name and this processor emulates it; None where all is well."""
+def emulation() -> str | None:
+    """A warning for who asks for bf16 by name where this processor emulates it; None where it does not."""
     device = torch.device("cpu")
-    if asked != "bf16" or computes_bf16(device):
+    if computes_bf16(device):
         return None
     return (
         f"training.precision: this processor emulates bf16, {bf16_slowdown(device):.0f} times slower than fp32; "

@@ -14,8 +14,8 @@ class Watcher(Protocol):
     def stage(self, name: str, total: int) -> None:
         """A stage of `total` steps begins."""
 
-    def advance(self, done: int) -> None:
-        """`done` steps of the stage are behind us."""
+    def advance(self, done: int, trial: Trial | None = None) -> None:
+        """`done` steps of the stage have ended, the last of them that of `trial` if it was one."""
 
     def epoch(self, trial: Trial, epoch: Epoch) -> None:
         """A trial has trained an epoch."""
