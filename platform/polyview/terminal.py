@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from polyview.studies.interruption import Interrupted
+from polyview.studies.interruption import signal_name
 from polyview.training.history import Epoch
 from polyview.trials.design import Trial
 from polyview.trials.watcher import Watcher, duration
@@ -172,8 +172,8 @@ def watching() -> Iterator[Watcher]:
     try:
         with _bars() if console.is_terminal else _log() as watcher:
             yield watcher
-    except Interrupted as ended:
-        said = f"polyview: ended by {ended}; what is finished is kept, and the same command goes on"
+    except KeyboardInterrupt:
+        said = f"polyview: ended by {signal_name()}; what is finished is kept, and the same command goes on"
         errors.print(said, highlight=False, soft_wrap=True)
         raise
 

@@ -18,7 +18,7 @@ LAST_SECONDS = 5.0
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run is to end as for Ctrl-C, whichever signal asked for it, by whose name this is known."""
+    """The run is to end as for Ctrl-C, whichever signal asked for it."""
 
 
 class _Received:
@@ -42,6 +42,11 @@ def exit_code() -> int | None:
     return None if _Received.number is None else 128 + _Received.number
 
 
+def signal_name() -> str:
+    """The name of the signal that ended the run, as in SIGTERM; that of Ctrl-C where none was handled here."""
+    return signal.Signals(_Received.number or signal.SIGINT).name
+
+
 @contextmanager
 def last_act(act: Callable[[], None]) -> Iterator[None]:
     """Call `act` also where a second signal ends the process in this block."""
@@ -57,7 +62,7 @@ def _on_signal(number: int, _frame: FrameType | None) -> None:
     now = time.monotonic()
     if _Received.number is None:
         _Received.number, _Received.at = number, now
-        raise Interrupted(signal.Signals(number).name)
+        raise Interrupted
     if now - _Received.at > SAME_SECONDS:
         _end_at_once(128 + number)
 
