@@ -30,9 +30,7 @@ def test_the_commit_is_the_checkouts() -> None:
 
 def test_outside_of_a_checkout_the_commit_is_unknown(tmp_path: Path) -> None:
     package = tmp_path / "site-packages" / "polyview"
-    package.mkdir(parents=True)
-    for name in ("__init__", "environment", "errors", "mirror", "paths"):
-        shutil.copy(REPOSITORY / "platform" / "polyview" / f"{name}.py", package)
+    shutil.copytree(REPOSITORY / "platform" / "polyview", package)
     script = "import polyview.environment as e; print(e.__file__, e.git_commit())"
     environment = os.environ | {"PYTHONPATH": str(package.parent)}
     said = subprocess.run(

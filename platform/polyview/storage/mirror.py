@@ -64,7 +64,7 @@ def expanded(path: str | Path, named_by: str = "") -> Path:
     named_by: the key or variable that a user gave the path with.
     """
     try:
-        return Path(path).expanduser()
+        return (path if isinstance(path, Path) else Path(path)).expanduser()  # which may be a cached one
     except RuntimeError:
         key, user = f"{named_by}: " if named_by else "", Path(path).parts[0].removeprefix("~")
         reason = f"there is no user {user}" if user else "this user's own folder is not known"
