@@ -83,6 +83,8 @@ def scan(
     console.print(table)
     for path, reason in found.skipped.head(10).iter_rows():
         console.print(f"skipped {path}: {reason}", highlight=False, markup=False)
+    for remark in found.remarks:
+        console.print(f"note: {remark}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"{len(found.skipped)} files skipped; wrote {out} (fingerprint {found.manifest.fingerprint})")
 
 

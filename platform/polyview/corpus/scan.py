@@ -27,10 +27,14 @@ _UNITS = {"coma": coma.UNIT}
 
 @dataclass
 class Scan:
-    """What was found, and what was left out: `skipped` has the columns path and reason."""
+    """What was found, and what was left out.
+
+    skipped: path and reason of what cannot be used; remarks: sentences about what its user should know.
+    """
 
     manifest: Manifest
     skipped: pl.DataFrame
+    remarks: tuple[str, ...] = ()
 
 
 def scan(corpus: Corpus) -> Scan:
@@ -38,7 +42,8 @@ def scan(corpus: Corpus) -> Scan:
 
     Raises `UserError` where the dataset is not at its root, or nothing of it is left.
     """
-    found, skipped = _DATASETS[corpus.dataset](corpus)
+    dataset = _DATASETS[corpus.dataset](corpus)
+    found, skipped = dataset.rows, dataset.skipped
     vocabulary = {*EXPRESSIONS, *OWN_EXPRESSIONS.get(corpus.dataset, ())}
     if unknown := sorted(set(corpus.expressions) - set(found["expression"]) - vocabulary):
         present = ", ".join(found["expression"].unique().sort())
@@ -50,7 +55,7 @@ def scan(corpus: Corpus) -> Scan:
     geometry = corpus.geometry
     if geometry.unit is None and corpus.dataset in _UNITS:
         geometry = geometry.model_copy(update={"unit": _UNITS[corpus.dataset]})
-    return Scan(Manifest.build(kept, root, geometry), skipped)
+    return Scan(Manifest.build(kept, root, geometry), skipped, dataset.remarks)
 
 
 def _sampled(found: pl.DataFrame, corpus: Corpus) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from polyview.corpus.formats.limits import FORMATS
-from polyview.corpus.manifest import SCHEMA
+from polyview.corpus.manifest import SCHEMA, Found
 from polyview.errors import UserError
 from polyview.recipe import Corpus
 
@@ -16,7 +16,7 @@ _REQUIRED = ("path", "subject", "expression")
 _FIELDS = {"subject": "[^/]+", "expression": "[^/]+", "sequence": "[^/]+", "intensity": r"\d*\.?\d+", "frame": r"\d+"}
 
 
-def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
+def scan(corpus: Corpus) -> Found:
     """The manifest rows of `corpus.table`, or of the files that fit `corpus.pattern`, and what was skipped.
 
     Of a table, only path, subject and expression are needed. A missing sample_id is the path; intensity 1
@@ -32,7 +32,7 @@ def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
         pl.coalesce(pl.Series("reason", reasons, dtype=pl.String), _gap(), _repetition()).alias("reason")
     )
     skipped = table.filter(pl.col("reason").is_not_null()).select("path", "reason")
-    return table.filter(pl.col("reason").is_null()).select(list(SCHEMA)), skipped
+    return Found(table.filter(pl.col("reason").is_null()).select(list(SCHEMA)), skipped)
 
 
 def _read_table(root: Path, table: str | None) -> pl.DataFrame:
