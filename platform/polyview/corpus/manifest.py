@@ -138,7 +138,7 @@ def _companions(root: str, path: str) -> list[tuple[int, int]]:
 def _size_and_time(root: str, name: str) -> tuple[int, int] | None:
     try:
         status = Path(root, name).stat()
-    except OSError:
+    except (OSError, ValueError):
         # Generated faces have no file; a file that is gone is told by the renderer.
         return None
     return status.st_size, status.st_mtime_ns
