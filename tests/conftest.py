@@ -2,21 +2,28 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
+import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from polyview.corpus.scan import scan
-from polyview.paths import Home
+from polyview.parallel import start_ray
 from polyview.recipe import Experiment
 from polyview.rendering.cameras import cameras
-from polyview.rendering.pipeline import ShardWriter, start_ray
-from polyview.rendering.store import ViewStore, finish_part
+from polyview.rendering.pipeline import ShardWriter, _store_name
+from polyview.rendering.store import ViewStore, finish_part, part_path
+from polyview.storage.home import Home
+from polyview.tracking.tracker import reachable
+from polyview.training.history import Epoch
+from polyview.trials.design import Trial
 
 # A terminal that exports its size would set that of every table that a test reads.
 os.environ.pop("COLUMNS", None)
@@ -24,13 +31,23 @@ os.environ.pop("LINES", None)
 
 # Ray lets its workers yield to all else that runs, and so to the test file beside, which would starve them.
 os.environ.setdefault("RAY_worker_niceness", "0")
+# Nor does it start a worker for each CPU ahead of need: most would end unused.
+os.environ.setdefault("RAY_enable_worker_prestart", "0")
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
-# A slow machine makes no law false.
-settings.register_profile("polyview", deadline=None)
+# A slow machine makes no law false. What fails is told at once: to look for the simplest example of it may take
+# minutes, and is for whoever asks for it with --hypothesis-profile=shrink.
+settings.register_profile("shrink", deadline=None)
+settings.register_profile("polyview", deadline=None, phases=set(Phase) - {Phase.shrink, Phase.explain})
 settings.load_profile("polyview")
+
+STARTED_BY = "STARTED_BY_TESTS"
+WATCHDOG = pytest.StashKey[subprocess.Popen[bytes]]()
 
 RunsOf = Callable[[Home], tuple[Any, list[Any]]]
 TimesOf = Callable[[Home], dict[str, int]]
+RenderInto = Callable[[Home, Experiment], Path]
+Prepare = Callable[[Home, Experiment], None]
 
 TINY = """{
     "name": "tiny",
@@ -51,6 +68,52 @@ TINY = """{
 }"""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole clusters come first: a process that has started Ray itself asks later clusters for its token."""
+    items.sort(key=lambda item: item.path.parent.name not in ("cluster", "storage"))
+
+
+class Listener:
+    """A watcher that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, int]] = []
+        self.done: dict[str, int] = {}
+        self.epochs: list[tuple[str, int]] = []
+        self.said: list[str] = []
+
+    def stage(self, name: str, total: int) -> None:
+        """Note the stage."""
+        self.stages.append((name, total))
+
+    def advance(self, done: int) -> None:
+        """Note how far the stage has come."""
+        self.done[self.stages[-1][0]] = done
+
+    def epoch(self, trial: Trial, epoch: Epoch) -> None:
+        """Note the trial's epoch."""
+        self.epochs.append((trial.name, epoch.epoch))
+
+    def say(self, message: str) -> None:
+        """Note the message."""
+        self.said.append(message)
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In each process that runs tests, start what ends all that they have started if it is itself ended."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # xdist's workers run them
+    os.environ[STARTED_BY] = f"{os.getpid()}-{secrets.token_hex(4)}"
+    command = [sys.executable, str(Path(__file__).with_name("watchdog.py")), STARTED_BY, os.environ[STARTED_BY]]
+    # Held until the end, and in a session of its own: Ctrl-C is not for it.
+    config.stash[WATCHDOG] = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Experiment:
     """A whole recipe that trains in a second: twelve people, three expressions, three views of 32 pixels."""
@@ -58,19 +121,31 @@ def tiny() -> Experiment:
 
 
 @pytest.fixture(scope="session")
-def store_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Experiment], ViewStore]:
+def render_into() -> RenderInto:
+    """Renders what an experiment trains on into a home, in this process and without Ray; returns the store."""
+
+    def render(home: Home, experiment: Experiment) -> Path:
+        manifest, rendering = scan(experiment.corpus).manifest, experiment.rendering
+        rig = cameras(rendering.views)
+        store = home.stores / _store_name(manifest, rendering)
+        part = part_path(store, rig)
+        manifest.save(part / "manifest.parquet")
+        columns = manifest.frame.select("sample_id", "path", "texture").to_dict(as_series=False)
+        write = ShardWriter(part, manifest.root, manifest.geometry, rendering, rig)
+        assert write({"shard": 0, **columns})["error"] == ""
+        finish_part(part, manifest, rendering, rig, 1)
+        return store
+
+    return render
+
+
+@pytest.fixture(scope="session")
+def store_of(tmp_path_factory: pytest.TempPathFactory, render_into: RenderInto) -> Callable[[Experiment], ViewStore]:
     """Renders what an experiment trains on, in this process."""
 
     def render(experiment: Experiment) -> ViewStore:
-        folder = tmp_path_factory.mktemp("views")
-        manifest, rendering = scan(experiment.corpus).manifest, experiment.rendering
-        rig = cameras(rendering.views)
-        manifest.save(folder / "manifest.parquet")
-        columns = manifest.frame.select("sample_id", "path", "texture").to_dict(as_series=False)
-        write = ShardWriter(folder, manifest.root, manifest.geometry, rendering, rig)
-        assert write({"shard": 0, **columns})["fault"] == ""
-        finish_part(folder, manifest, rendering, rig, 1)
-        return ViewStore.open(folder)
+        (part,) = render_into(Home(tmp_path_factory.mktemp("views")), experiment).iterdir()
+        return ViewStore.open(part)
 
     return render
 
@@ -79,6 +154,27 @@ def store_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Experiment],
 def tiny_store(tiny: Experiment, store_of: Callable[[Experiment], ViewStore]) -> ViewStore:
     """The views that `tiny` trains on."""
     return store_of(tiny)
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite store as MLflow makes it, made once: the making takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert reachable(Home(folder).tracking_uri) is None
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def prepare(render_into: RenderInto, empty_mlflow: Path) -> Prepare:
+    """Puts into a home what every study makes first, and what no test of how a study goes on needs to wait for."""
+
+    def put(home: Home, experiment: Experiment) -> None:
+        render_into(home, experiment)
+        shutil.copy(empty_mlflow, home.root)
+
+    return put
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,9 @@ from omegaconf import OmegaConf
 import polyview
 from polyview import Experiment, Study, load_study
 from polyview.cli import app
-from polyview.paths import REPOSITORY
 from polyview.recipe import build_corpus, load_experiment, to_yaml
-from polyview.studies.design import plan
+from polyview.storage.home import REPOSITORY
+from polyview.trials.design import plan
 
 MOST_WORDS = 1200
 FOLDERS = ("ablations", "experiments", "platform", "tests")
@@ -111,7 +111,7 @@ def test_the_map_names_every_folder_of_the_package_in_the_order_in_which_they_im
     package = REPOSITORY / "platform" / "polyview"
     assert set(rooms) == {path.parent.name for path in package.glob("*/__init__.py")}
     settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
-    floors = [layer.split(" : ") for contract in settings["contracts"] for layer in contract.get("layers", ())]
+    floors = [re.split(r" [:|] ", layer) for contract in settings["contracts"] for layer in contract.get("layers", ())]
     level = {module.removeprefix("polyview."): number for number, floor in enumerate(floors) for module in floor}
     assert rooms == sorted(rooms, key=lambda room: level[room])
 

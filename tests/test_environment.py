@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from polyview.environment import PACKAGES, describe_environment, git_commit
-from polyview.paths import REPOSITORY
+from polyview.storage.home import REPOSITORY
 
 
 def test_the_environment_names_versions_the_commit_and_the_machine() -> None:
@@ -36,6 +36,6 @@ def test_outside_of_a_checkout_the_commit_is_unknown(tmp_path: Path) -> None:
     script = "import polyview.environment as e; print(e.__file__, e.git_commit())"
     environment = os.environ | {"PYTHONPATH": str(package.parent)}
     said = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=300
     ).stdout.split()
     assert said == [str(package / "environment.py"), "unknown"]

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from polyview.recipe import Experiment
-from polyview.studies.design import Trial
 from polyview.terminal import LogWatcher, StageProgress, TerminalWatcher
 from polyview.training.history import Epoch
+from polyview.trials.design import Trial
 
 
 class Log(io.StringIO):

@@ -10,7 +10,7 @@ import pytest
 
 from polyview.cli import main
 from polyview.recipe import Experiment
-from polyview.studies.ledger import Ledger, Record
+from polyview.trials.ledger import Ledger, Record
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:

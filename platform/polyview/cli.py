@@ -17,8 +17,8 @@ from rich.table import Column, Table
 
 from polyview.environment import check_arrival
 from polyview.errors import UserError
-from polyview.mirror import address, place
-from polyview.paths import bundled, open_home
+from polyview.storage.home import bundled, open_home
+from polyview.storage.mirror import address, resolve
 from polyview.studies.interruption import exit_code, handle_signals
 from polyview.terminal import console, errors, watching
 
@@ -36,7 +36,7 @@ app = typer.Typer(
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="A recipe, as in experiments/.")]
 CheckpointFolder = Annotated[
-    Path, typer.Argument(parser=place, metavar="CHECKPOINT", help="A checkpoint's folder, or its trial's.")
+    Path, typer.Argument(parser=resolve, metavar="CHECKPOINT", help="A checkpoint's folder, or its trial's.")
 ]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study, as in ablations/.")]
 
@@ -98,7 +98,7 @@ def scan(
 def render(experiment: ExperimentFile, sets: Sets = None) -> None:
     """Render the meshes of an experiment to a view store; what is there already is not rendered again."""
     from polyview.recipe import load_experiment
-    from polyview.studies.views import prepare_views
+    from polyview.trials.views import prepare_views
 
     recipe = load_experiment(experiment, sets or [])
     with watching() as watcher:
@@ -108,7 +108,7 @@ def render(experiment: ExperimentFile, sets: Sets = None) -> None:
 
 @app.command()
 def sheet(
-    store: Annotated[Path, typer.Argument(parser=place, metavar="STORE", help="A view store's folder.")],
+    store: Annotated[Path, typer.Argument(parser=resolve, metavar="STORE", help="A view store's folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the picture goes.")] = Path("sheet.png"),
     rows: Annotated[int, typer.Option(help="How many samples, spread over the store.", min=1)] = 14,
 ) -> None:
@@ -131,7 +131,7 @@ def pretrain(experiment: ExperimentFile, sets: Sets = None) -> None:
     recipe = load_experiment(experiment, sets or [])
     metric = cast(MetricName, f"{recipe.evaluation.probes[0]}/accuracy")
     name = f"pretrain-{recipe.name}"
-    _conduct(Study(name=name, experiment=recipe, seeds=(recipe.seed,), metric=metric, references=False))
+    _run(Study(name=name, experiment=recipe, seeds=(recipe.seed,), metric=metric, references=False))
 
 
 @app.command()
@@ -139,11 +139,11 @@ def evaluate(
     checkpoint: CheckpointFolder,
     probe: Annotated[list[str] | None, typer.Option(help="linear, knn or zero_shot; all that the recipe has.")] = None,
 ) -> None:
-    """Ask the probes about a checkpoint, on the subjects that its pretraining set aside."""
+    """Score a checkpoint by the probes, on the test subjects of its pretraining."""
     from polyview.recipe import with_overrides
-    from polyview.studies.trial import evaluate_checkpoint
-    from polyview.studies.views import prepare_views
     from polyview.training.checkpoint import open_checkpoint
+    from polyview.trials.trial import evaluate_checkpoint
+    from polyview.trials.views import prepare_views
 
     opened = open_checkpoint(checkpoint)
     recipe = opened.experiment
@@ -184,7 +184,7 @@ def ablate(
 ) -> None:
     """Run what is missing of a study, log it to MLflow, and report."""
     from polyview.recipe import load_study
-    from polyview.studies.design import MANY, size
+    from polyview.trials.design import MANY, size
 
     loaded = load_study(study, sets or [])
     if (asked := size(loaded)) > MANY and not (yes or dry_run):
@@ -192,7 +192,7 @@ def ablate(
     if dry_run:
         _list_trials(loaded)
     else:
-        _conduct(loaded, force)
+        _run(loaded, force)
 
 
 @app.command()
@@ -203,10 +203,10 @@ def report(
 ) -> None:
     """Print what is known of a study, from the ledger alone."""
     from polyview.recipe import load_study
-    from polyview.studies import report as reports
-    from polyview.studies.conduct import known
+    from polyview.reporting import report as reports
+    from polyview.studies.outcome import load_outcome
 
-    outcome = known(load_study(study, sets or []), open_home())
+    outcome = load_outcome(load_study(study, sets or []), open_home())
     if form is Format.table:
         console.print(reports.table(outcome))
     else:
@@ -219,8 +219,8 @@ def compare(
     other: Annotated[str, typer.Argument(metavar="RUN", help="Another's.")],
 ) -> None:
     """Print what differs in the recipe and the result of two trials."""
-    from polyview.studies.compare import differences
-    from polyview.studies.ledger import Ledger
+    from polyview.analysis.compare import differences
+    from polyview.trials.ledger import Ledger
 
     ledger = Ledger(open_home().trials)
     records = ledger.find(one), ledger.find(other)
@@ -238,7 +238,7 @@ def ui(
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 5000,
 ) -> None:
     """Serve the MLflow UI on this home's runs."""
-    from polyview.tracking import serve
+    from polyview.tracking.tracker import serve
 
     serve(open_home(), host, port)
 
@@ -251,9 +251,9 @@ def doctor() -> None:
     table, home = Table("", "check", "found", "remedy"), open_home()
     found = checks(home)
     if os.environ.get("RAY_ADDRESS"):
-        from polyview.cluster.survey import survey
+        from polyview.cluster.nodes import check_nodes
 
-        found += survey(home)
+        found += check_nodes(home)
     for check in found:
         table.add_row("[green]ok[/]" if check.ok else "[red]no[/]", check.name, check.detail, check.remedy)
     console.print(table)
@@ -265,15 +265,15 @@ def submit(
     address: Address = None,
 ) -> None:
     """Run a verb on a cluster, with this project's code and recipes, and watch it."""
-    from polyview.cluster.parcel import pack
+    from polyview.cluster.package import pack
 
     if words[0] not in REMOTE:
         raise UserError(f"submit {words[0]}: no verb that a cluster runs; those are {', '.join(REMOTE)}")
-    parcel = pack(words, Path.cwd())
+    package = pack(words, Path.cwd())
     from polyview.cluster.submit import Cluster
 
     cluster = Cluster(address)
-    job = cluster.submit(parcel, console.width)
+    job = cluster.submit(package, console.width)
     console.print(f"submitted {job}", highlight=False)
     _watch(cluster, job)
 
@@ -328,12 +328,12 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def _conduct(study: Any, force: str | None = None) -> None:
-    from polyview.studies.conduct import conduct
-    from polyview.studies.report import table
+def _run(study: Any, force: str | None = None) -> None:
+    from polyview.reporting.report import table
+    from polyview.studies.driver import run_stages
 
     with watching() as watcher:
-        outcome, failures = conduct(study, open_home(), watcher, force)
+        outcome, failures = run_stages(study, open_home(), watcher, force)
     console.print(table(outcome))
     for failure in failures:
         errors.print(f"failed: {failure.trial.name}: {failure.reason}", f"  log: {failure.log}", sep="\n", markup=False)

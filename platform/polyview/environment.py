@@ -10,7 +10,7 @@ from functools import cache
 from importlib import metadata
 
 from polyview.errors import UserError
-from polyview.paths import REPOSITORY
+from polyview.storage.home import REPOSITORY
 
 SENDER = "POLYVIEW_SENDER"  # what a job on a cluster is told of the machine that sent it
 PACKAGES = ("polyview", "torch", "open_clip_torch", "timm", "ray", "optuna", "mlflow", "polars", "numpy", "numba")

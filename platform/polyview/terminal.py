@@ -19,9 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from polyview.studies.design import Trial
-from polyview.studies.watcher import Watcher, duration
 from polyview.training.history import Epoch
+from polyview.trials.design import Trial
+from polyview.trials.watcher import Watcher, duration
 
 REST_SECONDS = 20.0  # after which a log gets a line though nothing has happened
 MOST_NAMED = 4

@@ -28,13 +28,14 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from rich.console import Console
 from rich.table import Table
 
-from polyview.paths import Home
 from polyview.recipe import Experiment, Resources, with_overrides
-from polyview.studies.design import RAW_PIXELS, REFERENCES, Trial
-from polyview.studies.ledger import Fault, Ledger
-from polyview.studies.scheduler import Workplace, run_trials
-from polyview.studies.views import prepare_views
+from polyview.storage.home import Home
 from polyview.training.history import Epoch
+from polyview.trials.design import RAW_PIXELS, REFERENCES, Trial
+from polyview.trials.ledger import Ledger, TrialFailure
+from polyview.trials.scheduler import run_trials
+from polyview.trials.trial import Workplace
+from polyview.trials.views import prepare_views
 
 TARGETS = {1: 20.0, 2: 3.0}  # workers -> how many times faster
 RECIPE = """{
@@ -68,8 +69,8 @@ class Clock:
     def on_end(self, trial: Trial) -> None:  # noqa: ARG002
         self.ended.append(time.perf_counter())
 
-    def on_fault(self, trial: Trial, fault: Fault) -> None:  # noqa: ARG002
-        raise RuntimeError(fault.reason)
+    def on_failure(self, trial: Trial, failure: TrialFailure) -> None:  # noqa: ARG002
+        raise RuntimeError(failure.reason)
 
 
 def ours(workers: int, count: int, seed: int, home: Home) -> tuple[float, float]:

@@ -19,10 +19,10 @@ from PIL import Image
 
 from polyview.corpus.manifest import SCHEMA, Manifest
 from polyview.corpus.mesh import Mesh
-from polyview.paths import Home
 from polyview.recipe import Rendering
 from polyview.rendering import opengl, pipeline
 from polyview.rendering.cameras import FIELD_OF_VIEW, Camera, frame
+from polyview.storage.home import Home
 
 RIG = (Camera(-30.0, 0.0), Camera(0.0, 0.0), Camera(30.0, 0.0))
 SIZE = 224

@@ -26,17 +26,19 @@ import ray
 from rich.console import Console
 from rich.table import Table
 
-from polyview.paths import Home
 from polyview.recipe import Experiment, Rendering, Resources
 from polyview.rendering import pipeline
-from polyview.studies import scheduler
-from polyview.studies.design import Trial
-from polyview.studies.ledger import Fault, Ledger, Record
-from polyview.studies.runs import finished_run
-from polyview.studies.scheduler import TrialActor, Workplace, run_trials
-from polyview.studies.views import PreparedViews
-from polyview.tracking import Tracker
+from polyview.storage.home import Home
+from polyview.tracking.runs import finished_run
+from polyview.tracking.tracker import Tracker
 from polyview.training.history import Epoch
+from polyview.trials import scheduler
+from polyview.trials.design import Trial
+from polyview.trials.ledger import Ledger, Record, TrialFailure
+from polyview.trials.scheduler import run_trials
+from polyview.trials.trainable import TrialActor
+from polyview.trials.trial import Workplace
+from polyview.trials.views import PreparedViews
 
 Row = dict[str, float]
 WORKERS, MANY = (1, 2, 4, 8), (100, 1000, 5000)
@@ -53,7 +55,7 @@ class SleepingWriter:
 
     def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
         time.sleep(self.seconds)
-        return {"shard": job["shard"], "made": json.dumps((1, (), ())), "fault": ""}
+        return {"shard": job["shard"], "made": json.dumps((1, (), ())), "error": ""}
 
 
 class SleepingActor(TrialActor):
@@ -64,7 +66,7 @@ class SleepingActor(TrialActor):
     def step(self) -> dict[str, Any]:
         started = time.time()
         time.sleep(self.seconds)
-        Ledger(self.assignment.trials).write(_record(self.assignment.experiment, started))
+        Ledger(self.spec.trials).write(_record(self.spec.experiment, started))
         return {"done": True}
 
 
@@ -79,8 +81,8 @@ class Clock:
     def on_end(self, trial: Trial) -> None:  # noqa: ARG002
         self.ended.append(time.perf_counter())
 
-    def on_fault(self, trial: Trial, fault: Fault) -> None:  # noqa: ARG002
-        raise RuntimeError(fault.reason)
+    def on_failure(self, trial: Trial, failure: TrialFailure) -> None:  # noqa: ARG002
+        raise RuntimeError(failure.reason)
 
 
 def rendering(workers: int, folder: Path) -> Row:  # noqa: ARG001

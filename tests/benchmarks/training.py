@@ -45,12 +45,12 @@ from rich.console import Console
 from rich.table import Table
 
 from polyview.corpus.scan import scan
-from polyview.paths import bundled
 from polyview.recipe import Experiment, load_experiment
 from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter
 from polyview.rendering.store import ViewStore, finish_part, rows_per_shard
-from polyview.studies.trial import default_device
+from polyview.storage.home import bundled
+from polyview.trials.trial import default_device
 
 Seen = tuple[float, float]
 """What a turn tells: samples a second, CPU seconds."""
@@ -161,8 +161,8 @@ def prepare(recipe: Experiment, folder: Path) -> ways.Place:
     shards = list(manifest.frame.select("sample_id", "path", "texture").iter_slices(rows))
     write = ShardWriter(place.store, manifest.root, manifest.geometry, recipe.rendering, rig)
     for number, shard in enumerate(shards):
-        if fault := write({"shard": number, **shard.to_dict(as_series=False)})["fault"]:
-            raise SystemExit(fault)
+        if failure := write({"shard": number, **shard.to_dict(as_series=False)})["error"]:
+            raise SystemExit(failure)
     finish_part(place.store, manifest, recipe.rendering, rig, len(shards))
     ways.write_pictures(ViewStore.open(place.store), place.pictures)
     return place

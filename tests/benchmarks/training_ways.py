@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from polyview.modeling.towers import build_towers
-from polyview.objectives.objective import Batch, total_loss
+from polyview.objectives.objective import BatchEmbeddings, total_loss
 from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
-from polyview.studies.trial import default_device
 from polyview.training.batches import Augmentation, Share
-from polyview.training.loop import MAX_GRADIENT_NORM, Job, Trainer, class_tokens, make_optimizer
+from polyview.training.loop import MAX_GRADIENT_NORM, Trainer, TrainingJob, class_tokens, make_optimizer
+from polyview.trials.trial import default_device
 
 ENDLESS = 1_000_000  # epochs, so that no turn is the last one
 SINGLE: dict[str, Any] = {
@@ -51,7 +51,7 @@ class Place:
         """A trainer of all the store's people, on the device that a trial would have."""
         recipe = with_overrides(self.recipe, {"training.epochs": ENDLESS, **overrides})
         people = tuple(sorted(set(ViewStore.open(self.store).labels("subject"))))
-        return Trainer(Job(recipe, self.store, people, self.checkpoints), default_device())
+        return Trainer(TrainingJob(recipe, self.store, people, self.checkpoints), default_device())
 
 
 def serve(connection: Connection, make: Callable[[Place], Turn], place: Place, threads: int) -> None:
@@ -166,10 +166,10 @@ class BareStep:
     """polyview's step written out, as one would without its loop: the same model and losses, an optimiser like its."""
 
     def __init__(self, trainer: Trainer) -> None:
-        assert trainer.assignment is not None
+        assert trainer.sample_labels is not None
         assert trainer.tokens is not None
         self.trainer, self.model, self.tokens = trainer, trainer.model.train(), trainer.tokens
-        self.labels = torch.from_numpy(trainer.assignment.label)
+        self.labels = torch.from_numpy(trainer.sample_labels.label)
         self.experiment = trainer.job.experiment
         self.optimizer = make_optimizer(self.model, self.experiment.training)
 
@@ -182,7 +182,7 @@ class BareStep:
     def __call__(self, images: Tensor, tokens: Tensor, index: Tensor) -> None:
         with torch.autocast(images.device.type, torch.bfloat16, self.experiment.training.precision == "bf16"):
             seen = self.model(images, self.trainer.angles, tokens)
-        batch = Batch(
+        batch = BatchEmbeddings(
             views=seen.views,
             projections=seen.projections,
             fused=seen.fused,

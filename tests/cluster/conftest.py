@@ -22,11 +22,13 @@ import requests
 from ray.cluster_utils import Cluster
 from ray.util import get_node_ip_address
 
-from polyview.paths import REPOSITORY, Home
 from polyview.recipe import Experiment, load_study
-from polyview.studies.conduct import known
-from polyview.studies.design import plan
+from polyview.storage.home import REPOSITORY, Home
+from polyview.studies.outcome import load_outcome
+from polyview.trials.design import plan
 
+# What tests/conftest.py sets for every Ray of theirs.
+FOR_TESTS = ("RAY_worker_niceness", "RAY_enable_worker_prestart", "RAY_prestart_worker_first_driver")
 # A node is taken for dead after two seconds, not after fifteen.
 WATCHFUL = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
 
@@ -71,7 +73,7 @@ def start_head() -> Iterator[Callable[..., Head]]:
         port, ray_port, token = free_port(), free_port(), secrets.token_hex(16)
         ray_address = f"{get_node_ip_address()}:{ray_port}"
         given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "POLYVIEW_HOME": str(folder / "home")}
-        given |= {"RAY_worker_niceness": "0"}
+        given |= {name: os.environ[name] for name in FOR_TESTS}
         given |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(folder)}
         others = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_"))}
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
@@ -105,7 +107,7 @@ def start_head() -> Iterator[Callable[..., Head]]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_until_it_answers(address: str, head: subprocess.Popen[bytes], log: Path, seconds: float = 180) -> None:
+def wait_until_it_answers(address: str, head: subprocess.Popen[bytes], log: Path, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and head.poll() is None:
         try:
@@ -142,7 +144,7 @@ def assert_whole(runs_of: Any) -> Callable[[Path, Home], None]:
 
     def check(study_file: Path, home: Home) -> None:
         study = load_study(study_file)
-        records = known(study, home).records
+        records = load_outcome(study, home).records
         assert records.keys() == {trial.id for trial in plan(study)}
         epochs = list(range(1, study.experiment.training.epochs + 1))
         assert all([epoch.epoch for epoch in record.history] == epochs for record in records.values())
@@ -169,7 +171,8 @@ class Machines:
     """Ray's nodes: a head that runs no trial, and others of one CPU that come and go."""
 
     def __init__(self) -> None:
-        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": WATCHFUL}
+        # Ray Train asks the dashboard whether a lost trial's placement group is to be freed, and keeps it without one.
+        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": free_port(), "_system_config": WATCHFUL}
         self.nodes = Cluster(initialize_head=True, head_node_args=head)
 
     @property

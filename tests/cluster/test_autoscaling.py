@@ -12,9 +12,9 @@ import requests
 import yaml
 from ray.autoscaler._private.util import prepare_config
 
-from polyview.paths import REPOSITORY
 from polyview.recipe import Experiment, load_study
-from polyview.studies.capacity import Node, concurrent_trials, demand, launchable
+from polyview.storage.home import REPOSITORY
+from polyview.trials.capacity import Node, concurrent_trials, demand, launchable
 
 HEAD = "ray.head.default"  # as Ray's stand-in for a cloud calls it
 

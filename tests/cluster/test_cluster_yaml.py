@@ -8,9 +8,9 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from polyview.paths import REPOSITORY
 from polyview.recipe import load_study
-from polyview.studies.capacity import Node, concurrent_trials, demand
+from polyview.storage.home import REPOSITORY
+from polyview.trials.capacity import Node, concurrent_trials, demand
 
 Config = dict[str, Any]
 COMMANDS = (

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from polyview.cluster.doctor import Check, checks
-from polyview.paths import Home
+from polyview.storage.home import Home
 
 
 @pytest.fixture(scope="module")

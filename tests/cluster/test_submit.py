@@ -18,9 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyview.cli import main
+from polyview.cluster import submit
+from polyview.cluster.package import pack
 from polyview.cluster.submit import ADDRESS_VARIABLE, Cluster, Log, ways
 from polyview.environment import SENDER, git_commit
-from polyview.paths import REPOSITORY
+from polyview.storage.home import REPOSITORY
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def refuse(run: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
 
     def command(*words: str) -> str:
         code, _, said = run(*words)
-        assert code == 2
+        assert code == 2, said
         assert said.startswith("polyview: ")
         assert said.count("\n") == 1
         return said.removeprefix("polyview: ").rstrip()
@@ -65,8 +67,9 @@ def refuse(run: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
 def test_a_verb_runs_on_the_cluster_and_is_watched_from_here(
     head: Any, run: Callable[..., Any], refuse: Callable[..., str]
 ) -> None:
-    code, said, _ = run("submit", "--", "report", "ablations/quickstart.yaml", "--format", "csv", "--set", "seeds=[7]")
-    assert code == 0
+    words = ("report", "ablations/quickstart.yaml", "--format", "csv", "--set", "seeds=[7]")
+    code, said, errors = run("submit", "--", *words)
+    assert code == 0, said + errors
     first, *log = said.splitlines()
     job = first.removeprefix("submitted ")
     header = next(number for number, line in enumerate(log) if line.startswith("trial,"))
@@ -82,6 +85,21 @@ def test_a_verb_runs_on_the_cluster_and_is_watched_from_here(
 
     for verb in ("logs", "stop"):
         assert refuse(verb, "nosuch").startswith(f"nosuch: no such job at {head.address}; ")
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_job_waits_for_a_head_that_takes_none_yet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cluster, answers = Cluster(), iter([f"Request failed with status code 500: {submit.NOT_YET}, try again", "job-1"])
+
+    def submit_job(**_: Any) -> str:
+        answer = next(answers)
+        if answer.startswith("Request failed"):
+            raise RuntimeError(answer)
+        return answer
+
+    monkeypatch.setattr(submit, "SECONDS_BETWEEN_TRIES", 0)
+    monkeypatch.setattr(cluster.client, "submit_job", submit_job)
+    assert cluster.submit(pack(["doctor"], tmp_path), columns=80) == "job-1"
 
 
 @pytest.mark.slow

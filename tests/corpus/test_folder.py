@@ -111,6 +111,8 @@ def test_a_table_that_leaves_nothing_says_why(root: Path) -> None:
         scanned(root, "path,subject,expression,intensity\none.ply,1,anger,much\n")
     with pytest.raises(UserError, match="neither here nor in"):
         scan(Corpus(dataset="folder", root=str(root), table="other.csv"))
+    with pytest.raises(UserError, match=r"^corpus\.table: ~nosuch/faces\.csv: there is no user nosuch"):
+        scan(Corpus(dataset="folder", root=str(root), table="~nosuch/faces.csv"))
     with pytest.raises(UserError, match=r"corpus.table is needed"):
         scan(Corpus(dataset="folder", root=str(root)))
     with pytest.raises(UserError, match="is not a folder"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from polyview.errors import UserError
-from polyview.language.pseudolabels import Assignment, assign, match, sinkhorn
+from polyview.language.pseudolabels import SampleLabels, assign, match, sinkhorn
 from polyview.recipe import Pseudolabels
 
 Method = Literal["sinkhorn", "kmeans"]
@@ -108,7 +108,7 @@ def test_an_assignment_is_the_same_when_made_again_and_follows_the_samples(metho
     np.testing.assert_array_equal(first.label, again.label)
     np.testing.assert_array_equal(first.confident, again.confident)
     order = np.random.default_rng(0).permutation(len(faces))
-    moved: Assignment = assign(faces[order], anchors, strangers(faces), how, 7)
+    moved: SampleLabels = assign(faces[order], anchors, strangers(faces), how, 7)
     np.testing.assert_array_equal(moved.label, first.label[order])
 
 

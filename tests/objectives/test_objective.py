@@ -6,22 +6,22 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from polyview import terms
 from polyview.objectives.alignment import alignment
 from polyview.objectives.contrast import contrast
 from polyview.objectives.decorrelation import decorrelation
 from polyview.objectives.joint import joint
 from polyview.objectives.margin import margin
-from polyview.objectives.objective import Batch, total_loss
+from polyview.objectives.objective import BatchEmbeddings, total_loss
 from polyview.objectives.redundancy import redundancy
 from polyview.objectives.simclr import simclr
 from polyview.objectives.triplet import triplet
+from polyview.recipe import objective as terms
 
 
 @pytest.fixture
-def batch() -> Batch:
+def batch() -> BatchEmbeddings:
     generator = torch.Generator().manual_seed(0)
-    return Batch(
+    return BatchEmbeddings(
         views=normalize(torch.randn(8, 3, 6, generator=generator), dim=-1),
         projections=normalize(torch.randn(8, 3, 5, generator=generator), dim=-1),
         fused=normalize(torch.randn(8, 6, generator=generator), dim=-1),
@@ -35,7 +35,7 @@ def batch() -> Batch:
     )
 
 
-def test_total_is_the_weighted_sum_of_the_terms(batch: Batch) -> None:
+def test_total_is_the_weighted_sum_of_the_terms(batch: BatchEmbeddings) -> None:
     objective = terms.Objective(
         decorrelation=terms.Decorrelation(weight=2.0, off_diagonal=0.1),
         alignment=terms.Alignment(weight=3.0),
@@ -68,14 +68,14 @@ EACH = {
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_a_null_term_is_left_out(batch: Batch, name: str) -> None:
+def test_a_null_term_is_left_out(batch: BatchEmbeddings, name: str) -> None:
     objective = terms.Objective.model_validate({name: EACH[name].model_copy(update={"weight": 3.0})})
     total, values = total_loss(objective, batch)
     assert list(values) == [name]
     assert torch.allclose(total, 3 * values[name])
 
 
-def test_every_term_reaches_its_own_formula_with_its_settings(batch: Batch) -> None:
+def test_every_term_reaches_its_own_formula_with_its_settings(batch: BatchEmbeddings) -> None:
     assert EACH.keys() == terms.Objective.model_fields.keys()
     _, values = total_loss(terms.Objective.model_validate(EACH), batch)
     assert batch.class_logits is not None
@@ -91,7 +91,7 @@ def test_every_term_reaches_its_own_formula_with_its_settings(batch: Batch) -> N
     assert {name: values[name] for name in expected} == expected
 
 
-def test_a_vision_only_batch_trains_on_decorrelation_and_refuses_text_terms(batch: Batch) -> None:
+def test_a_vision_only_batch_trains_on_decorrelation_and_refuses_text_terms(batch: BatchEmbeddings) -> None:
     blind = dataclasses.replace(batch, text=None, prompt_index=None)
     total, _ = total_loss(terms.Objective(decorrelation=terms.Decorrelation()), blind)
     assert total.isfinite()

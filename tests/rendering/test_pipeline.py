@@ -19,12 +19,12 @@ from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import SCHEMA, Manifest
 from polyview.corpus.mesh import Mesh
 from polyview.errors import UserError
-from polyview.paths import Home
 from polyview.recipe import Rendering
 from polyview.rendering.cameras import Camera
 from polyview.rendering.pipeline import RenderSummary, render
 from polyview.rendering.renderer import make_renderer
 from polyview.rendering.store import ViewStore, part_path, rows_per_shard
+from polyview.storage.home import Home
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -70,7 +70,7 @@ def end_what_ray_left(session: int) -> None:
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    _, alive = psutil.wait_procs(left, timeout=30)
+    _, alive = psutil.wait_procs(left, timeout=120)
     assert not alive
 
 
@@ -119,7 +119,7 @@ def test_a_second_render_touches_nothing_and_needs_neither_ray_nor_a_compiler(
 import sys
 from pathlib import Path
 from polyview.corpus.manifest import Manifest
-from polyview.paths import Home
+from polyview.storage.home import Home
 from polyview.recipe import Rendering
 from polyview.rendering.cameras import Camera
 from polyview.rendering.pipeline import render
@@ -225,7 +225,7 @@ def test_a_render_killed_in_the_middle_is_finished_to_the_same_bytes(
 import os, signal
 from pathlib import Path
 from polyview.corpus.manifest import Manifest
-from polyview.paths import Home
+from polyview.storage.home import Home
 from polyview.recipe import Rendering
 from polyview.rendering.cameras import Camera
 from polyview.rendering.pipeline import render

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from polyview.paths import Home
 from polyview.recipe import Study, with_overrides
-from polyview.studies.conduct import conduct
-from polyview.tracking import reachable
+from polyview.storage.home import Home
+from polyview.studies.driver import run_stages
+from polyview.tracking.tracker import reachable
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
-SECONDS = 120
+SECONDS_TO_START = 300
 
 
 @dataclass
@@ -38,12 +39,13 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{self.folder}/m.db"]
+        store = f"sqlite:///{self.folder}/mlflow.db"
+        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
         command += ["--artifacts-destination", str(self.folder), "--port", str(self.port), "--workers", "1"]
         environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-        until = time.monotonic() + SECONDS
+        until = time.monotonic() + SECONDS_TO_START
         while reason := reachable(self.uri):
             assert time.monotonic() < until, reason
             time.sleep(0.2)
@@ -80,7 +82,8 @@ class Meddler:
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    shutil.copy(empty_mlflow, tmp_path)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         made = Server(tmp_path, probe.getsockname()[1])
@@ -91,14 +94,15 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def test_a_server_that_is_away_for_a_while_or_until_the_end_is_told_everything_once(
-    tiny_study: Study, server: Server, tmp_path: Path, runs_of: Any, times_of: Any
+    tiny_study: Study, server: Server, tmp_path: Path, runs_of: Any, times_of: Any, render_into: Any
 ) -> None:
     home = Home(tmp_path / "home")
+    render_into(home, tiny_study.experiment)
     pixels = with_overrides(tiny_study.experiment, {"model.tower": "pixels", "training.epochs": 0})
     study = Study(name="pixels", experiment=pixels, seeds=tuple(range(5)), references=False)
 
     meddler = Meddler(server, stop_at=2, start_at=4)
-    outcome, failures = conduct(study, home, meddler)
+    outcome, failures = run_stages(study, home, meddler)
     assert failures == []
     assert len(outcome.records) == 5
     assert sum("cannot be written" in line for line in meddler.said) == 1
@@ -109,12 +113,12 @@ def test_a_server_that_is_away_for_a_while_or_until_the_end_is_told_everything_o
     assert all(outcome.links[run.data.tags["polyview.trial"]].endswith(run.info.run_id) for run in runs)
 
     longer = study.model_copy(update={"seeds": tuple(range(8))})
-    outcome, failures = conduct(longer, home, Meddler(server, stop_at=1, start_at=None))
+    outcome, failures = run_stages(longer, home, Meddler(server, stop_at=1, start_at=None))
     assert failures == []
     assert len(outcome.records) == 8
     before = times_of(home)
     server.start()
-    conduct(longer, home, Meddler(server, stop_at=-1, start_at=None))
+    run_stages(longer, home, Meddler(server, stop_at=-1, start_at=None))
     assert times_of(home) == before
     parent, runs = runs_of(home)
     assert sorted(run.data.tags["polyview.trial"] for run in runs) == sorted(before)

@@ -19,10 +19,10 @@ from typing import Any
 import psutil
 import pytest
 
-from polyview.paths import Home
 from polyview.recipe import Study, load_study, to_yaml
-from polyview.studies.conduct import known
-from polyview.studies.design import plan
+from polyview.storage.home import Home
+from polyview.studies.outcome import load_outcome
+from polyview.trials.design import plan
 
 Driver = subprocess.Popen[str]
 Marks = dict[str, tuple[int, int]]
@@ -31,13 +31,15 @@ KILLS = int(os.environ.get("POLYVIEW_KILLS", "1"))
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+def home(tmp_path: Path, tiny_study: Study, prepare: Any, monkeypatch: pytest.MonkeyPatch) -> Home:
     for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("POLYVIEW_HOME", str(tmp_path / "home"))
-    return Home(tmp_path / "home")
+    made = Home(tmp_path / "home")
+    prepare(made, tiny_study.experiment)
+    return made
 
 
 @pytest.fixture
@@ -108,12 +110,12 @@ def test_a_study_whose_driver_is_killed_goes_on_where_it_stood(
     _, refusal = second.communicate(timeout=SECONDS)
     assert second.returncode == 2
     assert refusal.count("\n") == 1
-    assert "another polyview is conducting this study; wait for it, or stop it" in refusal
+    assert "another polyview is running this study; wait for it, or stop it" in refusal
 
     wait_for(lambda: times_of(home) and half_done(home) & long, driver)
     driver.send_signal(signal.SIGKILL)
     driver.wait(timeout=SECONDS)
-    _, orphans = psutil.wait_procs(processes_of(home), timeout=30)
+    _, orphans = psutil.wait_procs(processes_of(home), timeout=120)
     assert [process.name() for process in orphans] == []
     killed = time.time()
     before, begun = times_of(home), half_done(home) & long
@@ -128,7 +130,7 @@ def test_a_study_whose_driver_is_killed_goes_on_where_it_stood(
     assert after.keys() == {trial.id for trial in trials}
     assert {trial_id: after[trial_id] for trial_id in before} == before
     for trial_id in begun:
-        history = known(study, home).records[trial_id].history
+        history = load_outcome(study, home).records[trial_id].history
         assert [epoch.epoch for epoch in history] == list(range(1, 61))
         assert history[0].ended < killed < history[-1].ended
     parent, runs = runs_of(home)

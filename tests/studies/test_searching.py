@@ -12,14 +12,15 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from polyview.errors import UserError
-from polyview.paths import Home
 from polyview.recipe import Experiment, Study
-from polyview.studies.conduct import conduct, known
-from polyview.studies.design import Trial
+from polyview.storage.home import Home
+from polyview.studies.driver import run_stages
 from polyview.studies.estimate import estimate
-from polyview.studies.ledger import Ledger, stopped_early
-from polyview.tracking import TRIAL_TAG
+from polyview.studies.outcome import load_outcome
+from polyview.tracking.tracker import TRIAL_TAG
 from polyview.training.history import Epoch
+from polyview.trials.design import Trial
+from polyview.trials.ledger import Ledger, pruned_trials
 
 
 @dataclass
@@ -75,9 +76,9 @@ def test_a_search_runs_each_point_once_reports_the_best_and_goes_on_where_it_was
     }
     search = {"space": space, "trials": 3, "sampler": "tpe"}
     study, listener = study_of(tiny, "hunt", search=search), Listener()
-    outcome, _ = conduct(study, home, listener)
+    outcome, _ = run_stages(study, home, listener)
     assert len(outcome.searched.trials) == 3
-    assert not outcome.faults
+    assert not outcome.failures
     assert [trial.variant for trial in outcome.trials] == ["full", "best found"]
     best = max((outcome.records[t.id] for t in outcome.searched.trials), key=lambda r: r.scores["linear/accuracy"])
     again = outcome.records[outcome.trials[1].id].experiment
@@ -88,7 +89,7 @@ def test_a_search_runs_each_point_once_reports_the_best_and_goes_on_where_it_was
     ids = {trial.id for trial in outcome.searched.trials}
     resumed = Listener()
     longer = study_of(tiny, "hunt", search=search | {"trials": 5})
-    outcome, _ = conduct(longer, home, resumed)
+    outcome, _ = run_stages(longer, home, resumed)
     assert len(outcome.searched.trials) == 5
     assert ids == {trial.id for trial in outcome.searched.trials[:3]}
     assert not ids & {trial_id for trial_id, _ in resumed.epochs}
@@ -100,7 +101,7 @@ def test_a_search_runs_each_point_once_reports_the_best_and_goes_on_where_it_was
     assert {f"search {number} · seed 1000" for number in range(1, 6)} < set(names)
 
     idle = Listener()
-    conduct(longer, home, idle)
+    run_stages(longer, home, idle)
     assert idle.epochs == []
     page = (outcome.folder / "report" / "report.html").read_text()
     assert "best found" in page
@@ -114,38 +115,40 @@ def test_a_search_stops_what_promises_nothing_once_and_for_all(tiny: Experiment,
         "sampler": "random",
         "prune": {"rule": "asha", "every": 1},
     }
-    # One after the other: who is stopped depends on who was seen before.
+    # One after the other: which trial is pruned depends on the scores before.
     one = {"resources": {"cpus": int(ray.cluster_resources()["CPU"])}}
     study, listener = study_of(tiny, "pruned", epochs=3, search=search, **one), Listener()
-    outcome, failures = conduct(study, home, listener)
-    looks, searched = outcome.searched.looks, outcome.searched.trials
-    stopped = stopped_early(looks)
+    outcome, failures = run_stages(study, home, listener)
+    interim_scores, searched = outcome.searched.interim_scores, outcome.searched.trials
+    pruned = pruned_trials(interim_scores)
     assert not failures
-    assert len(searched) == len(looks) == 8
-    assert stopped
-    assert {trial.id for trial in searched} == stopped ^ {t.id for t in searched if t.id in outcome.records}
-    assert all(max(looks[trial_id].scores) < 3 for trial_id in stopped)
-    for trial_id in stopped:
-        last = max(looks[trial_id].scores)
-        assert looks[trial_id].scores[last] < max(seen.scores[last] for seen in looks.values() if last in seen.scores)
+    assert len(searched) == len(interim_scores) == 8
+    assert pruned
+    assert {trial.id for trial in searched} == pruned ^ {t.id for t in searched if t.id in outcome.records}
+    assert all(max(interim_scores[trial_id].scores) < 3 for trial_id in pruned)
+    for trial_id in pruned:
+        last = max(interim_scores[trial_id].scores)
+        assert interim_scores[trial_id].scores[last] < max(
+            seen.scores[last] for seen in interim_scores.values() if last in seen.scores
+        )
     status = {
         run.data.tags["polyview.trial"]: run.info.status for run in runs(home, study) if TRIAL_TAG in run.data.tags
     }
-    assert {trial_id for trial_id, now in status.items() if now == "KILLED"} == stopped
+    assert {trial_id for trial_id, now in status.items() if now == "KILLED"} == pruned
     (parent,) = [run for run in runs(home, study) if TRIAL_TAG not in run.data.tags]
     assert parent.info.status == "FINISHED"
-    assert f"{len(stopped)} were stopped early (asha)" in (outcome.folder / "report" / "report.md").read_text()
+    assert f"{len(pruned)} were pruned (asha)" in (outcome.folder / "report" / "report.md").read_text()
 
     idle = Listener()
-    again, _ = conduct(study, home, idle)
+    again, _ = run_stages(study, home, idle)
     assert idle.epochs == []
-    assert stopped_early(again.searched.looks) == stopped
+    assert pruned_trials(again.searched.interim_scores) == pruned
 
-    # Once nothing is pruned any more, what was stopped goes on from where it stands.
+    # Once nothing is pruned any more, what was pruned goes on from where it stands.
     whole, resumed = study_of(tiny, "pruned", epochs=3, search=search | {"prune": None}, **one), Listener()
-    outcome, _ = conduct(whole, home, resumed)
-    assert {trial_id for trial_id, _ in resumed.epochs} >= stopped
-    assert (next(iter(stopped)), 1) not in resumed.epochs
+    outcome, _ = run_stages(whole, home, resumed)
+    assert {trial_id for trial_id, _ in resumed.epochs} >= pruned
+    assert (next(iter(pruned)), 1) not in resumed.epochs
     assert all(trial.id in outcome.records for trial in outcome.searched.trials)
 
 
@@ -153,14 +156,14 @@ def test_a_search_stops_what_promises_nothing_once_and_for_all(tiny: Experiment,
 def test_what_fails_is_tried_again_then_told_and_stops_nothing_else(tiny: Experiment, home: Home) -> None:
     # Without a schedule and at this rate the loss leaves what a float holds within the epoch.
     wild = {"training.lr": 1e30, "objective.alignment.weight": 1e30}
-    study, listener = study_of(tiny, "faults", variants={"wild": wild}, retries=1), Listener()
-    outcome, _ = conduct(study, home, listener)
+    study, listener = study_of(tiny, "failures", variants={"wild": wild}, retries=1), Listener()
+    outcome, _ = run_stages(study, home, listener)
     fine, broken = outcome.trials
     assert set(outcome.records) == {fine.id}
-    fault = outcome.faults[broken.id]
-    assert fault.attempts == 2
-    assert "the loss is" in fault.reason
-    assert any("FloatingPointError" in line for line in fault.last_lines)
+    failure = outcome.failures[broken.id]
+    assert failure.attempts == 2
+    assert "the loss is" in failure.reason
+    assert any("FloatingPointError" in line for line in failure.last_lines)
     assert {run.data.tags["variant"]: run.info.status for run in runs(home, study) if "variant" in run.data.tags} == {
         "full": "FINISHED",
         "wild": "FAILED",
@@ -172,23 +175,23 @@ def test_what_fails_is_tried_again_then_told_and_stops_nothing_else(tiny: Experi
         "wild": "failed, to run again",
     }
     again = Listener()
-    conduct(study, home, again)
+    run_stages(study, home, again)
     assert "trials: 2 in the study, 1 done before, 1 to run" in again.said
 
 
 @pytest.mark.slow
 def test_a_variant_that_is_forced_is_run_again_and_replaces_its_run(tiny: Experiment, home: Home) -> None:
     study = study_of(tiny, "forced", variants={"mean": {"model.fusion": "mean"}}, resources={"memory": 0.25})
-    first, _ = conduct(study, home, Listener())
+    first, _ = run_stages(study, home, Listener())
     ours = first.trials[1]
     listener = Listener()
-    second, _ = conduct(study, home, listener, force="mean")
+    second, _ = run_stages(study, home, listener, force="mean")
     assert listener.epochs == [(ours.id, 1)]
     assert second.records[ours.id].started > first.records[ours.id].started
     assert (home.trials / f"{ours.id}.1" / "record.json").exists()
     assert sum(run.info.run_name == ours.name for run in runs(home, study)) == 1
     with pytest.raises(UserError, match="--force 'median' is no variant; there are full, mean"):
-        conduct(study, home, Listener(), force="median")
+        run_stages(study, home, Listener(), force="median")
 
 
 @pytest.mark.slow
@@ -199,10 +202,10 @@ def test_the_estimate_counts_what_is_left_and_learns_from_the_ledger(tiny: Exper
     assert (found.missing, found.later, found.timed) == (2 + 40 + 2, 42, 0)
     assert found.views == 12 * 3 * 3
     assert "no timing yet" in "\n".join(found.lines())
-    conduct(study_of(other, "estimated", seeds=[0]), home, Listener())
+    run_stages(study_of(other, "estimated", seeds=[0]), home, Listener())
     found = estimate(study, home)
     assert (found.missing, found.views, found.timed) == (43, 0, 43)
-    (record,) = known(study_of(other, "estimated", seeds=[0]), home).records.values()
+    (record,) = load_outcome(study_of(other, "estimated", seeds=[0]), home).records.values()
     assert found.seconds == pytest.approx(43 * (record.seconds["train"] + record.seconds["evaluate"]))
     assert "trial-hours" in found.lines()[-1]
 
@@ -219,4 +222,4 @@ def test_a_trial_is_found_by_how_its_id_begins(home: Home) -> None:
 
 def test_a_missing_file_of_points_is_an_empty_search(tiny: Experiment, tmp_path: Path) -> None:
     space = {"training.lr": {"uniform": [1e-3, 1e-2]}}
-    assert known(study_of(tiny, "new", search={"space": space}), Home(tmp_path)).searched.trials == []
+    assert load_outcome(study_of(tiny, "new", search={"space": space}), Home(tmp_path)).searched.trials == []

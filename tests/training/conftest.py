@@ -9,9 +9,9 @@ import torch
 
 from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
-from polyview.training.loop import Job
+from polyview.training.loop import TrainingJob
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., TrainingJob]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -24,8 +24,10 @@ def _one_thread() -> None:
 def make_job(tiny: Experiment, tiny_store: ViewStore, tmp_path: Path) -> MakeJob:
     """A job on all people of the tiny store, with changes to its recipe, in a folder of its own."""
 
-    def make(name: str = "trial", /, **changes: Any) -> Job:
+    def make(name: str = "trial", /, **changes: Any) -> TrainingJob:
         experiment = with_overrides(tiny, {key.replace("__", "."): value for key, value in changes.items()})
-        return Job(experiment, tiny_store.folder, tuple(sorted(set(tiny_store.labels("subject")))), tmp_path / name)
+        return TrainingJob(
+            experiment, tiny_store.folder, tuple(sorted(set(tiny_store.labels("subject")))), tmp_path / name
+        )
 
     return make

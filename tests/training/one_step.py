@@ -1,4 +1,4 @@
-"""One of several workers, on its part of a fixed global batch: `python one_step.py FOLDER RANK`.
+"""Several workers, each on its part of a fixed global batch: `python one_step.py FOLDER`.
 
 FOLDER has steps.json: the recipes by name, the store, the subjects, and the numbers of workers to try. Each worker
 leaves there its loss, gradients and running statistics as NAME-DTYPE-WORKERS-RANK.safetensors.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,10 +19,10 @@ from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
 from polyview.recipe import Experiment
-from polyview.training.loop import Job, Trainer
+from polyview.training.loop import Trainer, TrainingJob
 
 
-def step(job: Job, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def step(job: TrainingJob, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """The loss of the first batch, each trained parameter's gradient, and the batch norms' statistics afterwards."""
     trainer = Trainer(job, torch.device("cpu"))
     trainer.assign(0)
@@ -42,10 +44,8 @@ def step(job: Job, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     return found | {name: value for name, value in trainer.model.state_dict().items() if "running_" in name}
 
 
-def main(folder: Path, rank: int) -> None:
+def work(folder: Path, asked: dict[str, Any], rank: int) -> None:
     """Be worker `rank` among each number of workers that has one of this rank."""
-    torch.set_num_threads(1)
-    asked = json.loads((folder / "steps.json").read_text())
     for workers in asked["workers"]:
         if rank >= workers:
             continue
@@ -54,7 +54,7 @@ def main(folder: Path, rank: int) -> None:
             dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=workers)
         for name, recipe in asked["recipes"].items():
             experiment = Experiment.model_validate_json(json.dumps(recipe))
-            job = Job(experiment, Path(asked["store"]), tuple(asked["subjects"]), folder / "checkpoints")
+            job = TrainingJob(experiment, Path(asked["store"]), tuple(asked["subjects"]), folder / "checkpoints")
             for dtype in (torch.float32, torch.float64):
                 bits = torch.finfo(dtype).bits
                 save_file(step(job, dtype), folder / f"{name}-{bits}-{workers}-{rank}.safetensors")
@@ -62,5 +62,21 @@ def main(folder: Path, rank: int) -> None:
             dist.destroy_process_group()
 
 
+def main(folder: Path) -> int:
+    """Be all workers; returns how many failed."""
+    torch.set_num_threads(1)
+    asked = json.loads((folder / "steps.json").read_text())
+    # Forked: they need what is imported here, which takes longer than what they do with it.
+    fork = multiprocessing.get_context("fork")
+    workers = [
+        fork.Process(target=work, args=(folder, asked, rank), daemon=True) for rank in range(max(asked["workers"]))
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return sum(worker.exitcode != 0 for worker in workers)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    sys.exit(main(Path(sys.argv[1])))

@@ -12,9 +12,9 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from polyview.modeling.towers import load_open_clip
 from polyview.training.batches import Share
-from polyview.training.loop import Job, Trainer
+from polyview.training.loop import Trainer, TrainingJob
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., TrainingJob]
 CPU = torch.device("cpu")
 WITHOUT_BATCH_NORM = {
     "embed_dim": 32,
@@ -30,7 +30,7 @@ def _small_transformer(tmp_path_factory: pytest.TempPathFactory) -> None:
     load_open_clip().add_model_config(path)
 
 
-def step(job: Job) -> tuple[Tensor, dict[str, Tensor]]:
+def step(job: TrainingJob) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss and the gradients of the first batch, in float64."""
     trainer = Trainer(job, CPU)
     trainer.assign(0)

@@ -17,9 +17,9 @@ from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore
 from polyview.training.checkpoint import Checkpoint, latest_checkpoint, open_checkpoint, save_checkpoint
 from polyview.training.history import Progress
-from polyview.training.loop import Job, Trainer
+from polyview.training.loop import Trainer, TrainingJob
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., TrainingJob]
 CPU = torch.device("cpu")
 
 

@@ -15,9 +15,9 @@ from polyview.errors import UserError
 from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.training.checkpoint import latest_checkpoint
-from polyview.training.loop import Job, Trainer
+from polyview.training.loop import Trainer, TrainingJob
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., TrainingJob]
 CPU = torch.device("cpu")
 MULTIVIEW_VLM: dict[str, Any] = {
     "objective": {"joint": {}, "contrast": {}, "alignment": {}},
@@ -31,11 +31,11 @@ WITHOUT_LABELS = {
 }
 
 
-def job_of(tiny: Experiment, store: ViewStore, folder: Path, changes: dict[str, Any]) -> Job:
-    return Job(with_overrides(tiny, changes), store.folder, tuple(sorted(set(store.labels("subject")))), folder)
+def job_of(tiny: Experiment, store: ViewStore, folder: Path, changes: dict[str, Any]) -> TrainingJob:
+    return TrainingJob(with_overrides(tiny, changes), store.folder, tuple(sorted(set(store.labels("subject")))), folder)
 
 
-def weights(job: Job) -> bytes:
+def weights(job: TrainingJob) -> bytes:
     checkpoint = latest_checkpoint(job.folder)
     assert checkpoint is not None
     return (checkpoint.folder / "model.safetensors").read_bytes()
@@ -123,9 +123,9 @@ def test_pseudo_labels_last_until_the_next_refresh_and_stay_with_the_checkpoint(
         checkpoint = latest_checkpoint(trainer.job.folder)
         assert checkpoint is not None
         assert checkpoint.pseudolabels is not None
-        assert trainer.assignment is not None
-        np.testing.assert_array_equal(checkpoint.pseudolabels.label, trainer.assignment.label)
-        np.testing.assert_array_equal(checkpoint.pseudolabels.confident, trainer.assignment.confident)
+        assert trainer.sample_labels is not None
+        np.testing.assert_array_equal(checkpoint.pseudolabels.label, trainer.sample_labels.label)
+        np.testing.assert_array_equal(checkpoint.pseudolabels.confident, trainer.sample_labels.confident)
         labels.append(checkpoint.pseudolabels.label.tolist())
     assert labels[0] == labels[1] != labels[2] == labels[3]
     assert len(labels[0]) == len(trainer.batches.rows)

@@ -16,9 +16,9 @@ from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import load_open_clip, tokenize
 from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
-from polyview.training.loop import Job, Trainer
+from polyview.training.loop import Trainer, TrainingJob
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., TrainingJob]
 PROMPTS = ["a happy person", "a face that shows surprise"]
 TEXT: dict[str, Any] = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -36,7 +36,7 @@ def _more_towers(tmp_path_factory: pytest.TempPathFactory) -> None:
     load_open_clip().add_model_config(folder)
 
 
-def trained(job: Job) -> MultiviewModel:
+def trained(job: TrainingJob) -> MultiviewModel:
     trainer = Trainer(job, torch.device("cpu"))
     list(trainer.epochs())
     return trainer.model.eval()

@@ -14,14 +14,14 @@ from polyview.rendering.store import ViewStore
 from polyview.training.batches import Share
 from polyview.training.checkpoint import latest_checkpoint
 from polyview.training.history import Epoch
-from polyview.training.loop import Job, Trainer, schedule
+from polyview.training.loop import Trainer, TrainingJob, schedule
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., TrainingJob]
 CPU = torch.device("cpu")
 TEXT_FREE = {"objective__alignment": None, "objective__redundancy": None, "language__prompts": "none"}
 
 
-def weights(job: Job) -> bytes:
+def weights(job: TrainingJob) -> bytes:
     checkpoint = latest_checkpoint(job.folder)
     assert checkpoint is not None
     return (checkpoint.folder / "model.safetensors").read_bytes()
@@ -154,7 +154,7 @@ def test_every_trained_parameter_has_a_gradient_and_every_frozen_one_stays(
 
 def test_people_who_are_not_in_the_job_are_never_seen(make_job: MakeJob, tiny_store: ViewStore) -> None:
     everybody = make_job()
-    some = Job(everybody.experiment, everybody.store, everybody.subjects[:6], everybody.folder)
+    some = TrainingJob(everybody.experiment, everybody.store, everybody.subjects[:6], everybody.folder)
     batches = Trainer(some, CPU).batches
     owner = dict(zip(tiny_store.sample_ids, tiny_store.labels("subject"), strict=True))
     drawn = [batch for epoch in range(5) for batch in batches.epoch(epoch, Share())]

@@ -15,10 +15,10 @@ from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import ViewStore
 from polyview.training.batches import Share
-from polyview.training.loop import Job, make_batches
+from polyview.training.loop import TrainingJob, make_batches
 from polyview.training.streaming import Reader, stream
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., TrainingJob]
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 

@@ -17,8 +17,8 @@ import psutil
 
 from polyview.environment import PACKAGES
 from polyview.errors import UserError
-from polyview.mirror import address
-from polyview.paths import Home, check_writable
+from polyview.storage.home import Home, check_writable
+from polyview.storage.mirror import address
 
 GIB = 2**30
 OLDEST_PYTHON = (3, 11)
@@ -87,8 +87,8 @@ def _torch() -> Check:
 
 
 def _precision() -> Check:
-    from polyview.studies.trial import default_device
     from polyview.training.precision import bf16_slowdown, choose_precision
+    from polyview.trials.trial import default_device
 
     device = default_device()
     chosen = choose_precision("auto", device)
@@ -145,7 +145,7 @@ def _opengl(name: str, attempt: subprocess.Popen[str]) -> Check:
 
 
 def _tracking(home: Home) -> Check:
-    from polyview.tracking import reachable
+    from polyview.tracking.tracker import reachable
 
     trouble = reachable(home.tracking_uri)
     return Check(

@@ -19,15 +19,18 @@ import ray
 import requests
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from polyview.cluster.parcel import Parcel
+from polyview.cluster.package import JobPackage
 from polyview.environment import SENDER, sender
 from polyview.errors import UserError
+from polyview.storage.mirror import expanded
 
 ADDRESS = "http://127.0.0.1:8265"  # where `ray dashboard cluster.yaml` leads to
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 COMMAND = "python -m polyview "
 SECONDS_TO_ANSWER = 10
 SECONDS_BETWEEN_TRIES = 2.0
+SECONDS_TO_TAKE_JOBS = 300.0  # in which a head that answers has its job agent, which Ray waits for 10 s long
+NOT_YET = "No available agent to submit job"  # as Ray says it
 PATIENCE = 1800.0  # seconds that a cluster may be away
 TALKATIVE = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 LOST = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)  # requests' errors are OSErrors
@@ -35,7 +38,7 @@ REPORT = re.compile(r"^report +((?:/|s3://)\S*)/report\.html", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Job:
+class ClusterJob:
     """What the cluster was asked for and what became of it.
 
     started: Unix seconds. code: what its command ended with, None as long as it has not ended by itself.
@@ -95,8 +98,8 @@ class Cluster:
         os.environ[ADDRESS_VARIABLE] = self.address  # else RAY_ADDRESS would win over what was asked for
         self.client = JobSubmissionClient(self.address, headers=headers)
 
-    def submit(self, parcel: Parcel, columns: int) -> str:
-        """Send a parcel and start its command, whose tables may be so many columns wide; returns the job's id."""
+    def submit(self, package: JobPackage, columns: int) -> str:
+        """Send a job package and start its command, whose tables may be so many columns wide; returns the job's id."""
         environment = {
             "PYTHONPATH": "platform",
             "COLUMNS": str(columns),
@@ -106,19 +109,29 @@ class Cluster:
             "RAY_JOB_STOP_WAIT_TIME_S": "60",
         }
         with tempfile.TemporaryDirectory() as folder:
-            parcel.write(Path(folder))
-            job: str = self.client.submit_job(
-                entrypoint=COMMAND + shlex.join(parcel.words),
+            package.write(Path(folder))
+            return self._submit(
+                entrypoint=COMMAND + shlex.join(package.words),
                 runtime_env={"working_dir": folder, "env_vars": environment},
             )
-        return job
 
-    def jobs(self) -> list[Job]:
+    def _submit(self, **job: Any) -> str:
+        """Start a job, on a head that has just come up as soon as it can: it answers before it takes jobs."""
+        until = time.monotonic() + SECONDS_TO_TAKE_JOBS
+        while True:
+            try:
+                return str(self.client.submit_job(**job))
+            except RuntimeError as error:
+                if NOT_YET not in str(error) or time.monotonic() > until:
+                    raise
+            time.sleep(SECONDS_BETWEEN_TRIES)
+
+    def jobs(self) -> list[ClusterJob]:
         """All that was ever submitted, the oldest first."""
         found = [_job(details) for details in self.client.list_jobs() if details.submission_id]
         return sorted(found, key=lambda job: job.started)
 
-    def job(self, name: str) -> Job:
+    def job(self, name: str) -> ClusterJob:
         """What is known of one job; raises `UserError` if there is none of this name."""
         try:
             return _job(self.client.get_job_info(name))
@@ -127,7 +140,7 @@ class Cluster:
                 raise
         raise UserError(f"{name}: no such job at {self.address}; polyview jobs lists those that there are")
 
-    def follow(self, name: str, log: Log, warn: Callable[[str], None]) -> Job:
+    def follow(self, name: str, log: Log, warn: Callable[[str], None]) -> ClusterJob:
         """Read a job's log until the job has ended; returns what became of it.
 
         A connection that is lost is made again; `warn` is told. Raises `UserError` if the cluster stays away.
@@ -139,7 +152,7 @@ class Cluster:
         """Ask a job to stop; returns whether it was running."""
         return not self.job(name).ended and bool(self.client.stop_job(name))
 
-    async def _follow(self, name: str, log: Log, warn: Callable[[str], None]) -> Job:
+    async def _follow(self, name: str, log: Log, warn: Callable[[str], None]) -> ClusterJob:
         lost: float | None = None
         while True:
             try:
@@ -180,7 +193,7 @@ def _token() -> str | None:
     if token := os.environ.get("RAY_AUTH_TOKEN"):
         return token
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    path = Path(named) if named else expanded("~/.ray/auth_token")
     try:
         return path.read_text().strip() or None
     except OSError as error:
@@ -226,6 +239,6 @@ def _version(answer: requests.Response) -> str | None:
     return version
 
 
-def _job(details: Any) -> Job:
+def _job(details: Any) -> ClusterJob:
     command, started = details.entrypoint.removeprefix(COMMAND), (details.start_time or 0) / 1000
-    return Job(details.submission_id, command, details.status.value, started, details.driver_exit_code)
+    return ClusterJob(details.submission_id, command, details.status.value, started, details.driver_exit_code)

@@ -1,1 +1,4 @@
-"""Faces in: a dataset's folder becomes a manifest, a manifest's row becomes a mesh."""
+"""Faces: a dataset's folder becomes a manifest, and a row of the manifest becomes a mesh.
+
+In: mesh files, or the generator's parameters. Out: `Manifest` and `Mesh`. Read `scan.py` first, then `manifest.py`.
+"""

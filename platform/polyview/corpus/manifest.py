@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from polyview.errors import UserError
-from polyview.paths import replacing
 from polyview.recipe import Geometry
+from polyview.storage.home import replacing
 
 SCHEMA = pl.Schema(
     {

@@ -1,4 +1,4 @@
-"""Who is trained on and who is set aside: no subject is ever on both sides."""
+"""Training subjects and test subjects: no subject is ever on both sides."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Split:
 
 
 def holdout(subjects: Sequence[str], share: float, seed: int) -> Split:
-    """Set a random `share` of the subjects aside, at least one and not all; repeats in `subjects` do not count.
+    """Draw a random `share` of the subjects as test subjects, at least one and not all; repeats do not count.
 
     Raises `UserError` where there are fewer than two subjects.
     """
@@ -29,29 +29,29 @@ def holdout(subjects: Sequence[str], share: float, seed: int) -> Split:
             f"corpus: {len(names)} subject(s) cannot be split into training and test; at least 2 are needed"
         )
     count = min(max(round(share * len(names)), 1), len(names) - 1)
-    return _apart(names, set(names[:count]))
+    return _split(names, set(names[:count]))
 
 
 def kfold(subjects: Sequence[str], folds: int, fold: int, seed: int) -> Split:
-    """Set part `fold` of `folds` aside: over all of them each subject once; sizes differ by one at most.
+    """Make part `fold` of `folds` the test subjects: over all of them each subject once; sizes differ by one at most.
 
     Raises `UserError` where there are fewer subjects than folds.
     """
     names = _shuffled(subjects, seed)
     if len(names) < folds:
         raise UserError(f"evaluation.folds is {folds} and there are {len(names)} subjects; lower it, or bring more")
-    return _apart(names, set(names[fold::folds]))
+    return _split(names, set(names[fold::folds]))
 
 
 def leave_one_out(subjects: Sequence[str], folds: int, fold: int) -> Split:
-    """Set one subject aside, the one at place `fold` in sorted order; raises `UserError` unless `folds` counts them."""
+    """Test on the subject at `fold` in sorted order alone; raises `UserError` unless `folds` counts the subjects."""
     names = sorted(set(subjects))
     if len(names) != folds:
         raise UserError(
             f"evaluation.folds is {folds} and there are {len(names)} subjects; for loso set "
             f"evaluation.folds={len(names)}"
         )
-    return _apart(names, {names[fold]})
+    return _split(names, {names[fold]})
 
 
 def _shuffled(subjects: Sequence[str], seed: int) -> list[str]:
@@ -59,5 +59,5 @@ def _shuffled(subjects: Sequence[str], seed: int) -> list[str]:
     return [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
 
 
-def _apart(names: Sequence[str], aside: set[str]) -> Split:
-    return Split(tuple(sorted(set(names) - aside)), tuple(sorted(aside)))
+def _split(names: Sequence[str], test: set[str]) -> Split:
+    return Split(tuple(sorted(set(names) - test)), tuple(sorted(test)))

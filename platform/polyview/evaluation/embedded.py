@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from polyview.paths import replacing
+from polyview.storage.home import replacing
 
 
 @dataclass(frozen=True, eq=False)

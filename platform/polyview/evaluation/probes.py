@@ -43,7 +43,12 @@ def linear(train: Embedded, test: Embedded, seed: int) -> list[str]:
     return predicted
 
 
-def _best_strength(features: Features, labels: NDArray[np.str_], subjects: NDArray[np.str_], seed: int) -> float:
+def _best_strength(
+    features: Features,  # (N, D)
+    labels: NDArray[np.str_],  # (N,)
+    subjects: NDArray[np.str_],  # (N,)
+    seed: int,
+) -> float:
     folds = GroupKFold(min(INNER_FOLDS, len(set(subjects))), shuffle=True, random_state=seed)
     correct = np.zeros(len(STRENGTHS), dtype=np.int64)
     for fit, held in folds.split(features, groups=subjects):
@@ -64,7 +69,10 @@ def _classifier() -> LogisticRegression:
     return LogisticRegression(solver="newton-cg", tol=1e-5, max_iter=5000, warm_start=True)
 
 
-def coordinates(train: Features, test: Features) -> tuple[Features, Features]:
+def coordinates(
+    train: Features,  # (N_train, D)
+    test: Features,  # (N_test, D)
+) -> tuple[Features, Features]:
     """Standardised features over the square root of their number D, in at most as many dimensions as `train` has rows.
 
     Where D exceeds the number of training rows N, the features are given by their coordinates (N_train, R) and
@@ -88,7 +96,10 @@ def coordinates(train: Features, test: Features) -> tuple[Features, Features]:
     return axes[:, kept] * lengths, cross / width @ axes[:, kept] / lengths
 
 
-def _standardise(train: Features, test: Features) -> tuple[Features, Features]:
+def _standardise(
+    train: Features,  # (N_train, D)
+    test: Features,  # (N_test, D)
+) -> tuple[Features, Features]:
     """Zero mean and unit variance over `train`; what is constant there becomes zero."""
     mean = train.mean(axis=0, dtype=np.float64)
     deviation = train.std(axis=0, dtype=np.float64)
@@ -108,7 +119,11 @@ def knn(train: Embedded, test: Embedded) -> list[str]:
     return predicted
 
 
-def zero_shot(test: Embedded, anchors: NDArray[np.floating], classes: Sequence[str]) -> list[str]:
+def zero_shot(
+    test: Embedded,
+    anchors: NDArray[np.floating],  # (K, D)
+    classes: Sequence[str],
+) -> list[str]:
     """The class whose text anchor has the largest cosine to the sample; `anchors` (K, D) are in `classes`' order."""
     directions = anchors / np.linalg.norm(anchors, axis=1, keepdims=True)
     return [classes[best] for best in (test.features @ directions.T).argmax(axis=1)]

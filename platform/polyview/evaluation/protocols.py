@@ -43,7 +43,7 @@ def evaluate(
     protocol: str = "holdout",
     fold: int = 0,
 ) -> Evaluation:
-    """Probes fitted on the training subjects and scored on the subjects set aside, by whatever `protocol` split them.
+    """Probes fitted on the training subjects and scored on the test subjects, by whatever `protocol` split them.
 
     `anchors` is (K, D), one text direction per class in the order of `classes`; without it zero_shot is left out.
     Raises `UserError` if a subject is on both sides, or a side is empty.

@@ -12,7 +12,7 @@ PROMPTS: dict[str, tuple[str, ...]] = {
         "a calm face with the mouth closed and the brows at rest",
         "a 3D scan of a face at rest",
         "a blank face that shows no emotion",
-        "someone looking straight ahead without any expression",
+        "someone scoring straight ahead without any expression",
         "a photo of a neutral face",
         "a serious, still face with relaxed lips",
     ),

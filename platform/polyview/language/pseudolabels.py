@@ -23,14 +23,14 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Assignment:
+class SampleLabels:
     """For each of N samples: the number of its class, int64, and whether that is to be trusted, bool."""
 
     label: NDArray[np.int64]
     confident: NDArray[np.bool_]
 
     @classmethod
-    def each_its_own(cls, samples: int) -> Assignment:
+    def each_its_own(cls, samples: int) -> SampleLabels:
         """As many classes as samples, where nothing better is known."""
         return cls(np.arange(samples), np.ones(samples, dtype=np.bool_))
 
@@ -41,7 +41,7 @@ def assign(
     subject: NDArray[np.int64],
     how: Pseudolabels,
     seed: int,
-) -> Assignment:
+) -> SampleLabels:
     """Give each of the embeddings (N, D) one of the anchors (K, D), and say which of these choices to trust.
 
     Both are centred and normalised anew first: all faces lie close together, and all texts elsewhere (Liang et al.
@@ -65,7 +65,7 @@ def assign(
     trusted = np.argsort(-margin, kind="stable")[: max(1, round(how.confident * len(margin)))]
     confident = np.zeros(len(margin), dtype=np.bool_)
     confident[trusted] = True
-    return Assignment(label, confident)
+    return SampleLabels(label, confident)
 
 
 def sinkhorn(similarity: Array, sharpness: float) -> Array:

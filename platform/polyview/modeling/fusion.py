@@ -12,7 +12,11 @@ from torch.nn import functional
 class MeanFusion(nn.Module):
     """The mean of the views, whatever their angles."""
 
-    def forward(self, views: Tensor, angles: Tensor) -> Tensor:  # noqa: ARG002
+    def forward(
+        self,
+        views: Tensor,  # (B, V, D)
+        angles: Tensor,  # (V, 2)  # noqa: ARG002
+    ) -> Tensor:
         """Views (B, V, D) to (B, D), L2-normalised."""
         return functional.normalize(views.mean(dim=1), dim=-1)
 
@@ -30,7 +34,11 @@ class AttentionFusion(nn.Module):
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         nn.init.zeros_(self.attention.out_proj.weight)
 
-    def forward(self, views: Tensor, angles: Tensor) -> Tensor:
+    def forward(
+        self,
+        views: Tensor,  # (B, V, D)
+        angles: Tensor,  # (V, 2)
+    ) -> Tensor:
         """Views (B, V, D) seen from `angles` (V, 2), yaw and pitch in degrees, to (B, D), L2-normalised."""
         radians = torch.deg2rad(angles)
         tokens = views + self.encode_angles(torch.cat([radians.sin(), radians.cos()], dim=-1))
@@ -47,7 +55,11 @@ class ConcatFusion(nn.Module):
         with torch.no_grad():
             self.mix.weight.copy_(torch.eye(width).repeat(1, views) / views)
 
-    def forward(self, views: Tensor, angles: Tensor) -> Tensor:  # noqa: ARG002
+    def forward(
+        self,
+        views: Tensor,  # (B, V, D)
+        angles: Tensor,  # (V, 2)  # noqa: ARG002
+    ) -> Tensor:
         """Views (B, V, D), always in the rig's order, to (B, D), L2-normalised."""
         return functional.normalize(self.mix(views.flatten(1)), dim=-1)
 

@@ -61,7 +61,12 @@ class MultiviewModel(nn.Module):
         if experiment.objective.supervised:
             self.classifier = nn.Linear(self.width, len(experiment.corpus.expressions))
 
-    def forward(self, images: Tensor, angles: Tensor, tokens: Tensor | None) -> Embeddings:
+    def forward(
+        self,
+        images: Tensor,  # (B, V, 3, S, S) float in [0, 1]
+        angles: Tensor,  # (V, 2) yaw and pitch in degrees
+        tokens: Tensor | None,  # (K, context) int64
+    ) -> Embeddings:
         """Embed images (B, V, 3, S, S) in [0, 1] seen from angles (V, 2) in degrees, and tokens (K, context)."""
         views = self.encode_views(images)
         fused = self.fuse(views, angles)
@@ -79,7 +84,10 @@ class MultiviewModel(nn.Module):
         """Bring the logit scale back to at most 100; to be called after each step, as CLIP does."""
         self.towers.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
 
-    def encode_views(self, images: Tensor) -> Tensor:
+    def encode_views(
+        self,
+        images: Tensor,  # (B, V, 3, S, S) float in [0, 1]
+    ) -> Tensor:
         """Each view by itself: images (B, V, 3, S, S) float in [0, 1] to (B, V, D), L2-normalised float32.
 
         With gradients, the tower takes the batch in `training.accumulate` parts: it keeps no part's activations but
@@ -95,24 +103,40 @@ class MultiviewModel(nn.Module):
             encoded = torch.cat([*parts])
         return normalised(encoded).unflatten(0, images.shape[:2])
 
-    def project(self, views: Tensor) -> Tensor:
+    def project(
+        self,
+        views: Tensor,  # (B, V, D)
+    ) -> Tensor:
         """Views (B, V, D) to projections (B, V, P), L2-normalised float32."""
         return normalised(self.projector(views))
 
-    def fuse(self, views: Tensor, angles: Tensor) -> Tensor:
+    def fuse(
+        self,
+        views: Tensor,  # (B, V, D)
+        angles: Tensor,  # (V, 2)
+    ) -> Tensor:
         """Views (B, V, D) from angles (V, 2) to one embedding each, (B, D), L2-normalised float32."""
         return normalised(self.fusion(views, angles))
 
-    def encode_text(self, tokens: Tensor) -> Tensor:
+    def encode_text(
+        self,
+        tokens: Tensor,  # (K, context)
+    ) -> Tensor:
         """Tokens (K, context) to (K, D), L2-normalised float32."""
         return normalised(self.towers.encode_text(tokens))
 
-    def encode_anchors(self, tokens: Tensor) -> Tensor:
+    def encode_anchors(
+        self,
+        tokens: Tensor,  # (E, K, context)
+    ) -> Tensor:
         """Tokens (E, K, context), E prompts for each of K classes, to their normalised means, (K, D) float32."""
         texts = self.encode_text(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
         return normalised(texts.mean(dim=0))
 
-    def classify(self, fused: Tensor) -> Tensor:
+    def classify(
+        self,
+        fused: Tensor,  # (B, D)
+    ) -> Tensor:
         """Fused embeddings (B, D) to class logits (B, classes), from coordinates of about unit size."""
         assert self.classifier is not None
         logits: Tensor = self.classifier(fused * math.sqrt(self.width))
@@ -126,7 +150,9 @@ class MultiviewModel(nn.Module):
         return width
 
 
-def normalised(embeddings: Tensor) -> Tensor:
+def normalised(
+    embeddings: Tensor,  # (..., D)
+) -> Tensor:
     """Embeddings (..., D) on the unit sphere, in float32 or wider whatever the towers ran in."""
     wide = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
     return functional.normalize(wide, dim=-1)
@@ -150,6 +176,9 @@ class _OverViews(nn.Module):
         super().__init__()
         self.inner = inner
 
-    def forward(self, views: Tensor) -> Tensor:
+    def forward(
+        self,
+        views: Tensor,  # (B, V, C)
+    ) -> Tensor:
         normalised: Tensor = self.inner(views.flatten(0, 1))
         return normalised.unflatten(0, views.shape[:2])

@@ -9,7 +9,13 @@ from polyview.objectives.precision import in_float32
 
 
 @in_float32
-def alignment(views: Tensor, fused: Tensor, text: Tensor, prompt_index: Tensor, logit_scale: Tensor) -> Tensor:
+def alignment(
+    views: Tensor,  # (N, V, D)
+    fused: Tensor,  # (N, D)
+    text: Tensor,  # (K, D)
+    prompt_index: Tensor,  # (N,) int64
+    logit_scale: Tensor,  # scalar
+) -> Tensor:
     """CLIP's symmetric cross-entropy, of the fused embedding and of each view: (L(fused) + mean_v L(view v)) / 2.
 
     L(x) is defined on the N x N logits s_ij = logit_scale * <x_i, text[prompt_index[j]]>. Samples that share a prompt
@@ -30,7 +36,10 @@ def alignment(views: Tensor, fused: Tensor, text: Tensor, prompt_index: Tensor, 
     return (losses[0] + losses[1:].mean()) / 2
 
 
-def _soft_clip(logits: Tensor, prompt_index: Tensor) -> Tensor:
+def _soft_clip(
+    logits: Tensor,  # (B, N, K)
+    prompt_index: Tensor,  # (N,) int64
+) -> Tensor:
     """The loss of each of B sets of images, from their logits (B, N, K) with the K distinct prompts: (B,).
 
     The N x N logits repeat column k of these n_k times. So a row's log-sum-exp over N texts is the one over K prompts

@@ -11,7 +11,12 @@ from polyview.objectives.precision import in_float32
 
 @in_float32
 def contrast(
-    projections: Tensor, label: Tensor, confident: Tensor, subject: Tensor, margin: float, temperature: float
+    projections: Tensor,  # (N, V, P)
+    label: Tensor,  # (N,) int64
+    confident: Tensor,  # (N,) bool
+    subject: Tensor,  # (N,) int64
+    margin: float,
+    temperature: float,
 ) -> Tensor:
     """-log s((c - margin)/t), averaged over the positive pairs, plus -log s(-(c - margin)/t) over the negative ones.
 

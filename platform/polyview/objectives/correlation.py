@@ -8,7 +8,10 @@ from torch import Tensor
 EPSILON = 1e-8
 
 
-def cross_correlation(left: Tensor, right: Tensor) -> Tensor:
+def cross_correlation(
+    left: Tensor,  # (..., N, D)
+    right: Tensor,  # (..., N, E)
+) -> Tensor:
     """C = L'R / N of the standardised embeddings, entries in [-1, 1].
 
     `left` is (..., N, D) and `right` (..., N, E); the result is (..., D, E). Leading dimensions are batched.
@@ -16,7 +19,9 @@ def cross_correlation(left: Tensor, right: Tensor) -> Tensor:
     return standardise(left).mT @ standardise(right) / left.shape[-2]
 
 
-def standardise(embeddings: Tensor) -> Tensor:
+def standardise(
+    embeddings: Tensor,  # (..., N, D)
+) -> Tensor:
     """Each dimension of (..., N, D) to zero mean and unit variance over N.
 
     The variance is the biased one. `EPSILON` added to it keeps a constant dimension's gradient finite, and is far
@@ -26,12 +31,16 @@ def standardise(embeddings: Tensor) -> Tensor:
     return (embeddings - mean) * torch.rsqrt(variance + EPSILON)
 
 
-def diagonal_error(correlation: Tensor) -> Tensor:
+def diagonal_error(
+    correlation: Tensor,  # (..., D, D)
+) -> Tensor:
     """sum_i (1 - C_ii)^2 over the last two dimensions."""
     return (1 - correlation.diagonal(dim1=-2, dim2=-1)).square().sum(-1)
 
 
-def off_diagonal_energy(correlation: Tensor) -> Tensor:
+def off_diagonal_energy(
+    correlation: Tensor,  # (..., D, D)
+) -> Tensor:
     """sum_{i≠j} C_ij^2 over the last two dimensions."""
     diagonal = torch.diag_embed(correlation.diagonal(dim1=-2, dim2=-1))
     return (correlation - diagonal).square().sum((-2, -1))

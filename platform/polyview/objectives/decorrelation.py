@@ -10,7 +10,10 @@ from polyview.objectives.precision import in_float32
 
 
 @in_float32
-def decorrelation(projections: Tensor, off_diagonal: float) -> Tensor:
+def decorrelation(
+    projections: Tensor,  # (N, V, P)
+    off_diagonal: float,
+) -> Tensor:
     """Barlow Twins over view pairs: mean over a < b of sum_i (1 - C_ii)^2 + off_diagonal * sum_{i≠j} C_ij^2.
 
     C = Za'Zb / N, where each dimension of view a's and view b's projections is standardised over the batch (see

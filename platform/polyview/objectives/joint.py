@@ -9,7 +9,9 @@ from polyview.objectives.precision import in_float32
 
 
 @in_float32
-def joint(projections: Tensor) -> Tensor:
+def joint(
+    projections: Tensor,  # (N, V, P)
+) -> Tensor:
     """Joint embedding: the mean over samples i and views v of 1 - cos(z[i,v], mean_v z[i,v]).
 
     It lies between 0, where a sample's views are equal, and 1, where they cancel out. The gradient flows through the

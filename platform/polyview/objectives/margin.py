@@ -9,7 +9,13 @@ from polyview.objectives.precision import in_float32
 
 
 @in_float32
-def margin(projections: Tensor, label: Tensor, confident: Tensor, subject: Tensor, margin: float) -> Tensor:
+def margin(
+    projections: Tensor,  # (N, V, P)
+    label: Tensor,  # (N,) int64
+    confident: Tensor,  # (N,) bool
+    subject: Tensor,  # (N,) int64
+    margin: float,
+) -> Tensor:
     """The mean of 1 - c over the positive pairs, plus the mean of max(0, c - margin) over the negative ones.
 
     c is the cosine of two embeddings of the batch; see `pairs` for which they are, and `contrast` for the shapes. The

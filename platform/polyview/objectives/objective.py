@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from polyview import terms
 from polyview.objectives.alignment import alignment
 from polyview.objectives.contrast import contrast
 from polyview.objectives.decorrelation import decorrelation
@@ -17,32 +16,32 @@ from polyview.objectives.redundancy import redundancy
 from polyview.objectives.simclr import simclr
 from polyview.objectives.supervised import supervised
 from polyview.objectives.triplet import triplet
+from polyview.recipe import objective as terms
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class BatchEmbeddings:
     """What the losses see of N samples: the global batch, gathered over all workers.
 
-    `views` (N, V, D), `fused` (N, D), `projections` (N, V, P) and `text` (K, D) are L2-normalised; `text` holds each
-    distinct prompt once and `prompt_index` (N,) int64 says which one a sample has; `logit_scale` is a scalar. Both are
-    None in vision-only runs. `label` (N,) int64 is the sample's class or pseudo-label, or its own number where neither
-    is known; `confident` (N,) bool says whether the label is to be trusted, and `subject` (N,) int64 who it is.
-    `class_logits` (N, classes) are the supervised head's, None without one.
+    `views`, `fused`, `projections` and `text` are L2-normalised; `text` holds each distinct prompt once and
+    `prompt_index` says which one a sample has. Both are None in vision-only runs. `label` is the sample's class or
+    pseudo-label, or its own number where neither is known; `confident` says whether the label is to be trusted, and
+    `subject` who it is. `class_logits` are the supervised head's, None without one.
     """
 
-    views: Tensor
-    projections: Tensor
-    fused: Tensor
-    text: Tensor | None
-    prompt_index: Tensor | None
-    logit_scale: Tensor
-    label: Tensor
-    confident: Tensor
-    subject: Tensor
-    class_logits: Tensor | None = None
+    views: Tensor  # (N, V, D)
+    projections: Tensor  # (N, V, P)
+    fused: Tensor  # (N, D)
+    text: Tensor | None  # (K, D)
+    prompt_index: Tensor | None  # (N,) int64
+    logit_scale: Tensor  # scalar
+    label: Tensor  # (N,) int64
+    confident: Tensor  # (N,) bool
+    subject: Tensor  # (N,) int64
+    class_logits: Tensor | None = None  # (N, classes)
 
 
-def total_loss(objective: terms.Objective, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+def total_loss(objective: terms.Objective, batch: BatchEmbeddings) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of the objective's terms, and each term unweighted by its name in the recipe.
 
     Raises ValueError if a term needs text, or the supervised head, and the batch has none, or pairs of views and it
@@ -53,7 +52,7 @@ def total_loss(objective: terms.Objective, batch: Batch) -> tuple[Tensor, dict[s
     return torch.stack(weighted).sum(), values
 
 
-def _value(term: object, batch: Batch) -> Tensor:
+def _value(term: object, batch: BatchEmbeddings) -> Tensor:
     grouped = (batch.projections, batch.label, batch.confident, batch.subject)
     match term:
         case terms.Decorrelation():
@@ -82,7 +81,7 @@ def _value(term: object, batch: Batch) -> Tensor:
             raise TypeError(f"{term!r} is no term of an objective")
 
 
-def _text(batch: Batch) -> tuple[Tensor, Tensor]:
+def _text(batch: BatchEmbeddings) -> tuple[Tensor, Tensor]:
     if batch.text is None or batch.prompt_index is None:
         raise ValueError("alignment and redundancy need text, and the batch has none")
     return batch.text, batch.prompt_index

@@ -6,7 +6,12 @@ import torch
 from torch import Tensor
 
 
-def pairs(label: Tensor, confident: Tensor, subject: Tensor, views: int) -> tuple[Tensor, Tensor]:
+def pairs(
+    label: Tensor,  # (N,) int64
+    confident: Tensor,  # (N,) bool
+    subject: Tensor,  # (N,) int64
+    views: int,
+) -> tuple[Tensor, Tensor]:
     """Which of the NV x NV pairs are positives, and which are negatives; the views of one sample are consecutive.
 
     Positives are views of one sample, and any views of two confident samples that share a label. Negatives are views
@@ -24,6 +29,9 @@ def pairs(label: Tensor, confident: Tensor, subject: Tensor, views: int) -> tupl
     return torch.kron(positive, block).fill_diagonal_(False), torch.kron(negative, block)
 
 
-def mean_where(chosen: Tensor, values: Tensor) -> Tensor:
+def mean_where(
+    chosen: Tensor,  # (...) bool
+    values: Tensor,  # (...)
+) -> Tensor:
     """The mean of the chosen values; zero, with a gradient of zero, if there are none."""
     return torch.where(chosen, values, 0).sum() / chosen.sum().clamp(min=1)

@@ -11,7 +11,11 @@ from polyview.objectives.precision import in_float32
 
 
 @in_float32
-def redundancy(fused: Tensor, text: Tensor, form: Literal["off_diagonal", "full"]) -> Tensor:
+def redundancy(
+    fused: Tensor,  # (N, D)
+    text: Tensor,  # (N, D)
+    form: Literal["off_diagonal", "full"],
+) -> Tensor:
     """Cross-modal redundancy, with C = F'T / N of the embeddings standardised over the batch.
 
     `off_diagonal`: sum_{i≠j} C_ij^2. `full`: sum_i (1 - C_ii)^2 in addition, which is Barlow Twins' loss between the

@@ -9,7 +9,10 @@ from polyview.objectives.precision import in_float32
 
 
 @in_float32
-def simclr(projections: Tensor, temperature: float) -> Tensor:
+def simclr(
+    projections: Tensor,  # (N, V, P)
+    temperature: float,
+) -> Tensor:
     """NT-Xent over views: the mean over pairs (a, p) of views of one sample of -log exp(ap/t) / sum_k exp(ak/t).
 
     k runs over all views of the batch but a itself, t is the temperature, and the products are cosines. With two

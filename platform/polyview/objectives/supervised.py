@@ -9,6 +9,9 @@ from polyview.objectives.precision import in_float32
 
 
 @in_float32
-def supervised(class_logits: Tensor, label: Tensor) -> Tensor:
+def supervised(
+    class_logits: Tensor,  # (N, K)
+    label: Tensor,  # (N,) int64
+) -> Tensor:
     """Cross-entropy of the logits (N, K) with the classes (N,) int64: a scalar in float32 or wider."""
     return cross_entropy(class_logits, label)

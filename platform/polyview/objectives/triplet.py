@@ -10,7 +10,13 @@ from polyview.objectives.precision import in_float32
 
 
 @in_float32
-def triplet(projections: Tensor, label: Tensor, confident: Tensor, subject: Tensor, margin: float) -> Tensor:
+def triplet(
+    projections: Tensor,  # (N, V, P)
+    label: Tensor,  # (N,) int64
+    confident: Tensor,  # (N,) bool
+    subject: Tensor,  # (N,) int64
+    margin: float,
+) -> Tensor:
     """The mean over anchors of max(0, |a - p|² - |a - n|² + margin), with the hardest p and n of the batch.
 
     p is the farthest positive of the anchor a and n the nearest negative, since a batch has too many triplets for all

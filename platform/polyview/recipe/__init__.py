@@ -1,7 +1,7 @@
 """What a user may ask for: an `Experiment` is one recipe, a `Study` compares many.
 
-Both are read from YAML, validated as a whole (every fault is listed at once, with its dotted path),
-frozen, and identified by the hash of their content.
+In: YAML and `key=value` overrides. Out: frozen, validated models, identified by the hash of their content; every error
+of a file is listed at once, with its dotted path. Read `experiment.py` first, then `study.py`.
 """
 
 from polyview.recipe.experiment import (
@@ -25,7 +25,7 @@ from polyview.recipe.experiment import (
     Views,
     digest,
 )
-from polyview.recipe.files import build_corpus, load_experiment, load_study, to_yaml, with_overrides
+from polyview.recipe.files import build_corpus, flat, load_experiment, load_study, to_yaml, with_overrides
 from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scalar, Search, Study, same
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "Views",
     "build_corpus",
     "digest",
+    "flat",
     "load_experiment",
     "load_study",
     "same",

@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from polyview.schema import Interval, Model, Natural, Positive, PositiveFloat, Seed, Share, Unit, Weight
-from polyview.terms import Objective
+from polyview.errors import UserError
+from polyview.recipe.objective import Objective
+from polyview.recipe.schema import Interval, Model, Natural, Positive, PositiveFloat, Seed, Share, Unit, Weight
+from polyview.storage.mirror import expanded
 
 
 def _absolute(root: str) -> str:
     # A recipe means the same folder, and has the same hash, wherever it is read.
-    return str(Path(root).expanduser().absolute())
+    try:
+        return str(expanded(root).absolute())
+    except UserError as error:
+        raise ValueError(error) from None
 
 
 def _is_zero(number: int) -> bool:
@@ -257,20 +261,21 @@ class Training(Model):
 
 
 class Evaluation(Model):
-    """Who is set aside, and what is asked of the embeddings."""
+    """Who the test subjects are, and by which probes embeddings are scored."""
 
     protocol: Literal["holdout", "subject_kfold", "loso", "cross_dataset"] = "holdout"
     share: Share = Field(0.3, description="holdout: share of the subjects that pretraining never sees")
     folds: Annotated[int, Field(ge=2)] = Field(
-        10, description="subject_kfold: parts of the subjects, each set aside once; loso: the number of subjects"
+        10,
+        description="subject_kfold: parts of the subjects, each tested on once; loso: the number of subjects",
     )
-    fold: Natural = Field(0, description="which of the folds is set aside; a study runs them all")
+    fold: Natural = Field(0, description="which of the folds has the test subjects; a study runs them all")
     test: Corpus | None = Field(None, description="cross_dataset: the faces that are tested on, all of them")
     probes: tuple[ProbeName, ...] = Field(("linear", "knn", "zero_shot"), min_length=1)
 
     @property
     def repeats(self) -> int:
-        """How many folds are set aside in turn."""
+        """How many folds there are, each with its own test subjects."""
         return self.folds if self.protocol in ("subject_kfold", "loso") else 1
 
     @model_validator(mode="after")

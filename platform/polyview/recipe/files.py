@@ -1,9 +1,9 @@
-"""Recipes read from YAML and changed by dotted keys; every fault of theirs is told at once."""
+"""Recipes read from YAML and changed by dotted keys; every error of theirs is told at once."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from yaml import YAMLError
 
 from polyview.errors import UserError
-from polyview.faults import describe_faults
 from polyview.recipe.experiment import Corpus, Experiment
+from polyview.recipe.schema import Model
 from polyview.recipe.study import Study
-from polyview.schema import Model
+from polyview.recipe.validation import describe_errors
+from polyview.storage.mirror import expanded
 
 M = TypeVar("M", bound=Model)
 
@@ -31,7 +32,7 @@ def build_corpus(dataset: str, root: str | None, assignments: Sequence[str] = ()
 def with_overrides(experiment: Experiment, overrides: Mapping[str, Any], place: str = "overrides") -> Experiment:
     """The experiment with dotted keys replaced, validated anew.
 
-    Raises `UserError` that lists every fault, with `place` said first.
+    Raises `UserError` that lists every error, with `place` said first.
     """
     config = OmegaConf.create(experiment.model_dump(mode="json"))
     return _validate(Experiment, _updated(config, overrides), place)
@@ -64,6 +65,15 @@ def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
 def to_yaml(experiment: Experiment) -> str:
     """The experiment as YAML that `load_experiment` reads back."""
     return OmegaConf.to_yaml(OmegaConf.create(experiment.model_dump(mode="json")))
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The leaves of nested settings as (dotted key, text); lists and null are written as JSON."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
 
 
 def _read(path: Path) -> Any:
@@ -107,9 +117,10 @@ def _read_prompts(data: Any) -> None:
     for part in (data, data.get("experiment")):
         language = part.get("language") if isinstance(part, dict) else None
         if isinstance(language, dict) and (file := language.pop("file", None)):
-            if not Path(str(file)).is_file():
+            path = expanded(str(file), "language.file")
+            if not path.is_file():
                 raise UserError(f"language.file: there is no file {file}")
-            language["own"] = OmegaConf.to_container(_read(Path(str(file))))
+            language["own"] = OmegaConf.to_container(_read(path))
 
 
 def _validate(kind: type[M], data: Any, place: str) -> M:
@@ -118,4 +129,4 @@ def _validate(kind: type[M], data: Any, place: str) -> M:
         # JSON mode keeps strictness and still takes lists for tuples.
         return kind.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        raise UserError(describe_faults(kind, error, place)) from None
+        raise UserError(describe_errors(kind, error, place)) from None

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from polyview.recipe.experiment import Experiment, MetricName
-from polyview.schema import Model, Natural, Positive, PositiveFloat, Seed, Weight
+from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Weight
 
 CostName = Literal["views", "parameters", "seconds"]
 Scalar = bool | int | float | str | None
@@ -74,12 +74,12 @@ def same(one: Any, other: Any) -> bool:
 
 
 class Pruning(Model):
-    """How points that promise nothing are stopped early: by the study's metric, asked of half-trained models."""
+    """How points that promise nothing are pruned: by the study's metric, measured on half-trained models."""
 
     rule: Literal["median", "asha"] = Field(
         "median", description="below the median of the others after as many epochs, or successive halving of all"
     )
-    every: Positive = Field(5, description="epochs between two looks at a model")
+    every: Positive = Field(5, description="epochs between two interim scores of a model")
 
 
 class Search(Model):

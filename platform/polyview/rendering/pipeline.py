@@ -9,13 +9,8 @@ for; what it left is taken away once other parts have all its cameras.
 from __future__ import annotations
 
 import json
-import logging
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +22,7 @@ from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.mesh import MeshError
 from polyview.errors import UserError
-from polyview.mirror import address, files, remove
-from polyview.paths import Home, locked
+from polyview.parallel import in_parallel, start_ray
 from polyview.recipe import Geometry, Rendering, digest
 from polyview.rendering.cameras import Camera
 from polyview.rendering.renderer import backend_of, make_renderer
@@ -48,6 +42,8 @@ from polyview.rendering.store import (
     shard_path,
     write_shard,
 )
+from polyview.storage.home import Home, locked
+from polyview.storage.mirror import address, files, remove
 
 REASONS_SHOWN = 3
 
@@ -79,14 +75,14 @@ class ShardWriter:
     cameras: tuple[Camera, ...]
 
     def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Make the job's shard; what a user can fix comes back as `fault`, for Ray buries exceptions in tracebacks."""
+        """Make the job's shard; what a user can fix comes back as `error`, for Ray buries exceptions in tracebacks."""
         try:
             made = self._write(job)
         except UserError as error:
-            return {"fault": str(error)}
+            return {"error": str(error)}
         except OSError as error:
-            return {"fault": f"{self.folder}: a shard cannot be written ({error.strerror})"}
-        return {"shard": job["shard"], "made": json.dumps(made), "fault": ""}
+            return {"error": f"{self.folder}: a shard cannot be written ({error.strerror})"}
+        return {"shard": job["shard"], "made": json.dumps(made), "error": ""}
 
     def _write(self, job: dict[str, Any]) -> Shard:
         """Load and draw the job's samples, set aside those that cannot be read, write the shard."""
@@ -144,68 +140,6 @@ def is_rendered(manifest: Manifest, rendering: Rendering, cameras: Sequence[Came
     folder = home.stores / _store_name(manifest, rendering)
     fetch_contents(folder)
     return not _missing(folder, cameras)
-
-
-def start_ray() -> None:
-    """Start Ray quietly, unless this process already has: the cluster at RAY_ADDRESS, or one on this machine alone.
-
-    A local Ray has no dashboard, sends no usage statistics, and leaves the terminal to polyview.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    # Ray takes a second to import, and a command that finds its work done should not wait for it.
-    import ray
-
-    if ray.is_initialized():
-        return
-    address = os.environ.get("RAY_ADDRESS")
-    with _own_sigterm():
-        if address:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-
-
-def stop_ray() -> None:
-    """End Ray where this process has started it, and all workers with it."""
-    import ray
-
-    ray.shutdown()
-
-
-@contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Keep the process's own way to end: Ray sets one in its place that crashes in the middle of its calls."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
-
-
-def in_parallel(
-    work: Callable[[dict[str, Any]], dict[str, Any]],
-    jobs: Sequence[dict[str, Any]],
-    *,
-    ordered: bool = False,
-    **needs: Any,
-) -> Iterator[dict[str, Any]]:
-    """What `work` makes of each job, by Ray Data: in the jobs' order, or as each is done.
-
-    `needs`: what one piece of work asks for, as Ray Data's `map` takes it. Raises `UserError` at the first job that
-    comes back with a `fault`.
-    """
-    start_ray()
-    import ray
-
-    made = ray.data.from_items(list(jobs), override_num_blocks=len(jobs)).map(work, **needs)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its loggers up at a dataset
-    made.context.enable_progress_bars = False
-    made.context.execution_options.preserve_order = ordered
-    for row in made.iter_rows():
-        if row["fault"]:
-            raise UserError(row["fault"])
-        yield row
 
 
 def _missing(folder: Path, cameras: Sequence[Camera]) -> tuple[Camera, ...]:
@@ -290,7 +224,7 @@ def _shard_jobs(frame: pl.DataFrame, rows: int) -> list[dict[str, Any]]:
 
 
 def _run(writer: ShardWriter, jobs: list[dict[str, Any]]) -> Iterator[tuple[int, Shard]]:
-    """The shards by their numbers, in whatever order the workers finish; raises `UserError` at the first fault."""
+    """The shards by their numbers, in whatever order the workers finish; raises `UserError` at the first error."""
     if not jobs:
         return
     start_ray()

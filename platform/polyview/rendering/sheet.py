@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from polyview.errors import UserError
-from polyview.paths import replacing
 from polyview.rendering.cameras import Camera
 from polyview.rendering.store import ViewStore
+from polyview.storage.home import replacing
 
 CELL = 160
 """The least width of a view on the sheet, pixels; smaller ones are enlarged by a whole factor."""

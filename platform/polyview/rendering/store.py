@@ -30,11 +30,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from polyview.corpus.manifest import Manifest
 from polyview.errors import UserError
-from polyview.mirror import Span, address, fetch, fetch_all, is_away, read_spans
-from polyview.paths import replacing
 from polyview.recipe import Output, Rendering, digest
 from polyview.rendering.cameras import Camera
 from polyview.rendering.depth import DepthScale, depth_scale
+from polyview.storage.home import replacing
+from polyview.storage.mirror import Span, address, fetch, fetch_all, is_away, read_spans
 
 SCHEMA_VERSION = 3
 REJECTED = pl.Schema({"sample_id": pl.String, "path": pl.String, "reason": pl.String})

@@ -1,1 +1,4 @@
-"""From a question to an answer: designs, trials, the ledger of what was found, statistics and reports."""
+"""A study from beginning to end: render, run, search, report.
+
+In: a `Study` and a home. Out: an `Outcome`, its report and its runs in MLflow. Read `driver.py` first.
+"""

@@ -6,14 +6,15 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from polyview.paths import Home
+from polyview.analysis.searches import BEST
 from polyview.recipe import Experiment, Study, digest
-from polyview.studies.capacity import concurrent_trials, demand
-from polyview.studies.conduct import known
-from polyview.studies.design import Trial
-from polyview.studies.ledger import Ledger, Record, stopped_early
-from polyview.studies.search import BEST, check_search, possible_renderings, wanted
-from polyview.studies.views import views_to_render
+from polyview.storage.home import Home
+from polyview.studies.outcome import load_outcome
+from polyview.trials.capacity import concurrent_trials, demand
+from polyview.trials.design import Trial
+from polyview.trials.ledger import Ledger, Record, pruned_trials
+from polyview.trials.search import check_search, possible_renderings, wanted
+from polyview.trials.views import views_to_render
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,20 @@ def estimate(study: Study, home: Home) -> Estimate:
 
     Raises `UserError` for what would stop the study: a trial that does not fit, a search's space.
     """
-    from polyview.studies.scheduler import nodes
+    from polyview.trials.scheduler import nodes
 
     if study.search:
         check_search(study)
-    outcome = known(study, home)
+    outcome = load_outcome(study, home)
     trials = [*outcome.trials, *outcome.searched.trials]
-    ended = {*outcome.records, *stopped_early(outcome.searched.looks)}
-    states = [(trial, _state(trial, ended, outcome.faults.keys())) for trial in trials]
+    ended = {*outcome.records, *pruned_trials(outcome.searched.interim_scores)}
+    states = [(trial, _state(trial, ended, outcome.failures.keys())) for trial in trials]
     missing = [trial.experiment for trial, state in states if state != "done"]
     later = _later(study, len(outcome.searched.trials), any(trial.variant == BEST for trial in trials))
     missing += [study.experiment] * later
     seconds = [one for one in _times(missing, Ledger(home.trials)) if one is not None]
     resources = study.resources
-    asked = [demand(experiment, resources) for experiment in missing or [study.experiment]]
+    demands = [demand(experiment, resources) for experiment in missing or [study.experiment]]
     return Estimate(
         trials=states,
         later=later,
@@ -80,7 +81,7 @@ def estimate(study: Study, home: Home) -> Estimate:
         timed=len(seconds),
         seconds=statistics.fmean(seconds) * len(missing) if seconds else 0.0,
         gpus=resources.gpus * study.experiment.training.workers,
-        concurrent=min(concurrent_trials(nodes(), asked), max(len(missing), 1)),
+        concurrent=min(concurrent_trials(nodes(), demands), max(len(missing), 1)),
     )
 
 
@@ -88,10 +89,10 @@ def _state(trial: Trial, done: Iterable[str], failed: Iterable[str]) -> str:
     return "done" if trial.id in done else "failed, to run again" if trial.id in failed else "to run"
 
 
-def _later(study: Study, asked: int, best_known: bool) -> int:
+def _later(study: Study, searched: int, best_known: bool) -> int:
     if study.search is None:
         return 0
-    return wanted(study) - asked + (0 if best_known else len(study.seeds))
+    return wanted(study) - searched + (0 if best_known else len(study.seeds))
 
 
 def _times(experiments: Sequence[Experiment], ledger: Ledger) -> list[float | None]:

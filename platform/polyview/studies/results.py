@@ -15,15 +15,16 @@ from pathlib import Path
 import polars as pl
 
 from polyview import recipe
-from polyview.mirror import place
-from polyview.paths import Home, check_writable, open_home
+from polyview.analysis.findings import Outcome, comparisons, verdicts
+from polyview.analysis.statistics import Comparison
 from polyview.recipe import Study
-from polyview.studies.conduct import conduct, known
-from polyview.studies.design import Trial
-from polyview.studies.findings import Outcome, comparisons, verdicts
-from polyview.studies.ledger import Record
-from polyview.studies.statistics import Comparison
+from polyview.storage.home import Home, check_writable, open_home
+from polyview.storage.mirror import expanded, resolve
+from polyview.studies.driver import run_stages
+from polyview.studies.outcome import load_outcome
 from polyview.training.history import Epoch
+from polyview.trials.design import Trial
+from polyview.trials.ledger import Record
 
 AnyPath = str | os.PathLike[str]
 
@@ -119,7 +120,7 @@ class Results:
     @cached_property
     def failures(self) -> pl.DataFrame:
         """The trials that failed in every attempt: trial, variant, seed, fold, reason, and the log with all of it."""
-        found = self.outcome.faults
+        found = self.outcome.failures
         rows = [(*_key(one), found[one.id].reason, found[one.id].log) for one in self._trials() if one.id in found]
         return pl.DataFrame(rows, schema=_FAILURES, orient="row")
 
@@ -181,7 +182,7 @@ def run_study(
     Raises `UserError` before anything is trained if the study cannot be run. A trial that fails does not stop the
     others; it is in `Results.failures`.
     """
-    outcome, _ = conduct(study, _open(home), Lines(say), force)
+    outcome, _ = run_stages(study, _open(home), Lines(say), force)
     return Results(outcome)
 
 
@@ -190,13 +191,13 @@ def load_results(study: Study, home: AnyPath | None = None) -> Results:
 
     home: as in `run_study`.
     """
-    return Results(known(study, _open(home)))
+    return Results(load_outcome(study, _open(home)))
 
 
 def _open(home: AnyPath | None) -> Home:
     if home is None:
         return open_home()
-    root = place(os.fspath(home)).expanduser().resolve()
+    root = expanded(resolve(os.fspath(home)), "home").resolve()
     check_writable(root)
     return Home(root)
 
@@ -212,6 +213,6 @@ def _defined(value: float | None) -> float | None:
 def _verdict(one: Comparison, baseline: str) -> str:
     if one.variant == baseline:
         return "baseline"
-    if not one.clear or one.difference is None:
+    if not one.significant or one.difference is None:
         return "open"
     return "better" if one.difference > 0 else "worse"

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 
 from polyview.recipe import Experiment
-from polyview.studies.trial import Assignment, default_device
-from polyview.studies.watcher import duration
 from polyview.training.classes import known_classes
-from polyview.training.loop import Job, Trainer
+from polyview.training.loop import Trainer, TrainingJob
+from polyview.trials.trial import TrialSpec, default_device
+from polyview.trials.watcher import duration
 
 STEPS = 2
 
@@ -40,15 +40,15 @@ class Pace:
         return share * (training + self.samples * self.sample_seconds)
 
 
-def forecast(assignment: Assignment, experiments: Sequence[Experiment], cpus: int, concurrent: int) -> str:
-    """What trials of these recipes take where `concurrent` run at once, in words; `assignment` is one like them."""
-    pace, together = measure_pace(assignment, cpus), min(concurrent, len(experiments))
+def forecast(spec: TrialSpec, experiments: Sequence[Experiment], cpus: int, concurrent: int) -> str:
+    """What trials of these recipes take where `concurrent` run at once, in words; `spec` is one like them."""
+    pace, together = measure_pace(spec, cpus), min(concurrent, len(experiments))
     seconds = sum(map(pace.seconds, experiments)) / together
     step = f"{1000 * pace.step_seconds:.0f} ms"
     return f"about {duration(seconds)} for {len(experiments)} trials, {together} at once; a step takes {step} here"
 
 
-def measure_pace(assignment: Assignment, cpus: int) -> Pace:
+def measure_pace(spec: TrialSpec, cpus: int) -> Pace:
     """Train a few steps of a trial on `cpus` threads and embed a batch; nothing of it is kept.
 
     Pseudo-labels would need all faces embedded first, so the steps take the known classes in their place.
@@ -57,8 +57,8 @@ def measure_pace(assignment: Assignment, cpus: int) -> Pace:
     torch.set_num_threads(cpus)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            train, test = assignment.sides()
-            job = Job(assignment.experiment, assignment.store, train.subjects, Path(folder))
+            train, test = spec.sides()
+            job = TrainingJob(spec.experiment, spec.store, train.subjects, Path(folder))
             return _time_steps(Trainer(job, default_device()), len(test.store.rows_of(test.subjects)))
     finally:
         torch.set_num_threads(threads)
@@ -69,7 +69,7 @@ def _time_steps(trainer: Trainer, test_samples: int) -> Pace:
     labelled = trainer.job.experiment.model_copy(
         update={"language": trainer.job.experiment.language.model_copy(update={"prompts": "label"})}
     )
-    trainer.assignment = trainer.assignment or known_classes(labelled, batches)
+    trainer.sample_labels = trainer.sample_labels or known_classes(labelled, batches)
     first, *others = islice(batches.epoch(0, trainer.share), 1 + STEPS)
     trainer.train_step(first, 0)  # the first one prepares the kernels
     started = time.perf_counter()

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from polyview.environment import describe_environment
 from polyview.errors import UserError
-from polyview.language.pseudolabels import Assignment
-from polyview.mirror import Mirrored, address, alone, fetch_folder, files, keep_folder, remove
+from polyview.language.pseudolabels import SampleLabels
 from polyview.modeling.model import MultiviewModel
 from polyview.recipe import Experiment, digest, load_experiment, to_yaml
+from polyview.storage.mirror import CachedPath, address, alone, fetch_folder, files, remove, upload_folder
 from polyview.training.history import Epoch, Progress
 
 _HISTORY = TypeAdapter(tuple[Epoch, ...])
@@ -92,10 +92,10 @@ class Checkpoint:
         state.load(self.folder / "trainer.pt")
 
     @property
-    def pseudolabels(self) -> Assignment | None:
+    def pseudolabels(self) -> SampleLabels | None:
         """The pseudo-labels of the training samples that the last epoch, or the one under way, was trained on."""
         path = self.folder / "pseudolabels.safetensors"
-        return Assignment(**load_arrays(path)) if path.exists() else None
+        return SampleLabels(**load_arrays(path)) if path.exists() else None
 
 
 def save_checkpoint(
@@ -106,7 +106,7 @@ def save_checkpoint(
     source: Source,
     history: Sequence[Epoch],
     progress: Progress,
-    pseudolabels: Assignment | None = None,
+    pseudolabels: SampleLabels | None = None,
 ) -> Checkpoint:
     """Write `folder`/epoch-NNNN whole or not at all, and drop the one before it.
 
@@ -128,7 +128,7 @@ def save_checkpoint(
         (temporary / _PROGRESS).write_text(progress.model_dump_json(indent=1))
     (temporary / _MARK).write_bytes(_HISTORY.dump_json(tuple(history), indent=1))
     (temporary / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
-    keep_folder(temporary, _packed(temporary, folder / name))
+    upload_folder(temporary, _packed(temporary, folder / name))
     _drop([folder / name])
     temporary.rename(folder / name)
     _drop(_folders(folder) - {folder / name})
@@ -145,7 +145,7 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
 
 def fetch_checkpoint(folder: Path) -> None:
     """Have the newest checkpoint of a trial here and no other, where the home is on object storage."""
-    if not isinstance(folder, Mirrored):
+    if not isinstance(folder, CachedPath):
         return
     with alone(folder):
         newest = files(folder, _PACKED)[-1:]
@@ -158,7 +158,7 @@ def fetch_checkpoint(folder: Path) -> None:
 def drop_checkpoints_of_others(folder: Path, source: Source) -> None:
     """Delete the checkpoints in a trial's folder that were trained on anything but `source`.
 
-    Going on from one would let people who are set aside today have been seen in pretraining.
+    Going on from one would let today's test subjects have been seen in pretraining.
     """
     for path in _finished(folder):
         if Checkpoint(path).source != source:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polyview.language.pseudolabels import Assignment, assign
+from polyview.language.pseudolabels import SampleLabels, assign
 from polyview.modeling.model import MultiviewModel, normalised
 from polyview.recipe import Experiment
 from polyview.training.batches import Batches, Share
@@ -16,19 +16,19 @@ from polyview.training.collectives import agree, pool
 CHUNK = 64
 
 
-def known_classes(experiment: Experiment, batches: Batches) -> Assignment | None:
+def known_classes(experiment: Experiment, batches: Batches) -> SampleLabels | None:
     """The classes that the labels say, all to be trusted; None, with no label read, if the recipe wants none."""
     if experiment.language.prompts != "label":
         return None
     number = {name: index for index, name in enumerate(experiment.corpus.expressions)}
     labels = batches.store.labels("expression")
     label = np.array([number[labels[row]] for row in batches.rows], dtype=np.int64)
-    return Assignment(label, np.ones(len(label), dtype=np.bool_))
+    return SampleLabels(label, np.ones(len(label), dtype=np.bool_))
 
 
 def pseudo_classes(
     model: MultiviewModel, batches: Batches, tokens: Tensor, experiment: Experiment, share: Share
-) -> Assignment:
+) -> SampleLabels:
     """The classes that the model as it is gives the samples by the prompts `tokens` (E, K, context) of each class.
 
     A sample is what its views have in common: their mean. The result is the same for any number of workers.
@@ -41,7 +41,7 @@ def pseudo_classes(
     found = assign(embeddings, anchors, subject_numbers(batches), how, experiment.seed)
     # Machines may differ in the last bit, and a sample that is near a border with them.
     label, confident = (agree(torch.from_numpy(part).to(tokens.device)).cpu() for part in vars(found).values())
-    return Assignment(label.numpy(), confident.numpy())
+    return SampleLabels(label.numpy(), confident.numpy())
 
 
 def subject_numbers(batches: Batches) -> NDArray[np.int64]:

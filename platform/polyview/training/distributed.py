@@ -20,21 +20,21 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from polyview.errors import UserError
-from polyview.mirror import Mirrored, refresh, remove
-from polyview.paths import replacing
-from polyview.rendering.pipeline import start_ray
+from polyview.parallel import start_ray
+from polyview.storage.home import replacing
+from polyview.storage.mirror import CachedPath, refresh, remove
 from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint
 from polyview.training.collectives import agree
 from polyview.training.history import Epoch
-from polyview.training.loop import Job, Trainer, fetch_pictures
+from polyview.training.loop import Trainer, TrainingJob, fetch_pictures
 
 POLL_SECONDS = 0.1
 IDLE_SECONDS = 0.05
-NOTICE_SECONDS = 2.0  # between two looks for machines that Ray is to lose; clouds tell of it a minute before or two
-MIRRORED_SECONDS = 1.0  # between two looks into a bucket, each of which is a request
+PREEMPTION_SECONDS = 2.0  # between two checks for nodes that are to be preempted; clouds give one or two minutes
+BUCKET_SECONDS = 1.0  # between two reads of a bucket, each of which is a request
 RESTARTS = 2
 DISMISSED = "dismissed"
-_JOB, _EPOCHS = TypeAdapter(Job), TypeAdapter(list[Epoch])
+_JOB, _EPOCHS = TypeAdapter(TrainingJob), TypeAdapter(list[Epoch])
 
 # Reports are handed on at the controller's poll, by default every 2 s: longer than a short epoch.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
@@ -56,30 +56,30 @@ class Worker:
         return {name: amount for name, amount in named.items() if amount}
 
 
-class Notices:
-    """Whether Ray was told, since this was last asked, that it is to lose one of some nodes, given by their ids.
+class PreemptionNotice:
+    """Whether Ray has been notified, since the last call, that one of some nodes (by id) is to be preempted.
 
-    Asked more often than every `NOTICE_SECONDS`, it does not look again and says no.
+    Called more often than every `PREEMPTION_SECONDS`, it does not check again and returns False.
     """
 
     def __init__(self, nodes: set[str]) -> None:
-        self.nodes, self.told, self.asked = nodes, set[str](), 0.0
+        self.nodes, self.notified, self.checked = nodes, set[str](), 0.0
 
     def __call__(self) -> bool:
-        if time.monotonic() - self.asked < NOTICE_SECONDS:
+        if time.monotonic() - self.checked < PREEMPTION_SECONDS:
             return False
-        self.asked = time.monotonic()
+        self.checked = time.monotonic()
         # Ray's own libraries ask it so; there is no public way outside of Ray Train's workers.
         try:
             draining = ray._private.state.state.get_draining_nodes()
         except ray.exceptions.RaySystemError:  # its head is away: no reason to end a training that goes on
             return False
-        fresh = self.nodes & set(draining) - self.told
-        self.told |= fresh
+        fresh = self.nodes & set(draining) - self.notified
+        self.notified |= fresh
         return bool(fresh)
 
 
-class Crew:
+class WorkerGroup:
     """Workers under Ray Train that take one job after another: their start takes longer than a short job.
 
     The jobs lie in `folder`, a file each, which all machines must see (a bucket's mirror will do), as they must the
@@ -107,11 +107,11 @@ class Crew:
         self.pool = ThreadPoolExecutor(max_workers=1)
         self.fit = self.pool.submit(trainer.fit)
 
-    def train(self, job: Job) -> Generator[Epoch]:
+    def train(self, job: TrainingJob) -> Generator[Epoch]:
         """Pretrain on all workers; yields each epoch once it is checkpointed.
 
         Whoever closes this before its end makes the workers leave the job after the epoch that they are at.
-        Raises what Ray Train raises when the restarts are used up; the crew is of no use then.
+        Raises what Ray Train raises when the restarts are used up; the group cannot be used again.
         """
         checkpoint = latest_checkpoint(job.folder)
         number, seen = self.taken, len(checkpoint.history) if checkpoint else 0
@@ -163,7 +163,7 @@ def _work(config: dict[str, object]) -> None:
         fetch_checkpoint(job.folder)
         trainer = Trainer(job, get_device())
         # Where the process that waits for the workers is lost, they are too.
-        for epoch in trainer.epochs(Notices({*nodes, ours})):
+        for epoch in trainer.epochs(PreemptionNotice({*nodes, ours})):
             ray.train.report(epoch.metrics)
             _tell(folder / f"{number}.epochs", trainer.history)
             left = torch.tensor(int(_is_there(folder / f"{number}.left")), device=get_device())
@@ -174,8 +174,8 @@ def _work(config: dict[str, object]) -> None:
         _note(done)
 
 
-def _jobs(folder: Path) -> Iterator[Job]:
-    """The jobs in their order, each as soon as it is there, until the crew is dismissed."""
+def _jobs(folder: Path) -> Iterator[TrainingJob]:
+    """The jobs in their order, each as soon as it is there, until the group is dismissed."""
     for number in itertools.count():
         path = folder / f"{number}.job"
         while not _is_there(path):
@@ -202,4 +202,4 @@ def _is_there(path: Path) -> bool:
 
 
 def _pause(folder: Path, seconds: float) -> float:
-    return MIRRORED_SECONDS if isinstance(folder, Mirrored) else seconds
+    return BUCKET_SECONDS if isinstance(folder, CachedPath) else seconds

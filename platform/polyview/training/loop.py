@@ -17,16 +17,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from polyview.language.prompts import prompts_for
-from polyview.language.pseudolabels import Assignment
-from polyview.mirror import address, place
+from polyview.language.pseudolabels import SampleLabels
 from polyview.modeling.model import Embeddings, MultiviewModel
 from polyview.modeling.towers import tokenize
-from polyview.objectives.objective import Batch as GlobalBatch
-from polyview.objectives.objective import total_loss
+from polyview.objectives.objective import BatchEmbeddings, total_loss
 from polyview.recipe import Experiment, Training
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import fetch_contents, fetch_views
+from polyview.storage.mirror import address, resolve
 from polyview.training.batches import Batch, Batches, Share
 from polyview.training.checkpoint import Source, TrainerState, latest_checkpoint, save_checkpoint
 from polyview.training.classes import known_classes, pseudo_classes, subject_numbers
@@ -38,17 +37,17 @@ from polyview.training.usage import Usage
 MAX_GRADIENT_NORM = 1.0
 
 # A path that is written as its address, and read on another machine.
-Place = Annotated[Path, PlainValidator(place), PlainSerializer(address)]
+StoredPath = Annotated[Path, PlainValidator(resolve), PlainSerializer(address)]
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What to train: a recipe, on some of a store's subjects, with checkpoints in `folder`."""
 
     experiment: Experiment
-    store: Place
+    store: StoredPath
     subjects: tuple[str, ...]
-    folder: Place
+    folder: StoredPath
 
 
 def never() -> bool:
@@ -62,7 +61,7 @@ class Trainer:
     With a process group, every worker makes one of these from the same job; their step is that of one worker.
     """
 
-    def __init__(self, job: Job, device: torch.device) -> None:
+    def __init__(self, job: TrainingJob, device: torch.device) -> None:
         experiment, training = job.experiment, job.experiment.training
         self.job, self.device = job, device
         self.share = Share(dist.get_rank(), world_size()) if dist.is_initialized() else Share()
@@ -85,9 +84,9 @@ class Trainer:
             checkpoint.load_weights(self.model)
             checkpoint.load_trainer(self.state)
             self.history, self.progress = list(checkpoint.history), checkpoint.progress
-        self.assignment = checkpoint.pseudolabels if checkpoint else None
+        self.sample_labels = checkpoint.pseudolabels if checkpoint else None
         if experiment.language.prompts != "pseudo":
-            self.assignment = known_classes(experiment, self.batches)
+            self.sample_labels = known_classes(experiment, self.batches)
         synchronize_batch_norm(self.model)
         self.parallel: nn.Module = self.model
         if self.share.size > 1:
@@ -106,7 +105,7 @@ class Trainer:
     def _save(self, progress: Progress) -> None:
         if self.share.rank == 0:
             experiment, source = self.job.experiment, self.source
-            made = self.assignment if experiment.language.prompts == "pseudo" else None
+            made = self.sample_labels if experiment.language.prompts == "pseudo" else None
             save_checkpoint(self.job.folder, self.model, self.state, experiment, source, self.history, progress, made)
 
     def assign(self, epoch: int) -> None:
@@ -115,7 +114,7 @@ class Trainer:
         if experiment.language.prompts != "pseudo" or epoch < pseudo.start or (epoch - pseudo.start) % pseudo.refresh:
             return
         if self.tokens is not None and (experiment.objective.text_terms or experiment.objective.pair_terms):
-            self.assignment = pseudo_classes(self.model, self.batches, self.tokens, experiment, self.share)
+            self.sample_labels = pseudo_classes(self.model, self.batches, self.tokens, experiment, self.share)
 
     def _train_epoch(self, epoch: int, warned: Callable[[], bool]) -> Epoch:
         before, self.progress = self.progress, Progress()
@@ -162,10 +161,10 @@ class Trainer:
 
     def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The objective on the global batch of which `batch` is this worker's part, and each of its terms."""
-        objective, assignment, chosen = self.job.experiment.objective, self.assignment, batch.chosen.numpy()
+        objective, assignment, chosen = self.job.experiment.objective, self.sample_labels, batch.chosen.numpy()
         if assignment is None:
             objective = objective.without_text()
-            assignment = Assignment.each_its_own(len(self.batches.rows))
+            assignment = SampleLabels.each_its_own(len(self.batches.rows))
         label = torch.from_numpy(assignment.label[chosen])
         present, index = label.unique(return_inverse=True)
         tokens = None
@@ -177,7 +176,7 @@ class Trainer:
         logits = embeddings.class_logits
         loss, terms = total_loss(
             objective,
-            GlobalBatch(
+            BatchEmbeddings(
                 views=gather(embeddings.views),
                 projections=gather(embeddings.projections),
                 fused=gather(embeddings.fused),
@@ -209,7 +208,7 @@ def schedule(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1.0, steps - rising)))
 
 
-def make_batches(job: Job) -> Batches:
+def make_batches(job: TrainingJob) -> Batches:
     """The batches of a job: the samples of its subjects, seen by its views."""
     experiment = job.experiment
     store = open_samples(job.store, experiment.model.temporal)

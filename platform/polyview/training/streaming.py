@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyview.errors import UserError
+from polyview.parallel import in_parallel
 from polyview.rendering.cameras import Camera
-from polyview.rendering.pipeline import in_parallel
 from polyview.rendering.sequences import Temporal, open_samples
 from polyview.rendering.store import ViewStore, fetch_contents
 
@@ -22,7 +22,7 @@ AHEAD = 4  # batches that are read at once
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads one batch's views; what a user can fix comes back as `fault`, for Ray buries exceptions in tracebacks."""
+    """Reads one batch's views; what a user can fix comes back as `error`, for Ray buries exceptions in tracebacks."""
 
     store: Path
     temporal: Temporal
@@ -31,9 +31,9 @@ class Reader:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         try:
             store = _opened(self)
-            return {"views": store.gather(np.asarray(batch["rows"], np.int64), self.cameras), "fault": ""}
+            return {"views": store.gather(np.asarray(batch["rows"], np.int64), self.cameras), "error": ""}
         except UserError as error:
-            return {"views": np.empty(0, np.uint8), "fault": str(error)}
+            return {"views": np.empty(0, np.uint8), "error": str(error)}
 
 
 def stream(

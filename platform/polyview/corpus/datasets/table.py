@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from polyview.errors import UserError
+from polyview.storage.mirror import expanded
 
 _SEPARATORS = ",;\t|"
 _NOTHING = ("", "nan", "NaN", "null", "NULL", "None", "<NA>", "N/A")
@@ -24,7 +25,7 @@ def read_table(root: Path, table: str, required: Sequence[str]) -> pl.DataFrame:
 
     Columns are named in small letters, with `_` for spaces. Raises `UserError` that names the file.
     """
-    given = Path(table).expanduser()
+    given = expanded(table, "corpus.table")
     file = given if given.is_file() else root / given
     try:
         data = file.read_bytes()

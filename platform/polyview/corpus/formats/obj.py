@@ -34,9 +34,9 @@ def read(data: bytes, companions: Companions) -> Mesh:
     vertices, uv = np.empty((counts[0], 6)), np.empty((counts[1], 2))
     corners, uv_corners = np.empty(counts[2], np.int64), np.empty(counts[2], np.int64)
     named = np.empty(min(counts[3], _MOST_MATERIALS), np.int64)
-    fault, colored = _fill(text, vertices, uv, corners, uv_corners, named)
-    if fault >= 0:
-        raise not_a_number(text, fault)
+    bad_line, colored = _fill(text, vertices, uv, corners, uv_corners, named)
+    if bad_line >= 0:
+        raise not_a_number(text, bad_line)
     if ((corners == _NONE) | (corners == _ABSURD)).any():
         raise MeshError("a face index is 0, is not a whole number, or counts back beyond the first vertex")
     mesh = surface(

@@ -1,0 +1,81 @@
+"""What a job takes along: the package and the recipes of the current folder, and no data."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyview.errors import UserError
+
+MIB = 2**20
+LIMIT = 32 * MIB
+LARGEST_SHOWN = 3
+PACKAGE = Path(__file__).resolve().parents[1]
+PROJECT = ("experiments", "ablations", "pyproject.toml", "constraints.txt")
+RECIPES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class JobPackage:
+    """Files by their path in the job's folder, and the words of the job's command, whose paths are relative to it."""
+
+    files: dict[Path, Path]
+    words: tuple[str, ...]
+
+    def write(self, folder: Path) -> None:
+        """Copy the files to their paths below `folder`."""
+        for target, source in self.files.items():
+            (folder / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, folder / target)
+
+
+def pack(words: Sequence[str], folder: Path, limit: int = LIMIT) -> JobPackage:
+    """Choose what a command needs: the package, the project's recipes in `folder`, and the recipes that it names.
+
+    Raises `UserError` if a recipe that it names is missing or lies elsewhere, or if all is larger than `limit` bytes.
+    """
+    files = {Path("platform", "polyview", path.relative_to(PACKAGE)): path for path in _files(PACKAGE)}
+    for name in PROJECT:
+        files |= {path.relative_to(folder): path for path in _files(folder / name)}
+    rewritten = []
+    for word in words:
+        if word.endswith(RECIPES) and "=" not in word:
+            target = _relative(Path(word), folder)
+            files[target] = folder / target
+            word = target.as_posix()
+        rewritten.append(word)
+    _check_size(files, limit)
+    return JobPackage(files, tuple(rewritten))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The files at or below a path, but neither what is hidden nor what Python has compiled."""
+    if path.is_file():
+        yield path
+    elif path.is_dir() and path.name != "__pycache__":
+        for child in sorted(path.iterdir()):
+            if not child.name.startswith("."):
+                yield from _files(child)
+
+
+def _relative(recipe: Path, folder: Path) -> Path:
+    found = (folder / recipe).resolve()
+    if not found.is_file():
+        raise UserError(f"{recipe}: no such file; name a recipe below {folder}")
+    if not found.is_relative_to(folder.resolve()):
+        raise UserError(f"{recipe}: outside of {folder}, which is what is sent; run submit in a folder that holds it")
+    return found.relative_to(folder.resolve())
+
+
+def _check_size(files: dict[Path, Path], limit: int) -> None:
+    sizes = {target: source.stat().st_size for target, source in files.items()}
+    if (total := sum(sizes.values())) <= limit:
+        return
+    largest = sorted(sizes, key=lambda target: -sizes[target])[:LARGEST_SHOWN]
+    named = ", ".join(f"{target} ({sizes[target] / MIB:.1f} MiB)" for target in largest)
+    raise UserError(
+        f"{total / MIB:.1f} MiB to send, and {limit / MIB:g} MiB is the limit; the largest: {named}; "
+        "data belongs on the cluster's shared folder, where corpus.root names it"
+    )

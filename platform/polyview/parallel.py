@@ -1,0 +1,103 @@
+"""Ray's start, and one way to do many things at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+
+from polyview.errors import UserError
+
+_GUARD = """
+import sys, psutil
+sys.stdin.read()
+for agent in sys.argv[1:]:
+    number, created = agent.split(":")
+    try:
+        process = psutil.Process(int(number))
+        if process.create_time() == float(created):
+            process.kill()
+    except psutil.Error:
+        pass
+"""
+
+
+def start_ray() -> None:
+    """Start Ray quietly, unless this process already has: the cluster at RAY_ADDRESS, or one on this machine alone.
+
+    A local Ray has no dashboard, sends no usage statistics, and leaves the terminal to polyview.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # Ray takes a second to import, and a command that finds its work done should not wait for it.
+    import ray
+
+    if ray.is_initialized():
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    with _own_sigterm():
+        if address:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            _end_agents_with_this_process()
+
+
+def stop_ray() -> None:
+    """End Ray where this process has started it, and all workers with it."""
+    import ray
+
+    ray.shutdown()
+
+
+def _end_agents_with_this_process() -> None:
+    """Ray ends what it has started where its driver is killed, but for its agents: a process of ours waits for that."""
+    started = psutil.Process().children(recursive=True)
+    agents = [
+        f"{one.pid}:{one.create_time()}" for one in started if one.name().startswith("ray::") and "Agent" in one.name()
+    ]
+    # The pipe is closed when this process ends, however that comes about; a group of its own keeps Ctrl-C away.
+    subprocess.Popen([sys.executable, "-c", _GUARD, *agents], stdin=subprocess.PIPE, start_new_session=True)
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the process's own way to end: Ray sets one in its place that crashes in the middle of its calls."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
+def in_parallel(
+    work: Callable[[dict[str, Any]], dict[str, Any]],
+    jobs: Sequence[dict[str, Any]],
+    *,
+    ordered: bool = False,
+    **needs: Any,
+) -> Iterator[dict[str, Any]]:
+    """What `work` makes of each job, by Ray Data: in the jobs' order, or as each is done.
+
+    `needs`: what one piece of work asks for, as Ray Data's `map` takes it. Raises `UserError` at the first job that
+    comes back with a `error`.
+    """
+    start_ray()
+    import ray
+
+    made = ray.data.from_items(list(jobs), override_num_blocks=len(jobs)).map(work, **needs)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its loggers up at a dataset
+    made.context.enable_progress_bars = False
+    made.context.execution_options.preserve_order = ordered
+    for row in made.iter_rows():
+        if row["error"]:
+            raise UserError(row["error"])
+        yield row

@@ -1,0 +1,136 @@
+"""The terms that a recipe's loss may have, each with its settings; `objectives` has their formulas.
+
+A setting that the papers leave open has its default explained where it stands.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from polyview.recipe.schema import Cosine, Model, PositiveFloat, Weight
+
+
+class Decorrelation(Model):
+    """Barlow Twins over view pairs."""
+
+    weight: Weight = 1.0
+    off_diagonal: Weight = 0.0051
+    augment: bool = Field(False, description="with one view, make the second by augmentation")
+
+
+class Alignment(Model):
+    """CLIP's loss between text and the fused and each single view."""
+
+    weight: Weight = 1.0
+
+
+class Redundancy(Model):
+    """Cross-modal decorrelation of the fused and the text embeddings."""
+
+    weight: Weight = 0.05
+    form: Literal["off_diagonal", "full"] = "off_diagonal"
+
+
+class Joint(Model):
+    """MultiviewVLM's joint embedding: the views of a face gather around their mean."""
+
+    weight: Weight = 1.0
+
+
+class Contrast(Model):
+    """MultiviewVLM's gradient-friendly pair loss over the views of a batch.
+
+    The paper gives neither margin nor temperature; these are the best of those tried on generated faces. The border
+    between alike and not is a cosine of `margin`, and beyond some 3 temperatures a pair pulls with full force or none.
+    """
+
+    weight: Weight = 1.0
+    margin: Cosine = 0.2
+    temperature: PositiveFloat = 0.1
+
+
+class SimCLR(Model):
+    """NT-Xent over the views of a batch."""
+
+    weight: Weight = 1.0
+    temperature: PositiveFloat = 0.1
+    augment: bool = Field(False, description="with one view, make the second by augmentation")
+
+
+class Supervised(Model):
+    """Cross-entropy of a linear head on the fused embedding: reads every training label, an upper bound."""
+
+    weight: Weight = 1.0
+
+
+class Margin(Model):
+    """AffectVLM's multiview contrastive loss over the pairs of `contrast`.
+
+    The paper's margin is learnable, and learning it would raise it until the term is gone: here it is a setting.
+    """
+
+    weight: Weight = 1.0
+    margin: Cosine = 0.5
+
+
+class Triplet(Model):
+    """AffectVLM's multiview triplet loss over the pairs of `contrast`, with the hardest of a batch."""
+
+    weight: Weight = 1.0
+    margin: PositiveFloat = Field(0.5, description="of the squared distances, which are from 0 to 4")
+
+
+class Objective(Model):
+    """The loss: a weighted sum of the terms that are not null."""
+
+    decorrelation: Decorrelation | None = None
+    alignment: Alignment | None = None
+    redundancy: Redundancy | None = None
+    joint: Joint | None = None
+    contrast: Contrast | None = None
+    simclr: SimCLR | None = None
+    supervised: Supervised | None = None
+    margin: Margin | None = None
+    triplet: Triplet | None = None
+
+    @model_validator(mode="after")
+    def _has_a_term(self) -> Self:
+        if not self.terms:
+            raise ValueError(f"at least one of {', '.join(type(self).model_fields)} is needed")
+        return self
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The names of the terms that are not null."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name))
+
+    @property
+    def text_terms(self) -> tuple[str, ...]:
+        """Those that read text."""
+        return tuple(name for name in self.terms if name in ("alignment", "redundancy"))
+
+    @property
+    def pair_terms(self) -> tuple[str, ...]:
+        """Those that compare samples by their class or pseudo-label, where there is one."""
+        return tuple(name for name in self.terms if name in ("contrast", "margin", "triplet"))
+
+    @property
+    def view_terms(self) -> tuple[str, ...]:
+        """Those that compare the views of a face, and have nothing to say of one view."""
+        return tuple(name for name in self.terms if name in ("decorrelation", "joint", "simclr"))
+
+    @property
+    def projected_terms(self) -> tuple[str, ...]:
+        """Those that are computed on the projections."""
+        return (*self.view_terms, *self.pair_terms)
+
+    def without_text(self) -> Self:
+        """What is left where there is no text yet."""
+        return self.model_copy(update=dict.fromkeys(self.text_terms))
+
+    @property
+    def augment(self) -> bool:
+        """Whether a single view is doubled by augmentation."""
+        return any(term and term.augment for term in (self.decorrelation, self.simclr))

@@ -1,0 +1,309 @@
+"""The report of a study: a terminal table, markdown, LaTeX, CSV, and one self-contained page of HTML."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import polars as pl
+import yaml
+from rich.table import Table
+from rich.text import Text
+
+from polyview.analysis.findings import (
+    Outcome,
+    absent,
+    comparisons,
+    confusions_of,
+    cost,
+    environment,
+    finished,
+    learned_from,
+    loss_curves,
+    notes,
+    other_metrics,
+    scores,
+    verdicts,
+)
+from polyview.analysis.statistics import Comparison, compare, relation, signed
+from polyview.reporting import figures
+from polyview.reporting.sections import sections
+from polyview.storage.home import replacing
+from polyview.trials.design import REFERENCES
+
+__all__ = ["Outcome", "csv", "html", "latex", "markdown", "table", "write"]
+
+FEWEST_ON_A_MAP = 10
+NONE, UI = "—", "http://127.0.0.1:5000"
+_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "\N{MINUS SIGN}": "$-$",
+    "·": r"$\cdot$",
+    NONE: "--",
+}
+
+
+def table(outcome: Outcome) -> Table:
+    """Variant, seeds, mean ± deviation, difference to the baseline with its 95 % interval; references come last."""
+    study = outcome.study
+    shown = Table(title=f"{study.name}: {study.metric}, %", title_justify="left")
+    shown.add_column("variant")
+    for head in ("seeds", "mean ± deviation", f"difference to {study.baseline}, points", "95 % interval"):
+        shown.add_column(head, justify="right")
+    for family in comparisons(outcome, study.metric):
+        for one in family:
+            style = "bold" if one.variant == study.baseline else "dim" if one.variant in REFERENCES else None
+            shown.add_row(*(Text(cell) for cell in _cells(one, outcome)[:5]), style=style)
+        shown.add_section()
+    return shown
+
+
+def markdown(outcome: Outcome) -> str:
+    """The verdicts, the table, the other metrics, and how to read them."""
+    study = outcome.study
+    parts = [f"# {study.name}", "\n".join(f"- {finding.text}" for finding in verdicts(outcome))]
+    if names := absent(outcome):
+        count = len(outcome.trials) - len(finished(outcome))
+        parts.append(
+            f"**{count} of {len(outcome.trials)} trials have no result** (not run yet, or failed): {'; '.join(names)}."
+        )
+    families = comparisons(outcome, study.metric)
+    parts.append(_markdown_table([_heads(outcome), *(_cells(one, outcome) for family in families for one in family)]))
+    if others := _other_rows(outcome):
+        parts += ["Mean ± standard deviation over seeds, in percent:", _markdown_table(others)]
+    parts += notes(outcome)
+    for section in sections(outcome):
+        parts += [f"## {section.title}", "\n".join(f"- {finding.text}" for finding in section.sentences)]
+        parts += [_markdown_table(section.rows)] if section.rows else []
+        parts += [f"```\n{section.log}\n```"] if section.log else []
+    parts += ["## What was learned from", "\n".join(f"- {line}" for line in learned_from(outcome))]
+    parts += ["## Cost", _markdown_table([["stage", "wall time when it last ran"], *_cost_rows(outcome)])]
+    return "\n\n".join(parts) + "\n"
+
+
+def html(outcome: Outcome) -> str:
+    """One page that needs no script and no other file: verdicts first, then what they rest on."""
+    return _page(outcome, _figures(outcome))
+
+
+def csv(outcome: Outcome) -> str:
+    """One row per trial and metric: trial, variant, seed, fold, metric, value; the points of a search last."""
+    return _results(outcome).write_csv()
+
+
+def _results(outcome: Outcome) -> pl.DataFrame:
+    rows = [
+        (trial.id, trial.variant, trial.seed, trial.experiment.evaluation.fold, metric, value)
+        for trial in (*outcome.trials, *outcome.searched.trials)
+        if trial.id in outcome.records
+        for metric, value in outcome.records[trial.id].scores.items()
+    ]
+    schema = {
+        "trial": pl.String,
+        "variant": pl.String,
+        "seed": pl.Int64,
+        "fold": pl.Int64,
+        "metric": pl.String,
+        "value": pl.Float64,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def latex(outcome: Outcome) -> str:
+    """The table for a paper that uses booktabs: the best mean in bold, marks explained in comments above."""
+    families = [family for family in comparisons(outcome, outcome.study.metric) if family]
+    best = max((one.mean for family in families for one in family if one.seeds), default=math.nan)
+    rows: list[str] = []
+    for family in families:
+        rows += [r"\midrule", *(_latex_row(one, outcome, one.mean == best) for one in family)]
+    return "\n".join(
+        [
+            "% Bold: the best mean; dagger: p <= 0.05 after Holm, paired t-test. Needs booktabs.",
+            r"\begin{tabular}{lrrrr}",
+            r"\toprule",
+            " & ".join(map(_latex, _heads(outcome)[:5])) + r" \\",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def write(outcome: Outcome) -> list[Path]:
+    """Put report.html, report.md, results.csv, results.parquet and figures/*.svg into `report`, each whole."""
+    folder = outcome.folder / "report"
+    drawn = _figures(outcome)
+    texts = {f"figures/{name}.svg": svg for name, svg in drawn.items()}
+    texts |= {"report.html": _page(outcome, drawn), "report.md": markdown(outcome), "results.csv": csv(outcome)}
+    for name, text in texts.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.chmod(0o644)
+    with replacing(folder / "results.parquet") as temporary:
+        _results(outcome).write_parquet(temporary)
+        temporary.chmod(0o644)
+    return [*(folder / name for name in texts), folder / "results.parquet"]
+
+
+def _figures(outcome: Outcome) -> dict[str, str]:
+    study = outcome.study
+    variants, _ = comparisons(outcome, study.metric)
+    drawn = {section.key: section.figure for section in sections(outcome) if section.figure}
+    if finished(outcome):
+        found = scores(outcome, study.metric)
+        drawn["comparison"] = figures.comparison(found, study.baseline, REFERENCES, study.metric)
+    if any(one.difference is not None for one in variants):
+        drawn["forest"] = figures.forest(variants, study.baseline, study.metric)
+    if curves := loss_curves(outcome):
+        drawn["curves"] = figures.curves(curves)
+    classes, confusions = confusions_of(outcome, study.baseline)
+    if outcome.embeddings:
+        table = pl.read_parquet(outcome.embeddings)
+        drawn["embeddings"] = figures.embedding_map(
+            table["embedding"].to_numpy(), table["expression"].to_list(), classes
+        )
+    return drawn | {f"confusion-{probe}": figures.confusion(counts, classes) for probe, counts in confusions.items()}
+
+
+def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
+    study = outcome.study
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    templates.filters |= {
+        "svg_uri": lambda svg: _data_uri("image/svg+xml", svg.encode()),
+        "breakable": lambda text: text.replace("/", "/\N{ZERO WIDTH SPACE}"),
+    }
+    return templates.get_template("report.html.j2").render(
+        study=study,
+        planned=len(outcome.trials),
+        finished=len(finished(outcome)),
+        absent=absent(outcome),
+        verdicts=verdicts(outcome),
+        heads=_heads(outcome),
+        families=[[_cells(one, outcome) for one in family] for family in comparisons(outcome, study.metric)],
+        notes=notes(outcome),
+        sections=sections(outcome),
+        others=_other_rows(outcome),
+        figures=drawn,
+        confusions={f"confusion-{probe}": probe for probe in confusions_of(outcome, study.baseline)[1]},
+        learned_from=learned_from(outcome),
+        sheet=_data_uri("image/png", outcome.sheet.read_bytes()) if outcome.sheet else None,
+        trials=_trial_rows(outcome),
+        tracking_uri=_shown(outcome.tracking_uri),
+        links=_links(outcome),
+        cost=_cost_rows(outcome),
+        environment=environment(outcome),
+        recipe=yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+    )
+
+
+def _heads(outcome: Outcome) -> list[str]:
+    study = outcome.study
+    return [
+        "variant",
+        "seeds",
+        f"{study.metric}, %",
+        f"difference to {study.baseline}",
+        "95 % interval",
+        "d",
+        "p",
+        "Holm",
+    ]
+
+
+def _cells(one: Comparison, outcome: Outcome) -> list[str]:
+    planned = len({trial.seed for trial in outcome.trials if trial.variant == one.variant})
+    return [
+        one.variant,
+        str(planned) if one.seeds == planned else f"{one.seeds} of {planned}",
+        _level(one),
+        NONE if one.difference is None else signed(one.difference),
+        NONE if one.low is None or one.high is None else f"{signed(one.low)} to {signed(one.high)}",
+        NONE if one.effect is None else f"{one.effect:+.1f}".replace("-", "\N{MINUS SIGN}"),
+        *(NONE if p is None else relation(p).lstrip("= ") for p in (one.p, one.p_holm)),
+    ]
+
+
+def _level(one: Comparison) -> str:
+    if not one.seeds:
+        return NONE
+    return f"{100 * one.mean:.1f}" + ("" if math.isnan(one.deviation) else f" ± {100 * one.deviation:.1f}")
+
+
+def _other_rows(outcome: Outcome) -> list[list[str]]:
+    names = other_metrics(outcome)
+    levels = {name: {one.variant: _level(one) for one in compare(scores(outcome, name), "")} for name in names}
+    variants = scores(outcome, outcome.study.metric)
+    return [["variant", *names], *([one, *(levels[name][one] for name in names)] for one in variants)] if names else []
+
+
+def _trial_rows(outcome: Outcome) -> list[list[str]]:
+    """Of each probe the one metric that the study asks for."""
+    main = outcome.study.metric
+    kind = main.rpartition("/")[2]
+    metrics = [main, *(name for name in other_metrics(outcome) if name.rpartition("/")[2] == kind)]
+    rows = [["variant", "repeat", *metrics, "train", "evaluate", "trial"]]
+    for trial in (*outcome.trials, *outcome.searched.trials):
+        record = outcome.records.get(trial.id)
+        values = [record.scores.get(metric) if record else None for metric in metrics]
+        stages = [record.seconds.get(stage) if record else None for stage in ("train", "evaluate")]
+        cells = [NONE if value is None else f"{100 * value:.1f}" for value in values]
+        cells += [NONE if seconds is None else _duration(seconds) for seconds in stages]
+        rows.append([trial.variant, trial.repeat, *cells, trial.id])
+    return rows
+
+
+def _links(outcome: Outcome) -> dict[str, str]:
+    """Where each trial is found in MLflow's user interface; a local store's is where `polyview ui` serves it."""
+    uri = _shown(outcome.tracking_uri)
+    server = uri.rstrip("/") if uri.startswith("http") else UI
+    return {trial_id: f"{server}/{link}" for trial_id, link in outcome.links.items()}
+
+
+def _shown(uri: str) -> str:
+    """The address without its password."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def _cost_rows(outcome: Outcome) -> list[list[str]]:
+    trial_hours, gpu_hours = cost(outcome)
+    stages = [[name, _duration(seconds)] for name, seconds in outcome.stages.items()]
+    return [*stages, ["all trials together", f"{trial_hours:.2g} trial-hours"], ["of GPUs", f"{gpu_hours:.2g} hours"]]
+
+
+def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    rule = ["---", *("---:" for _ in escaped[0][1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [escaped[0], rule, *escaped[1:]])
+
+
+def _latex_row(one: Comparison, outcome: Outcome, best: bool) -> str:
+    name, seeds, level, difference, span = map(_latex, _cells(one, outcome)[:5])
+    level = rf"\textbf{{{level}}}" if best else level
+    difference += r"$^{\dagger}$" if one.significant else ""
+    return " & ".join([name, seeds, level, difference, span]) + r" \\"
+
+
+def _latex(text: str) -> str:
+    """Text as LaTeX has it, in ASCII where the letters are."""
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

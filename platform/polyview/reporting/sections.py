@@ -1,0 +1,273 @@
+"""What a report says beside the comparison, each part where the study has it: sentences, a table, a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyview.analysis.effects import Effect, effects
+from polyview.analysis.findings import Finding, Outcome, confusions_of, finished, scores
+from polyview.analysis.searches import BEST, best, importance, pareto
+from polyview.analysis.statistics import relation, signed
+from polyview.recipe import Experiment, digest
+from polyview.reporting import figures
+from polyview.trials.design import cells, fraction_cells, point_name, short_names
+from polyview.trials.ledger import pruned_trials
+from polyview.trials.search import COSTS, objectives, values, wanted
+
+NONE = "—"
+READING = (
+    "An effect is the mean with a factor's second value less that with its first, over all else; of two factors, half "
+    "of what one adds to the other's effect. Intervals are those of a least-squares fit with a mean per combination "
+    "and a shift per seed, which takes the rest to be equally noisy everywhere; each is for itself."
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report. `rows` begin with their heads; `figure` is SVG text; `log` is shown as it is."""
+
+    title: str
+    key: str
+    sentences: Sequence[Finding] = ()
+    rows: Sequence[Sequence[str]] = ()
+    figure: str | None = None
+    caption: str = ""
+    log: str = ""
+
+
+def sections(outcome: Outcome) -> list[Section]:
+    """The parts that this study needs."""
+    study = outcome.study
+    found = []
+    for title, levels, chosen in (
+        ("Full factorial", study.grid, cells(study.grid)),
+        ("Fractional factorial", study.fraction, fraction_cells(study.fraction)),
+    ):
+        if levels:
+            found.append(_factorial(outcome, title, levels, chosen))
+    if study.search:
+        found.append(_search(outcome))
+    return [*found, *_view_counts(outcome), *_classes(outcome), *_failures(outcome)]
+
+
+def _factorial(
+    outcome: Outcome, title: str, levels: Mapping[str, Sequence[Any]], chosen: Mapping[str, Mapping[str, Any]]
+) -> Section:
+    metric, by_variant, names = outcome.study.metric, scores(outcome, outcome.study.metric), short_names(list(levels))
+    factors = {names[key]: list(values) for key, values in levels.items()}
+    # A combination that is the baseline's own is not run beside it.
+    scored = {name: by_variant.get(name, by_variant.get(outcome.study.baseline, {})) for name in chosen}
+    found = effects(factors, {tuple(cell.values()): scored[name] for name, cell in chosen.items()})
+    key = title.lower().replace(" ", "-")
+    if not found:
+        waiting = sum(not by_seed for by_seed in scored.values())
+        text = f"{waiting} of {len(chosen)} combinations have no {metric} yet: no effect can be estimated."
+        return Section(title, key, [Finding(text, False)])
+    heads = ["effect", f"points of {metric}", "95 % interval", "p", "Holm", "cannot be sentences from"]
+    sentences = [Finding(_effect_sentence(effect, metric, factors), True) for effect in found if effect.significant]
+    insignificant = sum(not effect.significant for effect in found)
+    if insignificant:
+        sentences.append(Finding(f"{insignificant} of {len(found)} effects are not significant.", False))
+    sentences.append(Finding(READING, False))
+    return Section(
+        title,
+        key,
+        sentences,
+        [heads, *map(_effect_row, found)],
+        figures.effects(found, metric),
+        "Main effects and interactions of pairs with 95 % interval; hollow where nothing can be claimed",
+    )
+
+
+def _effect_row(effect: Effect) -> list[str]:
+    span = NONE if effect.low is None or effect.high is None else f"{signed(effect.low)} to {signed(effect.high)}"
+    tests = [NONE if p is None else relation(p).lstrip("= ") for p in (effect.p, effect.p_holm)]
+    return [effect.name, signed(effect.size), span, *tests, ", ".join(effect.aliases) or NONE]
+
+
+def _effect_sentence(effect: Effect, metric: str, factors: Mapping[str, Sequence[Any]]) -> str:
+    assert effect.low is not None
+    assert effect.high is not None
+    assert effect.p_holm is not None
+    step = ""
+    if "×" not in effect.name:
+        factor = effect.name.partition("=")[0]
+        step = f" ({factors[factor][0]} to {effect.name.partition('=')[2] or factors[factor][1]})"
+    alias = f", or {', '.join(effect.aliases)}, which this fraction cannot tell apart" if effect.aliases else ""
+    return (
+        f"{effect.name}{step}{alias}: {signed(effect.size)} points of {metric}, 95 % interval "
+        f"{signed(effect.low)} to {signed(effect.high)}, p {relation(effect.p_holm)} after Holm."
+    )
+
+
+def _view_counts(outcome: Outcome) -> list[Section]:
+    """The score by the number of views, where three variants or more differ from the baseline in nothing else."""
+    metric, by_variant = outcome.study.metric, scores(outcome, outcome.study.metric)
+    baseline = {_but_for_views(trial.experiment) for trial in outcome.trials if trial.variant == outcome.study.baseline}
+    named: dict[int, str] = {}
+    for trial, _ in finished(outcome):
+        if by_variant[trial.variant] and _but_for_views(trial.experiment) in baseline:
+            named.setdefault(trial.experiment.rendering.views.count, trial.variant)
+    if len(named) < 3:
+        return []
+    curve = {count: by_variant[named[count]] for count in sorted(named)}
+    rows = [["views", "variant", f"{metric}, %", "training, seconds"]]
+    for count, by_seed in curve.items():
+        seconds = [record.seconds.get("train", 0.0) for _, record in finished(outcome, named[count])]
+        mean = 100 * float(np.mean(list(by_seed.values())))
+        rows.append([str(count), named[count], f"{mean:.1f}", f"{np.mean(seconds):.1f}"])
+    text = ", ".join(f"{row[2]} with {row[0]}" for row in rows[1:])
+    return [
+        Section(
+            "How many views",
+            "view-counts",
+            [Finding(f"Percent {metric} by the number of views, all else equal: {text}.", True)],
+            rows,
+            figures.view_counts(curve, metric),
+            "Mean and 95 % interval by the number of views; small dots are single seeds",
+        )
+    ]
+
+
+def _but_for_views(experiment: Experiment) -> str:
+    """What two trials share that differ in seed, fold and number of views alone.
+
+    One view makes no pairs, so whether a second is made of it goes with the number.
+    """
+    content = experiment.model_dump(mode="json", exclude={"name": True, "seed": True, "evaluation": {"fold"}})
+    del content["rendering"]["views"]["count"]
+    (content["objective"]["decorrelation"] or {}).pop("augment", None)
+    return digest(content)
+
+
+def _classes(outcome: Outcome) -> list[Section]:
+    """How many of each class are recognised, by variant."""
+    probe = outcome.study.metric.partition("/")[0]
+    rows: list[list[str]] = []
+    recalls: dict[str, NDArray[np.float64]] = {}
+    for variant in scores(outcome, outcome.study.metric):
+        classes, counted = confusions_of(outcome, variant)
+        if probe not in counted:
+            continue
+        true = counted[probe].sum(axis=1)
+        recalls[variant] = np.divide(counted[probe].diagonal(), true, out=np.full(len(true), np.nan), where=true > 0)
+        shown = [NONE if np.isnan(share) else f"{100 * share:.1f}" for share in recalls[variant]]
+        rows += [[variant, *shown]] if rows else [["variant", *classes], [variant, *shown]]
+    baseline = recalls.get(outcome.study.baseline)
+    if baseline is None or np.isnan(baseline).all():
+        return []
+    hardest, easiest = (rows[0][1 + int(place)] for place in (np.nanargmin(baseline), np.nanargmax(baseline)))
+    text = (
+        f"Percent of each class that {probe} recognises, seeds summed: “{outcome.study.baseline}” knows {easiest} best "
+        f"({100 * np.nanmax(baseline):.1f}) and {hardest} least ({100 * np.nanmin(baseline):.1f})."
+    )
+    return [Section("Class by class", "classes", [Finding(text, True)], rows)]
+
+
+def _search(outcome: Outcome) -> Section:
+    study, points, records = outcome.study, outcome.searched.points, outcome.records
+    assert study.search is not None
+    found = best(study, points, records)
+    done = sum(trial.id in records for trial in outcome.searched.trials)
+    sentences = [
+        Finding(f"{done} of {wanted(study)} points of the search ({study.search.sampler}) have a result.", True)
+    ]
+    if study.search.prune:
+        rule, pruned = study.search.prune.rule, pruned_trials(outcome.searched.interim_scores)
+        text = f"{len(pruned)} were pruned ({rule}), and so are in none of the figures."
+        sentences.append(Finding(text, False))
+    if found is None:
+        return Section("Search", "search", sentences)
+    point, record = found
+    level = f"{100 * record.scores[study.metric]:.1f} % {study.metric}"
+    sentences.append(
+        Finding(
+            f"The best of them, {point_name(_rounded(point))}, has {level}. "
+            "That is the highest of many and so flatters it, and it was chosen by the test subjects of seed "
+            f"{study.search.seed}: the row “{BEST}” is its re-run on the study's seeds, which draw others of the same "
+            "people as test subjects.",
+            False,
+        )
+    )
+    shares = importance(study, points, records)
+    if shares:
+        shown = short_names(list(shares))
+        text = ", ".join(f"{shown[key]} {100 * share:.0f} %" for key, share in shares.items())
+        sentences.append(Finding(f"Of the variance of {objectives(study)[0]} over the space (fANOVA): {text}.", False))
+        if len(shares) < len(study.search.space):
+            sentences.append(Finding("Keys that not every point has are not weighed there.", False))
+    return Section(
+        "Search",
+        "search",
+        sentences,
+        _front_rows(outcome) if len(objectives(study)) > 1 else _top_rows(outcome),
+        _parallel(outcome),
+        f"Every point with a result, a line each; the darker, the higher {objectives(study)[0]}",
+    )
+
+
+def _front_rows(outcome: Outcome) -> list[list[str]]:
+    study = outcome.study
+    front = pareto(study, outcome.searched.points, outcome.records)
+    rows = [[point_name(_rounded(point)), *_objective_cells(outcome, found)] for point, found in front]
+    return [["Pareto front: beaten by none in all", *objectives(study)], *rows]
+
+
+def _top_rows(outcome: Outcome, most: int = 10) -> list[list[str]]:
+    study = outcome.study
+    sign = 1 if objectives(study)[0] in COSTS else -1
+    order = sorted(_valued(outcome), key=lambda one: sign * one[2][0])[:most]
+    rows = [[name, point_name(_rounded(point)), *_objective_cells(outcome, found)] for name, point, found in order]
+    return [["trial", "point", *objectives(study)], *rows]
+
+
+def _objective_cells(outcome: Outcome, found: Sequence[float]) -> list[str]:
+    names = objectives(outcome.study)
+    return [f"{value:g}" if name in COSTS else f"{100 * value:.1f}" for name, value in zip(names, found, strict=True)]
+
+
+def _valued(outcome: Outcome) -> list[tuple[str, Mapping[str, Any], list[float]]]:
+    """The points with a result: trial's name, point, objectives."""
+    pairs = zip(outcome.searched.trials, outcome.searched.points, strict=True)
+    found = [
+        (trial.variant, point, values(outcome.study, outcome.records[trial.id]))
+        for trial, point in pairs
+        if trial.id in outcome.records
+    ]
+    return [(name, point, value) for name, point, value in found if value is not None]
+
+
+def _parallel(outcome: Outcome) -> str | None:
+    study, valued = outcome.study, _valued(outcome)
+    assert study.search is not None
+    if len(valued) < 2:
+        return None
+    names = short_names(list(study.search.space))
+    columns = {names[key]: [point.get(key, figures.UNASKED) for _, point, _ in valued] for key in study.search.space}
+    for index, name in enumerate(objectives(study)):
+        columns[name] = [value[index] * (1 if name in COSTS else 100) for *_, value in valued]
+    logarithmic = {names[key] for key, parameter in study.search.space.items() if parameter.log_uniform}
+    return figures.parallel(columns, logarithmic, objectives(study)[0])
+
+
+def _rounded(point: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: float(f"{value:.3g}") if isinstance(value, float) else value for key, value in point.items()}
+
+
+def _failures(outcome: Outcome) -> list[Section]:
+    """Each trial that failed, with the end of its log."""
+    trials = {trial.id: trial for trial in (*outcome.trials, *outcome.searched.trials)}
+    sentences = [
+        Finding(f"{trials[trial_id].name} failed after {failure.attempts} attempts: {failure.reason}", False)
+        for trial_id, failure in outcome.failures.items()
+    ]
+    logs = [
+        "\n".join([f"{trials[trial_id].name} ({trial_id}), {failure.log}", *failure.last_lines])
+        for trial_id, failure in outcome.failures.items()
+    ]
+    return [Section("What failed", "failures", sentences, log="\n\n".join(logs))] if sentences else []

@@ -1,0 +1,287 @@
+"""A home on object storage: a folder of this machine that mirrors a bucket, which alone is the truth.
+
+What is written takes its name in the bucket first and then here, so what has its name here has it there too. What is
+read is fetched before, or asked after where it may have changed. All functions leave paths outside of a mirror alone:
+for a home that is a folder they do nothing, or what the file system does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path, PosixPath, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from polyview.errors import UserError
+
+if TYPE_CHECKING:
+    from polyview.storage.bucket import Bucket, Stamp
+
+SCHEME = "s3://"
+_AT_ONCE = 16
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class CachedPath(PosixPath):
+    """A path in this machine's mirror of a bucket; sent to another machine, it is the path in that one's mirror."""
+
+    def __reduce__(self) -> tuple[Callable[[str], Path], tuple[str]]:
+        return resolve, (address(self),)
+
+
+class Span(NamedTuple):
+    """Some bytes of a file that never changes, by where they begin."""
+
+    path: Path
+    start: int
+    length: int
+
+
+def resolve(named: str | Path) -> Path:
+    """A path by what a user calls it: a URL is where this machine mirrors it. Raises `UserError` for other URLs."""
+    text = str(named)
+    if "://" not in text:
+        return Path(named)
+    parts = text.removeprefix(SCHEME).rstrip("/").split("/")
+    if not text.startswith(SCHEME) or not parts[0]:
+        raise UserError(f"{text}: neither a folder nor {SCHEME}bucket/path, which is all that polyview can write to")
+    if not all(parts) or {".", ".."} & set(parts):
+        raise UserError(f"{text}: an empty part, `.` or `..` is no name in a bucket; write {SCHEME}bucket/path")
+    return CachedPath(_mirrors().joinpath(*parts))
+
+
+def expanded(path: str | Path, named_by: str = "") -> Path:
+    """A path with `~` and `~user` written out; raises `UserError` where there is no such user.
+
+    named_by: the key or variable that a user gave the path with.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        key, user = f"{named_by}: " if named_by else "", Path(path).parts[0].removeprefix("~")
+        reason = f"there is no user {user}" if user else "this user's own folder is not known"
+        raise UserError(f"{key}{path}: {reason}; write the path in full, from / on") from None
+
+
+def address(path: Path) -> str:
+    """What a user calls a path: its URL where it is in a mirror."""
+    return SCHEME + path.relative_to(_mirrors()).as_posix() if isinstance(path, CachedPath) else str(path)
+
+
+def check_mirror(path: Path) -> None:
+    """Raises `UserError` where a mirror's bucket is not there or cannot be written."""
+    if isinstance(path, CachedPath):
+        bucket, key = _object(path)
+        bucket.check(f"{key}/" if key else "")
+
+
+def upload(made: Path, path: Path, new: bool = False) -> None:
+    """Upload the file `made` under the name of `path`.
+
+    Raises `FileExistsError` where it is to be `new` and is not, and `UserError` where another process has taken over
+    the work that it belongs to.
+    """
+    if not isinstance(path, CachedPath):
+        return
+    from polyview.storage.lease import check_leases
+
+    bucket, key = _object(path)
+    check_leases(bucket, key)
+    if new:
+        bucket.put(key, made.read_bytes(), tag=None)
+    else:
+        bucket.upload(made, key)
+
+
+def upload_folder(made: Path, path: Path) -> None:
+    """Upload the folder `made` as one object, a tar: in a bucket no folder appears whole."""
+    if isinstance(path, CachedPath):
+        with _beside(path) as temporary:
+            with tarfile.open(temporary, "w") as tar:
+                tar.add(made, arcname=".")
+            upload(temporary, path)
+
+
+def fetch_folder(path: Path, folder: Path) -> None:
+    """Make `folder` of what `upload_folder` has uploaded."""
+    unpacked = folder.with_name(f".{folder.name}")
+    shutil.rmtree(unpacked, ignore_errors=True)
+    with _beside(path) as temporary:
+        _download(path, temporary)
+        with tarfile.open(temporary) as tar:
+            tar.extractall(unpacked, filter="data")
+    unpacked.rename(folder)
+
+
+def refresh(paths: Iterable[Path]) -> None:
+    """Have small files here as they are in the bucket now, or not at all."""
+    _each(_refresh, [path for path in paths if isinstance(path, CachedPath)])
+
+
+def fetch(path: Path) -> Path:
+    """The same path, with the file here: one that never changes is fetched once."""
+    if is_away(path):
+        with _beside(path) as temporary:
+            _download(path, temporary)
+            temporary.replace(path)
+    return path
+
+
+def fetch_all(folder: Path, *patterns: str) -> None:
+    """Have the files of a folder here that never change, pattern by pattern.
+
+    Of the whole folder nothing stays that the bucket has no more, or that was made anew there.
+    """
+    if not isinstance(folder, CachedPath):
+        return
+    with alone(folder):
+        # What has its name here has it in the bucket, so whatever is new since this look is no matter.
+        here = {path: _stamp(path) for path in _named(folder.rglob("*"))}
+        there = _stamps(folder)
+        for path, stamp in here.items():
+            if stamp != there.get(path):
+                path.unlink(missing_ok=True)
+        for pattern in patterns:
+            _each(fetch, [path for path in there if _fits(path, folder, pattern)])
+
+
+def is_away(path: Path) -> bool:
+    """Whether a file is not here, and may be in a bucket."""
+    return isinstance(path, CachedPath) and not path.exists()
+
+
+def read_spans(spans: Iterable[Span]) -> list[bytes]:
+    """What is there in files that are in a bucket, without fetching the files."""
+    return _each(_read_span, spans)
+
+
+def files(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder that fit a pattern, in their order; in a mirror those that the bucket has."""
+    if not isinstance(folder, CachedPath):
+        return sorted(_named(folder.glob(pattern)))
+    return [path for path in _stamps(folder) if _fits(path, folder, pattern)]
+
+
+def remove(path: Path) -> None:
+    """Delete a folder and all that is in it; in a bucket also what `upload_folder` has made of one."""
+    if isinstance(path, CachedPath):
+        bucket, key = _object(path)
+        _each(bucket.delete, [key, *bucket.stamps(f"{key}/")])
+    if path.exists():
+        shutil.rmtree(path)
+
+
+def move(folder: Path, to: Path) -> None:
+    """Give a folder another name; in a bucket its files one after the other, in their order."""
+    if isinstance(folder, CachedPath):
+        bucket, key = _object(folder)
+        for name in bucket.stamps(f"{key}/"):
+            bucket.move(name, _object(to)[1] + name.removeprefix(key))
+    if folder.exists():
+        folder.rename(to)
+
+
+@contextmanager
+def leased(path: CachedPath, wait: bool) -> Iterator[None]:
+    """Hold the lease that stands for the folder of `path`; see `lease`."""
+    from polyview.storage import lease
+
+    with lease.leased(*_object(path), wait):
+        yield
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep this machine's other processes from fetching the same."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".fetching").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _mirrors() -> Path:
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "XDG_CACHE_HOME").resolve() / "polyview" / "s3"
+
+
+def _object(path: Path) -> tuple[Bucket, str]:
+    """Where a path is in which bucket; raises `UserError` where no client for buckets is installed."""
+    try:
+        from polyview.storage.bucket import open_bucket
+    except ModuleNotFoundError as error:
+        raise UserError(f"{address(path)}: needs the package {error.name}; pip install 'polyview[s3]'") from None
+    name, *parts = path.relative_to(_mirrors()).parts
+    return open_bucket(name), "/".join(parts)
+
+
+def _stamps(folder: CachedPath) -> dict[Path, Stamp]:
+    """All that the bucket has of a folder, in its order."""
+    bucket, key = _object(folder)
+    prefix = f"{key}/" if key else ""
+    return {folder / found.removeprefix(prefix): stamp for found, stamp in bucket.stamps(prefix).items()}
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, int(found.st_mtime)
+
+
+def _fits(path: Path, folder: Path, pattern: str) -> bool:
+    """Whether `glob` would find it in the folder, and it is not hidden."""
+    same_depth = len(path.relative_to(folder).parts) == len(PurePosixPath(pattern).parts)
+    return same_depth and path.match(pattern) and not path.name.startswith(".")
+
+
+def _refresh(path: Path) -> None:
+    bucket, key = _object(path)
+    tag = f'"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}"' if path.exists() else None
+    found = bucket.get(key, but=tag)
+    if found is None:
+        # Where another process here has written it meanwhile, it is in the bucket, and the next look brings it back.
+        path.unlink(missing_ok=True)
+    elif found.tag != tag:
+        with _beside(path) as temporary:
+            temporary.write_bytes(found.body)
+            temporary.replace(path)
+
+
+def _download(path: Path, to: Path) -> None:
+    bucket, key = _object(path)
+    bucket.download(key, to)
+
+
+def _read_span(span: Span) -> bytes:
+    bucket, key = _object(span.path)
+    return bucket.read(key, span.start, span.length)
+
+
+def _each(work: Callable[[T], R], things: Iterable[T]) -> list[R]:
+    """Do it to all, several at once; raises what the first of them raises."""
+    waiting = list(things)
+    if not waiting:  # as in all that a home in a folder asks for, at every batch that is read
+        return []
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(work, waiting))
+
+
+def _named(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files that have their own name, and are not of somebody who still writes."""
+    return (path for path in paths if path.is_file() and not path.name.startswith("."))
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(path.with_name(f".{path.name}.{secrets.token_hex(4)}"))
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,388 @@
+"""A study from beginning to end: render what its trials need, run what has no record, search, report, close."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from polyview.analysis.findings import finished
+from polyview.analysis.searches import BEST
+from polyview.errors import UserError
+from polyview.parallel import stop_ray
+from polyview.recipe import Experiment, Resources, Study
+from polyview.rendering.sheet import contact_sheet
+from polyview.rendering.store import ViewStore
+from polyview.reporting.report import Outcome, write
+from polyview.storage.home import Home, locked
+from polyview.storage.mirror import CachedPath
+from polyview.studies.interruption import last_act
+from polyview.studies.outcome import (
+    POINTS,
+    SHEET,
+    STAGES,
+    Stages,
+    is_complete,
+    load_outcome,
+    mean_scores,
+    refresh_folder,
+    save_links,
+    study_folder,
+)
+from polyview.tracking.runs import failed_run, finished_run, pruned_run, study_tags
+from polyview.tracking.tracker import SQLITE, Tracker
+from polyview.training.history import Epoch
+from polyview.trials.capacity import concurrent_trials, demand
+from polyview.trials.design import Trial, plan
+from polyview.trials.ledger import InterimScores, Ledger, Record, TrialFailure, pruned_trials
+from polyview.trials.search import (
+    Points,
+    check_search,
+    interim_scores_of,
+    make_trials,
+    possible_renderings,
+    samples,
+    wanted,
+)
+from polyview.trials.views import PreparedViews, prepare_views
+from polyview.trials.watcher import Watcher
+
+if TYPE_CHECKING:
+    from polyview.trials.trial import Workplace
+
+Known = TypeVar("Known", Record, InterimScores)
+
+
+def run_stages(study: Study, home: Home, watcher: Watcher, force: str | None = None) -> tuple[Outcome, list[Failure]]:
+    """Run what is missing of a study and write its report; returns what is known then, and what failed.
+
+    Running it again is resuming: trials that have a record are not run, half-done ones go on from their last
+    checkpoint. The records of the variant `force` are set aside first, so that it is run anew. Raises `UserError`
+    before anything is trained if the study cannot be run as it stands. Whatever stops the trials, what is known is
+    reported before it is raised again.
+    """
+    trials = plan(study)
+    with ExitStack() as stack:
+        stack.enter_context(_only_driver(study_folder(study, home)))
+        driver = _prepare(study, trials, home, watcher)
+        if force is not None:
+            _set_aside(load_outcome(study, home), force, Ledger(home.trials))
+        driver.open()
+        stack.enter_context(last_act(driver.tracker.interrupt))
+        try:
+            driver.run(trials)
+            driver.search()
+        except BaseException as error:
+            driver.report_after(error)
+            raise
+        outcome = driver.report()
+        driver.close(outcome)
+    return outcome, driver.failures
+
+
+def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher) -> Driver:
+    """Render the study's views; raises `UserError` if the study cannot be run as it stands."""
+    folder, tried = study_folder(study, home), [*trials, *samples(study)]
+    refresh_folder(folder)
+    if study.search:
+        check_search(study)
+    check_recipes(tried, Ledger(home.trials), study.resources)
+    stages = Stages(folder / STAGES)
+    views = prepare_views([*(trial.experiment for trial in trials), *possible_renderings(study)], home, watcher)
+    if views.seconds:
+        stages.record("render", views.seconds)
+    if isinstance(home.root, CachedPath) and home.tracking_uri.startswith(SQLITE):
+        watcher.say(
+            "MLflow's store stays on this machine: SQLite cannot live in a bucket. MLFLOW_TRACKING_URI names one "
+            "for all machines"
+        )
+    driver = Driver(study, home, views, stages, watcher, Tracker(home, study.name, watcher.say))
+    driver.check(tried)
+    return driver
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial that did not finish, the last line of its error, and where all of it is written."""
+
+    trial: Trial
+    reason: str
+    log: str
+
+
+@dataclass
+class Driver:
+    """The process that runs a study: it alone tells MLflow and the terminal what happens."""
+
+    study: Study
+    home: Home
+    views: PreparedViews
+    stages: Stages
+    watcher: Watcher
+    tracker: Tracker
+    failures: list[Failure] = field(default_factory=list)
+    ended: int = 0
+
+    def open(self) -> None:
+        """Open the study's run in MLflow."""
+        experiment = self.study.experiment
+        self.tracker.open(experiment.digest, experiment.model_dump(mode="json"), study_tags(self.study))
+
+    def log_all(self, outcome: Outcome) -> None:
+        """Tell MLflow of every trial that has a record, was pruned or has failed."""
+        searched = outcome.searched
+        interim_scores = self._of_these_faces(searched.trials, searched.interim_scores)
+        for trial in [*self._log_ended(outcome.trials, {}), *self._log_ended(searched.trials, interim_scores)]:
+            if trial.id in outcome.failures:
+                self.tracker.log(failed_run(trial, outcome.failures[trial.id]))
+
+    def log_best_model(self, outcome: Outcome) -> None:
+        """Keep, in MLflow, the model of the trial with the study's highest score, for open_clip to load."""
+        metric = self.study.metric
+        trained = [one for one in finished(outcome) if one[1].history and metric in one[1].scores]
+        if not trained:
+            return
+        trial, record = max(trained, key=lambda one: one[1].scores[metric])
+        try:
+            self.tracker.log_model(finished_run(trial, record), partial(self._export, trial))
+        except (UserError, OSError) as error:
+            self.watcher.say(f"{trial.name}: its model is not kept in MLflow: {error}")
+
+    def _export(self, trial: Trial, folder: Path) -> None:
+        # torch and open_clip take seconds to import, which a study that has its model there need not wait for.
+        from polyview.modeling.export import export_towers
+        from polyview.training.checkpoint import open_checkpoint
+
+        checkpoint = open_checkpoint(self.home.trials / trial.id)
+        export_towers(checkpoint.load_model(), checkpoint.experiment, folder)
+
+    def check(self, trials: Sequence[Trial]) -> None:
+        """Raises `UserError` that names the first trial without a record for which the faces do not do."""
+        records = self.records(trials)
+        missing = [trial for trial in trials if trial.id not in records]
+        if not missing:
+            return
+        from polyview.trials.trial import check_faces
+
+        for trial in missing:
+            with naming(trial):
+                check_faces(self._workplace().spec(trial))
+
+    def records(self, trials: Sequence[Trial]) -> dict[str, Record]:
+        """What is known, by trial id; a record of faces that have changed since is left out."""
+        return self._of_these_faces(trials, Ledger(self.home.trials).read_all(trial.id for trial in trials))
+
+    def interim_scores(self, trials: Sequence[Trial]) -> dict[str, InterimScores]:
+        """The interim scores of a search's trials, by trial id, if they are of today's faces."""
+        return self._of_these_faces(trials, interim_scores_of(self.study, trials, Ledger(self.home.trials)))
+
+    def _of_these_faces(self, trials: Sequence[Trial], found: Mapping[str, Known]) -> dict[str, Known]:
+        manifests = {trial.id: self.views.manifest_of(trial.experiment) for trial in trials}
+        return {trial_id: one for trial_id, one in found.items() if one.manifest == manifests[trial_id]}
+
+    def run(self, trials: Sequence[Trial]) -> None:
+        """Log the trials that have a record, and run the others."""
+        missing = self._log_ended(trials, {})
+        done = len(trials) - len(missing)
+        self.watcher.say(f"trials: {len(trials)} in the study, {done} done before, {len(missing)} to run")
+        if missing:
+            # Ray takes seconds to import, which a study that finds all its trials done need not wait for.
+            from polyview.trials.scheduler import run_trials
+
+            self._estimate([trial.experiment for trial in missing], missing)
+            with self._stage("trials", len(missing)):
+                run_trials(missing, self._workplace(), self)
+
+    def search(self) -> None:
+        """Run what the study's search lacks, if it has one, and then its best point on the study's own seeds."""
+        if self.study.search is None:
+            return
+        self._run_points()
+        best = [trial for trial in load_outcome(self.study, self.home).trials if trial.variant == BEST]
+        self.run(best)
+
+    def _run_points(self) -> None:
+        """Log the points of the search that have a record or were pruned, and run the others."""
+        assert self.study.search is not None
+        points = Points(self._folder / POINTS)
+        searched = make_trials(self.study, points.read(self.study.search))
+        total, interim_scores = wanted(self.study), self.interim_scores(searched)
+        missing = total - len(searched) + len(self._log_ended(searched, interim_scores))
+        self.watcher.say(f"search: {total} points, {total - missing} done before, {missing} to run")
+        if missing:
+            from polyview.trials.scheduler import run_search
+
+            self._estimate([self.study.experiment] * missing, samples(self.study))
+            with self._stage("search", missing):
+                run_search(self.study, points, self.records(searched), interim_scores, self._workplace(), self)
+
+    def report(self) -> Outcome:
+        """Write what is known: the contact sheet, MLflow's copy of it, the report; returns it."""
+        self.watcher.stage("report", 1)
+        store = self.views.store_of(plan(self.study)[0].experiment)
+        contact_sheet(*_one_of_each_expression(store), self._folder / SHEET)
+        if self.tracker.returned():
+            self.open()
+            self.log_all(load_outcome(self.study, self.home))
+        save_links(self._folder, self.tracker.links)
+        outcome = load_outcome(self.study, self.home)
+        if is_complete(outcome):
+            self.log_best_model(outcome)
+        write(outcome)
+        self.watcher.advance(1)
+        return outcome
+
+    def close(self, outcome: Outcome) -> None:
+        """End the study's run in MLflow, which would seem to go on for ever."""
+        ended = max((record.ended for record in outcome.records.values()), default=time.time())
+        report = self._folder / "report"
+        self.tracker.close(mean_scores(outcome), ended, report, failed=not is_complete(outcome))
+
+    def report_after(self, error: BaseException) -> None:
+        """Report what is known though `error` has stopped the trials, which a second error here must not hide."""
+        if isinstance(error, KeyboardInterrupt):
+            self._interrupt()
+        try:
+            self.close(self.report())
+        except Exception as second:
+            reason = " ".join(f"{type(second).__name__}: {second}".split())
+            self.watcher.say(f"the report could not be written either: {reason}")
+
+    def _interrupt(self) -> None:
+        """End the trials, and their runs in MLflow at once: whoever ended this may not wait for the report."""
+        self.watcher.say("stopping: the workers end, and what is known is reported")
+        self.tracker.interrupt()
+        stop_ray()
+
+    @property
+    def _folder(self) -> Path:
+        return study_folder(self.study, self.home)
+
+    def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
+        """A trial has trained an epoch."""
+        self.watcher.epoch(trial, epoch)
+
+    def on_end(self, trial: Trial) -> None:
+        """A trial has left its record."""
+        self._advance()
+        if record := Ledger(self.home.trials).read(trial.id):
+            score = record.scores.get(self.study.metric, math.nan)
+            self.watcher.say(f"{trial.name}: {self.study.metric} {score:.3f}")
+            self.tracker.log(finished_run(trial, record))
+        elif interim := self.interim_scores([trial]).get(trial.id):
+            epoch, score = max(interim.scores.items())
+            self.watcher.say(f"{trial.name}: pruned after {epoch} epochs, {interim.metric} {score:.3f}")
+            self.tracker.log(pruned_run(trial, interim))
+
+    def on_failure(self, trial: Trial, failure: TrialFailure) -> None:
+        """A trial has failed in every attempt."""
+        self._advance()
+        Ledger(self.home.trials).write_failure(failure)
+        self.failures.append(Failure(trial, failure.reason, failure.log))
+        self.watcher.say(f"{trial.name}: failed after {failure.attempts} attempts: {failure.reason}")
+        self.tracker.log(failed_run(trial, failure))
+
+    def _advance(self) -> None:
+        self.ended += 1
+        self.watcher.advance(self.ended)
+
+    def _log_ended(self, trials: Sequence[Trial], interim_scores: Mapping[str, InterimScores]) -> list[Trial]:
+        """Tell MLflow of the trials that have a record and of those pruned; returns the others."""
+        records, pruned = self.records(trials), pruned_trials(interim_scores)
+        for trial in trials:
+            if trial.id in records:
+                self.tracker.log(finished_run(trial, records[trial.id]))
+            elif trial.id in pruned:
+                self.tracker.log(pruned_run(trial, interim_scores[trial.id]))
+        return [trial for trial in trials if trial.id not in records and trial.id not in pruned]
+
+    def _estimate(self, experiments: Sequence[Experiment], examples: Sequence[Trial]) -> None:
+        """Say what trials of these recipes will take, by a few steps of the first example that is trained.
+
+        Nothing is said where trials run elsewhere or on GPUs: this process should occupy neither.
+        """
+        example = next((trial for trial in examples if trial.experiment.training.epochs), None)
+        if example is None or self.study.resources.gpus or os.environ.get("RAY_ADDRESS"):
+            return
+        from polyview.studies.timing import forecast
+        from polyview.training.precision import emulation
+        from polyview.trials.scheduler import nodes
+
+        if slow := emulation(example.experiment.training.precision):
+            self.watcher.say(slow)
+        self.watcher.stage("estimate", 0)
+        concurrent = concurrent_trials(nodes(), [demand(one, self.study.resources) for one in experiments])
+        spec = self._workplace().spec(example)
+        # A recipe that fails here fails in its trial, which tells what and where, and lets the others go on.
+        with suppress(Exception):
+            self.watcher.say(f"estimate: {forecast(spec, experiments, self.study.resources.cpus, concurrent)}")
+
+    def _workplace(self) -> Workplace:
+        from polyview.trials.trial import Workplace
+
+        return Workplace(self.views, self.home.trials, self.study.resources, self.study.retries)
+
+    @contextmanager
+    def _stage(self, name: str, steps: int) -> Iterator[None]:
+        self.watcher.stage(name, steps)
+        self.ended, started = 0, time.perf_counter()
+        yield
+        self.stages.record(name, time.perf_counter() - started)
+
+
+def check_recipes(trials: Sequence[Trial], ledger: Ledger, resources: Resources) -> None:
+    """Raises `UserError` that names the first trial without a record whose recipe no faces could make run here."""
+    records = ledger.read_all(trial.id for trial in trials)
+    missing = [trial for trial in trials if trial.id not in records]
+    if not missing:
+        return
+    # torch and Ray take seconds to import, which a study that finds all its trials done need not wait for.
+    from polyview.trials.scheduler import nodes
+    from polyview.trials.trial import check_recipe
+
+    for trial in missing:
+        with naming(trial):
+            check_recipe(trial.experiment)
+    concurrent_trials(nodes(), [demand(trial.experiment, resources) for trial in missing])
+
+
+@contextmanager
+def naming(trial: Trial) -> Iterator[None]:
+    """Says in a `UserError` which trial it is about."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{trial.name}: {error}") from None
+
+
+def _set_aside(outcome: Outcome, variant: str, ledger: Ledger) -> None:
+    trials = [*outcome.trials, *outcome.searched.trials]
+    names = dict.fromkeys(trial.variant for trial in trials)
+    if variant not in names:
+        raise UserError(f"{outcome.study.name}: --force {variant!r} is no variant; there are {', '.join(names)}")
+    for trial in trials:
+        if trial.variant == variant:
+            ledger.set_aside(trial.id)
+
+
+@contextmanager
+def _only_driver(folder: Path) -> Iterator[None]:
+    """Hold the study for this process; raises `UserError` if another process runs it now."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / "lock", wait=False))
+        except BlockingIOError:
+            raise UserError(f"{folder.name}: another polyview is running this study; wait for it, or stop it") from None
+        yield
+
+
+def _one_of_each_expression(store: Path) -> tuple[ViewStore, list[int]]:
+    views = ViewStore.open(store)
+    first = {label: row for row, label in reversed(list(enumerate(views.labels("expression"))))}
+    return views, [first[label] for label in sorted(first)]

@@ -1,0 +1,150 @@
+"""Which trials a study asks for: every variant, once per seed and fold."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from polyview.errors import UserError
+from polyview.recipe import Experiment, Study, with_overrides
+from polyview.trials.factorial import fractional_factorial
+
+MANY = 500  # trials: more than this are asked for by accident
+UNTRAINED = "untrained"
+RAW_PIXELS = "raw pixels"
+PIXELS = "pixels"  # stands in for a tower where the probes read the pixels themselves
+REFERENCES: Mapping[str, Mapping[str, Any]] = {
+    UNTRAINED: {"training.epochs": 0},
+    RAW_PIXELS: {"training.epochs": 0, "model.tower": PIXELS},
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One variant under one seed, with one fold of the subjects as test subjects."""
+
+    variant: str
+    seed: int
+    experiment: Experiment
+
+    @property
+    def id(self) -> str:
+        """The same recipe and seed have the same id in every study, so a trial is never run twice."""
+        return self.experiment.digest
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant} · {self.repeat}"
+
+    @property
+    def repeat(self) -> str:
+        """Which of the variant's trials it is: its seed, and its fold where there are several."""
+        evaluation = self.experiment.evaluation
+        return f"seed {self.seed}" + (f" · fold {evaluation.fold}" if evaluation.repeats > 1 else "")
+
+
+def variants(study: Study) -> dict[str, dict[str, Any]]:
+    """The overrides of each variant, by name; the baseline comes first, and overrides nothing unless it is one of them.
+
+    Raises `UserError` if two variants have one name, or the baseline looks like a variant misspelt.
+    """
+    families: list[Mapping[str, Mapping[str, Any]]] = [
+        {name: dict.fromkeys([keys] if isinstance(keys, str) else keys) for name, keys in study.remove.items()},
+        study.variants,
+        cells(study.grid),
+        fraction_cells(study.fraction),
+        REFERENCES if study.references else {},
+    ]
+    named: dict[str, dict[str, Any]] = {study.baseline: {}}
+    for family in families:
+        if taken := sorted((named.keys() - {study.baseline}) & family.keys()):
+            raise UserError(f"{study.name}: two variants are named {taken[0]!r}; rename one, or set references: false")
+        named |= {name: dict(overrides) for name, overrides in family.items()}
+    if not named[study.baseline] and (close := _nearly(study.baseline, named)):
+        raise UserError(f"{study.name}: baseline {study.baseline!r} is no variant; the nearest is {close!r}")
+    return named
+
+
+def cells(grid: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
+    """Every combination of a grid's values, by name."""
+    crossed = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())] if grid else []
+    return {point_name(cell): cell for cell in crossed}
+
+
+def fraction_cells(levels: Mapping[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
+    """The combinations of two-level factors that a fractional factorial of resolution IV tries, by name."""
+    runs = fractional_factorial(len(levels)).tolist() if levels else []
+    chosen = [{key: pair[sign > 0] for (key, pair), sign in zip(levels.items(), signs, strict=True)} for signs in runs]
+    return {point_name(cell): cell for cell in chosen}
+
+
+def point_name(point: Mapping[str, Any]) -> str:
+    """Keys and values as a variant's name, as in `count=3, fusion=mean`."""
+    keys = short_names(list(point))
+    return ", ".join(f"{keys[key]}={value}" for key, value in point.items())
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Each dotted key's shortest ending that no other of them has."""
+    names = {}
+    for key in keys:
+        parts = key.split(".")
+        endings = [".".join(parts[-length:]) for length in range(1, len(parts) + 1)]
+        others = [f".{other}" for other in keys if other != key]
+        names[key] = next((end for end in endings if not any(other.endswith(f".{end}") for other in others)), key)
+    return names
+
+
+def size(study: Study) -> int:
+    """How many trials a study asks for, its search's and the re-run of the best included; nothing is checked."""
+    designed = len(study.remove) + len(study.variants) + len(study.fraction and fraction_cells(study.fraction))
+    designed += math.prod(map(len, study.grid.values())) if study.grid else 0
+    designed += 1 + len(REFERENCES) * study.references + (study.search is not None)
+    repeats = len(study.seeds) * study.experiment.evaluation.repeats
+    return designed * repeats + (study.search.trials if study.search else 0)
+
+
+def plan(study: Study) -> list[Trial]:
+    """All trials of a study, variant by variant; a point of a factorial that is the baseline is not run beside it.
+
+    Raises `UserError` that lists every variant whose overrides do not make a valid experiment, or make that of
+    another variant.
+    """
+    trials: list[Trial] = []
+    owners: dict[str, str] = {}
+    errors: list[str] = []
+    points = cells(study.grid) | fraction_cells(study.fraction)
+    for name, overrides in variants(study).items():
+        try:
+            varied = with_overrides(study.experiment, overrides, f"{study.name}: variant {name!r}")
+        except UserError as error:
+            errors.append(str(error))
+            continue
+        own = repeated(name, varied, study.seeds)
+        owner = owners.setdefault(own[0].id, name)
+        if owner == name:
+            trials += own
+        elif not (owner == study.baseline and name in points):
+            errors.append(f"{study.name}: variants {owner!r} and {name!r} are the same experiment; drop one of them")
+    if errors:
+        raise UserError("\n".join(errors))
+    return trials
+
+
+def repeated(variant: str, experiment: Experiment, seeds: Sequence[int]) -> list[Trial]:
+    """A variant's trials: every seed with every fold of its protocol, folds innermost."""
+    evaluation = experiment.evaluation
+    return [
+        Trial(variant, seed, experiment.model_copy(update={"seed": seed, "evaluation": folded}))
+        for seed in seeds
+        for folded in (evaluation.model_copy(update={"fold": fold}) for fold in range(evaluation.repeats))
+    ]
+
+
+def _nearly(name: str, others: Mapping[str, Any]) -> str | None:
+    """The other name that this one looks like a slip of."""
+    return next(iter(difflib.get_close_matches(name, others.keys() - {name}, 1, cutoff=0.8)), None)

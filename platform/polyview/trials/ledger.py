@@ -1,0 +1,192 @@
+"""What is known: one small file per finished trial, the truth that every report and every resumption reads."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from polyview.errors import UserError
+from polyview.recipe import Experiment
+from polyview.storage.home import replacing
+from polyview.storage.mirror import address, files, move, refresh
+from polyview.training.history import Epoch
+
+
+class Record(BaseModel):
+    """One finished trial. Times are Unix seconds; `seconds` is the wall time of each stage.
+
+    `scores` are keyed `probe/metric`, as in `linear/accuracy`; `confusions` by probe, rows true, columns
+    predicted, in the order of `classes`.
+    """
+
+    # A score may be undefined, and a record that has one must still be readable.
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    id: str
+    experiment: Experiment
+    started: float
+    ended: float
+    history: tuple[Epoch, ...] = ()
+    scores: dict[str, float] = {}
+    confusions: dict[str, list[list[int]]] = {}
+    classes: tuple[str, ...] = ()
+    seconds: dict[str, float] = {}
+    train_subjects: tuple[str, ...] = ()
+    test_subjects: tuple[str, ...] = ()
+    manifest: str = ""
+    parameters: int = 0
+    environment: dict[str, str] = {}
+
+    @property
+    def precision(self) -> str:
+        """The formats that the towers were trained in; empty where nothing was trained, or it was not kept."""
+        return ", ".join(dict.fromkeys(epoch.precision for epoch in self.history if epoch.precision))
+
+
+class TrialFailure(BaseModel):
+    """A trial that failed in every attempt: when (Unix seconds), the error, and the end of its log."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    started: float
+    ended: float
+    attempts: int
+    reason: str
+    log: str
+    last_lines: tuple[str, ...] = ()
+
+
+class InterimScores(BaseModel):
+    """The scores in `metric` of a trial's model while it was trained, by epoch, and whether it was pruned for them.
+
+    Times are Unix seconds; `manifest` says which faces it was trained on.
+    """
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants", populate_by_name=True)
+
+    id: str
+    metric: str
+    manifest: str
+    started: float
+    ended: float
+    scores: dict[int, float] = {}
+    pruned: bool = Field(False, alias="stopped")  # as the file has called it from the first version on
+
+
+def pruned_trials(interim_scores: Mapping[str, InterimScores]) -> set[str]:
+    """The ids of the trials that were pruned for their interim scores."""
+    return {name for name, one in interim_scores.items() if one.pruned}
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The records in a folder, one `<trial id>/record.json` each.
+
+    A `fault.json` lies there where a trial last failed, and its interim scores, if it has any, are in `looks.json`.
+    """
+
+    folder: Path
+
+    def path(self, trial_id: str) -> Path:
+        return self.folder / trial_id / "record.json"
+
+    def embeddings(self, trial_id: str) -> Path:
+        """Where a trial leaves its embeddings of the test subjects, as `Embedded.save` writes them."""
+        return self.folder / trial_id / "embeddings.parquet"
+
+    def read(self, trial_id: str) -> Record | None:
+        """The record of a trial, or None if it has not finished; raises `UserError` if the file is damaged."""
+        refresh([self.path(trial_id)])
+        return self._read(trial_id)
+
+    def _read(self, trial_id: str) -> Record | None:
+        path = self.path(trial_id)
+        try:
+            return Record.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise UserError(
+                f"{address(path)}: not a trial's record ({error.error_count()} errors); delete it to re-run"
+            ) from None
+
+    def read_all(self, trial_ids: Iterable[str]) -> dict[str, Record]:
+        """The records that there are, by trial id."""
+        wanted = list(trial_ids)
+        refresh(map(self.path, wanted))
+        found = {trial_id: self._read(trial_id) for trial_id in wanted}
+        return {trial_id: record for trial_id, record in found.items() if record}
+
+    def write(self, record: Record) -> None:
+        """Put a record in its place whole or not at all.
+
+        Of several writers on object storage the first one wins; for the others it raises `FileExistsError`.
+        """
+        path = self.path(record.id)
+        with replacing(path, new=not path.exists()) as temporary:
+            temporary.write_text(record.model_dump_json(indent=1))
+
+    def read_failures(self, trial_ids: Iterable[str]) -> dict[str, TrialFailure]:
+        """How the trials failed that have failed and not been finished since, by trial id."""
+        paths = {trial_id: self.folder / trial_id / "fault.json" for trial_id in trial_ids}
+        refresh(paths.values())
+        return {
+            trial_id: TrialFailure.model_validate_json(path.read_text())
+            for trial_id, path in paths.items()
+            if path.exists() and not self.path(trial_id).exists()
+        }
+
+    def write_failure(self, failure: TrialFailure) -> None:
+        """Note that a trial failed; it is not done by that, and the next run tries it again."""
+        with replacing(self.folder / failure.id / "fault.json") as temporary:
+            temporary.write_text(failure.model_dump_json(indent=1))
+
+    def read_interim_scores(self, trial_ids: Iterable[str]) -> dict[str, InterimScores]:
+        """The interim scores of trials, by trial id; those without any are left out."""
+        paths = {trial_id: self._interim_path(trial_id) for trial_id in trial_ids}
+        refresh(paths.values())
+        return {
+            trial_id: InterimScores.model_validate_json(path.read_text())
+            for trial_id, path in paths.items()
+            if path.exists()
+        }
+
+    def write_interim_scores(self, interim_scores: InterimScores) -> None:
+        """Write the interim scores of a trial, whole or not at all."""
+        with replacing(self._interim_path(interim_scores.id)) as temporary:
+            temporary.write_text(interim_scores.model_dump_json(indent=1, by_alias=True))
+
+    def set_aside(self, trial_id: str) -> bool:
+        """Move a trial's record and checkpoints out of the way, to `<trial id>.1` and so on; False if it has none."""
+        if not (files(self.folder / trial_id, "record.json") or files(self.folder / trial_id, "looks.json")):
+            return False
+        names = (self.folder / f"{trial_id}.{number}" for number in itertools.count(1))
+        move(self.folder / trial_id, next(path for path in names if not files(path, "*")))
+        return True
+
+    def find(self, prefix: str) -> Record:
+        """The record whose trial id begins so; raises `UserError` if none or several do."""
+        found = [trial_id for trial_id in self._ids() if trial_id.startswith(prefix)]
+        if len(found) == 1 and (record := self.read(found[0])):
+            return record
+        if found:
+            raise UserError(f"{prefix}: {len(found)} trials begin so ({', '.join(found[:4])}, …); give more of the id")
+        raise UserError(
+            f"{prefix}: no finished trial in {address(self.folder)} begins so; --dry-run and the report list the ids"
+        )
+
+    def all(self) -> list[Record]:
+        """Every record, of whatever study; raises `UserError` if a file is damaged."""
+        return list(self.read_all(self._ids()).values())
+
+    def _interim_path(self, trial_id: str) -> Path:
+        return self.folder / trial_id / "looks.json"
+
+    def _ids(self) -> list[str]:
+        """Of the trials that have a record; those set aside have a dot in their folder's name."""
+        return sorted(path.parent.name for path in files(self.folder, "*/record.json") if "." not in path.parent.name)

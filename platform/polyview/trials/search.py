@@ -1,0 +1,271 @@
+"""A search: whether its space can be tried, which points it has tried, and what Optuna is to know of them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polyview.errors import UserError
+from polyview.recipe import Experiment, Language, Parameter, Pruning, Search, Study, with_overrides
+from polyview.recipe.objective import Alignment, Objective
+from polyview.storage.home import replacing
+from polyview.trials.design import Trial
+from polyview.trials.ledger import InterimScores, Ledger, Record, pruned_trials
+from polyview.trials.space import Point, Space, choices, combinations, contains, ends, is_discrete, suggest
+
+if TYPE_CHECKING:
+    import optuna
+
+COSTS = ("views", "parameters", "seconds")
+MOST_CORNERS, MOST_RENDERINGS = 256, 1024
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points that a study's search has suggested, in order, kept in a file: the ledger has their results."""
+
+    path: Path
+
+    def read(self, search: Search) -> list[Point]:
+        """Those that lie in the search's space, and no more than it has trials."""
+        points: list[Point] = json.loads(self.path.read_text()) if self.path.exists() else []
+        return [point for point in points if contains(search.space, point)][: search.trials]
+
+    def write(self, points: Sequence[Point]) -> None:
+        """Put the file in its place whole."""
+        with replacing(self.path) as temporary:
+            temporary.write_text(json.dumps(points, indent=1))
+
+
+def make_trial(study: Study, point: Point, number: int) -> Trial:
+    """The trial of one point; `number` counts from 1. Raises `UserError` if the point makes no valid experiment."""
+    assert study.search is not None
+    varied = with_overrides(study.experiment, point, f"{study.name}: search at {point}")
+    return Trial(f"search {number}", study.search.seed, varied.model_copy(update={"seed": study.search.seed}))
+
+
+def make_trials(study: Study, points: Sequence[Point]) -> list[Trial]:
+    """The trials of the suggested points."""
+    return [make_trial(study, point, number) for number, point in enumerate(points, 1)]
+
+
+def check_search(study: Study) -> None:
+    """Raises `UserError` that lists what is wrong with the ends and choices of a search's space."""
+    assert study.search is not None
+    space = study.search.space
+    for key, parameter in space.items():
+        if reason := _unfit(key):
+            raise UserError(f"{study.name}: search over {key}, which {reason}; drop it")
+        if _renders(key) and not is_discrete(parameter):
+            raise UserError(
+                f"{study.name}: search over {key} would need endless pictures; give integer or categorical values"
+            )
+        if parameter.categorical is None and _is_no_number(value := _value_at(study.experiment, key)):
+            raise UserError(
+                f"{study.name}: search over {key}, which is {value!r} and no number; give categorical values"
+            )
+    errors = [error for key, parameter in space.items() for error in _errors_of(study.experiment, key, parameter)]
+    if not errors:
+        errors = _errors_together(study.experiment, space)
+    if errors:
+        lines = dict.fromkeys(f"  {error}" for error in errors)
+        raise UserError("\n".join([f"{study.name}: search.space cannot be tried", *lines]))
+
+
+def wanted(study: Study) -> int:
+    """How many points the search will have tried in the end: its trials, or all that the space has if fewer."""
+    search = study.search
+    if search is None:
+        return 0
+    if not all(map(is_discrete, search.space.values())):
+        return search.trials
+    every = combinations(search.space, {key: choices(parameter) for key, parameter in search.space.items()})
+    points = list(itertools.islice(every, 2 * search.trials + 1))
+    if len(points) > 2 * search.trials:
+        return search.trials
+    return min(search.trials, sum(not _errors(study.experiment, point) for point in points))
+
+
+def samples(study: Study) -> list[Trial]:
+    """Trials that show beforehand whether a search's can run: the recipe's own, and one of each choice by itself."""
+    if study.search is None:
+        return []
+    alone = [{key: choice} for key, parameter in study.search.space.items() for choice in parameter.categorical or ()]
+    return [make_trial(study, point, 0) for point in [{}, *alone] if not _errors(study.experiment, point)]
+
+
+def possible_renderings(study: Study) -> list[Experiment]:
+    """Experiments that together look through every camera, at all faces, that the search can ask for."""
+    if study.search is None:
+        return []
+    space = {key: parameter for key, parameter in study.search.space.items() if _renders(key)}
+    # Whether the other parts of the recipe fit is another question: here they must only not be in the way.
+    plain = study.experiment.model_copy(update={"objective": Objective(alignment=Alignment()), "language": Language()})
+    found: list[Experiment] = []
+    for values in itertools.islice(itertools.product(*map(choices, space.values())), MOST_RENDERINGS + 1):
+        if len(found) == MOST_RENDERINGS:
+            raise UserError(f"{study.name}: search can ask for more than {MOST_RENDERINGS} renderings; narrow it")
+        try:
+            found.append(with_overrides(plain, dict(zip(space, values, strict=True))))
+        except UserError:
+            continue
+    return found
+
+
+def objectives(study: Study) -> tuple[str, ...]:
+    """What the search is after, the study's metric if it does not say."""
+    assert study.search is not None
+    return study.search.objectives or (study.metric,)
+
+
+def values(study: Study, record: Record) -> list[float] | None:
+    """The objectives' values of a record; None if it lacks one."""
+    costs = {
+        "views": float(record.experiment.rendering.views.count),
+        "parameters": float(record.parameters),
+        "seconds": record.seconds.get("train", 0.0),
+    }
+    known = record.scores | costs
+    names = objectives(study)
+    return [known[name] for name in names] if all(name in known for name in names) else None
+
+
+def interim_scores_of(study: Study, trials: Sequence[Trial], ledger: Ledger) -> dict[str, InterimScores]:
+    """The interim scores of a search's trials, by trial id; none if it does not prune by that metric."""
+    if study.search is None or study.search.prune is None:
+        return {}
+    found = ledger.read_interim_scores(trial.id for trial in trials)
+    return {name: one for name, one in found.items() if one.metric == objectives(study)[0]}
+
+
+def make_study(
+    study: Study,
+    points: Sequence[Point],
+    records: Mapping[str, Record],
+    interim_scores: Mapping[str, InterimScores] | None = None,
+) -> optuna.Study:
+    """An Optuna study in memory that knows the points which have ended, and goes on from there.
+
+    `interim_scores`, by trial id, are those that its pruner compares others with.
+    """
+    import optuna
+    from optuna.trial import TrialState
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # of the QMC sampler
+    search = study.search
+    assert search is not None
+    made = optuna.create_study(
+        directions=["minimize" if name in COSTS else "maximize" for name in objectives(study)],
+        sampler=_sampler(search, len(points)),
+        pruner=_pruner(search.prune),
+    )
+    interim_scores = interim_scores or {}
+    pruned = pruned_trials(interim_scores)
+    for point, trial in zip(points, make_trials(study, points), strict=True):
+        found = values(study, records[trial.id]) if trial.id in records else None
+        if found is None and trial.id not in pruned:
+            continue
+        # Suggested anew, so that the sampler keeps its books: generations, and its place in a sequence.
+        made.enqueue_trial(point)
+        suggestion = made.ask()
+        _ = suggestion.relative_params  # the sampler draws its own values only when they are read
+        suggest(search.space, suggestion)
+        for epoch, score in interim_scores[trial.id].scores.items() if trial.id in interim_scores else ():
+            suggestion.report(score, epoch)
+            suggestion.should_prune()  # successive halving remembers the scores for which it decides
+        made.tell(suggestion, found, state=TrialState.PRUNED if found is None else None)
+    return made
+
+
+def _value_at(experiment: Experiment, key: str) -> Any:
+    """The recipe's own value; None also where there is no such key, which `_errors_of` reports."""
+    value: Any = experiment.model_dump(mode="json")
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _is_no_number(value: Any) -> bool:
+    return isinstance(value, str | bool | list)
+
+
+def _errors_of(experiment: Experiment, key: str, parameter: Parameter) -> list[str]:
+    """What is wrong with a key, or with its values by themselves."""
+    tried = list(ends(parameter))
+    if not is_discrete(parameter):
+        tried.append(tried[0] + (tried[1] - tried[0]) / math.pi)  # a key of whole numbers may take the ends alone
+    found = []
+    for value in tried:
+        for line in _errors(experiment, {key: value}):
+            path = line.partition(":")[0]
+            if path == key or (key.startswith(f"{path}.") and "is not allowed" in line):
+                found.append(line)
+    return found
+
+
+def _errors_together(experiment: Experiment, space: Space) -> list[str]:
+    """What is wrong with the first combination of ends and choices if none of them makes an experiment."""
+    first: list[str] = []
+    corners = combinations(space, {key: ends(parameter) for key, parameter in space.items()})
+    for corner in itertools.islice(corners, MOST_CORNERS):
+        errors = _errors(experiment, corner)
+        if not errors:
+            return []
+        first = first or errors
+    return first
+
+
+def _errors(experiment: Experiment, point: Point) -> list[str]:
+    try:
+        with_overrides(experiment, point)
+    except UserError as error:
+        return [line.strip() for line in str(error).splitlines()[1:]]
+    return []
+
+
+def _sampler(search: Search, suggested: int) -> optuna.samplers.BaseSampler:
+    """A sampler that does not repeat itself where the search was interrupted after `suggested` points."""
+    from optuna import samplers
+
+    seed = search.seed + suggested
+    match search.sampler:
+        case "random":
+            return samplers.RandomSampler(seed=seed)
+        case "qmc":  # one sequence, in which it keeps its place
+            return samplers.QMCSampler(seed=search.seed, scramble=True, warn_independent_sampling=False)
+        case "cmaes":
+            return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+        case "nsga2":
+            return samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, search.trials // 5)))
+    return samplers.TPESampler(seed=seed, constant_liar=True)
+
+
+def _pruner(prune: Pruning | None) -> optuna.pruners.BasePruner:
+    from optuna import pruners
+
+    if prune is None:
+        return pruners.NopPruner()
+    if prune.rule == "asha":
+        return pruners.SuccessiveHalvingPruner(min_resource=prune.every)
+    return pruners.MedianPruner()
+
+
+def _unfit(key: str) -> str | None:
+    """Why a search must leave this key alone."""
+    if key in ("name", "seed", "corpus.max_rejected", "training.ingest"):
+        return "makes no other experiment"
+    if key.split(".")[0] == "evaluation":
+        return "changes what a score means"
+    return "changes how many trials fit at once" if key == "training.workers" else None
+
+
+def _renders(key: str) -> bool:
+    """Whether other pictures are needed where this key changes."""
+    return key.split(".")[0] in ("rendering", "corpus")

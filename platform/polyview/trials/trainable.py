@@ -1,0 +1,95 @@
+"""The actor of Ray Tune that runs trials: a trial of one worker inside it, others with Ray Train nested."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from polyview.modeling.towers import load_open_clip
+from polyview.recipe import Pruning, Resources
+from polyview.training.distributed import PreemptionNotice, Worker, WorkerGroup
+from polyview.training.history import Epoch
+from polyview.training.loop import TrainingJob
+from polyview.trials.capacity import GIB
+from polyview.trials.trial import TrialSpec, interim_score, run_trial, train_alone
+
+# The driver and the actors import this file, and both read these settings. Relative paths stay those of the user, the
+# records are the ledger's and the terminal is polyview's: Tune writes no results, prints no tables (its older output
+# is the one that can be silenced) and leaves Ctrl-C to polyview.
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
+
+
+@dataclass(frozen=True)
+class InterimScoring:
+    """After which epochs a half-trained model is scored, and in which metric."""
+
+    metric: str
+    prune: Pruning
+
+    def score(self, epoch: Epoch, spec: TrialSpec) -> dict[str, float]:
+        """The interim score, if one is due after this epoch and the recipe's probes give it."""
+        last = spec.experiment.training.epochs
+        if epoch.epoch % self.prune.every or epoch.epoch == last:
+            return {}
+        score = interim_score(spec, self.metric)
+        return {} if score is None else {"score": score}
+
+
+class TrialActor(tune.Trainable):
+    """Runs one trial after another, with a worker group if it needs several; a step of Tune is one epoch."""
+
+    def setup(self, config: dict[str, Any], resources: Resources, scoring: InterimScoring | None) -> None:
+        self.resources, self.scoring = resources, scoring
+        self.group: WorkerGroup | None = None
+        torch.set_num_threads(resources.cpus)
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.spec: TrialSpec = new_config["spec"]
+        nested = self.spec.experiment.training.workers > 1
+        train = (
+            partial(self._train_with_group, folder=self.spec.trials.parent / "ray")
+            if nested
+            else partial(train_alone, warned=PreemptionNotice({ray.get_runtime_context().get_node_id()}))
+        )
+        self.epochs: Generator[Epoch] = run_trial(self.spec, train)
+        return True
+
+    def cleanup(self) -> None:
+        """Release the worker group, also where the trial was pruned."""
+        self.epochs.close()
+        self._dismiss()
+
+    def _dismiss(self) -> None:
+        if self.group is not None:
+            self.group.dismiss()
+            self.group = None
+
+    def _train_with_group(self, job: TrainingJob, folder: Path) -> Iterator[Epoch]:
+        size = job.experiment.training.workers
+        if self.group is None or self.group.size != size:
+            self._dismiss()
+            worker = Worker(self.resources.cpus, self.resources.gpus, (self.resources.memory or 0) * GIB)
+            self.group = WorkerGroup(size, worker, folder / f"workers-{secrets.token_hex(4)}")
+            load_open_clip()  # which takes a second, while the workers start
+        yield from self.group.train(job)
+
+    def step(self) -> dict[str, Any]:
+        epoch = next(self.epochs, None)
+        if epoch is None:
+            return {"done": True}
+        interim = self.scoring.score(epoch, self.spec) if self.scoring else {}
+        return {"epoch": epoch.model_dump(), "done": False, **interim}

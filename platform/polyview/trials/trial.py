@@ -1,0 +1,283 @@
+"""One trial, start to finish: pretrain on the training subjects, score the test subjects, write the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from polyview.corpus.splits import Split, holdout, kfold, leave_one_out
+from polyview.environment import describe_environment
+from polyview.errors import UserError
+from polyview.evaluation.embed import anchors, embed, raw_pixels
+from polyview.evaluation.embedded import Embedded, pooled
+from polyview.evaluation.protocols import Evaluation, evaluate
+from polyview.modeling.model import MultiviewModel
+from polyview.modeling.towers import check_tower
+from polyview.recipe import Experiment, ProbeName, Resources
+from polyview.rendering.cameras import cameras
+from polyview.rendering.sequences import open_samples
+from polyview.rendering.store import ViewStore
+from polyview.storage.home import locked
+from polyview.training.checkpoint import (
+    Checkpoint,
+    Source,
+    drop_checkpoints_of_others,
+    fetch_checkpoint,
+    latest_checkpoint,
+    open_checkpoint,
+)
+from polyview.training.history import Epoch
+from polyview.training.loop import Trainer, TrainingJob, class_tokens, fetch_pictures, make_batches, never
+from polyview.trials.design import PIXELS, Trial
+from polyview.trials.ledger import Ledger, Record
+from polyview.trials.views import PreparedViews
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """What a worker needs to run a trial: the recipe, the rendered views, and where the records are kept.
+
+    `test` is the store of `evaluation.test`'s views, if the recipe has that.
+    """
+
+    experiment: Experiment
+    store: Path
+    trials: Path
+    test: Path | None = None
+
+    @property
+    def stores(self) -> tuple[Path, ...]:
+        """All that the trial reads pictures from."""
+        return (self.store, self.test) if self.test else (self.store,)
+
+    def sides(self) -> tuple[Faces, Faces]:
+        """The training subjects' faces and the test subjects' faces; raises `UserError` if it cannot."""
+        experiment, temporal = self.experiment, self.experiment.model.temporal
+        store = open_samples(self.store, temporal)
+        if self.test:
+            return Faces(store, everyone(store)), Faces(other := open_samples(self.test, temporal), everyone(other))
+        split = split_of(experiment, store)
+        return Faces(store, split.train), Faces(store, split.test)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where trials find their views and leave their records, what each may occupy, and how often it is tried again."""
+
+    views: PreparedViews
+    folder: Path
+    resources: Resources
+    retries: int = 1
+
+    def spec(self, trial: Trial) -> TrialSpec:
+        """What a worker needs to run a trial."""
+        experiment = trial.experiment
+        return TrialSpec(experiment, self.views.store_of(experiment), self.folder, self.views.test_store_of(experiment))
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """Some of a store's subjects, all their samples."""
+
+    store: ViewStore
+    subjects: tuple[str, ...]
+
+
+def check_recipe(experiment: Experiment) -> None:
+    """Raises `UserError` for what no faces could mend: no such tower, or prompts that do not fit it."""
+    if is_raw_pixels(experiment):
+        return
+    check_tower(experiment.model)
+    if experiment.language.prompts != "none":
+        class_tokens(experiment)
+
+
+def check_faces(spec: TrialSpec) -> None:
+    """Raises `UserError` if there are too few faces for the protocol or the batches."""
+    train, _ = spec.sides()
+    if spec.experiment.training.epochs:
+        make_batches(TrainingJob(spec.experiment, spec.store, train.subjects, spec.trials))
+
+
+def is_raw_pixels(experiment: Experiment) -> bool:
+    """Whether the trial asks the probes about the pixels themselves, with no model between."""
+    return experiment.model.tower == PIXELS and not experiment.training.epochs
+
+
+def train_alone(job: TrainingJob, warned: Callable[[], bool] = never) -> Iterator[Epoch]:
+    """Pretrain in this process; a checkpoint is made in mid-epoch too when it is `warned`."""
+    return Trainer(job, default_device()).epochs(warned)
+
+
+def default_device() -> torch.device:
+    """The GPU that this process may use, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] = train_alone) -> Generator[Epoch]:
+    """Run a trial from where it stands; yields the epochs it trains and leaves its record in the ledger.
+
+    A trial that has a record of these faces does nothing. One process at a time works on a trial: a second waits.
+    """
+    experiment, ledger = spec.experiment, Ledger(spec.trials)
+    trial_id = experiment.digest
+    folder = spec.trials / trial_id
+    with locked(folder / "lock"):
+        fetch_pictures(experiment, *spec.stores)
+        fetch_checkpoint(folder)
+        train_faces, test_faces = spec.sides()
+        manifest = fingerprint(train_faces, test_faces)
+        if (known := ledger.read(trial_id)) and known.manifest == manifest:
+            return
+        source = Source(manifest=train_faces.store.manifest.fingerprint, subjects=train_faces.subjects)
+        drop_checkpoints_of_others(folder, source)
+        started = time.time()
+        if experiment.training.epochs:
+            yield from train(TrainingJob(experiment, spec.store, train_faces.subjects, folder))
+            fetch_checkpoint(folder)  # of workers on other machines
+        checkpoint = latest_checkpoint(folder)
+        history = checkpoint.history if checkpoint else ()
+        if history:
+            started = min(started, history[0].ended - history[0].metrics["seconds"])
+        trained = time.time()
+        model = None if is_raw_pixels(experiment) else _load_model(experiment, folder)
+        evaluation = score(experiment, model, train_faces, test_faces)
+        if model:
+            evaluation.test.save(ledger.embeddings(trial_id))
+        ledger.write(
+            Record(
+                id=trial_id,
+                experiment=experiment,
+                started=started,
+                ended=time.time(),
+                history=history,
+                scores={f"{row['probe']}/{row['metric']}": row["value"] for row in evaluation.results.to_dicts()},
+                confusions=evaluation.confusions,
+                classes=tuple(evaluation.classes),
+                seconds={
+                    "train": sum(epoch.metrics["seconds"] for epoch in history),
+                    "evaluate": time.time() - trained,
+                },
+                train_subjects=train_faces.subjects,
+                test_subjects=test_faces.subjects,
+                manifest=manifest,
+                parameters=sum(parameter.numel() for parameter in model.parameters()) if model else 0,
+                environment=describe_environment(),
+            )
+        )
+
+
+def score(experiment: Experiment, model: MultiviewModel | None, train: Faces, test: Faces) -> Evaluation:
+    """Fit the recipe's probes on the training subjects and score them on the test subjects.
+
+    A sequence counts once, with its frames' mean embedding. Without a model, the features are the raw pixels.
+    """
+    learns_text = bool(experiment.objective.text_terms or experiment.model.pretrained)
+    has_text = experiment.language.prompts != "none" and learns_text
+    return evaluate(
+        train=_embedded(experiment, model, train),
+        test=_embedded(experiment, model, test, "" if test.store is train.store else "test/"),
+        anchors=anchors(model, experiment, default_device()) if model and has_text else None,
+        probes=experiment.evaluation.probes,
+        classes=experiment.corpus.expressions,
+        seed=experiment.seed,
+        protocol=experiment.evaluation.protocol,
+        fold=experiment.evaluation.fold,
+    )
+
+
+def _embedded(experiment: Experiment, model: MultiviewModel | None, faces: Faces, prefix: str = "") -> Embedded:
+    # Two corpora may call different people by one name.
+    views, store = cameras(experiment.rendering.views), faces.store
+    rows = store.rows_of(faces.subjects)
+    expressions, owners, sequences = (
+        [column[row] for row in rows] for column in map(store.labels, ("expression", "subject", "sequence"))
+    )
+    features: NDArray[np.float32] = (
+        embed(model, store, rows, views, default_device()) if model else raw_pixels(store, rows, views)
+    )
+    return pooled(Embedded(features, expressions, [prefix + owner for owner in owners]), sequences)
+
+
+def interim_score(spec: TrialSpec, metric: str) -> float | None:
+    """The score of a trial's half-trained model, from its last checkpoint; None where its recipe has no such metric.
+
+    Raises `UserError` if there is no checkpoint.
+    """
+    experiment = spec.experiment
+    model = _newest_model(spec.trials / experiment.digest)
+    probed = _with_probes(
+        experiment, [probe for probe in experiment.evaluation.probes if metric.startswith(f"{probe}/")]
+    )
+    found = score(probed, model, *spec.sides()).results.filter(pl.format("{}/{}", "probe", "metric") == metric)
+    return float(found["value"].item()) if len(found) else None
+
+
+def _newest_model(folder: Path) -> MultiviewModel:
+    """A trial's model as last checkpointed; workers that go on with it may put another in its place as it is read."""
+    while True:
+        checkpoint = open_checkpoint(folder)
+        try:
+            return checkpoint.load_model()
+        except (OSError, UserError):
+            if open_checkpoint(folder) == checkpoint:
+                raise
+
+
+def evaluate_checkpoint(
+    checkpoint: Checkpoint, probes: Sequence[ProbeName], store: Path, test: Path | None
+) -> Evaluation:
+    """Score a checkpoint by `probes`, with the recipe and the test subjects of its pretraining."""
+    recipe, source = checkpoint.experiment, checkpoint.source
+    probed = _with_probes(recipe, probes)
+    spec = TrialSpec(probed, store, checkpoint.folder, test)
+    fetch_pictures(recipe, *spec.stores)
+    sides = spec.sides()
+    manifest = sides[0].store.manifest.fingerprint
+    if source.manifest != manifest:
+        raise UserError(
+            f"{checkpoint.folder}: pretrained on other faces (manifest {source.manifest}) than lie at the recipe's "
+            f"corpus now ({manifest}); its test subjects cannot be known"
+        )
+    return score(probed, checkpoint.load_model(), *sides)
+
+
+def _with_probes(experiment: Experiment, probes: Sequence[ProbeName]) -> Experiment:
+    return experiment.model_copy(
+        update={"evaluation": experiment.evaluation.model_copy(update={"probes": tuple(probes)})}
+    )
+
+
+def split_of(experiment: Experiment, store: ViewStore) -> Split:
+    """The training subjects and the test subjects of one corpus; raises `UserError` if there are too few for it."""
+    evaluation, subjects = experiment.evaluation, everyone(store)
+    match evaluation.protocol:
+        case "subject_kfold":
+            return kfold(subjects, evaluation.folds, evaluation.fold, experiment.seed)
+        case "loso":
+            return leave_one_out(subjects, evaluation.folds, evaluation.fold)
+    return holdout(subjects, evaluation.share, experiment.seed)
+
+
+def everyone(store: ViewStore) -> tuple[str, ...]:
+    """A store's subjects, sorted."""
+    return tuple(sorted(set(store.labels("subject"))))
+
+
+def fingerprint(train: Faces, test: Faces) -> str:
+    """Which faces a trial's record is of: the manifest's fingerprint, or both manifests'."""
+    return "+".join(dict.fromkeys(faces.store.manifest.fingerprint for faces in (train, test)))
+
+
+def _load_model(experiment: Experiment, folder: Path) -> MultiviewModel:
+    if checkpoint := latest_checkpoint(folder):
+        return checkpoint.load_model()
+    torch.manual_seed(experiment.seed)
+    return MultiviewModel(experiment).eval()

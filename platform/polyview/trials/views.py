@@ -1,0 +1,118 @@
+"""The views that trials need: each face is rendered once from every camera that any of them looks through."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from polyview.corpus.scan import scan
+from polyview.recipe import Corpus, Experiment, Rendering, Views, digest
+from polyview.rendering.cameras import Camera, cameras
+from polyview.rendering.pipeline import is_rendered, render
+from polyview.storage.home import Home
+from polyview.storage.mirror import address
+from polyview.trials.watcher import Watcher
+
+
+@dataclass
+class PreparedViews:
+    """Where the views of each experiment are; `seconds` is the wall time of what had to be rendered."""
+
+    stores: dict[str, Path] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def store_of(self, experiment: Experiment) -> Path:
+        """The store that holds the experiment's views, perhaps among others."""
+        return self.stores[_faces(experiment.corpus, experiment.rendering)]
+
+    def test_store_of(self, experiment: Experiment) -> Path | None:
+        """The store of the corpus that the experiment is tested on, if that is another."""
+        test = experiment.evaluation.test
+        return self.stores[_faces(test, experiment.rendering)] if test else None
+
+    def manifest_of(self, experiment: Experiment) -> str:
+        """The fingerprint of the experiment's faces, or both if it is tested on another corpus."""
+        own = [self.fingerprints[_faces(corpus, experiment.rendering)] for corpus in corpora(experiment)]
+        return "+".join(dict.fromkeys(own))
+
+
+@dataclass(frozen=True)
+class Need:
+    """The faces and the cameras that some experiments share."""
+
+    faces: str
+    corpus: Corpus
+    rendering: Rendering
+    cameras: tuple[Camera, ...]
+
+
+def needs(experiments: Iterable[Experiment]) -> list[Need]:
+    """What has to be rendered for the experiments, each face once from every camera that any looks through."""
+    groups: dict[str, list[tuple[Corpus, Rendering]]] = {}
+    for experiment in experiments:
+        for corpus in corpora(experiment):
+            groups.setdefault(_faces(corpus, experiment.rendering), []).append((corpus, experiment.rendering))
+    return [
+        Need(faces, *group[0], _union(rendering.views for _, rendering in group)) for faces, group in groups.items()
+    ]
+
+
+def corpora(experiment: Experiment) -> list[Corpus]:
+    """The faces that are trained on, and those that are tested on if they are another corpus's."""
+    test = experiment.evaluation.test
+    return [experiment.corpus, test] if test else [experiment.corpus]
+
+
+def prepare_views(experiments: Iterable[Experiment], home: Home, watcher: Watcher) -> PreparedViews:
+    """Render what the experiments need and is not there yet; raises `UserError` if the faces cannot be used."""
+    prepared = PreparedViews()
+    for need in needs(experiments):
+        started = time.perf_counter()
+        found = scan(need.corpus)
+        if len(found.skipped):
+            watcher.say(f"{len(found.skipped)} files skipped; the first: {', '.join(found.skipped.row(0))}")
+        for remark in found.remarks:
+            watcher.say(remark)
+        watcher.stage("render", len(found.manifest))
+        summary = render(
+            found.manifest,
+            need.rendering,
+            need.cameras,
+            home,
+            need.corpus.max_rejected,
+            lambda done, _total: watcher.advance(done),
+        )
+        prepared.stores[need.faces] = summary.store
+        prepared.fingerprints[need.faces] = found.manifest.fingerprint
+        faces_and_views = f"views: {summary.rendered} faces x {len(need.cameras)} views"
+        if summary.cached:
+            watcher.say(f"{faces_and_views}, rendered before ({address(summary.store)})")
+        else:
+            prepared.seconds += time.perf_counter() - started
+            watcher.say(f"{faces_and_views} in {summary.seconds:.1f} s ({address(summary.store)})")
+        if summary.rejected:
+            watcher.say(f"{summary.rejected} meshes rejected; {address(summary.reasons)} says why")
+    return prepared
+
+
+def views_to_render(experiments: Iterable[Experiment], home: Home) -> int:
+    """How many pictures the experiments need that are not there yet."""
+    missing = 0
+    for need in needs(experiments):
+        manifest = scan(need.corpus).manifest
+        if not is_rendered(manifest, need.rendering, need.cameras, home):
+            missing += len(manifest) * len(need.cameras)
+    return missing
+
+
+def _union(rigs: Iterable[Views]) -> tuple[Camera, ...]:
+    return tuple(sorted({camera for views in rigs for camera in cameras(views)}))
+
+
+def _faces(corpus: Corpus, rendering: Rendering) -> str:
+    """What two experiments share if the same pictures serve both: all but the cameras."""
+    plain = rendering.model_copy(update={"views": Views()})
+    return digest([corpus.model_dump(mode="json"), plain.model_dump(mode="json")])

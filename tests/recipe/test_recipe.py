@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+import functools
+import json
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from polyview.errors import UserError
+from polyview.recipe import Experiment, build_corpus, load_experiment, load_study, to_yaml, with_overrides
+from polyview.storage.home import REPOSITORY
+from polyview.trials.design import plan
+
+RECIPE = """
+name: small
+objective: {decorrelation: {}, alignment: {}, redundancy: {}}
+training: {epochs: 3}
+"""
+STUDY = """
+name: comparison
+experiment: small.yaml
+seeds: [0, 1]
+variants: {mean fusion: {model.fusion: mean}}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def study(recipe: Path) -> Path:
+    path = recipe.with_name("comparison.yaml")
+    path.write_text(STUDY)
+    return path
+
+
+def errors_of(path: Path, *assignments: str) -> list[str]:
+    """The lines of the refusal, the first of which names the file."""
+    with pytest.raises(UserError) as caught:
+        load_experiment(path, assignments)
+    return str(caught.value).splitlines()
+
+
+def leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def test_every_fault_is_listed_at_once_with_its_path_what_is_allowed_and_the_nearest_name(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(
+        """
+name: two words
+traning: {epochs: 2}
+corpus: {dataset: synthetik, expresions: [fear, anger]}
+rendering: {size: 8, views: {cont: 1, rig: circle}}
+training: {lr: -1, epochs: 1.5, precision: fp3}
+"""
+    )
+    first, *errors = errors_of(path)
+    assert first == f"{path}: 11 errors"
+    for error in (
+        "name: 'two words' is not allowed",
+        "traning: unknown key; nearest is training; allowed here: name, corpus,",
+        "corpus.dataset: 'synthetik' is not allowed; expected 'synthetic', 'facekit', ",
+        "corpus.expresions: unknown key; nearest is corpus.expressions",
+        "rendering.size: 8 is not allowed; input should be greater than or equal to 16",
+        "rendering.views.cont: unknown key; nearest is rendering.views.count; allowed here: rig, count, span",
+        "rendering.views.rig: 'circle' is not allowed; expected 'arc' or 'front_left_right'",
+        "objective: missing, and it has no default",
+        "training.lr: -1 is not allowed; input should be greater than 0",
+        "training.epochs: 1.5 is not allowed; input should be a valid integer",
+        "training.precision: 'fp3' is not allowed; expected 'auto', 'fp32', 'bf16' or 'fp16' (nearest: fp32)",
+    ):
+        assert any(line.strip().startswith(error) for line in errors), error
+    assert sum("(nearest: synthetic)" in line for line in errors) == 1
+
+
+@pytest.mark.parametrize(
+    ("assignment", "error"),
+    [
+        ("training=3", "training: 3 is not allowed"),
+        ("training.epochs.deep=3", "training.epochs: {'deep': 3} is not allowed"),
+        ("training.augment=1", "training.augment: 1 is not allowed; input should be a valid boolean"),
+        ("seed=true", "seed: True is not allowed"),
+        ("training.lr=.inf", "training.lr: inf is not allowed; input should be a finite number"),
+        ("training.lr=.nan", "training.lr: nan is not allowed"),
+        ("corpus.expressions=[fear]", "corpus.expressions: ['fear'] is not allowed"),
+        ("corpus.dataset=facekit", "corpus: dataset facekit needs corpus.root"),
+        ("corpus.root=~nosuch/faces", "corpus.root: ~nosuch/faces: there is no user nosuch; write the path in full"),
+        ("training.workers=3", "training: batch_size 64 does not divide by workers 3"),
+        ("rendering.views.rig=front_left_right", None),
+        ("rendering.views.count=1", "objective.decorrelation needs pairs of views and rendering.views.count is 1"),
+        ("language.prompts=none", "objective.alignment needs text; language.prompts is none"),
+        ("objective={alignment: null}", "objective: at least one of decorrelation, alignment, redundancy, joint, "),
+        ("evaluation.probes=[linear, svm]", "evaluation.probes.1: 'svm' is not allowed"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused_with_its_path(recipe: Path, assignment: str, error: str | None) -> None:
+    if error is None:
+        assert load_experiment(recipe, [assignment]).rendering.views.count == 3
+    else:
+        assert [line.strip().startswith(error) for line in errors_of(recipe, assignment)[1:]] == [True]
+
+
+def test_one_view_makes_its_pairs_by_augmentation_where_the_recipe_asks_for_it(recipe: Path) -> None:
+    asked = ["rendering.views.count=1", "objective.decorrelation.augment=true"]
+    assert load_experiment(recipe, asked).rendering.views.count == 1
+    assert "training.augment" in errors_of(recipe, *asked, "training.augment=false")[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("name: [a", "not readable as YAML"),
+        ("- a\n- b", "expected keys and values at the top level"),
+        ("name: a\nname: b", "not readable as YAML: .*duplicate key name"),
+        ("name: ${nothing}", "not readable as YAML: Interpolation key 'nothing' not found"),
+        ("\x00\x01", "not readable as YAML"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused_in_one_line(tmp_path: Path, content: str, reason: str) -> None:
+    path = tmp_path / "no.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=reason) as caught:
+        load_experiment(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_says_where_recipes_are(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere.yaml: no such file; .* experiments/"):
+        load_experiment(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("assignment", ["training.epochs", "=3", "training.epochs=[1", "seed=${nothing}"])
+def test_an_assignment_that_cannot_be_read_repeats_itself(recipe: Path, assignment: str) -> None:
+    with pytest.raises(UserError, match="--set ") as caught:
+        load_experiment(recipe, [assignment])
+    assert assignment in str(caught.value)
+
+
+def test_the_hash_is_the_contents_alone(tiny: Experiment) -> None:
+    assert tiny.digest == with_overrides(tiny, {"name": "another"}).digest
+    assert tiny.digest == with_overrides(tiny, {"corpus.max_rejected": 0.5}).digest
+    assert tiny.digest == with_overrides(tiny, {"training.workers": 4}).digest
+    assert tiny.digest == with_overrides(tiny, {"training.ingest": "streaming"}).digest
+    assert len(tiny.digest) == 16
+    assert tiny.digest == with_overrides(tiny, {"training.lr": 0.001}).digest
+
+
+def test_a_setting_that_came_later_changes_no_hash_of_a_recipe_without_it(tiny: Experiment) -> None:
+    corpus = {"dataset": "bp4d", "root": "/data/BP4D"}
+    plain, same, shifted = (
+        with_overrides(tiny, {"corpus": corpus | more}) for more in ({}, {"code_shift": 0}, {"code_shift": -1})
+    )
+    assert "code_shift" not in tiny.model_dump(mode="json")["corpus"]
+    assert plain.digest == same.digest != shifted.digest
+
+
+def test_the_hash_changes_with_every_other_value(tiny: Experiment) -> None:
+    """For each leaf of the recipe, every other value out of a heap of candidates that the recipe takes there."""
+    heap: list[Any] = [None, True, False, 0, 1, 2, 4, 16, 0.25, 0.9, "text", {}, [], [2], [0.2, 0.9], [1, 2, 3]]
+    heap += [["fear", "anger"], ["linear"], *_choices(Experiment.model_json_schema())]
+    heap = list({json.dumps(value): value for value in heap}.values())
+    seen, without = {tiny.digest}, []
+    immaterial = {"name": True, "corpus": {"max_rejected"}, "training": {"workers", "ingest"}}
+    for path, _ in leaves(tiny.model_dump(mode="json", exclude=immaterial)):
+        taken = [other for other in map(_changed(tiny, path), heap) if other and other != tiny]
+        digests = {other.digest for other in taken}
+        assert len(digests) == len(taken), path
+        assert not digests & seen, path
+        seen |= digests
+        without += [] if digests else [path]
+    # A few values, such as a dataset's own settings, can only change together with another.
+    assert len(without) < 8, without
+
+
+def _choices(schema: Any) -> list[str]:
+    """Every name that the schema offers anywhere."""
+    if isinstance(schema, dict):
+        return schema.get("enum", []) + [name for part in schema.values() for name in _choices(part)]
+    return [name for part in schema for name in _choices(part)] if isinstance(schema, list) else []
+
+
+def _changed(experiment: Experiment, path: str) -> Callable[[Any], Experiment | None]:
+    """The experiment with another value at the path, or None where it may not be."""
+    *parents, last = path.split(".")
+
+    def change(value: Any) -> Experiment | None:
+        content = experiment.model_dump(mode="json")
+        functools.reduce(operator.getitem, parents, content)[last] = value
+        try:
+            return Experiment.model_validate_json(json.dumps(content))
+        except ValidationError:
+            return None
+
+    return change
+
+
+def _refers_to_nothing(text: str) -> bool:
+    """Whether OmegaConf takes the text as it stands, and not for a reference to another key."""
+    return "${" not in text
+
+
+def _names_a_folder(text: str) -> bool:
+    """Whether it is a path of its own, and not below the folder of a user, whom there may not be."""
+    return _refers_to_nothing(text) and not text.startswith("~")
+
+
+@settings(max_examples=50)
+@given(
+    lr=st.floats(1e-12, 1e6),
+    seed=st.integers(0, 2**32 - 1),
+    projector=st.lists(st.integers(1, 4096), max_size=4),
+    expressions=st.lists(st.text(min_size=1).filter(_refers_to_nothing), min_size=2, max_size=5, unique=True),
+    root=st.none() | st.text(st.characters(exclude_categories=["C"])).filter(_names_a_folder),
+)
+def test_yaml_brings_every_recipe_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny: Experiment,
+    lr: float,
+    seed: int,
+    projector: list[int],
+    expressions: list[str],
+    root: str | None,
+) -> None:
+    changes = {"training.lr": lr, "seed": seed, "model.projector": projector, "corpus.expressions": expressions}
+    experiment = with_overrides(tiny, {**changes, "corpus.root": root})
+    path = tmp_path_factory.getbasetemp() / "round-trip.yaml"
+    path.write_text(to_yaml(experiment))
+    assert load_experiment(path) == experiment
+    assert load_experiment(path).digest == experiment.digest
+
+
+def test_another_recipe_can_be_put_under_a_study(study: Path, recipe: Path) -> None:
+    loaded = load_study(study, ["training.epochs=3", f"experiment={recipe}"])
+    assert loaded.experiment == load_experiment(recipe, ["training.epochs=3"])
+
+
+def test_an_assignment_goes_to_the_study_where_the_key_is_its_own_and_to_the_experiment_otherwise(study: Path) -> None:
+    loaded = load_study(study, ["seeds=[7]", "training.epochs=9", "experiment.training.lr=0.5", "variants.more={}"])
+    assert loaded.seeds == (7,)
+    assert loaded.experiment.training.epochs == 9
+    assert loaded.experiment.training.lr == 0.5
+    assert list(loaded.variants) == ["mean fusion", "more"]
+    assert load_study(study).experiment == load_experiment(study.with_name("small.yaml"))
+
+
+def test_a_study_may_hold_its_recipe_in_place(study: Path) -> None:
+    written = study.read_text().replace("small.yaml", RECIPE.replace("\n", "\n  "))
+    study.write_text(written)
+    assert load_study(study).experiment == load_experiment(study.with_name("small.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("sedes: [0]", "sedes: unknown key; nearest is seeds"),
+        ("metric: linear/acuracy", "metric: 'linear/acuracy' is not allowed; .*nearest: linear/accuracy"),
+        ("baseline: 3", "baseline: 3 is not allowed"),
+        ("grid: {training.lr: []}", "grid lists no value for training.lr"),
+        ("resources: {cpus: 0}", "resources.cpus: 0 is not allowed"),
+        ("remove: {mean fusion: objective.alignment}", "named in both remove and variants: mean fusion"),
+    ],
+)
+def test_a_faulty_study_is_refused_with_the_fault(study: Path, line: str, error: str) -> None:
+    study.write_text(f"{STUDY}{line}\n")
+    with pytest.raises(UserError, match=error):
+        load_study(study)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "error"),
+    [
+        ("seeds=[1,2,1]", r"seeds repeat: \[1, 2, 1\]"),
+        ("seeds=[]", "seeds: .* at least 1 item"),
+        ("traning.epochs=3", "experiment.traning: unknown key; nearest is experiment.training"),
+        ("evaluation.probes=[knn]", "metric is linear/accuracy, and experiment.evaluation.probes has only knn"),
+        ("experiment=elsewhere.yaml", "elsewhere.yaml: no such file"),
+    ],
+)
+def test_a_faulty_assignment_to_a_study_is_refused(study: Path, assignment: str, error: str) -> None:
+    with pytest.raises(UserError, match=error):
+        load_study(study, [assignment])
+
+
+def test_a_corpus_by_itself_takes_its_keys_with_or_without_their_prefix() -> None:
+    corpus = build_corpus("synthetic", None, ["generator.subjects=3", "corpus.generator.seed=5"])
+    assert (corpus.generator.subjects, corpus.generator.seed) == (3, 5)
+    with pytest.raises(UserError, match="scan folder: 1 error"):
+        build_corpus("folder", None)
+
+
+def test_a_recipe_does_not_change(tiny: Experiment) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        tiny.training.epochs = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_of_the_repository_loads(path: Path) -> None:
+    assert load_experiment(path).digest
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_study_of_the_repository_plans(path: Path) -> None:
+    study = load_study(path)
+    trials = plan(study)
+    assert len({trial.id for trial in trials}) == len(trials) >= 2 * len(study.seeds)
+    assert trials[0].variant == study.baseline
+
+
+def test_a_file_of_prompts_becomes_part_of_the_recipe_and_of_its_hash(recipe: Path, tmp_path: Path) -> None:
+    faces = ["corpus.expressions=[fear, anger]", f"language.file={tmp_path / 'prompts.yaml'}"]
+    digests = set()
+    for prompt in ("a cross face", "a wild face"):
+        (tmp_path / "prompts.yaml").write_text(f"fear: [a scared face, a face in panic]\nanger: [{prompt}]")
+        experiment = load_experiment(recipe, faces)
+        assert experiment.language.own == {"fear": ("a scared face", "a face in panic"), "anger": (prompt,)}
+        digests.add(experiment.digest)
+    assert len(digests) == 2
+    (tmp_path / "prompts.yaml").unlink()
+    assert with_overrides(experiment, {"seed": 1}).language.own == experiment.language.own
+    assert errors_of(recipe, *faces) == [f"language.file: there is no file {tmp_path / 'prompts.yaml'}"]
+
+
+def test_a_file_of_prompts_below_the_folder_of_nobody_is_refused(recipe: Path) -> None:
+    said = "language.file: ~nosuch/prompts.yaml: there is no user nosuch; write the path in full, from / on"
+    assert errors_of(recipe, "language.file=~nosuch/prompts.yaml") == [said]
+
+
+def test_a_file_of_prompts_that_leaves_a_class_out_is_refused(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.yaml").write_text("fear: [a scared face]")
+    errors = errors_of(recipe, "corpus.expressions=[fear, anger]", f"language.file={tmp_path / 'prompts.yaml'}")
+    assert errors[1:] == ["  language.own has no prompts for anger"]
+
+
+@pytest.mark.parametrize(
+    ("assignments", "error"),
+    [
+        (["objective={joint: {}}", "rendering.views.count=1"], "objective.joint needs pairs of views"),
+        (["objective={simclr: {}}", "rendering.views.count=1"], "objective.simclr needs pairs of views"),
+        (
+            ["objective={contrast: {}}", "rendering.views.count=1", "language.prompts=none"],
+            "objective.contrast needs pairs of views",
+        ),
+        (["objective={supervised: {}}", "language.prompts=pseudo"], "objective.supervised reads every sample's label"),
+        (
+            ["objective={alignment: {}}", "language.prompts=pseudo", "language.pseudo.start=1"],
+            "language.pseudo.start needs a term without text",
+        ),
+    ],
+)
+def test_terms_that_the_rest_of_the_recipe_cannot_feed_are_refused(
+    recipe: Path, assignments: list[str], error: str
+) -> None:
+    assert error in errors_of(recipe, *assignments)[1]

@@ -1,0 +1,410 @@
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from polyview.analysis.findings import Outcome, Searched, comparisons, verdicts
+from polyview.analysis.searches import best_trials
+from polyview.recipe import Experiment, Resources, Study
+from polyview.reporting.report import csv, html, latex, markdown, table, write
+from polyview.training.history import Epoch
+from polyview.trials.design import plan
+from polyview.trials.ledger import Record, TrialFailure
+from polyview.trials.search import make_trials
+
+CLASSES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
+LEVELS = {
+    "full": 0.71,
+    "no decorrelation": 0.66,
+    "no alignment": 0.42,
+    "no redundancy": 0.705,
+    "one view": 0.6,
+    "untrained": 0.35,
+    "raw pixels": 0.78,
+}
+STUDY = Study.model_validate_json(
+    """{
+    "name": "quickstart",
+    "experiment": {
+        "name": "quickstart",
+        "objective": {"decorrelation": {"augment": true}, "alignment": {}, "redundancy": {}},
+        "training": {"epochs": 8}
+    },
+    "remove": {
+        "no decorrelation": "objective.decorrelation",
+        "no alignment": "objective.alignment",
+        "no redundancy": "objective.redundancy"
+    },
+    "variants": {"one view": {"rendering.views.count": 1}}
+}"""
+)
+
+
+def record(experiment: Experiment, level: float, seed: int) -> Record:
+    """A made-up record whose scores lie about `level`, with a part that all variants of a seed share."""
+    rng = np.random.default_rng([seed, round(1000 * level)])
+    score = level + 0.02 * np.sin(5 * seed) + rng.normal(0, 0.008)
+    terms = [name for name in ("decorrelation", "alignment", "redundancy") if getattr(experiment.objective, name)]
+    history = tuple(
+        Epoch(
+            epoch=epoch,
+            ended=1000.0 + 9 * epoch,
+            metrics={name: float(np.exp(-epoch / 4) + 1 - level + rng.normal(0, 0.02)) for name in ("loss", *terms)},
+        )
+        for epoch in range(1, experiment.training.epochs + 1)
+    )
+    counts = rng.multinomial(60, [score, *[(1 - score) / 6] * 6], size=7)
+    confusion = [np.roll(row, place).tolist() for place, row in enumerate(counts)]
+    return Record(
+        id=experiment.digest,
+        experiment=experiment,
+        started=1000.0,
+        ended=1080.0,
+        history=history,
+        scores={
+            f"{probe}/{metric}": score - less
+            for probe, less in (("linear", 0.0), ("knn", 0.05), ("zero_shot", 0.03))
+            for metric in ("accuracy", "uf1", "uar")
+        },
+        confusions={"linear": confusion, "zero_shot": confusion},
+        classes=CLASSES,
+        seconds={"train": 72.0, "evaluate": 3.1} if history else {"train": 0.0, "evaluate": 3.0},
+        train_subjects=tuple(f"p{n}" for n in range(70)),
+        test_subjects=tuple(f"q{n}" for n in range(30)),
+        manifest="0123456789abcdef",
+        environment={"python": "3.11.4", "torch": "2.13.0", "machine": "Linux x86_64, 2 CPUs"},
+    )
+
+
+def outcome(
+    folder: Path,
+    study: Study = STUDY,
+    levels: Mapping[str, float] = LEVELS,
+    absent: tuple[tuple[str, int], ...] = (),
+    sheet: Path | None = None,
+) -> Outcome:
+    trials = plan(study)
+    records = {
+        trial.id: record(trial.experiment, levels[trial.variant], trial.seed)
+        for trial in trials
+        if (trial.variant, trial.seed) not in absent
+    }
+    stages = {"scan": 0.4, "render": 21.7, "trials": 412.0, "report": 3.2}
+    return Outcome(study, trials, records, stages, sheet, "sqlite:////home/someone/outputs/mlflow.db", folder)
+
+
+def row_of(text: str, variant: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(f"| {variant} |"))
+
+
+def said(outcome: Outcome) -> str:
+    return "\n".join(finding.text for finding in verdicts(outcome))
+
+
+class Page(HTMLParser):
+    """Collects what a browser would load from elsewhere, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.sources += [value or "" for name, value in attributes if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_terminal_table_sets_references_apart(tmp_path: Path) -> None:
+    console = Console(width=120, file=io.StringIO())
+    console.print(table(outcome(tmp_path)))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "linear/accuracy" in shown
+    assert re.search(r"full\s+│\s+3 │\s+\d\d\.\d ± \d\.\d │\s+— │", shown)
+    assert shown.index("├") < shown.index("untrained") < shown.index("raw pixels")
+    assert re.search("no alignment .* \u221228\\.\\d │ \u2212\\d+\\.\\d to \u2212\\d+\\.\\d", shown)
+
+
+def test_the_markdown_has_a_row_per_variant(tmp_path: Path) -> None:
+    text = markdown(outcome(tmp_path))
+    header = next(line for line in text.splitlines() if line.startswith("| variant"))
+    for variant in LEVELS:
+        assert row_of(text, variant).count("|") == header.count("|")
+    assert "cannot fall below 0.25" in text
+    assert "has 30 of 100 as test subjects" in text
+    assert "weak supervision" in text
+    assert "6 min 52 s" in text
+
+
+@pytest.mark.parametrize(
+    ("variant", "level", "claim"),
+    [
+        ("untrained", 0.35, "beats the untrained tower"),
+        ("untrained", 0.85, "does not beat the untrained tower"),
+        ("raw pixels", 0.4, "beats the same probe on raw pixels"),
+        ("raw pixels", 0.9, "does not beat the same probe on raw pixels"),
+        ("raw pixels", 0.712, "Whether “full” beats the same probe on raw pixels is open"),
+    ],
+)
+def test_the_references_are_judged_in_words(tmp_path: Path, variant: str, level: float, claim: str) -> None:
+    assert f"{claim}" in said(outcome(tmp_path, levels=LEVELS | {variant: level}))
+
+
+def test_missing_trials_are_said_and_left_out(tmp_path: Path) -> None:
+    gaps = (("full", 1), ("no alignment", 0), ("no alignment", 1), ("no alignment", 2))
+    text = markdown(outcome(tmp_path, absent=gaps))
+    assert "**4 of 21 trials have no result**" in text
+    assert "full: seed 1; no alignment: seed 0, seed 1, seed 2" in text
+    assert "| 2 of 3 |" in row_of(text, "full")
+    assert "| 0 of 3 | — |" in row_of(text, "no alignment")
+
+
+def test_a_study_without_results_says_so(tmp_path: Path) -> None:
+    everything = tuple((variant, seed) for variant in LEVELS for seed in STUDY.seeds)
+    empty = outcome(tmp_path, absent=everything)
+    assert said(empty) == "“full”, the baseline, has no linear/accuracy yet: nothing can be compared."
+    assert "21 of 21 trials have no result" in Page(html(empty)).text
+    assert csv(empty) == "trial,variant,seed,fold,metric,value\n"
+
+
+def test_one_seed_makes_no_claim(tmp_path: Path) -> None:
+    single = outcome(tmp_path, study=STUDY.model_copy(update={"seeds": (0,)}))
+    assert not any(finding.settled for finding in verdicts(single)[1:])
+    assert "One seed has no spread" in markdown(single)
+
+
+def test_without_text_no_label_was_read(tmp_path: Path) -> None:
+    vision = Study.model_validate_json(
+        STUDY.model_copy(update={"remove": {}, "variants": {}})
+        .model_dump_json()
+        .replace('"label"', '"none"')
+        .replace('"alignment":{"weight":1.0}', '"alignment":null')
+        .replace('"redundancy":{"weight":0.05,"form":"off_diagonal"}', '"redundancy":null')
+    )
+    text = markdown(outcome(tmp_path, study=vision))
+    assert "no label was read" in text
+    assert "weak supervision" not in text
+
+
+def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    Image.new("RGB", (8, 8)).save(sheet)
+    page = Page(html(outcome(tmp_path, sheet=sheet)))
+    assert len(page.sources) == 6
+    assert all(source.startswith(("data:image/svg+xml;base64,", "data:image/png;base64,")) for source in page.sources)
+    assert not page.tags & {"script", "link", "iframe"}
+    for words in ("costs 28.", "seeds summed", "6 min 52 s", "2.13.0", "objective.decorrelation"):
+        assert words in page.text
+
+
+def test_the_page_escapes_what_a_user_named(tmp_path: Path) -> None:
+    study = STUDY.model_copy(update={"variants": {"<script>alert(1)</script>": {"rendering.views.count": 1}}})
+    page = html(outcome(tmp_path, study=study, levels=LEVELS | {"<script>alert(1)</script>": 0.5}))
+    assert "<script>" not in page
+
+
+def test_the_page_keeps_the_tracking_password_to_itself(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    secret = Outcome(**{**made.__dict__, "tracking_uri": "https://me:hunter2@example.invalid/mlflow"})
+    assert "hunter2" not in html(secret)
+    assert "https://example.invalid/mlflow" in html(secret)
+
+
+def test_the_csv_holds_every_score(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    rows = pl.read_csv(io.StringIO(csv(made)))
+    assert rows.columns == ["trial", "variant", "seed", "fold", "metric", "value"]
+    assert len(rows) == 21 * 9
+    write(made)
+    assert pl.read_parquet(tmp_path / "report" / "results.parquet").equals(rows)
+    one = rows.filter(pl.col("variant") == "full", pl.col("seed") == 1, pl.col("metric") == "linear/accuracy")
+    assert one["value"].item() == made.records[one["trial"].item()].scores["linear/accuracy"]
+
+
+def test_latex_escapes_and_rules(tmp_path: Path) -> None:
+    text = latex(outcome(tmp_path))
+    assert r"linear/accuracy, \%" in text
+    assert text.count(r"\midrule") == 2
+    assert text.isascii()
+
+
+def test_latex_has_the_best_in_bold_and_marks_what_is_clear(tmp_path: Path) -> None:
+    rows = {row.split(" & ")[0]: row for row in latex(outcome(tmp_path)).splitlines() if row.endswith(r"\\")}
+    assert [name for name, row in rows.items() if r"\textbf" in row] == ["raw pixels"]
+    significant = {
+        one.variant for family in comparisons(outcome(tmp_path), "linear/accuracy") for one in family if one.significant
+    }
+    assert {name for name, row in rows.items() if r"\dagger" in row} == significant
+
+
+def has_booktabs() -> bool:
+    """Whether LaTeX is here, with the package (Debian: texlive-latex-recommended)."""
+    find = shutil.which("kpsewhich")
+    return find is not None and subprocess.run([find, "booktabs.sty"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not has_booktabs(), reason="needs LaTeX with booktabs (Debian: texlive-latex-recommended)")
+def test_latex_compiles_whatever_a_variant_is_called(tmp_path: Path) -> None:
+    odd = r"50 % of {a_b} & c#d ~ $5 ^ \e"
+    made = outcome(tmp_path)
+    renamed = [replace(trial, variant=odd) if trial.variant == "one view" else trial for trial in made.trials]
+    (tmp_path / "table.tex").write_text(latex(replace(made, trials=renamed)))
+    page = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table}\end{document}"
+    (tmp_path / "page.tex").write_text(page)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-1500:]
+
+
+def test_writing_leaves_whole_files_and_no_others(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    paths = write(made)
+    assert set(paths) == {path for path in (tmp_path / "report").rglob("*") if path.is_file()}
+    names = {str(path.relative_to(tmp_path / "report")) for path in paths}
+    assert {"report.html", "report.md", "results.csv", "figures/forest.svg", "figures/comparison.svg"} <= names
+    assert (tmp_path / "report" / "report.md").read_text() == markdown(made)
+
+
+def test_each_class_is_told_by_variant(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    text = markdown(made).partition("## Class by class")[2]
+    counts = sum(
+        np.array(made.records[trial.id].confusions["linear"]) for trial in made.trials if trial.variant == "one view"
+    )
+    shown = [float(cell) for cell in row_of(text, "one view").split("|")[2:-1]]
+    assert shown == pytest.approx(100 * counts.diagonal() / counts.sum(axis=1), abs=0.05)
+    assert re.search(r"“full” knows \w+ best", text)
+
+
+def test_the_score_by_the_number_of_views_is_drawn_where_nothing_else_differs(tmp_path: Path) -> None:
+    assert "How many views" not in markdown(outcome(tmp_path))
+    more = {f"{count} views": {"rendering.views.count": count} for count in (1, 2, 7)}
+    study = STUDY.model_copy(update={"remove": {"other": "objective.alignment"}, "variants": more})
+    levels = LEVELS | {"other": 0.5, "1 views": 0.5, "2 views": 0.6, "7 views": 0.75}
+    found = outcome(tmp_path, study, levels)
+    text = markdown(found).partition("## How many views")[2]
+    assert [row_of(text, str(count)).split("|")[2].strip() for count in (1, 2, 3, 7)] == [
+        "1 views",
+        "2 views",
+        "full",
+        "7 views",
+    ]
+    write(found)
+    assert "<svg" in (tmp_path / "report" / "figures" / "view-counts.svg").read_text()
+
+
+def test_the_page_links_each_trial_to_its_run(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    links = {trial.id: f"#/experiments/1/runs/{trial.seed}" for trial in made.trials}
+    local, remote = (replace(made, links=links, tracking_uri=uri) for uri in ("sqlite:///x", "https://me:pass@host/m/"))
+    assert 'href="http://127.0.0.1:5000/#/experiments/1/runs/2"' in html(local)
+    assert 'href="https://host/m/#/experiments/1/runs/2"' in html(remote)
+
+
+def test_the_cost_is_that_of_all_trials(tmp_path: Path) -> None:
+    made = outcome(tmp_path, STUDY.model_copy(update={"resources": Resources(gpus=0.5)}))
+    seconds = sum(sum(record.seconds.values()) for record in made.records.values())
+    assert f"| all trials together | {seconds / 3600:.2g} trial-hours |" in markdown(made)
+    assert f"| of GPUs | {seconds / 7200:.2g} hours |" in markdown(made)
+
+
+def factorial_outcome(folder: Path) -> Outcome:
+    study = Study.model_validate_json(
+        """{"name": "crossed", "references": false, "seeds": [0, 1, 2, 3], "baseline": "lr=0.001, fusion=mean",
+        "experiment": {"name": "e", "objective": {"alignment": {}}},
+        "grid": {"training.lr": [0.001, 0.01], "model.fusion": ["mean", "attention"]}}"""
+    )
+    levels = {name: 0.5 + 0.1 * ("0.01" in name) for name in [trial.variant for trial in plan(study)]}
+    return outcome(folder, study, levels)
+
+
+def test_a_factorial_is_told_by_its_effects(tmp_path: Path) -> None:
+    found = factorial_outcome(tmp_path)
+    text = markdown(found)
+    assert "## Full factorial" in text
+    assert re.search(r"- lr \(0.001 to 0.01\): \+(9|10)\.\d points of linear/accuracy, 95 % interval \+\d", text)
+    assert row_of(text, "fusion").count("|") == 7
+    assert row_of(text, "lr × fusion")
+    write(found)
+    assert "<svg" in (tmp_path / "report" / "figures" / "full-factorial.svg").read_text()
+
+
+def search_outcome(folder: Path, count: int = 12) -> Outcome:
+    study = Study.model_validate_json(
+        """{"name": "hunt", "references": false, "seeds": [0, 1, 2],
+        "experiment": {"name": "e", "objective": {"alignment": {}, "redundancy": {}}},
+        "search": {"trials": 12, "sampler": "nsga2", "objectives": ["linear/accuracy", "views"], "space": {
+            "objective.redundancy.weight": {"log_uniform": [0.001, 1]}, "rendering.views.count": {"integer": [1, 7]},
+            "model.fusion": {"categorical": ["mean", "attention"]}}}}"""
+    )
+    points = [
+        {
+            "objective.redundancy.weight": 0.9 / (1 + number),
+            "rendering.views.count": 1 + number % 7,
+            "model.fusion": ("mean", "attention")[number % 2],
+        }
+        for number in range(count)
+    ]
+    searched = make_trials(study, points)
+    records = {
+        trial.id: record(trial.experiment, 0.4 + 0.05 * min(trial.experiment.rendering.views.count, 4), 1000)
+        for trial in searched
+    }
+    again = best_trials(study, points, records)
+    trials = [*plan(study), *again]
+    records |= {trial.id: record(trial.experiment, 0.6, trial.seed) for trial in trials}
+    return Outcome(study, trials, records, {}, None, "sqlite:///x", folder, {}, Searched(points, searched))
+
+
+def test_a_search_is_told_by_its_best_its_front_and_what_matters(tmp_path: Path) -> None:
+    found = search_outcome(tmp_path)
+    text = markdown(found)
+    assert "12 of 12 points of the search (nsga2) have a result." in text
+    assert "the row “best found” is its re-run" in text
+    assert re.search(r"variance of linear/accuracy over the space \(fANOVA\): .*count \d\d %", text)
+    assert "Pareto front" in text
+    assert row_of(text, "best found").split("|")[2].strip() == "3"
+    assert not any(line.startswith("| search 3 |") and "±" in line for line in text.splitlines())
+    assert csv(found).count("search 12,1000,") == 9
+    drawn = (write(found), (tmp_path / "report" / "figures" / "search.svg").read_text())[1]
+    assert "attention" in drawn
+
+
+def test_a_search_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
+    text = markdown(search_outcome(tmp_path, 1))
+    assert "1 of 12 points" in text
+    assert "fANOVA" not in text
+
+
+def test_what_failed_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+    whole = outcome(tmp_path, absent=(("one view", 1),))
+    lost = next(trial for trial in whole.trials if (trial.variant, trial.seed) == ("one view", 1))
+    lines = ("a", "it <broke>")
+    failure = TrialFailure(
+        id=lost.id,
+        started=1,
+        ended=2,
+        attempts=2,
+        reason="it <broke>",
+        log="/tmp/error.txt",
+        last_lines=lines,
+    )
+    found = replace(whole, failures={lost.id: failure})
+    assert "- one view · seed 1 failed after 2 attempts: it <broke>" in markdown(found)
+    assert "it &lt;broke&gt;" in html(found)

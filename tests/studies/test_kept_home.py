@@ -1,0 +1,137 @@
+"""What an earlier version wrote is read by this one: see tests/data/README.md."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from polyview.cli import main
+from polyview.modeling.towers import load_open_clip
+from polyview.recipe import load_experiment, load_study
+from polyview.storage.home import Home
+from polyview.trials.design import plan
+from polyview.trials.ledger import Ledger
+from polyview.trials.trial import TrialSpec, run_trial
+
+DATA = Path(__file__).parents[1] / "data"
+WRITTEN_AT = "/home/researcher/outputs"
+STUDY, SEARCH, HALF_DONE = DATA / "study.yaml", DATA / "search.yaml", DATA / "half_done.yaml"
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tower() -> None:
+    """The tower that the kept recipes name."""
+    load_open_clip().add_model_config(DATA / "towers")
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kept") / "home"
+    with tarfile.open(DATA / "home.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture
+def home(unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A copy of the kept home, with MLflow's artifacts where the copy lies."""
+    for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "home"
+    shutil.copytree(unpacked, folder)
+    monkeypatch.setenv("POLYVIEW_HOME", str(folder))
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            database.execute(f"update {table} set {column} = replace({column}, ?, ?)", (WRITTEN_AT, str(folder)))
+    return Home(folder)
+
+
+@pytest.mark.parametrize(("study", "name"), [(STUDY, "kept"), (SEARCH, "searched")])
+@pytest.mark.parametrize("form", ["csv", "latex"])
+def test_tables_say_what_they_said(
+    home: Home, capsys: pytest.CaptureFixture[str], study: Path, name: str, form: str
+) -> None:
+    assert home.root.is_dir()
+    main_until_exit("report", str(study), "--format", form)
+    assert capsys.readouterr().out == (DATA / f"{name}.{form}").read_text()
+
+
+@pytest.mark.parametrize(("study", "name"), [(STUDY, "kept"), (SEARCH, "searched")])
+def test_reports_have_the_tables_and_numbers_that_they_had(
+    home: Home, capsys: pytest.CaptureFixture[str], study: Path, name: str
+) -> None:
+    """A sentence may be put in other words."""
+    assert home.root.is_dir()
+    main_until_exit("report", str(study), "--format", "markdown")
+    before, now = (DATA / f"{name}.markdown").read_text(), capsys.readouterr().out
+    assert table_lines(now) == table_lines(before)
+    assert NUMBER.findall(now) == NUMBER.findall(before)
+
+
+def test_the_same_recipes_have_the_same_trials(home: Home) -> None:
+    trials = {trial.id for trial in plan(load_study(STUDY))}
+    assert len(trials) == 8
+    assert all((home.trials / trial_id / "record.json").is_file() for trial_id in trials)
+    assert (home.trials / load_experiment(HALF_DONE).digest / "epoch-0001").is_dir()
+
+
+def test_a_study_that_is_done_trains_nothing_and_leaves_its_runs_as_they_are(
+    home: Home, capsys: pytest.CaptureFixture[str], times_of: Any
+) -> None:
+    before, written = runs_of(home), times_of(home)
+    main_until_exit("ablate", str(STUDY))
+    said = capsys.readouterr().out
+    assert "trials: 8 in the study, 8 done before, 0 to run" in said
+    assert "rendered before" in said
+    assert times_of(home) == written
+    assert runs_of(home) == before
+
+
+def test_a_checkpoint_is_evaluated_to_the_scores_of_its_record(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    trial = next(trial for trial in plan(load_study(STUDY)) if trial.variant == "full" and trial.seed == 0)
+    record = Ledger(home.trials).read(trial.id)
+    assert record
+    main_until_exit("evaluate", str(home.trials / trial.id))
+    said = capsys.readouterr().out.splitlines()
+    found = {(cells[1], cells[2]): cells[3] for line in said if len(cells := line.replace("│", " ").split()) == 4}
+    for probe in ("knn", "zero_shot"):
+        assert found[probe, "accuracy"] == f"{record.scores[f'{probe}/accuracy']:.4f}"
+
+
+def test_a_half_done_trial_goes_on_from_its_checkpoint(home: Home) -> None:
+    experiment = load_experiment(HALF_DONE)
+    (store,) = home.stores.iterdir()
+    epochs = list(run_trial(TrialSpec(experiment, store, home.trials)))
+    assert [epoch.epoch for epoch in epochs] == [2]
+    record = Ledger(home.trials).read(experiment.digest)
+    assert record
+    assert [epoch.epoch for epoch in record.history] == [1, 2]
+
+
+def table_lines(report: str) -> list[str]:
+    return [line for line in report.splitlines() if line.startswith("|")]
+
+
+def runs_of(home: Home) -> dict[str, tuple[str, dict[str, float], dict[str, str]]]:
+    """Every run in MLflow by its id: status, metrics and parameters."""
+    client = MlflowClient(home.tracking_uri)
+    found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    return {run.info.run_id: (run.info.status, run.data.metrics, run.data.params) for run in found}
+
+
+def main_until_exit(*words: str) -> None:
+    """Run a command line that ends well."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert not ended.value.code

@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polyview.errors import UserError
+from polyview.recipe import flat
+from polyview.storage.home import Home
+from polyview.tracking.tracker import Point, Tracker, TrialRun, reachable, serve
+
+TRIAL = TrialRun(
+    id="00ff",
+    name="no alignment · seed 0",
+    started=1000.5,
+    ended=1060.25,
+    params={"training": {"epochs": 2, "lr": 0.001}, "corpus": {"root": None, "expressions": ["anger", "fear"]}},
+    tags={"variant": "no alignment", "seed": "0", "long": "x" * 9000},
+    epochs=[Point(0, 1020.0, {"loss": 2.0}), Point(1, 1040.0, {"loss": 1.5})],
+    scores={"linear/accuracy": 0.71},
+    artifacts={"experiment.yaml": "name: quickstart\n"},
+    dataset="synthetic",
+    fingerprint="abcdef0123456789",
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(empty_mlflow, tmp_path)
+    return Home(tmp_path)
+
+
+def client(home: Home) -> Any:
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(home.tracking_uri)
+
+
+def opened(home: Home, warn: Any = pytest.fail) -> Tracker:
+    tracker = Tracker(home, "quickstart", warn)
+    tracker.open("d1", {"training": {"epochs": 2}}, {"supervision": "label"}, started=990.0)
+    return tracker
+
+
+def track(home: Home, *trials: TrialRun) -> None:
+    tracker = opened(home)
+    for trial in trials:
+        tracker.log(trial)
+    tracker.close({"gain": 0.1}, ended=1100.0)
+
+
+def runs(home: Home) -> tuple[Any, list[Any]]:
+    found = client(home).search_runs([client(home).get_experiment_by_name("quickstart").experiment_id])
+    parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+    assert len(parents) == 1
+    return parents[0], [run for run in found if run not in parents]
+
+
+def test_a_trial_is_a_finished_run_inside_its_study(home: Home) -> None:
+    track(home, TRIAL)
+    parent, [child] = runs(home)
+    assert (parent.info.status, parent.info.run_name) == ("FINISHED", "quickstart")
+    assert (child.info.status, child.info.run_name) == ("FINISHED", "no alignment · seed 0")
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert (child.info.start_time, child.info.end_time) == (1_000_500, 1_060_250)
+    assert (parent.info.start_time, parent.info.end_time) == (990_000, 1_100_000)
+
+
+def test_what_is_known_of_a_trial_can_be_read_back(home: Home) -> None:
+    track(home, TRIAL)
+    _, [child] = runs(home)
+    assert child.data.params == {
+        "training.epochs": "2",
+        "training.lr": "0.001",
+        "corpus.root": "null",
+        "corpus.expressions": '["anger", "fear"]',
+    }
+    assert child.data.metrics == {"loss": 1.5, "linear/accuracy": 0.71}
+    assert child.data.tags["seed"] == "0"
+    losses = client(home).get_metric_history(child.info.run_id, "loss")
+    assert [(point.step, point.timestamp, point.value) for point in losses] == [(0, 1020000, 2.0), (1, 1040000, 1.5)]
+    assert child.inputs.dataset_inputs[0].dataset.digest == "abcdef0123456789"
+    assert (home.artifacts / child.info.run_id / "artifacts" / "experiment.yaml").read_text() == "name: quickstart\n"
+
+
+def test_tracking_again_leaves_no_trace(home: Home) -> None:
+    track(home, TRIAL)
+    before = runs(home)
+    track(home, TRIAL, TRIAL)
+    parent, [child] = runs(home)
+    assert [parent.info.run_id, child.info.run_id] == [before[0].info.run_id, before[1][0].info.run_id]
+    assert (parent.info.status, parent.info.end_time) == ("FINISHED", 1_100_000)
+    assert len(client(home).get_metric_history(child.info.run_id, "loss")) == 2
+    assert len(client(home).get_metric_history(parent.info.run_id, "gain")) == 1
+
+
+def test_a_run_left_unfinished_is_completed(home: Home) -> None:
+    track(home, TRIAL)
+    parent, [child] = runs(home)
+    for run in (parent, child):
+        client(home).update_run(run.info.run_id, status="RUNNING")
+    track(home, TRIAL)
+    parent, [completed] = runs(home)
+    assert (parent.info.status, completed.info.status) == ("FINISHED", "FINISHED")
+    assert completed.info.run_id == child.info.run_id
+    assert completed.info.end_time == 1_060_250
+    assert len(client(home).get_metric_history(child.info.run_id, "loss")) == 2
+
+
+def test_a_trial_that_was_run_anew_replaces_its_run(home: Home) -> None:
+    track(home, TRIAL)
+    track(home, dataclasses.replace(TRIAL, started=2000.0, ended=2050.0, scores={"linear/accuracy": 0.8}))
+    _, [child] = runs(home)
+    assert child.data.metrics["linear/accuracy"] == 0.8
+
+
+def test_a_failed_trial_is_a_failed_run(home: Home) -> None:
+    track(home, dataclasses.replace(TRIAL, status="FAILED"))
+    assert runs(home)[1][0].info.status == "FAILED"
+
+
+def test_another_base_experiment_has_its_own_parent(home: Home) -> None:
+    track(home, TRIAL)
+    other = Tracker(home, "quickstart", pytest.fail)
+    other.open("d2", {"training": {"epochs": 3}}, {})
+    other.log(TRIAL)
+    found = client(home).search_runs([client(home).get_experiment_by_name("quickstart").experiment_id])
+    assert len(found) == 4
+
+
+def test_more_params_than_one_batch_holds(home: Home) -> None:
+    track(home, dataclasses.replace(TRIAL, params={f"p{n}": "v" * 7000 for n in range(230)}))
+    params = runs(home)[1][0].data.params
+    assert (len(params), len(params["p0"])) == (230, 6000)
+
+
+@pytest.mark.parametrize("name", ["views.count=1, size=64", "tau < 0.5 (best)", "a//b", "../up", "/root", "x" * 400])
+def test_a_variant_of_any_name_can_be_tracked(home: Home, name: str) -> None:
+    tracker = opened(home)
+    tracker.log(dataclasses.replace(TRIAL, name=name, params={name: 1}, tags={name: "1"}, scores={name: 0.5}))
+    tracker.close({f"{name}/linear/accuracy": 0.5}, ended=1100.0)
+    parent, [child] = runs(home)
+    assert list(parent.data.metrics.values()) == [0.5]
+    assert 0.5 in child.data.metrics.values()
+
+
+def test_the_figures_folder_becomes_the_parents_artifacts(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    (folder / "figures").mkdir(parents=True)
+    (folder / "figures" / "forest.svg").write_text("<svg/>")
+    opened(home).close({}, ended=1100.0, artifacts=folder)
+    parent, _ = runs(home)
+    assert (home.artifacts / parent.info.run_id / "artifacts" / "figures" / "forest.svg").exists()
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def hanging_up() -> Iterator[tuple[str, list[Any]]]:
+    """The address of a server that hangs up on whoever calls, and its calls."""
+    calls: list[Any] = []
+
+    class HangUp(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            calls.append(self.client_address)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), HangUp) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", calls
+        server.shutdown()
+
+
+def test_a_server_that_is_away_is_said_once_and_caught_up_with(
+    home: Home, hanging_up: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, calls = hanging_up
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    said: list[str] = []
+    tracker = opened(home, said.append)
+    tracker.log(TRIAL)
+    tracker.close({}, ended=1100.0)
+    assert len(calls) == 2  # once, and once again: MLflow by itself tries for minutes
+    assert len(said) == 1
+    assert uri in said[0]
+    assert "running it again catches up" in said[0]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    track(home, TRIAL)
+    assert runs(home)[1][0].info.status == "FINISHED"
+
+
+def test_a_store_is_made_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    track(Home(tmp_path), TRIAL)
+    assert (tmp_path / "mlflow.db").exists()
+    assert runs(Home(tmp_path))[1][0].info.status == "FINISHED"
+
+
+def test_a_store_whose_making_is_cut_short_is_made_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    home = Home(tmp_path)
+    code = "import sys; from polyview.tracking.tracker import reachable; reachable(sys.argv[1])"
+    making = subprocess.Popen([sys.executable, "-c", code, home.tracking_uri])
+    while not list(tmp_path.glob(".mlflow.db.*.db")):
+        assert making.poll() is None
+        time.sleep(0.005)
+    making.kill()
+    making.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+    track(home, TRIAL)
+    assert runs(home)[1][0].info.status == "FINISHED"
+
+
+def test_reachable_tells_why_not(home: Home) -> None:
+    assert reachable(home.tracking_uri) is None
+    assert "onnection" in (reachable(f"http://127.0.0.1:{closed_port()}") or "")
+
+
+def test_flat_params_have_dotted_keys() -> None:
+    assert dict(flat({"a": {"b": {"c": 1}}, "d": [1, 2], "e": "text", "f": None})) == {
+        "a.b.c": "1",
+        "d": "[1, 2]",
+        "e": "text",
+        "f": "null",
+    }
+
+
+def test_serve_names_a_port_in_use(home: Home) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"127\.0\.0\.1:{port} cannot be used .*--port"):
+            serve(home, "127.0.0.1", port)
+
+
+def test_serve_leaves_a_remote_server_alone(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://example.invalid:5000")
+    with pytest.raises(UserError, match="server already"):
+        serve(home, "127.0.0.1", closed_port())
+
+
+def test_importing_tracking_does_not_import_mlflow() -> None:
+    code = "import sys, polyview.tracking.tracker; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_model_is_kept_once_beside_its_run_and_a_half_written_one_gives_way(home: Home) -> None:
+    exported: list[Path] = []
+
+    def export(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "open_clip_config.json").write_text("{}")
+        exported.append(folder)
+
+    def cut_short(folder: Path) -> None:
+        raise OSError(f"{folder}: the disk is full")
+
+    tracker = opened(home)
+    tracker.log(TRIAL)
+    tracker.log_model(TRIAL, export)
+    tracker.log_model(TRIAL, export)
+    assert len(exported) == 1
+    _, (run,) = runs(home)
+    (model,) = client(home).search_logged_models([run.info.experiment_id])
+    assert (model.name, model.status, model.source_run_id) == (TRIAL.name, "READY", run.info.run_id)
+    assert [(one.key, one.value) for one in model.metrics] == [("linear/accuracy", 0.71)]
+    files = client(home).list_logged_model_artifacts(model.model_id)
+    assert [file.path for file in files] == ["open_clip_config.json"]
+    assert run.data.metrics["linear/accuracy"] == 0.71
+    assert len(client(home).get_metric_history(run.info.run_id, "linear/accuracy")) == 1
+
+    other = dataclasses.replace(TRIAL, id="11ff", name="25 % of views")
+    said: list[str] = []
+    tracker = opened(home, said.append)
+    tracker.log(other)
+    with pytest.raises(OSError, match="the disk is full"):
+        tracker.log_model(other, cut_short)
+    assert not said
+    opened(home).log_model(other, export)
+    found = client(home).search_logged_models([run.info.experiment_id])
+    assert {(one.name, one.status) for one in found} == {(TRIAL.name, "READY"), ("25 _ of views", "READY")}
+
+
+def test_a_trial_that_is_run_anew_has_its_new_model_alone(home: Home) -> None:
+    def export(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "open_clip_config.json").write_text("{}")
+
+    tracker = opened(home)
+    for started in (TRIAL.started, TRIAL.started + 60):
+        trial = dataclasses.replace(TRIAL, started=started, ended=started + 30)
+        tracker.log(trial)
+        tracker.log_model(trial, export)
+    _, (run,) = runs(home)
+    (model,) = client(home).search_logged_models([run.info.experiment_id])
+    assert (model.status, model.source_run_id) == ("READY", run.info.run_id)

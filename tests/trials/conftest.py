@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from polyview.training.history import Epoch
+from polyview.trials.design import Trial
+from polyview.trials.ledger import TrialFailure
+
+
+@dataclass
+class Told:
+    """Remembers how trials went."""
+
+    epochs: list[tuple[str, int]] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
+        """Note the trial's epoch."""
+        self.epochs.append((trial.name, epoch.epoch))
+
+    def on_end(self, trial: Trial) -> None:
+        """Note the trial."""
+        self.ended.append(trial.name)
+
+    def on_failure(self, trial: Trial, failure: TrialFailure) -> None:
+        """Note the failure."""
+        self.failures.append(f"{trial.name}: {failure.reason}")
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polyview.errors import UserError
+from polyview.recipe import Experiment, Study, load_study, to_yaml, with_overrides
+from polyview.trials.design import cells, plan, size, variants
+
+
+def study_of(experiment: Experiment, **content: Any) -> Study:
+    return Study(**{"name": "study", "experiment": experiment, "seeds": (0, 1)} | content)
+
+
+def test_every_variant_is_tried_under_every_seed_with_the_baseline_first(tiny: Experiment) -> None:
+    study = study_of(
+        tiny,
+        remove={"no alignment": "objective.alignment"},
+        variants={"mean fusion": {"model.fusion": "mean"}},
+        grid={"training.lr": (0.01, 0.1), "rendering.views.count": (2, 5)},
+    )
+    trials = plan(study)
+    names = ["full", "no alignment", "mean fusion"]
+    names += [f"lr={lr}, count={count}" for lr in (0.01, 0.1) for count in (2, 5)]
+    names += ["untrained", "raw pixels"]
+    assert [(trial.variant, trial.seed) for trial in trials] == [(name, seed) for name in names for seed in (0, 1)]
+    assert all(trial.experiment.seed == trial.seed for trial in trials)
+    by_name = {trial.variant: trial.experiment for trial in trials}
+    assert by_name["full"].model_copy(update={"seed": 0}) == tiny
+    assert by_name["no alignment"].objective.alignment is None
+    assert by_name["mean fusion"].model.fusion == "mean"
+    crossed = by_name["lr=0.1, count=5"]
+    assert (crossed.training.lr, crossed.rendering.views.count) == (0.1, 5)
+    assert by_name["untrained"].training.epochs == 0
+
+
+def test_folds_are_run_under_every_seed(tiny: Experiment) -> None:
+    recipe = with_overrides(tiny, {"evaluation.protocol": "subject_kfold", "evaluation.folds": 3})
+    study = study_of(recipe, references=False, variants={"mean fusion": {"model.fusion": "mean"}})
+    trials = plan(study)
+    assert [(trial.seed, trial.experiment.evaluation.fold) for trial in trials if trial.variant == "full"] == [
+        (seed, fold) for seed in (0, 1) for fold in range(3)
+    ]
+    assert len({trial.id for trial in trials}) == len(trials) == size(study) == 12
+    assert trials[4].name == "full · seed 1 · fold 1"
+
+
+def test_references_can_be_left_out(tiny: Experiment) -> None:
+    assert [trial.variant for trial in plan(study_of(tiny, references=False))] == ["full", "full"]
+
+
+def test_the_baseline_may_be_one_of_the_variants(tiny: Experiment) -> None:
+    study = study_of(tiny, baseline="mean", variants={"mean": {"model.fusion": "mean"}}, references=False)
+    assert {trial.experiment.model.fusion for trial in plan(study)} == {"mean"}
+
+
+@pytest.mark.parametrize(
+    ("content", "first", "second"),
+    [
+        ({"variants": {"same": {}}}, "full", "same"),
+        ({"variants": {"a": {"training.lr": 0.5}, "b": {"training.lr": 0.5}}}, "a", "b"),
+        ({"variants": {"renamed": {"name": "another"}}}, "full", "renamed"),
+        ({"variants": {"a seed": {"seed": 5}}}, "full", "a seed"),
+        ({"variants": {"none": {"training.epochs": 0}}}, "none", "untrained"),
+    ],
+)
+def test_variants_that_are_the_same_experiment_are_refused_with_both_names(
+    tiny: Experiment, content: dict[str, Any], first: str, second: str
+) -> None:
+    with pytest.raises(UserError, match=f"^study: variants '{first}' and '{second}' are the same experiment"):
+        plan(study_of(tiny, **content))
+
+
+def test_a_point_of_the_grid_that_is_the_baseline_is_not_run_twice(tiny: Experiment) -> None:
+    trials = plan(study_of(tiny, grid={"rendering.views.count": (3, 5, 7)}, references=False))
+    assert [trial.variant for trial in trials[::2]] == ["full", "count=5", "count=7"]
+
+
+def test_every_variant_that_is_no_experiment_is_named(tiny: Experiment) -> None:
+    with pytest.raises(UserError) as told:
+        plan(study_of(tiny, variants={"a": {"training.lr": -1}, "b": {"training.epohcs": 3}}))
+    assert "variant 'a'" in str(told.value)
+    assert "variant 'b'" in str(told.value)
+
+
+def test_a_variant_with_the_name_of_a_reference_is_refused(tiny: Experiment) -> None:
+    named = {"variants": {"untrained": {"training.lr": 0.5}}}
+    with pytest.raises(UserError, match=r"two variants are named 'untrained'; .* references: false"):
+        plan(study_of(tiny, **named))
+    assert len(plan(study_of(tiny, references=False, **named))) == 4
+
+
+def test_all_faults_of_a_variant_are_told_with_its_name(tiny: Experiment) -> None:
+    wrong = {"training.epoch": 3, "rendering.sise": 5, "model.fusion": "median"}
+    with pytest.raises(UserError) as caught:
+        plan(study_of(tiny, variants={"odd one": wrong}))
+    told = str(caught.value)
+    assert told.startswith("study: variant 'odd one': 3 errors\n")
+    assert "nearest is training.epochs" in told
+    assert "model.fusion: 'median' is not allowed" in told
+
+
+def test_a_term_that_is_not_there_cannot_be_removed(tiny: Experiment) -> None:
+    with pytest.raises(UserError, match=r"variant 'x': 1 error\n  objective.alignmnt: unknown key; nearest is"):
+        plan(study_of(tiny, remove={"x": "objective.alignmnt"}))
+
+
+def test_a_trials_id_is_the_same_in_every_study_and_process(tiny: Experiment, tmp_path: Path) -> None:
+    mean = {"model.fusion": "mean"}
+    one = plan(study_of(tiny, variants={"mean": mean}))
+    other = plan(study_of(tiny, name="other", baseline="base", seeds=(1, 2), variants={"average": mean}))
+    ids = {(trial.variant, trial.seed): trial.id for trial in one}
+    assert len(set(ids.values())) == len(one)
+    assert {trial.id for trial in one} & {trial.id for trial in other} == {
+        ids[name, 1] for name in ("full", "mean", "untrained", "raw pixels")
+    }
+    (tmp_path / "tiny.yaml").write_text(to_yaml(tiny))
+    path = tmp_path / "study.yaml"
+    path.write_text("name: study\nexperiment: tiny.yaml\nseeds: [0, 1]\nvariants: {mean: {model.fusion: mean}}\n")
+    assert plan(load_study(path)) == one
+    script = (
+        "import sys; from pathlib import Path; from polyview.recipe import load_study; "
+        "from polyview.trials.design import plan; print(*(t.id for t in plan(load_study(Path(sys.argv[1])))))"
+    )
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert elsewhere.stdout.split() == [trial.id for trial in one]
+
+
+def test_a_study_without_a_grid_has_no_nameless_variant(tiny: Experiment) -> None:
+    assert list(variants(study_of(tiny))) == ["full", "untrained", "raw pixels"]
+
+
+def test_two_parts_are_removed_together_where_a_list_names_both(tiny: Experiment) -> None:
+    pair = {"no text": ("objective.alignment", "objective.redundancy")}
+    (trial,) = [trial for trial in plan(study_of(tiny, remove=pair, seeds=(0,))) if trial.variant == "no text"]
+    assert trial.experiment.objective.alignment is trial.experiment.objective.redundancy is None
+    assert trial.experiment.objective.decorrelation
+
+
+def test_keys_with_the_same_ending_are_told_apart(tiny: Experiment) -> None:
+    grid = {"objective.alignment.weight": (1, 2), "objective.redundancy.weight": (3,), "training.lr": (0.5,)}
+    assert list(cells(grid)) == [
+        "alignment.weight=1, redundancy.weight=3, lr=0.5",
+        "alignment.weight=2, redundancy.weight=3, lr=0.5",
+    ]
+    assert len(plan(study_of(tiny, grid=grid, references=False))) == 3 * 2
+
+
+def test_a_fraction_tries_each_value_of_each_factor_equally_often(tiny: Experiment) -> None:
+    fraction = {
+        "model.fusion": ("mean", "attention"),
+        "training.lr": (0.01, 0.02),
+        "training.augment": (False, True),
+        "training.weight_decay": (0.0, 0.1),
+        "language.ensemble": (1, 4),
+        "training.batch_size": (4, 16),
+    }
+    study = study_of(tiny, fraction=fraction, seeds=(0,), references=False)
+    trials = plan(study)[1:]
+    assert len(trials) == 16 == size(study) - 1
+    for key, (low, high) in fraction.items():
+        room, name = key.split(".")
+        tried = [getattr(getattr(trial.experiment, room), name) for trial in trials]
+        assert tried.count(low) == tried.count(high) == 8
+
+
+def test_a_misspelt_baseline_is_refused_with_the_nearest_name(tiny: Experiment) -> None:
+    study = study_of(tiny, baseline="no aligment", remove={"no alignment": "objective.alignment"})
+    with pytest.raises(UserError, match="baseline 'no aligment' is no variant; the nearest is 'no alignment'"):
+        plan(study)
+
+
+def test_trials_are_counted_without_being_made(tiny: Experiment) -> None:
+    grid = {"training.lr": tuple(0.001 * n for n in range(1, 101)), "training.epochs": tuple(range(1, 101))}
+    assert size(study_of(tiny, grid=grid, references=False)) == 2 * (100 * 100 + 1)
+    small = study_of(tiny, variants={"mean": {"model.fusion": "mean"}}, grid={"training.lr": (0.1, 0.2)})
+    assert size(small) == len(plan(small))

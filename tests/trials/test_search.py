@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from polyview.analysis.searches import importance
+from polyview.errors import UserError
+from polyview.recipe import Experiment, Study
+from polyview.rendering.cameras import cameras
+from polyview.trials import search
+from polyview.trials.ledger import InterimScores, Record
+from polyview.trials.space import Point, contains, suggest
+
+WEIGHTS = {
+    "objective.decorrelation.weight": {"log_uniform": [0.001, 1.0]},
+    "objective.alignment.weight": {"uniform": [0.5, 2.0]},
+}
+
+
+def study_of(experiment: Experiment, **asked: Any) -> Study:
+    content = {
+        "name": "hunt",
+        "experiment": experiment.model_dump(mode="json"),
+        "seeds": [0, 1],
+        "references": False,
+        "search": {"space": WEIGHTS, "trials": 20, "sampler": "random"} | asked,
+    }
+    return Study.model_validate_json(json.dumps(content))
+
+
+def record(trial_experiment: Experiment, score: float) -> Record:
+    return Record(
+        id=trial_experiment.digest,
+        experiment=trial_experiment,
+        started=1.0,
+        ended=2.0,
+        scores={"linear/accuracy": score},
+        parameters=100,
+    )
+
+
+def played(study: Study, score: Any, count: int, points: list[Point] | None = None) -> list[Point]:
+    """The points that the search asks for when each is answered before the next, going on from `points`."""
+    assert study.search is not None
+    points = list(points or [])
+    made = search.make_study(study, points, known(study, points, score))
+    for _ in range(count):
+        asked = made.ask()
+        points.append(suggest(study.search.space, asked))
+        trial = search.make_trial(study, points[-1], len(points))
+        made.tell(asked, search.values(study, record(trial.experiment, score(points[-1]))))
+    return points
+
+
+def known(study: Study, points: list[Point], score: Any) -> dict[str, Record]:
+    trials = search.make_trials(study, points)
+    return {t.id: record(t.experiment, score(p)) for t, p in zip(trials, points, strict=True)}
+
+
+def near_two(point: Point) -> float:
+    return 1 - abs(point["objective.alignment.weight"] - 1.9)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "cmaes", "nsga2"])
+def test_every_sampler_asks_for_points_of_the_space_and_goes_on_where_it_stopped(
+    tiny: Experiment, sampler: str
+) -> None:
+    study = study_of(tiny, sampler=sampler)
+    first = played(study, near_two, 6)
+    points = played(study, near_two, 6, first)
+    assert points[:6] == first
+    assert len({json.dumps(point) for point in points}) >= 12 - 2 * (sampler == "nsga2")  # whose children may be twins
+    assert all(0.001 <= point["objective.decorrelation.weight"] <= 1 for point in points)
+
+
+def test_a_fixed_sequence_is_the_same_with_and_without_an_interruption(tiny: Experiment) -> None:
+    study = study_of(tiny, sampler="qmc")
+    assert played(study, near_two, 4, played(study, near_two, 4)) == played(study, near_two, 8)
+
+
+def test_tpe_learns_from_the_records_of_an_earlier_run(tiny: Experiment) -> None:
+    study = study_of(tiny, sampler="tpe", trials=60)
+    points = played(study, near_two, 20, played(study, near_two, 20))
+    early, late = points[:10], points[-10:]
+    assert sum(map(near_two, late)) > sum(map(near_two, early)) + 2
+
+
+def test_the_points_file_forgets_what_lies_outside_the_space(tiny: Experiment, tmp_path: Path) -> None:
+    study = study_of(tiny)
+    assert study.search is not None
+    points = search.Points(tmp_path / "points.json")
+    assert points.read(study.search) == []
+    inside = [{"objective.decorrelation.weight": 0.5, "objective.alignment.weight": 1.0}]
+    points.write([*inside, {"objective.decorrelation.weight": 5.0, "objective.alignment.weight": 1.0}, {"x": 1}])
+    assert points.read(study.search) == inside
+
+
+CONDITIONAL = {
+    "model.fusion": {"categorical": ["attention", "mean", "concat"]},
+    "training.lr": {"log_uniform": [1e-5, 1e-2], "when": {"model.fusion": "attention"}},
+    "rendering.views.count": {"integer": [2, 3], "when": {"model.fusion": ["mean", "concat"]}},
+}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "nsga2"])
+def test_a_key_is_asked_for_where_its_condition_holds_and_nowhere_else(tiny: Experiment, sampler: str) -> None:
+    study = study_of(tiny, space=CONDITIONAL, sampler=sampler)
+    assert study.search is not None
+    search.check_search(study)
+
+    def score(point: Point) -> float:
+        return point.get("training.lr", 0.0) + point.get("rendering.views.count", 0) / 10
+
+    points = played(study, score, 6, played(study, score, 6))
+    assert len({point["model.fusion"] == "attention" for point in points}) == 2
+    for point in points:
+        other = "training.lr" if point["model.fusion"] == "attention" else "rendering.views.count"
+        assert set(point) == {"model.fusion", other}
+        assert contains(study.search.space, point)
+        assert not contains(study.search.space, point | {"training.lr": 1e-3, "rendering.views.count": 2})
+    assert set(importance(study, points, known(study, points, score))) == {"model.fusion"}
+
+
+def test_a_small_space_with_conditions_counts_each_of_its_points_once(tiny: Experiment) -> None:
+    space = {key: one for key, one in CONDITIONAL.items() if key != "training.lr"}
+    assert search.wanted(study_of(tiny, space=space)) == 5
+
+
+@pytest.mark.parametrize("rule", ["median", "asha"])
+def test_what_was_stopped_early_still_tells_the_sampler_and_the_pruner(tiny: Experiment, rule: str) -> None:
+    study = study_of(tiny, trials=8, prune={"rule": rule, "every": 1})
+    points = played(study, near_two, 7)
+    records = known(study, points, near_two)
+    trials = search.make_trials(study, points)
+    pruned = trials[6].id
+    seen = InterimScores(id="", metric="linear/accuracy", manifest="faces", started=0, ended=1, scores={1: 0.5})
+    interim_scores = {
+        trial.id: seen.model_copy(update={"id": trial.id, "pruned": trial.id == pruned}) for trial in trials
+    }
+    made = search.make_study(
+        study, points, {name: one for name, one in records.items() if name != pruned}, interim_scores
+    )
+    assert [trial.state.name for trial in made.trials] == [*["COMPLETE"] * 6, "PRUNED"]
+    for score, stops in ((0.4, True), (0.6, False)):
+        asked = made.ask()
+        asked.report(score, 1)
+        assert asked.should_prune() == stops
+
+
+def test_every_camera_that_a_search_can_ask_for_is_planned(tiny: Experiment) -> None:
+    space = {
+        "rendering.views.count": {"integer": [1, 4]},
+        "rendering.size": {"categorical": [32, 48]},
+        "objective.alignment.weight": {"uniform": [0, 1]},
+    }
+    renderings = search.possible_renderings(study_of(tiny, space=space))
+    assert {(one.rendering.views.count, one.rendering.size) for one in renderings} == {
+        (count, size) for count in (1, 2, 3, 4) for size in (32, 48)
+    }
+    assert len({camera for one in renderings for camera in cameras(one.rendering.views)}) == 1 + 2 + 2
+
+
+@pytest.mark.parametrize(
+    ("space", "error"),
+    [
+        ({"training.lrr": {"uniform": [0.1, 1]}}, "training.lrr: unknown key; nearest is training.lr"),
+        (
+            {"model.fusion": {"uniform": [0.1, 1]}},
+            "search over model.fusion, which is 'attention' and no number; give cat",
+        ),
+        ({"training.epochs": {"uniform": [1, 3]}}, "training.epochs: .* is not allowed; input should be a valid int"),
+        ({"training.lr": {"uniform": [-1, 1]}}, "training.lr: -1.0 is not allowed; .* greater than 0"),
+        ({"model.fusion": {"categorical": ["mean", "median"]}}, "model.fusion: 'median' is not allowed"),
+        ({"rendering.radius": {"uniform": [80, 100]}}, "endless pictures; give integer or categorical"),
+        ({"seed": {"integer": [1, 9]}}, "search over seed, which makes no other experiment"),
+        ({"training.ingest": {"categorical": ["mapped", "streaming"]}}, "training.ingest, which makes no other experi"),
+        ({"training.workers": {"integer": [1, 2]}}, "search over training.workers, which changes how many trials fit"),
+        ({"evaluation.share": {"uniform": [0.1, 0.5]}}, "search over evaluation.share, which changes what a score"),
+        ({"language.prompts": {"categorical": ["none", None]}}, "language.prompts: None is not allowed"),
+    ],
+)
+def test_a_space_that_cannot_be_tried_is_refused(tiny: Experiment, space: dict[str, Any], error: str) -> None:
+    with pytest.raises(UserError, match=error):
+        search.check_search(study_of(tiny, space=space))
+
+
+def test_choices_that_fit_only_together_are_not_refused(tiny: Experiment) -> None:
+    space = {
+        "rendering.views.count": {"integer": [1, 3]},
+        "objective.decorrelation.augment": {"categorical": [True, False]},
+    }
+    search.check_search(study_of(tiny, space=space))
+
+
+def test_a_space_with_fewer_points_than_trials_ends_the_search_early(tiny: Experiment) -> None:
+    space: dict[str, Any] = {
+        "rendering.views.count": {"integer": [1, 3]},  # one view needs augmentation
+        "objective.decorrelation.augment": {"categorical": [True, False]},
+    }
+    assert search.wanted(study_of(tiny, space=space)) == 5
+    assert search.wanted(study_of(tiny, space=space, trials=4)) == 4
+    assert search.wanted(study_of(tiny, space=space | WEIGHTS)) == 20
+    assert search.wanted(study_of(tiny).model_copy(update={"search": None})) == 0
+
+
+def test_what_is_tried_beforehand_has_every_choice_that_stands_alone(tiny: Experiment) -> None:
+    space = {"model.tower": {"categorical": ["tiny-resnet", "nowhere"]}, "training.lr": {"uniform": [0.1, 0.2]}}
+    towers = [trial.experiment.model.tower for trial in search.samples(study_of(tiny, space=space))]
+    assert towers == ["tiny-resnet", "tiny-resnet", "nowhere"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        ({"space": {}}, "at least 1 item"),
+        ({"space": {"training.lr": {}}}, "exactly one of uniform"),
+        ({"space": {"training.lr": {"uniform": [0, 1], "log_uniform": [0.1, 1]}}}, "exactly one of uniform"),
+        ({"space": {"training.lr": {"uniform": [1, 1]}}}, "the lower end comes first"),
+        ({"space": {"training.lr": {"log_uniform": [0, 1]}}}, "greater than 0"),
+        ({"space": {"training.epochs": {"integer": [1.5, 3]}}}, "valid integer"),
+        ({"space": {"model.fusion": {"categorical": ["mean"]}}}, "at least 2 items"),
+        ({"space": {"model.fusion": {"categorical": ["mean", "mean"]}}}, "choices repeat"),
+        ({"objectives": ["linear/accurracy"]}, "Input should be 'linear/accuracy'"),
+        ({"sampler": "cmaes", "objectives": ["linear/accuracy", "views"]}, "cmaes takes one objective"),
+        ({"sampler": "cmaes", "space": {"training.lr": {"uniform": [0.1, 1]}}}, "two numeric keys"),
+        ({"seed": 1}, "search.seed 1 is one of seeds"),
+        (
+            {"space": CONDITIONAL | {"training.lr": {"uniform": [0.1, 1], "when": {"model.fusion": "atention"}}}},
+            "training.lr: when asks for model.fusion 'atention', which it cannot be",
+        ),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused_when_it_is_read(
+    tiny: Experiment, asked: dict[str, Any], error: str
+) -> None:
+    with pytest.raises(ValidationError, match=error):
+        study_of(tiny, **asked)
+
+
+def test_an_objective_that_no_probe_makes_is_refused(tiny: Experiment) -> None:
+    only_knn = tiny.model_copy(update={"evaluation": tiny.evaluation.model_copy(update={"probes": ("linear",)})})
+    with pytest.raises(ValidationError, match=r"metric is knn/uar, and experiment.evaluation.probes has only linear"):
+        study_of(only_knn, objectives=["linear/accuracy", "knn/uar"], sampler="nsga2")

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from polyview.errors import UserError
+from polyview.recipe import Experiment, Generator, with_overrides
+from polyview.rendering.store import ViewStore
+from polyview.training.checkpoint import open_checkpoint
+from polyview.trials.design import REFERENCES
+from polyview.trials.ledger import Ledger
+from polyview.trials.trial import TrialSpec, check_faces, check_recipe, evaluate_checkpoint, interim_score, run_trial
+
+Assign = Callable[..., TrialSpec]
+StoreOf = Callable[[Experiment], ViewStore]
+
+
+def check(spec: TrialSpec) -> None:
+    check_recipe(spec.experiment)
+    check_faces(spec)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def assign(tiny: Experiment, tiny_store: ViewStore, tmp_path: Path) -> Assign:
+    """The tiny trial, with changes to its recipe; records go to a folder of their own."""
+
+    def make(folder: str = "trials", /, **changes: Any) -> TrialSpec:
+        experiment = with_overrides(tiny, {key.replace("__", "."): value for key, value in changes.items()})
+        return TrialSpec(experiment, tiny_store.folder, tmp_path / folder)
+
+    return make
+
+
+def test_a_trial_leaves_a_record_of_all_that_it_found(assign: Assign, tiny_store: ViewStore) -> None:
+    spec = assign()
+    epochs = list(run_trial(spec))
+    record = Ledger(spec.trials).read(spec.experiment.digest)
+    assert record is not None
+    assert record.experiment == spec.experiment
+    assert list(record.history) == epochs
+    assert [epoch.epoch for epoch in epochs] == [1, 2]
+    kinds = itertools.product(("linear", "knn", "zero_shot"), ("accuracy", "uf1", "uar"))
+    assert record.scores.keys() == {f"{probe}/{metric}" for probe, metric in kinds}
+    assert all(0 <= score <= 1 for score in record.scores.values())
+    assert record.classes == spec.experiment.corpus.expressions
+    people = set(tiny_store.labels("subject"))
+    assert (len(record.train_subjects), len(record.test_subjects)) == (8, 4)
+    assert {*record.train_subjects, *record.test_subjects} == people
+    assert sum(map(sum, record.confusions["linear"])) == 4 * 3
+    embeddings = pl.read_parquet(Ledger(spec.trials).embeddings(record.id))
+    assert set(embeddings["subject"]) == set(record.test_subjects)
+    assert sorted(embeddings["expression"]) == sorted([*record.classes] * 4)
+    np.testing.assert_allclose(np.linalg.norm(embeddings["embedding"].to_numpy(), axis=1), 1, rtol=1e-5)
+    assert record.started < record.ended
+    assert record.manifest == tiny_store.manifest.fingerprint
+    assert record.parameters > 1000
+    assert record.environment["torch"]
+
+
+def test_a_trial_run_twice_trains_once(assign: Assign) -> None:
+    spec = assign()
+    assert len(list(run_trial(spec))) == 2
+    files = {path: path.stat().st_mtime_ns for path in spec.trials.rglob("*") if path.name != "lock"}
+    assert list(run_trial(spec)) == []
+    assert {path: path.stat().st_mtime_ns for path in spec.trials.rglob("*") if path.name != "lock"} == files
+
+
+def test_two_at_once_train_once(assign: Assign) -> None:
+    spec = assign()
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: len(list(run_trial(spec))), range(2)))
+    assert sorted(both) == [0, 2]
+
+
+def test_a_trial_that_was_cut_short_goes_on_and_ends_with_the_same_scores(assign: Assign) -> None:
+    cut, whole = assign("cut"), assign("whole")
+    begun = run_trial(cut)
+    first = next(begun)
+    begun.close()
+    ledger = Ledger(cut.trials)
+    trial_id = cut.experiment.digest
+    assert ledger.read(trial_id) is None
+    assert [epoch.epoch for epoch in run_trial(cut)] == [2]
+    list(run_trial(whole))
+    resumed, undisturbed = ledger.read(trial_id), Ledger(whole.trials).read(trial_id)
+    assert resumed is not None
+    assert undisturbed is not None
+    assert resumed.history[0] == first
+    assert resumed.scores == undisturbed.scores
+    assert [epoch.metrics["loss"] for epoch in resumed.history] == [
+        epoch.metrics["loss"] for epoch in undisturbed.history
+    ]
+
+
+def test_a_model_is_looked_at_while_workers_go_on_with_it(assign: Assign) -> None:
+    spec = assign(training__epochs=30)
+    running = run_trial(spec)
+    next(running)
+    with ThreadPoolExecutor(1) as pool:
+        rest = pool.submit(lambda: len(list(running)))
+        scores = []
+        while not rest.done():
+            scores.append(interim_score(spec, "knn/accuracy"))
+    assert rest.result() == 29
+    assert scores
+    assert all(score is not None for score in scores)
+
+
+def test_a_score_that_a_recipe_does_not_make_is_none(assign: Assign) -> None:
+    spec = assign(language__prompts="none", objective__alignment=None, objective__redundancy=None)
+    next(run_trial(spec))
+    assert interim_score(spec, "zero_shot/accuracy") is None
+
+
+def test_a_checkpoint_is_scored_as_its_trial_was(assign: Assign, tiny_store: ViewStore) -> None:
+    spec = assign(training__epochs=1)
+    list(run_trial(spec))
+    record = Ledger(spec.trials).read(spec.experiment.digest)
+    assert record is not None
+    checkpoint = open_checkpoint(spec.trials / spec.experiment.digest)
+    found = evaluate_checkpoint(checkpoint, ("linear", "zero_shot"), tiny_store.folder, None).results
+    scores = {f"{row['probe']}/{row['metric']}": row["value"] for row in found.to_dicts()}
+    assert scores == {name: score for name, score in record.scores.items() if not name.startswith("knn")}
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_the_references_train_nothing_and_have_scores(assign: Assign, tiny: Experiment, reference: str) -> None:
+    spec = assign(**{key.replace(".", "__"): value for key, value in REFERENCES[reference].items()})
+    check(spec)
+    assert list(run_trial(spec)) == []
+    record = Ledger(spec.trials).read(spec.experiment.digest)
+    assert record is not None
+    assert record.history == ()
+    probes = {"linear", "knn"} if reference == "raw pixels" else set(tiny.evaluation.probes)
+    assert {name.partition("/")[0] for name in record.scores} == probes
+    assert (record.parameters == 0) == (reference == "raw pixels")
+
+
+def test_vision_alone_is_scored_without_text(assign: Assign) -> None:
+    changes = {"objective__alignment": None, "objective__redundancy": None, "language__prompts": "none"}
+    spec = assign(training__epochs=1, **changes)
+    assert len(list(run_trial(spec))) == 1
+    record = Ledger(spec.trials).read(spec.experiment.digest)
+    assert record is not None
+    assert {name.partition("/")[0] for name in record.scores} == {"linear", "knn"}
+
+
+def test_one_view_learns_from_two_augmentations_of_it(assign: Assign) -> None:
+    changes = {"rendering__views__count": 1, "objective__decorrelation__augment": True}
+    (epoch,) = run_trial(assign(training__epochs=1, **changes))
+    assert epoch.metrics["decorrelation"] > 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model__tower": "tiny-resnt"}, "model.tower: open_clip has no model 'tiny-resnt'; nearest: tiny-resnet"),
+        ({"model__tower": "pixels"}, "model.tower: open_clip has no model 'pixels'"),
+        ({"model__pretrained": "gone.pt"}, "model.pretrained: 'gone.pt' is no file"),
+        ({"language__ensemble": 9}, "language.ensemble is 9, and there are 8 prompts"),
+        ({"training__batch_size": 25}, "training.batch_size is 25 and there are 24 samples"),
+    ],
+)
+def test_what_would_stop_a_trial_is_found_before_it_starts(
+    assign: Assign, changes: dict[str, Any], reason: str
+) -> None:
+    spec = assign(**changes)
+    with pytest.raises(UserError, match=f"^{reason}"):
+        check(spec)
+    assert not spec.trials.exists()
+
+
+def test_a_trial_that_can_run_passes_the_check(assign: Assign) -> None:
+    spec = assign()
+    check(spec)
+    assert not spec.trials.exists()
+
+
+def test_one_person_is_left_out_and_the_folds_must_count_them(assign: Assign) -> None:
+    spec = assign(training__epochs=0, evaluation__protocol="loso", evaluation__folds=12, evaluation__fold=3)
+    list(run_trial(spec))
+    record = Ledger(spec.trials).read(spec.experiment.digest)
+    assert record is not None
+    assert len(record.test_subjects) == 1
+    assert len(record.train_subjects) == 11
+    with pytest.raises(UserError, match=r"evaluation\.folds is 5 and there are 12 subjects; for loso set"):
+        check(assign(evaluation__protocol="loso", evaluation__folds=5))
+
+
+def test_another_corpus_is_tested_on_whole(tiny: Experiment, store_of: StoreOf, tmp_path: Path) -> None:
+    others = tiny.corpus.model_copy(update={"generator": Generator(subjects=3, sequences=1, seed=7)})
+    changes = {"evaluation.protocol": "cross_dataset", "evaluation.test": others.model_dump(mode="json")}
+    experiment = with_overrides(tiny, changes)
+    here, there = store_of(tiny), store_of(tiny.model_copy(update={"corpus": others}))
+    spec = TrialSpec(experiment, here.folder, tmp_path, there.folder)
+    check(spec)
+    assert len(list(run_trial(spec))) == 2
+    record = Ledger(tmp_path).read(experiment.digest)
+    assert record is not None
+    assert (len(record.train_subjects), len(record.test_subjects)) == (12, 3)
+    assert sum(map(sum, record.confusions["linear"])) == 3 * 3
+    assert record.manifest == f"{here.manifest.fingerprint}+{there.manifest.fingerprint}"
+    checkpoint = open_checkpoint(tmp_path / experiment.digest)
+    again = evaluate_checkpoint(checkpoint, ("knn",), here.folder, there.folder).results
+    assert again["protocol"].unique().to_list() == ["cross_dataset"]
+    assert again["value"].to_list() == [record.scores[f"knn/{metric}"] for metric in ("accuracy", "uf1", "uar")]
+
+
+@pytest.mark.parametrize("temporal", ["frame", "mean", "dynamic_image"])
+def test_a_sequence_is_one_sample_of_the_test(
+    tiny: Experiment, store_of: StoreOf, tmp_path: Path, temporal: str
+) -> None:
+    film = {"corpus.generator.frames": 3, "corpus.frames": "rise", "training.epochs": 1, "model.temporal": temporal}
+    experiment = with_overrides(tiny, film)
+    spec = TrialSpec(experiment, store_of(experiment).folder, tmp_path)
+    list(run_trial(spec))
+    record = Ledger(tmp_path).read(experiment.digest)
+    assert record is not None
+    assert sum(map(sum, record.confusions["linear"])) == 4 * 3
+
+
+def test_a_trial_goes_on_with_another_number_of_workers(assign: Assign) -> None:
+    two, one = assign("shared", training__workers=2), assign("shared")
+    begun = run_trial(two)
+    next(begun)
+    begun.close()
+    assert [epoch.epoch for epoch in run_trial(one)] == [2]
+
+
+def test_half_precision_trains_and_goes_on_where_it_stood(assign: Assign) -> None:
+    cut, whole = assign("cut", training__precision="fp16"), assign("whole", training__precision="fp16")
+    begun = run_trial(cut)
+    next(begun)
+    begun.close()
+    list(run_trial(cut))
+    losses = [epoch.metrics["loss"] for epoch in run_trial(whole)]
+    resumed = Ledger(cut.trials).read(cut.experiment.digest)
+    assert resumed is not None
+    assert [epoch.metrics["loss"] for epoch in resumed.history] == losses
