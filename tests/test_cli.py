@@ -203,8 +203,23 @@ def test_scan_tells_what_it_skipped_and_why(capsys: pytest.CaptureFixture[str], 
     table.write_csv(tmp_path / "faces.csv")
     said = run(capsys, "scan", "folder", tmp_path, "--set", "table=faces.csv")
     assert "skipped b.txt: format .txt is not among" in said
-    assert "1 files skipped" in said
+    assert "1 files skipped; wrote" in said
     assert len(Manifest.load(tmp_path / "faces.parquet")) == 1
+
+
+def test_scan_never_says_that_nothing_is_lost_where_something_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.ply").touch()
+    rows = ["gone.ply,01,happy", "a.ply,1,Anger", *(f"{number}.txt,1,anger" for number in range(12)), "b.ply,1,[smug]"]
+    (tmp_path / "faces.csv").write_text("\n".join(["path;subject;expression", *rows]).replace(",", ";"))
+    said = run(capsys, "scan", "folder", tmp_path, "--set", "table=faces.csv")
+    assert "2 faces of folder" in said
+    assert "skipped 2 more" in said
+    assert "note: 1 face is left out for labels that are not understood: '[smug]' (1); correct the labels" in said
+    assert "note: subjects that differ by case, space or leading zeros alone: '01' and '1'; if they" in said
+    assert "note: 1 of 2 files are not there: gone.ply" in said
+    assert "12 files skipped and 1 faces left out; wrote" in said
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from polyview.studies.interruption import exit_code, handle_signals
 from polyview.terminal import console, errors, watching
 
 FULL = os.strerror(errno.ENOSPC)
+_SKIPPED_SHOWN = 10
 
 app = typer.Typer(
     name="polyview",
@@ -80,9 +81,16 @@ def scan(
     for row in found.manifest.summary().iter_rows():
         table.add_row(*map(str, row))
     console.print(table)
-    for path, reason in found.skipped.head(10).iter_rows():
-        console.print(f"skipped {path}: {reason}", highlight=False, markup=False)
-    console.print(f"{len(found.skipped)} files skipped; wrote {out} (fingerprint {found.manifest.fingerprint})")
+    for path, reason in found.skipped.head(_SKIPPED_SHOWN).iter_rows():
+        console.print(f"skipped {path}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    if len(found.skipped) > _SKIPPED_SHOWN:
+        console.print(f"skipped {len(found.skipped) - _SKIPPED_SHOWN} more", highlight=False)
+    for remark in found.remarks:
+        console.print(f"note: {remark}", highlight=False, markup=False, soft_wrap=True)
+    left_out = f" and {found.unused} faces left out" if found.unused else ""
+    console.print(
+        f"{len(found.skipped)} files skipped{left_out}; wrote {out} (fingerprint {found.manifest.fingerprint})"
+    )
 
 
 @app.command()

@@ -66,6 +66,13 @@ def test_alignment_by_the_nose_moves_alone() -> None:
     assert np.allclose(guessed.vertices, HEAD.vertices - [0, 0, 80], atol=1e-4)
 
 
+def test_landmarks_that_would_turn_a_face_inside_out_are_refused() -> None:
+    mirrored = marks(Rotation.identity(), (0, 0, 0))
+    mirrored = replace(mirrored, left_eye=mirrored.right_eye, right_eye=mirrored.left_eye)
+    with pytest.raises(MeshError, match="left and right are swapped"):
+        prepared(HEAD, mirrored, Geometry(align="landmarks"))
+
+
 def test_alignment_without_landmarks_is_refused() -> None:
     with pytest.raises(MeshError, match="needs both eyes and the mouth"):
         prepared(HEAD, None, Geometry(align="landmarks"))
@@ -143,16 +150,17 @@ def test_landmarks_are_found_beside_a_mesh(tmp_path: Path, bnd: Callable[..., Pa
 
 def test_landmarks_of_bosphorus() -> None:
     text = (
-        "3D landmarks\n5 landmarks:\nOuter left eye corner\n40 30 70\nInner left eye corner\n20 30 70\n"
-        "Left mouth corner\n20 -40 70\nRight mouth corner\n-20 -40 70\nInner right eye corner\n-20 30 70\n"
+        "3D landmarks\n5 landmarks:\nOuter left eye corner\n-40 30 70\nInner left eye corner\n-20 30 70\n"
+        "Left mouth corner\n-20 -40 70\nRight mouth corner\n20 -40 70\nInner right eye corner\n20 30 70\n"
     )
     found = read_lm3(text.encode())
-    assert found.left_eye is not None
-    assert found.left_eye.tolist() == [30, 30, 70]
+    # The viewer's left is the subject's right.
+    assert found.right_eye is not None
+    assert found.right_eye.tolist() == [-30, 30, 70]
     assert found.mouth is not None
     assert found.mouth.tolist() == [0, -40, 70]
     # One corner is no middle of an eye.
-    assert found.right_eye is None
+    assert found.left_eye is None
     assert found.nose is None
 
 

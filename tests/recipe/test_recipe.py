@@ -161,6 +161,15 @@ def test_the_hash_is_the_contents_alone(tiny: Experiment) -> None:
     assert tiny.digest == with_overrides(tiny, {"training.lr": 0.001}).digest
 
 
+def test_a_setting_that_came_later_changes_no_hash_of_a_recipe_without_it(tiny: Experiment) -> None:
+    corpus = {"dataset": "bp4d", "root": "/data/BP4D"}
+    plain, same, shifted = (
+        with_overrides(tiny, {"corpus": corpus | more}) for more in ({}, {"code_shift": 0}, {"code_shift": -1})
+    )
+    assert "code_shift" not in tiny.model_dump(mode="json")["corpus"]
+    assert plain.digest == same.digest != shifted.digest
+
+
 def test_the_hash_changes_with_every_other_value(tiny: Experiment) -> None:
     """For each leaf of the recipe, every other value out of a heap of candidates that the recipe takes there."""
     heap: list[Any] = [None, True, False, 0, 1, 2, 4, 16, 0.25, 0.9, "text", {}, [], [2], [0.2, 0.9], [1, 2, 3]]

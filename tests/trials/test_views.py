@@ -17,7 +17,7 @@ from polyview.trials.views import prepare_views
 def test_the_same_faces_are_rendered_once_from_every_camera_that_any_trial_looks_through(
     tiny: Experiment, tmp_path: Path, listener: Any
 ) -> None:
-    few = {"corpus.generator.subjects": 2}
+    few = {"corpus.generator.subjects": 2, "corpus.generator.frames": 2, "corpus.every": 2}
     changes: list[dict[str, Any]] = [
         {},
         {"rendering.views.count": 2},
@@ -35,6 +35,7 @@ def test_the_same_faces_are_rendered_once_from_every_camera_that_any_trial_looks
     assert len(wanted) == 5
     assert ViewStore.open(stores[3]).size == 16
     assert listener.stages == [("render", 6), ("render", 6)]
+    assert listener.said.count("6 frames are left out by corpus.frames and corpus.every") == 2
 
     again = prepare_views(experiments, home, listener)
     assert (again.stores, again.seconds) == (prepared.stores, 0)

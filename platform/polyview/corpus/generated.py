@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from polyview.corpus.expressions import ACTION_UNITS, Activations, Frame, perform
+from polyview.corpus.manifest import Found
 from polyview.corpus.mesh import Mesh, MeshError
 from polyview.recipe import Corpus, Generator
 
@@ -85,8 +86,8 @@ class GeneratedFace:
         return np.array([self.activations.get(unit, 0.0) for unit in ACTION_UNITS])
 
 
-def generated_rows(corpus: Corpus, scheme: str, version: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The manifest rows of a generated dataset, and an empty table of what was skipped."""
+def generated_rows(corpus: Corpus, scheme: str, version: int) -> Found:
+    """The manifest rows of a generated dataset; nothing is ever skipped."""
     generator = corpus.generator
     rows = [
         {
@@ -102,7 +103,7 @@ def generated_rows(corpus: Corpus, scheme: str, version: int) -> tuple[pl.DataFr
         }
         for frame in perform(generator, corpus.expressions)
     ]
-    return pl.DataFrame(rows), pl.DataFrame(schema={"path": pl.String, "reason": pl.String})
+    return Found(pl.DataFrame(rows))
 
 
 def as_scanned(mesh: Mesh, face: GeneratedFace, pivot: NDArray[np.float64]) -> Mesh:

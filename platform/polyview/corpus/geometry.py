@@ -16,6 +16,8 @@ from polyview.recipe import Geometry
 Vector = NDArray[np.float64]
 Number = TypeVar("Number", np.float32, np.uint8)
 
+_NOSE_BEHIND = 5.0
+"""Millimetres that a nose cannot lie behind the plane of eyes and mouth, unless their left and right are swapped."""
 _NOSE_REACH = 25.0
 """Millimetres from the middle of the nose's outline within which its tip is."""
 
@@ -137,7 +139,8 @@ def _nose_and_axes(
 ) -> tuple[NDArray[np.float32] | None, Vector | None]:
     """The tip of the nose, and the face's own axes as rows (x to its left, y up, z out); none where not known.
 
-    y runs from the mouth to the middle of the eyes, z is normal to the plane of eyes and mouth.
+    y runs from the mouth to the middle of the eyes, z is normal to the plane of eyes and mouth. Raises `MeshError`
+    where the nose lies behind that plane.
     """
     if landmarks is None:
         return mesh.nose, None
@@ -148,12 +151,20 @@ def _nose_and_axes(
     axes = None
     if right is not None and left is not None and mouth is not None:
         axes = _axes(right, left, mouth)
+    _check_sides(axes, mouth, nose_middle if nose is None else nose)
     if nose is None and nose_middle is not None and axes is not None:
         vertices = mesh.vertices.astype(np.float64)
         near = np.linalg.norm(vertices - nose_middle, axis=1) <= _NOSE_REACH
         if near.any():
             nose = vertices[np.where(near, vertices @ axes[2], -np.inf).argmax()]
     return (mesh.nose if nose is None else nose.astype(np.float32)), axes
+
+
+def _check_sides(axes: Vector | None, mouth: Vector | None, nose: Vector | None) -> None:
+    if axes is None or mouth is None or nose is None:
+        return
+    if (nose - mouth) @ axes[2] < -_NOSE_BEHIND:
+        raise MeshError("landmarks: the nose lies behind the eyes and the mouth, so left and right are swapped in them")
 
 
 def _axes(right: Vector, left: Vector, mouth: Vector) -> Vector | None:

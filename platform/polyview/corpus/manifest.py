@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -25,9 +25,23 @@ SCHEMA = pl.Schema(
         "dataset": pl.String,
     }
 )
+SKIPPED = pl.Schema({"path": pl.String, "reason": pl.String})
 _NULLABLE = {"texture"}
 _COMPANIONS = (".bnd", ".lm3", ".mtl")
 _AS_IT_IS = Geometry()
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What lies in a dataset's folder.
+
+    rows: the faces, in the columns of `SCHEMA`; skipped: path and reason of what cannot be used;
+    remarks: sentences about what was guessed.
+    """
+
+    rows: pl.DataFrame
+    skipped: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SKIPPED))
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +138,7 @@ def _companions(root: str, path: str) -> list[tuple[int, int]]:
 def _size_and_time(root: str, name: str) -> tuple[int, int] | None:
     try:
         status = Path(root, name).stat()
-    except OSError:
+    except (OSError, ValueError):
         # Generated faces have no file; a file that is gone is told by the renderer.
         return None
     return status.st_size, status.st_mtime_ns

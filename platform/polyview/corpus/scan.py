@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from polyview.corpus import remarks
 from polyview.corpus.datasets import bosphorus, bp4d, bu3dfe, bu4dfe, coma, facekit, folder, synthetic
 from polyview.corpus.manifest import Manifest
 from polyview.errors import UserError
@@ -22,15 +23,22 @@ _DATASETS = {
     "bp4d": bp4d.scan,
     "coma": coma.scan,
 }
+_GENERATED = ("synthetic", "facekit")
 _UNITS = {"coma": coma.UNIT}
 
 
 @dataclass
 class Scan:
-    """What was found, and what was left out: `skipped` has the columns path and reason."""
+    """What was found, and what was left out.
+
+    skipped: path and reason of what cannot be used; unused: how many faces the recipe does not ask for;
+    remarks: sentences about what its user should know.
+    """
 
     manifest: Manifest
     skipped: pl.DataFrame
+    unused: int
+    remarks: tuple[str, ...]
 
 
 def scan(corpus: Corpus) -> Scan:
@@ -38,19 +46,33 @@ def scan(corpus: Corpus) -> Scan:
 
     Raises `UserError` where the dataset is not at its root, or nothing of it is left.
     """
-    found, skipped = _DATASETS[corpus.dataset](corpus)
+    dataset = _DATASETS[corpus.dataset](corpus)
+    found, skipped = dataset.rows, dataset.skipped
     vocabulary = {*EXPRESSIONS, *OWN_EXPRESSIONS.get(corpus.dataset, ())}
     if unknown := sorted(set(corpus.expressions) - set(found["expression"]) - vocabulary):
         present = ", ".join(found["expression"].unique().sort())
         raise UserError(f"corpus.expressions: {corpus.dataset} has no face of {', '.join(unknown)}; it has {present}")
-    kept = _sampled(found, corpus).filter(pl.col("expression").is_in(corpus.expressions) & _within(*corpus.intensity))
+    sampled = _sampled(found, corpus)
+    is_asked = sampled["expression"].is_in(corpus.expressions)
+    asked = sampled.filter(is_asked)
+    kept = asked.filter(_within(*corpus.intensity))
     if kept.is_empty():
         raise UserError(f"corpus: {_nothing_left(corpus, found, skipped)}")
     root = str(Path(corpus.root).expanduser().resolve()) if corpus.root and corpus.dataset != "synthetic" else ""
     geometry = corpus.geometry
     if geometry.unit is None and corpus.dataset in _UNITS:
         geometry = geometry.model_copy(update={"unit": _UNITS[corpus.dataset]})
-    return Scan(Manifest.build(kept, root, geometry), skipped)
+    said = [
+        *dataset.remarks,
+        *remarks.on_frames(len(found) - len(sampled)),
+        *remarks.on_expressions(
+            sampled["expression"].filter(~is_asked), corpus.expressions, free=corpus.dataset == "folder"
+        ),
+        *remarks.on_intensities(len(asked) - len(kept), *corpus.intensity),
+        *remarks.on_subjects(kept["subject"].unique()),
+        *(remarks.on_files(root, kept) if corpus.dataset not in _GENERATED else ()),
+    ]
+    return Scan(Manifest.build(kept, root, geometry), skipped, len(found) - len(kept), tuple(said))
 
 
 def _sampled(found: pl.DataFrame, corpus: Corpus) -> pl.DataFrame:

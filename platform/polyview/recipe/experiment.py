@@ -23,6 +23,11 @@ def _absolute(root: str) -> str:
         raise ValueError(error) from None
 
 
+def _is_zero(number: int) -> bool:
+    # A setting that came later is not part of recipes that do not use it: their hashes stay.
+    return number == 0
+
+
 DatasetName = Literal["synthetic", "facekit", "folder", "bu3dfe", "bu4dfe", "bosphorus", "bp4d", "coma"]
 EXPRESSIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
 OWN_EXPRESSIONS = {
@@ -99,6 +104,12 @@ class Corpus(Model):
     subset: Literal["I", "II"] | None = Field(
         None, description="bu3dfe only: I is 60 subjects and the two highest intensities, II all subjects and all"
     )
+    code_shift: int = Field(
+        0,
+        exclude_if=_is_zero,
+        description="bp4d only: what is added to the frame of an action unit's code to get the mesh's number; -1 where "
+        "codes count from 1 and meshes from 0, as in some copies of BP4D+",
+    )
     frames: Literal["all", "rise", "apex"] = Field(
         "all", description="of a sequence: all, those up to the strongest, or the strongest alone"
     )
@@ -119,6 +130,8 @@ class Corpus(Model):
             raise ValueError(f"dataset {self.dataset} needs corpus.root, the folder where it lies")
         if self.subset and self.dataset != "bu3dfe":
             raise ValueError(f"subset is a protocol of bu3dfe; {self.dataset} has none")
+        if self.code_shift and self.dataset != "bp4d":
+            raise ValueError(f"code_shift is about the action units of bp4d; {self.dataset} has none")
         if self.pattern and (self.dataset != "folder" or self.table):
             raise ValueError("pattern is for dataset folder, in place of table")
         return self

@@ -74,6 +74,8 @@ def prepare_views(experiments: Iterable[Experiment], home: Home, watcher: Watche
         found = scan(need.corpus)
         if len(found.skipped):
             watcher.say(f"{len(found.skipped)} files skipped; the first: {', '.join(found.skipped.row(0))}")
+        for remark in found.remarks:
+            watcher.say(remark)
         watcher.stage("render", len(found.manifest))
         summary = render(
             found.manifest,

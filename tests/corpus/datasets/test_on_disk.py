@@ -45,8 +45,9 @@ def bu3dfe(tmp_path: Path, wrl: Writer, bnd: Writer, picture: Writer) -> Path:
             *(f"{name}{level:02d}" for name in ("AN", "DI", "FE", "HA", "SA", "SU") for level in (1, 4)),
         ]:
             stem = tmp_path / subject / f"{subject}_{code}{ethnicity}"
-            wrl(Path(f"{stem}_F3D.wrl"), f"{stem.name}_F2D.bmp", quads=True)
-            picture(Path(f"{stem}_F2D.bmp"))
+            wrl(Path(f"{stem}_F3D.wrl"), f"{stem.name}_F3D.bmp", quads=True)
+            picture(Path(f"{stem}_F3D.bmp"))
+            Path(f"{stem}_F2D.bmp").write_text("a frontal photograph, which is not the texture")
             bnd(Path(f"{stem}_F3D.bnd"))
             Path(f"{stem}_RAW.wrl").write_text("not to be read")
             Path(f"{stem}_RAW.pse").write_text("not to be read")
@@ -64,7 +65,7 @@ def test_bu3dfe(bu3dfe: Path) -> None:
     assert found.skipped.rows() == [("F0001/copy of a scan.wrl", "its name is not such as F0001_AN01WH_F3D.wrl")]
     row = frame.row(by_predicate=pl.col("sample_id") == "F0001/F0001_HA04WH_F3D", named=True)
     assert (row["expression"], row["intensity"], row["frame"]) == ("happiness", 1.0, 0)
-    assert row["texture"] == "F0001/F0001_HA04WH_F2D.bmp"
+    assert row["texture"] == "F0001/F0001_HA04WH_F3D.bmp"
     for mesh in meshes(found.manifest):
         assert mesh.texture is not None
         assert mesh.nose is not None
@@ -73,6 +74,22 @@ def test_bu3dfe(bu3dfe: Path) -> None:
     picture = drawn(mesh)
     assert (picture[16, 8] == [255, 0, 0]).all()
     assert (picture[16, 23] == [0, 0, 255]).all()
+
+
+def test_the_photograph_of_bu3dfe_never_stands_in_for_the_texture(bu3dfe: Path) -> None:
+    for texture in bu3dfe.rglob("*_F3D.bmp"):
+        texture.rename(texture.with_suffix(".png") if "F0001" in texture.name else texture.with_suffix(".gone"))
+    textures = dict(scanned("bu3dfe", bu3dfe).manifest.frame.select("sample_id", "texture").iter_rows())
+    assert textures["F0001/F0001_HA04WH_F3D"] == "F0001/F0001_HA04WH_F3D.png"
+    assert textures["M0044/M0044_HA04AE_F3D"] is None
+
+
+def test_names_in_another_case_are_the_same_names(tmp_path: Path, wrl: Writer, bnt: Writer) -> None:
+    wrl(tmp_path / "bu3dfe" / "F0001" / "F0001_an01wh_f3d.WRL")
+    wrl(tmp_path / "bu4dfe" / "F001" / "HAPPY" / "000.WRL")
+    bnt(tmp_path / "bosphorus" / "bs000" / "bs000_e_happy_0.BNT")
+    for dataset, expression in (("bu3dfe", "anger"), ("bu4dfe", "happiness"), ("bosphorus", "happiness")):
+        assert scanned(dataset, tmp_path / dataset).manifest.frame["expression"].to_list() == [expression]
 
 
 def test_bu3dfe_s_protocol_subsets(tmp_path: Path) -> None:
@@ -118,6 +135,8 @@ def test_bu4dfe(bu4dfe: Path) -> None:
     mesh = next(iter(meshes(found.manifest)))
     assert mesh.texture is not None
     assert mesh.nose is not None
+    (remark,) = found.remarks
+    assert remark.startswith("the intensities of 12 sequences are guessed, from rest over the apex in the middle")
 
 
 def test_frames_of_sequences_are_sampled(bu4dfe: Path) -> None:
@@ -154,6 +173,29 @@ def test_bosphorus(tmp_path: Path, bnt: Writer, picture: Writer) -> None:
     assert len(units.manifest) == 8
 
 
+def test_the_left_of_bosphorus_is_the_viewer_s(tmp_path: Path, bnt: Writer) -> None:
+    stem = tmp_path / "bs000" / "bs000_N_N_0"
+    bnt(stem.with_suffix(".bnt"))
+    corners = "".join(
+        f"{part} {side} {corner}\n{x} {y} {z}\n"
+        for side, sign in (("left", -1), ("right", 1))
+        for part, corner, x, y, z in (
+            ("Outer", "eye corner", sign * 43, 30, 40),
+            ("Inner", "eye corner", sign * 17, 30, 40),
+        )
+    )
+    mouth = "Left mouth corner\n-25 -40 50\nRight mouth corner\n25 -40 50\n"
+    stem.with_suffix(".lm3").write_text(f"7 landmarks:\n{corners}{mouth}Nose tip\n3 -4 100\n")
+    as_scanned, upright = (
+        next(iter(meshes(scanned("bosphorus", tmp_path, expressions=("neutral", "fear"), geometry=geometry).manifest)))
+        for geometry in ({}, {"align": "landmarks"})
+    )
+    assert np.abs(upright.vertices[:, 2]).max() > 30
+    # The nose stays in front of all else, and what was on the left stays there.
+    assert upright.vertices[:, 2].max() < 5
+    assert (np.sign(as_scanned.vertices[:, 0]) == np.sign(upright.vertices[:, 0] + 3)).mean() > 0.9
+
+
 @pytest.mark.parametrize("suffix", ["obj", "wrl"])
 def test_bp4d(tmp_path: Path, wrl: Writer, picture: Writer, suffix: str) -> None:
     for task in range(1, 9):
@@ -174,12 +216,40 @@ def test_bp4d(tmp_path: Path, wrl: Writer, picture: Writer, suffix: str) -> None
     happy = found.manifest.frame.filter(found.manifest.frame["sequence"] == "F001_T1")
     assert happy["expression"].unique().to_list() == ["happiness"]
     assert happy["intensity"].to_list() == [0.5, 0.0, 0.0, 1.0]
+    (remark,) = found.remarks
+    assert "the intensities of 7 sequences are guessed" in remark
+    assert remark.endswith("beside their subject or one folder above; the first is F001_T2")
     apex = scanned("bp4d", tmp_path, frames="apex").manifest.frame
     assert dict(apex.select("sequence", "frame").iter_rows())["F001_T1"] == 4
     assert next(iter(meshes(found.manifest))).texture is not None
     (tmp_path / "F001" / "T10").mkdir()
     with pytest.raises(UserError, match=r"this is BP4D\+"):
         scanned("bp4d", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("subjects", "codes", "root"),
+    [
+        (".", "AUCoding/AU_OCC", "."),
+        ("Sequences(2D+3D)", "AUCoding/AU_OCC", "."),
+        ("Sequences(2D+3D)", "AUCoding/AU_OCC", "Sequences(2D+3D)"),
+        ("Sequences(2D+3D)", "Sequences(2D+3D)/AU_OCC", "."),
+    ],
+)
+def test_the_codes_of_bp4d_lie_beside_the_subjects_or_one_folder_above(
+    tmp_path: Path, wrl: Writer, subjects: str, codes: str, root: str
+) -> None:
+    for number in range(4):
+        wrl(tmp_path / subjects / "F001" / "T1" / f"{number:04d}.wrl")
+    (tmp_path / codes).mkdir(parents=True)
+    (tmp_path / codes / "F001_T1.csv").write_text("0,1,2,6,12\n1,0,0,0,0\n2,1,0,1,1\n3,0,0,0,1\n")
+    found = scanned("bp4d", tmp_path / root)
+    assert found.manifest.frame["intensity"].to_list() == [0, 0, 1, 1 / 3]
+    assert found.remarks == ()
+    shifted = scanned("bp4d", tmp_path / root, code_shift=-1)
+    assert shifted.manifest.frame["intensity"].to_list() == [0, 1, 1 / 3, 0]
+    with pytest.raises(ValueError, match="code_shift is about the action units of bp4d"):
+        Corpus(dataset="bu4dfe", root=str(tmp_path), code_shift=-1)
 
 
 def test_coma(tmp_path: Path) -> None:

@@ -80,11 +80,9 @@ def test_nothing_is_read_outside_of_the_root(tmp_path: Path, picture: Callable[.
     for library in ("../secret.mtl", str(tmp_path / "secret.mtl"), "..\\secret.mtl"):
         with pytest.raises(MeshError, match="lies outside of the dataset's folder"):
             read(inner, f"mtllib {library}\nusemtl skin\n{SQUARE}f 1 2 3\n")
-    for name in ("../secret.png", str(outside), "link.png"):
+    for name in ("../secret.png", str(outside)):
         (inner / "face.mtl").write_text(f"newmtl skin\nmap_Kd {name}\n")
-        (inner / "link.png").unlink(missing_ok=True)
-        (inner / "link.png").symlink_to(outside)
-        with pytest.raises(MeshError, match=r"(secret|link)\.png' lies outside of the dataset's folder"):
+        with pytest.raises(MeshError, match=r"secret\.png' lies outside of the dataset's folder"):
             read(inner, f"mtllib face.mtl\nusemtl skin\n{SQUARE}f 1 2 3\n")
 
 

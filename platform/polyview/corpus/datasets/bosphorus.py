@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 
-import polars as pl
-
 from polyview.corpus.datasets.layout import find_subjects, picture_beside
+from polyview.corpus.manifest import Found
 from polyview.recipe import Corpus
 
-_NAME = re.compile(r"(bs\d{3})_([A-Z]+_.+)_(\d+)")
+_NAME = re.compile(r"(bs\d{3})_([A-Z]+_.+)_(\d+)", re.IGNORECASE)
 _EXPRESSIONS = {
     "N_N": "neutral",
     "E_ANGER": "anger",
@@ -24,20 +23,20 @@ _EXPRESSIONS = {
 }
 
 
-def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The manifest rows, and what was skipped. Raises `UserError`.
+def scan(corpus: Corpus) -> Found:
+    """The faces, and what was skipped. Raises `UserError`.
 
     Action units, occlusions and rotations are expressions of their own: their code in small letters, such as
     `lfau_12`, `o_glasses`, `yr_r10`.
     """
     findings, subjects = find_subjects(corpus, r"bs\d{3}", "folders bs000 to bs104 with files such as bs000_N_N_0.bnt")
     for folder in subjects:
-        for file in sorted(folder.glob("*.bnt")):
+        for file in sorted(file for file in folder.iterdir() if file.suffix.lower() == ".bnt"):
             match = _NAME.fullmatch(file.stem)
-            if match is None or match[1] != folder.name:
+            if match is None or match[1].lower() != folder.name.lower():
                 findings.leave_out(file, f"its name is not such as {folder.name}_E_HAPPY_0.bnt")
                 continue
-            expression = _EXPRESSIONS.get(match[2], match[2].lower())
+            expression = _EXPRESSIONS.get(match[2].upper(), match[2].lower())
             intensity = 0.0 if expression == "neutral" else 1.0
-            findings.add(file, match[1], expression, intensity, file.stem, 0, picture_beside(file))
-    return findings.tables()
+            findings.add(file, folder.name, expression, intensity, file.stem, 0, picture_beside(file))
+    return findings.found()

@@ -1,7 +1,8 @@
 """BP4D-Spontaneous (Zhang et al., BP4D-Spontaneous, Image and Vision Computing 2014).
 
 41 subjects in eight tasks, each of which elicits one emotion: `F001/T1/000.obj` (or .wrl) with a picture beside it,
-25 frames a second, and the action units that occur in each frame in `AUCoding/AU_OCC/F001_T1.csv`.
+25 frames a second, and the action units that occur in each frame in `AUCoding/AU_OCC/F001_T1.csv`, beside the subjects
+or beside the folder that holds them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from polyview.corpus.datasets.layout import add_sequence, find_subjects, wanted_folders
+from polyview.corpus.manifest import Found
 from polyview.errors import UserError
 from polyview.recipe import OWN_EXPRESSIONS, Corpus
 
@@ -18,11 +20,12 @@ _TASKS = {f"t{number}": emotion for number, emotion in enumerate(OWN_EXPRESSIONS
 _CODES = ("AUCoding/AU_OCC", "AU_OCC", "AUCoding")
 
 
-def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The manifest rows, and what was skipped. Raises `UserError`.
+def scan(corpus: Corpus) -> Found:
+    """The faces, and what was skipped. Raises `UserError`.
 
     A frame's intensity is the count of action units that occur in it, as a share of the most in its sequence, and
-    0 where it is not coded; of a sequence without codes it is a guess. BP4D+ is refused: its tasks are others.
+    0 where it is not coded; of a sequence without codes it is a guess, which is said. BP4D+ with all of its tasks is
+    refused: they are others.
     """
     findings, subjects = find_subjects(corpus, r"[FM]\d{3}", "folders F001 to M018 with tasks such as F001/T1/")
     for archive in sorted(findings.root.glob("[FM][0-9][0-9][0-9].zip")):
@@ -35,14 +38,18 @@ def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
             )
         for folder in wanted_folders(findings, subject, _TASKS):
             emotion = _TASKS[folder.name.lower()]
-            strengths = _strengths(subject.parent, f"{subject.name}_{folder.name.upper()}.csv")
+            strengths = _strengths(subject.parent, f"{subject.name}_{folder.name.upper()}.csv", corpus.code_shift)
             add_sequence(findings, folder, r"(\d+)\.(?:obj|wrl|ply)", subject.name, emotion, strengths)
-    return findings.tables()
+    return findings.found(f"no codes such as {_CODES[0]}/F001_T1.csv lie beside their subject or one folder above")
 
 
-def _strengths(root: Path, name: str) -> dict[int, float] | None:
-    """Of each coded frame; none where there are no codes. A table: frame numbers, then 0, 1 or 9 for each unit."""
-    file = next((root / folder / name for folder in _CODES if (root / folder / name).is_file()), None)
+def _strengths(folder: Path, name: str, shift: int) -> dict[int, float] | None:
+    """Of each coded frame; none where there are no codes. A table: frame numbers, then 0, 1 or 9 for each unit.
+
+    folder: the one that holds the subjects; shift: what is added to a code's frame to get the mesh's number.
+    """
+    places = (place / codes / name for place in (folder, folder.parent) for codes in _CODES)
+    file = next((place for place in places if place.is_file()), None)
     if file is None:
         return None
     try:
@@ -52,4 +59,4 @@ def _strengths(root: Path, name: str) -> dict[int, float] | None:
     units = codes.columns[1:]
     counts = codes.select(codes.columns[0], active=pl.sum_horizontal(pl.col(units) == 1))
     most = max(counts["active"].max() or 0, 1)
-    return {frame: active / most for frame, active in counts.drop_nulls().iter_rows()}
+    return {frame + shift: active / most for frame, active in counts.drop_nulls().iter_rows()}

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import polars as pl
-
 from polyview.corpus.datasets.layout import add_sequence, find_subjects, wanted_folders
+from polyview.corpus.manifest import Found
 from polyview.recipe import Corpus
 
 _EXPRESSIONS = {
@@ -20,12 +19,12 @@ _EXPRESSIONS = {
 }
 
 
-def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The manifest rows, and what was skipped; the intensity of frames is a guess. Raises `UserError`."""
+def scan(corpus: Corpus) -> Found:
+    """The faces, and what was skipped; the intensity of frames is a guess. Raises `UserError`."""
     findings, subjects = find_subjects(
         corpus, r"[FM]\d{3}", "folders F001 to M043 with sequences such as F001/Angry/000.wrl"
     )
     for subject in subjects:
         for folder in wanted_folders(findings, subject, _EXPRESSIONS):
             add_sequence(findings, folder, r"(\d+)\.wrl", subject.name, _EXPRESSIONS[folder.name.lower()])
-    return findings.tables()
+    return findings.found()

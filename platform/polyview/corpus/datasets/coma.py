@@ -6,17 +6,16 @@
 
 from __future__ import annotations
 
-import polars as pl
-
 from polyview.corpus.datasets.layout import add_sequence, find_subjects, wanted_folders
+from polyview.corpus.manifest import Found
 from polyview.recipe import OWN_EXPRESSIONS, Corpus
 
 UNIT = 1000.0
 """Millimetres per unit of its files."""
 
 
-def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The manifest rows, and what was skipped; the intensity of frames is a guess. Raises `UserError`."""
+def scan(corpus: Corpus) -> Found:
+    """The faces, and what was skipped; the intensity of frames is a guess. Raises `UserError`."""
     findings, subjects = find_subjects(
         corpus,
         r"FaceTalk_\d+_\d+_TA",
@@ -25,4 +24,4 @@ def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
     for subject in subjects:
         for folder in wanted_folders(findings, subject, OWN_EXPRESSIONS["coma"]):
             add_sequence(findings, folder, r"[a-z_]+\.(\d+)\.ply", subject.name, folder.name)
-    return findings.tables()
+    return findings.found()

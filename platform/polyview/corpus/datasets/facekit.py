@@ -10,13 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from polyview.corpus.complexion import draw_complexion
 from polyview.corpus.datasets.facekit_model import find_model, read_model
 from polyview.corpus.expressions import expressivity
 from polyview.corpus.generated import GeneratedFace, as_scanned, generated_rows
+from polyview.corpus.manifest import Found
 from polyview.corpus.mesh import Mesh, MeshError
 from polyview.errors import UserError
 from polyview.recipe import Corpus, digest
@@ -28,7 +28,7 @@ _LARGEST_WEIGHT = 2.0
 _NECK_PIVOT = (0.0, -60.0, -10.0)
 
 
-def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
+def scan(corpus: Corpus) -> Found:
     """The manifest rows that `corpus.generator` asks for; raises `UserError` where the model is not whole."""
     root = corpus.root or ""
     read_model(find_model(Path(root)))

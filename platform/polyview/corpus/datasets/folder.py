@@ -2,64 +2,58 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PureWindowsPath
 
 import polars as pl
 
-from polyview.corpus.formats.limits import FORMATS
-from polyview.corpus.manifest import SCHEMA
+from polyview.corpus.datasets.table import cleaned, read_table
+from polyview.corpus.formats.limits import FORMATS, below
+from polyview.corpus.labels import key, meanings
+from polyview.corpus.manifest import SCHEMA, Found
 from polyview.errors import UserError
 from polyview.recipe import Corpus
-from polyview.storage.mirror import expanded
 
 _REQUIRED = ("path", "subject", "expression")
 _FIELDS = {"subject": "[^/]+", "expression": "[^/]+", "sequence": "[^/]+", "intensity": r"\d*\.?\d+", "frame": r"\d+"}
+_NUMBERS = {"intensity": "a number", "frame": "a whole number"}
+_OUTSIDE = "lies outside of the dataset's folder"
 
 
-def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The manifest rows of `corpus.table`, or of the files that fit `corpus.pattern`, and what was skipped.
+def scan(corpus: Corpus) -> Found:
+    """The faces of `corpus.table`, or of the files that fit `corpus.pattern`, and what was skipped.
 
     Of a table, only path, subject and expression are needed. A missing sample_id is the path; intensity 1
     (0 if neutral); sequence the sample_id; frame 0. Paths are relative to `corpus.root` and never leave it.
+    An expression is one of `corpus.expressions`, however it is written, or stays as it is.
     Raises `UserError` where the folder or the table cannot be read.
     """
     root = Path(corpus.root or "").expanduser()
     if not root.is_dir():
         raise UserError(f"corpus.root: {root} is not a folder")
-    table = _completed(_matched(root, corpus.pattern) if corpus.pattern else _read_table(root, corpus.table))
-    reasons = [_why_not(root, path, texture) for path, texture in table.select("path", "texture").iter_rows()]
-    table = table.with_columns(
-        pl.coalesce(pl.Series("reason", reasons, dtype=pl.String), _gap(), _repetition()).alias("reason")
-    )
-    skipped = table.filter(pl.col("reason").is_not_null()).select("path", "reason")
-    return table.filter(pl.col("reason").is_null()).select(list(SCHEMA)), skipped
+    table = _matched(root, corpus.pattern) if corpus.pattern else _listed(root, corpus.table)
+    table = _placed(root, _understood(_with_all_columns(table), corpus.expressions))
+    table = _completed(_with_numbers(table))
+    table = table.with_columns(reason=pl.coalesce(_gap(), "reason", _excess(), _repetition()))
+    skipped = table.filter(pl.col("reason").is_not_null()).select(pl.coalesce("path", "row").alias("path"), "reason")
+    return Found(table.filter(pl.col("reason").is_null()).select(list(SCHEMA)), skipped)
 
 
-def _read_table(root: Path, table: str | None) -> pl.DataFrame:
+def _listed(root: Path, table: str | None) -> pl.DataFrame:
     if table is None:
         raise UserError(
             "corpus.table is needed for dataset folder: a CSV or Parquet with path, subject, expression; or "
             "corpus.pattern, such as {subject}/{expression}/{frame}.obj"
         )
-    given = expanded(table, "corpus.table")
-    file = given if given.is_file() else root / given
-    try:
-        frame = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
-    except FileNotFoundError:
-        raise UserError(f"corpus.table: {given} is neither here nor in {root}") from None
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"corpus.table: {file}: not readable: {str(error).splitlines()[0]}") from None
-    missing = [name for name in _REQUIRED if name not in frame.columns]
-    if missing:
-        raise UserError(f"corpus.table: {file} lacks {', '.join(missing)}; its columns are {', '.join(frame.columns)}")
-    return frame
+    return read_table(root, table, _REQUIRED)
 
 
 def _matched(root: Path, pattern: str) -> pl.DataFrame:
     """A row for each mesh below `root`, with what `pattern` reads from its path: nothing where it does not fit."""
     expression = _compiled(pattern)
-    files = [file for file in sorted(root.rglob("*")) if file.suffix.lower() in FORMATS and file.is_file()]
+    files = sorted(file for file in _files_below(root) if file.suffix.lower() in FORMATS)
     if not files:
         raise UserError(f"corpus.root: {root} holds no mesh ({' '.join(FORMATS)})")
     rows = []
@@ -72,7 +66,20 @@ def _matched(root: Path, pattern: str) -> pl.DataFrame:
         rows.append({"path": path, "sequence": sequence} | fields)
     if not any("subject" in row for row in rows):
         raise UserError(f"corpus.pattern: none of {len(rows)} meshes fits {pattern}; the first is {rows[0]['path']}")
-    return pl.DataFrame(rows, schema=dict.fromkeys(("path", *_FIELDS), pl.String))
+    table = pl.DataFrame(rows, schema=dict.fromkeys(("path", *_FIELDS), pl.String))
+    return table.with_columns(cleaned(pl.exclude("path")))
+
+
+def _files_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Every file, also those behind symbolic links, but for links that lead back to a folder that they lie in."""
+    own = os.path.realpath(folder)
+    if own in above:
+        return
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _files_below(entry, above | {own})
+        elif entry.is_file():
+            yield entry
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -90,39 +97,79 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(text for pair in zip(texts, [*groups, ""], strict=True) for text in pair))
 
 
+def _with_all_columns(table: pl.DataFrame) -> pl.DataFrame:
+    absent = [name for name in (*SCHEMA, "row") if name not in table.columns]
+    return table.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)
+
+
+def _understood(table: pl.DataFrame, expressions: tuple[str, ...]) -> pl.DataFrame:
+    known = meanings(expressions)
+    labels = table["expression"].drop_nulls().unique()
+    return table.with_columns(pl.col("expression").replace({label: known.get(key(label), label) for label in labels}))
+
+
+def _placed(root: Path, table: pl.DataFrame) -> pl.DataFrame:
+    """The table with its paths as seen from `root`, and a reason where one cannot be used."""
+    paths, textures, reasons = [], [], []
+    for path, texture in table.select("path", "texture").iter_rows():
+        own, picture = _place(root, path), _place(root, texture)
+        outside = [what for what, name, at in (("mesh", path, own), ("texture", texture, picture)) if name and not at]
+        paths.append(own or path)
+        textures.append(picture or texture)
+        reasons.append(f"the {outside[0]} {_OUTSIDE}" if outside else _unreadable(path))
+    placed = {"path": paths, "texture": textures, "reason": reasons}
+    return table.with_columns(pl.Series(name, values, dtype=pl.String) for name, values in placed.items())
+
+
+def _place(root: Path, name: str | None) -> str | None:
+    if name is None or PureWindowsPath(name).drive:
+        return None
+    place = below(root, name.replace("\\", "/"))
+    return None if place is None else place.as_posix()
+
+
+def _unreadable(path: str | None) -> str | None:
+    if path is None or Path(path).suffix.lower() in FORMATS:
+        return None
+    return f"format {Path(path).suffix or 'without a suffix'} is not among {' '.join(FORMATS)}"
+
+
+def _with_numbers(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with its numbers as such, also where the decimal mark is a comma."""
+    values = [pl.col(name).str.replace(",", ".", literal=True).cast(pl.Float64, strict=False) for name in _NUMBERS]
+    numbers = table.select(values)
+    for name, kind in _NUMBERS.items():
+        number = numbers[name]
+        wrong = table[name].is_not_null() & (number.is_null() | ~number.is_finite())
+        if name == "frame":
+            wrong |= number != number.cast(pl.Int64, strict=False)
+        if wrong.fill_null(False).any():
+            row = table.row(wrong.fill_null(False).arg_max() or 0, named=True)
+            raise UserError(f"corpus.table: {row['row'] or row['path']}: {name} {row[name]!r} is not {kind}")
+    return table.with_columns(numbers).cast({"frame": pl.Int64})
+
+
 def _completed(table: pl.DataFrame) -> pl.DataFrame:
-    absent = [name for name in SCHEMA if name not in table.columns]
-    table = table.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)
-    neutral = pl.col("expression") == "neutral"
-    try:
-        return (
-            table.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
-            .with_columns(pl.col("sample_id").fill_null(pl.col("path")), pl.col("frame").fill_null(0))
-            .with_columns(
-                pl.col("intensity").fill_null(pl.when(neutral).then(0.0).otherwise(1.0)),
-                pl.col("sequence").fill_null(pl.col("sample_id")),
-                pl.col("dataset").fill_null("folder"),
-            )
-        )
-    except pl.exceptions.PolarsError as error:
-        raise UserError(f"corpus.table: {str(error).splitlines()[0]}") from None
-
-
-def _why_not(root: Path, path: str | None, texture: str | None) -> str | None:
-    for name, what in ((path, "mesh"), (texture, "texture")):
-        if name is None:
-            continue
-        file = root / name
-        if not file.resolve().is_relative_to(root.resolve()):
-            return f"the {what} lies outside of the dataset's folder"
-    if path is not None and Path(path).suffix.lower() not in FORMATS:
-        return f"format {Path(path).suffix or 'without a suffix'} is not among {' '.join(FORMATS)}"
-    return None
+    rest = pl.when(pl.col("expression") == "neutral").then(0.0).otherwise(1.0)
+    return table.with_columns(
+        pl.col("sample_id").fill_null(pl.col("path")),
+        pl.col("frame").fill_null(0),
+        pl.col("intensity").fill_null(rest),
+        pl.col("dataset").fill_null("folder"),
+    ).with_columns(pl.col("sequence").fill_null(pl.col("sample_id")))
 
 
 def _gap() -> pl.Expr:
     """Says so where a row lacks what it needs."""
-    return pl.coalesce(pl.when(pl.col(name).is_null()).then(pl.lit(f"the row has no {name}")) for name in _REQUIRED)
+    return pl.coalesce(
+        pl.when(pl.col(name).is_null()).then(pl.format("{} has no " + name, pl.col("row").fill_null("its name")))
+        for name in _REQUIRED
+    )
+
+
+def _excess() -> pl.Expr:
+    strong = ~pl.col("intensity").is_between(0, 1)
+    return pl.when(strong).then(pl.format("its intensity {} is not between 0 and 1", "intensity"))
 
 
 def _repetition() -> pl.Expr:

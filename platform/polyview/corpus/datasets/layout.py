@@ -11,22 +11,23 @@ from typing import Any
 
 import polars as pl
 
-from polyview.corpus.manifest import SCHEMA
+from polyview.corpus.manifest import SCHEMA, SKIPPED, Found
 from polyview.errors import UserError
 from polyview.recipe import Corpus
 
-_PICTURES = (".jpg", ".png", ".bmp", ".jpeg", ".JPG", ".PNG", ".BMP")
+_PICTURES = (".jpg", ".png", ".bmp", ".jpeg", ".JPG", ".PNG", ".BMP", ".JPEG")
 _NAMES_SHOWN = 5
 
 
 @dataclass
 class Findings:
-    """The rows of a scan, and the files that were left out, with reasons."""
+    """The rows of a scan, the files that were left out, with reasons, and the sequences of guessed intensities."""
 
     dataset: str
     root: Path
     rows: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    guessed: list[str] = field(default_factory=list)
 
     def add(
         self,
@@ -57,10 +58,16 @@ class Findings:
     def leave_out(self, file: Path, reason: str) -> None:
         self.left_out.append((str(file.relative_to(self.root)), reason))
 
-    def tables(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """What `scan` of a dataset gives: the manifest's rows, and (path, reason) of what was skipped."""
-        skipped = pl.DataFrame(self.left_out, schema={"path": pl.String, "reason": pl.String}, orient="row")
-        return pl.DataFrame(self.rows, schema=SCHEMA), skipped
+    def found(self, measure: str = "the dataset does not tell them") -> Found:
+        """What `scan` of a dataset gives; `measure` says why intensities were guessed."""
+        remark = (
+            f"the intensities of {len(self.guessed)} sequences are guessed, from rest over the apex in the middle and "
+            f"back: {measure}; the first is {self.guessed[0]}"
+            if self.guessed
+            else None
+        )
+        skipped = pl.DataFrame(self.left_out, schema=SKIPPED, orient="row")
+        return Found(pl.DataFrame(self.rows, schema=SCHEMA), skipped, (remark,) if remark else ())
 
 
 def find_subjects(corpus: Corpus, pattern: str, expected: str) -> tuple[Findings, list[Path]]:
@@ -90,11 +97,11 @@ def add_sequence(
     """Rows for the numbered meshes of a folder; `pattern` matches their names and captures the number.
 
     strengths: the intensity of frames by number. If not known, the usual course is assumed, from rest over the
-    apex in the middle and back: sin(pi (i + 1/2) / n). That is a guess, not a measurement.
+    apex in the middle and back: sin(pi (i + 1/2) / n). That is a guess, not a measurement, and noted as one.
     """
     frames: dict[int, Path] = {}
     for file in sorted(folder.iterdir()):
-        match = re.fullmatch(pattern, file.name)
+        match = re.fullmatch(pattern, file.name, re.IGNORECASE)
         if match is None:
             if file.suffix.lower() in (".wrl", ".obj", ".ply"):
                 findings.leave_out(file, "its name is not that of a numbered frame")
@@ -103,14 +110,16 @@ def add_sequence(
         else:
             frames[int(match[1])] = file
     sequence = f"{subject}_{folder.name}"
+    if frames and strengths is None:
+        findings.guessed.append(sequence)
     for index, (number, file) in enumerate(sorted(frames.items())):
         strength = math.sin(math.pi * (index + 0.5) / len(frames)) if strengths is None else strengths.get(number, 0.0)
         findings.add(file, subject, expression, strength, sequence, number, picture_beside(file))
 
 
-def picture_beside(file: Path, stem: str | None = None) -> Path | None:
-    """The picture in the file's folder that has its name, or the name given."""
-    candidates = (file.with_name((stem or file.stem) + suffix) for suffix in _PICTURES)
+def picture_beside(file: Path) -> Path | None:
+    """The picture in the file's folder that has its name."""
+    candidates = (file.with_suffix(suffix) for suffix in _PICTURES)
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 

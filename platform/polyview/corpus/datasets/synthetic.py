@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import polars as pl
 
 from polyview.corpus.generated import GeneratedFace, as_scanned, generated_rows
 from polyview.corpus.head import landmarks as at
 from polyview.corpus.head.head import Person, moved, shape_count, shaped
 from polyview.corpus.head.identity import draw_person
+from polyview.corpus.manifest import Found
 from polyview.corpus.mesh import Mesh
 from polyview.recipe import Corpus
 
@@ -18,7 +18,7 @@ SCHEME = "synthetic:"
 VERSION = 1
 
 
-def scan(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
+def scan(corpus: Corpus) -> Found:
     """The manifest rows that `corpus.generator` asks for; nothing is ever skipped."""
     return generated_rows(corpus, SCHEME, VERSION)
 

@@ -64,7 +64,10 @@ def read_bnd(data: bytes) -> Landmarks:
 
 
 def read_lm3(data: bytes) -> Landmarks:
-    """Of a header `N landmarks:` and N times a line with a name and a line with x y z; raises `MeshError`."""
+    """Of a header `N landmarks:` and N times a line with a name and a line with x y z; raises `MeshError`.
+
+    Left and right in the names are the viewer's: a "left" eye is the subject's right one.
+    """
     header, colon, body = data.decode("latin-1").partition("landmarks:")
     count = re.search(r"(\d+)\s*$", header)
     lines = [line.strip() for line in body.splitlines() if line.strip()]
@@ -78,8 +81,8 @@ def read_lm3(data: bytes) -> Landmarks:
         raise MeshError("landmarks: a place is not three numbers") from None
     points = dict(zip((name.lower() for name in names), _finite(places), strict=True))
     return Landmarks(
-        right_eye=_of(points, "right", "eye", "corner"),
-        left_eye=_of(points, "left", "eye", "corner"),
+        right_eye=_of(points, "left", "eye", "corner"),
+        left_eye=_of(points, "right", "eye", "corner"),
         mouth=_of(points, "mouth", "corner"),
         nose=_of(points, "nose", "tip"),
     )

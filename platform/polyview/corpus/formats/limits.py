@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,19 +46,46 @@ class Companions:
 
 def inside(root: Path, path: str, name: str | None = None) -> Path:
     """The file at `path` from `root`; raises `MeshError`, which calls it `name`, where that leads out of `root`."""
-    try:
-        file = (root / path).resolve()
-        within = file.is_relative_to(root.resolve())
-    except (OSError, ValueError, RuntimeError):
-        within = False
-    if not within:
+    place = below(root, path)
+    if place is None:
         raise MeshError(f"{name or path!r} lies outside of the dataset's folder")
-    return file
+    return root / place
+
+
+def below(root: Path, path: str) -> Path | None:
+    """`path` as seen from `root`, without `..`; none where it leads out of it.
+
+    A symbolic link below `root` is where its owner wants the file to be, so it is not resolved, wherever it leads.
+    An absolute path is below `root` too if it lies where `root` itself or a link in it leads.
+    """
+    if "\0" in path:
+        return None
+    place = Path(os.path.normpath(root.absolute() / path))
+    for start, name in _entrances(root):
+        if place.is_relative_to(start):
+            return name / place.relative_to(start)
+    return None
+
+
+def _entrances(root: Path) -> Iterator[tuple[Path, Path]]:
+    """The folders that are `root`, or that a link in it leads to, each with its name in `root`."""
+    yield Path(os.path.normpath(root.absolute())), Path()
+    yield Path(os.path.realpath(root)), Path()
+    if root.is_dir():
+        yield from ((Path(os.path.realpath(entry)), Path(entry.name)) for entry in root.iterdir() if entry.is_symlink())
+
+
+def is_file(file: Path) -> bool:
+    """Whether there is such a file; a name that no file can have is none."""
+    try:
+        return file.is_file()
+    except OSError:
+        return False
 
 
 def read_bytes(file: Path, largest: int = LARGEST_FILE) -> bytes:
     """All of a file, unless it is larger than `largest` bytes; raises `MeshError`."""
-    if not file.is_file():
+    if not is_file(file):
         raise MeshError("no such file")
     try:
         size = file.stat().st_size
@@ -69,7 +98,7 @@ def read_bytes(file: Path, largest: int = LARGEST_FILE) -> bytes:
 
 def read_texture(file: Path) -> NDArray[np.uint8]:
     """A picture as (H, W, 3) RGB; raises `MeshError` where it is missing, broken or too large."""
-    if not file.is_file():
+    if not is_file(file):
         raise MeshError(f"texture {file.name} is missing")
     try:
         with Image.open(file, formats=_PICTURES) as image:

@@ -24,8 +24,6 @@ def read_mesh(path: str, texture: str | None, root: str) -> Mesh:
     Both are relative to `root`, and nothing outside of it is read. Raises `MeshError` that says what is wrong.
     """
     file = inside(Path(root), path)
-    if not file.is_file():
-        raise MeshError("no such file")
     reader = _READERS.get(file.suffix.lower())
     if reader is None:
         raise MeshError(f"format {file.suffix or 'without a suffix'} is not among {' '.join(FORMATS)}")

@@ -1,0 +1,54 @@
+"""Expressions as people write them: in any case, as nouns and adjectives, and as the codes of the field's datasets."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Sequence
+
+_WRITTEN = {
+    "neutral": ("ne", "neu", "neut", "n_n", "neutrality", "neutral face", "no expression", "expressionless", "rest"),
+    "anger": ("an", "ang", "angry", "angered"),
+    "disgust": ("di", "dis", "disgusted"),
+    "fear": ("fe", "fea", "af", "fearful", "afraid", "scared"),
+    "happiness": ("ha", "hap", "happy", "joy", "joyful"),
+    "sadness": ("sa", "sad", "sorrow"),
+    "surprise": ("su", "sur", "surprised"),
+    "contempt": ("contemptuous",),
+    "embarrassment": ("embarrassed",),
+    "pain": ("painful", "in pain"),
+}
+"""By expression how else it is written; numbers are not among it, for each dataset counts in an order of its own."""
+
+
+def meanings(expressions: Sequence[str]) -> dict[str, str]:
+    """What each way of writing means, as `key` has it: one of `expressions` by its own name or by another one.
+
+    What `expressions` does not have is called by the field's usual name.
+    """
+    own = {key(name): name for name in reversed(expressions)}
+    known: dict[str, str] = {}
+    for usual, others in _WRITTEN.items():
+        written = [key(name) for name in (usual, *others)]
+        name = next((own[form] for form in written if form in own), usual)
+        known |= dict.fromkeys(written, name)
+    return known | own
+
+
+def key(label: str) -> str:
+    """What is the same of a label in any case, with or without spaces, underscores and Bosphorus' leading `E_`."""
+    plain = unicodedata.normalize("NFKC", label).casefold().strip()
+    return re.sub(r"[\W_]+", "", re.sub(r"^e_", "", plain)) or plain
+
+
+def is_usual(label: str) -> bool:
+    """Whether the field has an expression of this name."""
+    return label in _WRITTEN
+
+
+def nearest(label: str, expressions: Sequence[str]) -> str | None:
+    """What was probably meant by a label that is none."""
+    known = meanings(expressions)
+    close = difflib.get_close_matches(key(label), known, n=1, cutoff=0.75)
+    return known[close[0]] if close else None

@@ -1,0 +1,91 @@
+"""What somebody should know of a scan before they train on it, in sentences."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from polyview.corpus.formats.limits import is_file
+from polyview.corpus.labels import is_usual, nearest
+
+_NAMES_SHOWN = 10
+
+
+def on_frames(count: int) -> Iterator[str]:
+    """That so many frames are not used."""
+    if count:
+        yield f"{_counted(count, 'frame')} left out by corpus.frames and corpus.every"
+
+
+def on_intensities(count: int, low: float, high: float) -> Iterator[str]:
+    """That so many faces are not used."""
+    if count:
+        yield f"{_counted(count, 'face')} left out by corpus.intensity, {low:g} to {high:g}"
+
+
+def on_expressions(unused: pl.Series, expressions: Sequence[str], free: bool) -> Iterator[str]:
+    """Which labels no expression of the corpus has, with their counts; `free` ones may also be misspelt."""
+    counts = list(unused.value_counts(sort=True).sort("count", unused.name, descending=[True, False]).iter_rows())
+    strange = [(label, count) for label, count in counts if free and not is_usual(label)]
+    others = [(label, count) for label, count in counts if (label, count) not in strange]
+    if others:
+        names = _listed(f"{label} ({count})" for label, count in others)
+        total = sum(count for _, count in others)
+        yield f"{_counted(total, 'face')} left out, of expressions that corpus.expressions does not list: {names}"
+    if strange:
+        names = _listed(f"{label!r} ({count}{_meant(label, expressions)})" for label, count in strange)
+        total = sum(count for _, count in strange)
+        yield (
+            f"{_counted(total, 'face')} left out for labels that are not understood: {names}; correct the labels, "
+            "or list them in corpus.expressions"
+        )
+
+
+def on_subjects(subjects: Iterable[str]) -> Iterator[str]:
+    """Whose names differ so little that they may be one person's."""
+    groups = defaultdict(set)
+    for subject in subjects:
+        groups[_plain(subject)].add(subject)
+    alike = sorted(sorted(names) for names in groups.values() if len(names) > 1)
+    if alike:
+        names = _listed((" and ".join(map(repr, group)) for group in alike), "; ")
+        yield (
+            f"subjects that differ by case, space or leading zeros alone: {names}; if they are one person, write one "
+            "name, or that person may be both trained on and tested on"
+        )
+
+
+def on_files(root: str, faces: pl.DataFrame) -> Iterator[str]:
+    """Which meshes and textures are not where the rows say."""
+    files = pl.concat([faces["path"], faces["texture"].drop_nulls()]).unique(maintain_order=True)
+    absent = [name for name in files if not is_file(Path(root, name))]
+    if absent:
+        linked = sum(Path(root, name).is_symlink() for name in absent)
+        remedy = f"; {linked} of them are links to what is not here: fetch it first" if linked else ""
+        yield f"{len(absent)} of {len(files)} files are not there: {_listed(absent)}{remedy}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
+
+
+def _listed(names: Iterable[str], separator: str = ", ") -> str:
+    names = list(names)
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return separator.join(names[:_NAMES_SHOWN]) + more
+
+
+def _meant(label: str, expressions: Sequence[str]) -> str:
+    close = nearest(label, expressions)
+    return f", nearest: {close}" if close else ""
+
+
+def _plain(subject: str) -> str:
+    """What is left of a name without case, spaces and leading zeros, and without the `.0` of a number."""
+    plain = "".join(unicodedata.normalize("NFKC", subject).casefold().split())
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"^(\d+)\.0+$", r"\1", plain))

@@ -1,0 +1,247 @@
+"""Tables as people bring them: however they are written, nothing of them is lost without a word."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from polyview.corpus.labels import meanings, nearest
+from polyview.corpus.scan import Scan, scan
+from polyview.errors import UserError
+from polyview.recipe import EXPRESSIONS, Corpus
+
+Encode = Callable[[str], bytes]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "a").mkdir()
+    for number in range(20):
+        (tmp_path / "a" / f"{number}.obj").touch()
+    return tmp_path
+
+
+def scanned(root: Path, table: str | bytes, **settings: object) -> Scan:
+    (root / "faces.csv").write_bytes(table.encode() if isinstance(table, str) else table)
+    return scan(
+        Corpus.model_validate({"dataset": "folder", "root": str(root), "table": "faces.csv", **settings}, strict=False)
+    )
+
+
+def labelled(root: Path, labels: list[str], **settings: object) -> Scan:
+    rows = "".join(f"a/{number}.obj,anna,{label}\n" for number, label in enumerate(labels))
+    return scanned(root, f"path,subject,expression\n{rows}", **settings)
+
+
+def of_subjects(root: Path, subjects: list[str]) -> Scan:
+    rows = "".join(f"a/{number}.obj,{subject},anger\n" for number, subject in enumerate(subjects))
+    return scanned(root, f"path,subject,expression\n{rows}")
+
+
+PLAIN = "path,subject,expression,intensity\na/0.obj,Gräfin É,neutral,\na/1.obj,Gräfin É,anger,0.5\n"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda text: text.encode(),
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: text.encode("latin-1"),
+        lambda text: text.encode("utf-16"),
+        lambda text: text.encode("utf-16-le"),
+        lambda text: text.encode("utf-16-be"),
+        lambda text: text.replace(",", ";").replace("0.5", "0,5").encode("cp1252"),
+        lambda text: ("sep=;\r\n" + text.replace(",", ";").replace("\n", "\r\n")).encode("utf-8-sig"),
+        lambda text: text.replace(",", "\t").encode("utf-16"),
+        lambda text: text.replace(",", "|").encode(),
+        lambda text: text.replace(",", " , ").encode(),
+        lambda text: text.replace("path,subject", " Path,SUBJECT").encode(),
+        lambda text: text.replace("a/", "a\\").encode(),
+        lambda text: text.replace("a/", "./a/../a/").encode(),
+        lambda text: text.replace("\n", ",,\n").encode(),
+        lambda text: text.replace("\n", "\n\n").encode() + b",,,\n",
+        lambda text: text.replace("\n", "\r").encode(),
+        lambda text: re.sub(r"[^,\n]+", r'"\g<0>"', text).encode(),
+        lambda text: text.replace("\n", "\n7,", 2).replace("path", ",path", 1).encode(),
+    ],
+)
+def test_one_table_however_it_is_written(root: Path, write: Encode) -> None:
+    found = scanned(root, write(PLAIN))
+    assert found.manifest.frame.select("sample_id", "path", "subject", "expression", "intensity").rows() == [
+        ("a/0.obj", "a/0.obj", "Gräfin É", "neutral", 0.0),
+        ("a/1.obj", "a/1.obj", "Gräfin É", "anger", 0.5),
+    ]
+    assert found.skipped.is_empty()
+    assert (found.unused, found.remarks) == (0, ())
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (b"", r"lacks path, subject, expression; its columns are $"),
+        (b"PK\x03\x04", r"faces.csv: not readable: it is a workbook or an archive; save it as CSV"),
+        (b"path,Path,subject,expression\n", "more than one column is called path"),
+        (
+            b"path,subject,expression\na/0.obj,anna,anger,0,5\n",
+            "line 2 has 5 cells, and the first line names 3 columns",
+        ),
+        (
+            b'path,subject,expression\na/0.obj,"anna,anger\na/1.obj,anna,anger\n',
+            r"line 2: unexpected end of data; is a quotation mark not closed\?",
+        ),
+        (b"\xff\xfep\0a", "faces.csv"),
+        (b"\xff\xfep", "faces.csv: not readable"),
+        (b"path,subject,expression,frame\na/0.obj,anna,anger,1.5\n", "line 2: frame '1.5' is not a whole number"),
+        (b"path,subject,expression,intensity\n\na/0.obj,anna,anger,inf\n", "line 3: intensity 'inf' is not a number"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_refused_in_one_line(root: Path, table: bytes, reason: str) -> None:
+    with pytest.raises(UserError, match=reason) as error:
+        scanned(root, table)
+    assert str(error.value).startswith("corpus.table: ")
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_table_of_pandas(root: Path) -> None:
+    frame = pl.DataFrame(
+        {
+            "path": ["a/0.obj", "a/1.obj", "a/2.obj"],
+            "Subject": [1.0, float("nan"), 2.0],
+            "expression": pl.Series(["happy", "angry", "Anger"], dtype=pl.Categorical),
+            "frame": [None, 1.0, 3.0],
+            "row": [7, 8, 9],
+            "embedding": [[0.1], [0.2], [0.3]],
+        }
+    )
+    frame.write_parquet(root / "faces.parquet")
+    found = scan(Corpus(dataset="folder", root=str(root), table="faces.parquet"))
+    assert found.manifest.frame.select("subject", "expression", "frame").rows() == [
+        ("1", "happiness", 0),
+        ("2", "anger", 3),
+    ]
+    assert found.skipped.rows() == [("a/1.obj", "row 2 has no subject")]
+
+
+def test_labels_are_understood_however_they_are_written(root: Path) -> None:
+    labels = ["happy", "Neutral", "Happiness", "HAPPY ", "surprised", "HA", "joy", "E_HAPPY", "Angry", " fearful"]
+    labels += ["sad", "DI", "NE", "no expression", "SUR", "Disgusted"]
+    found = labelled(root, labels)
+    assert (len(found.manifest), found.unused, found.remarks) == (len(labels), 0, ())
+    counts = dict(found.manifest.frame.group_by("expression").len().iter_rows())
+    assert counts == {
+        "happiness": 6, "neutral": 3, "surprise": 2, "anger": 1, "fear": 1, "sadness": 1, "disgust": 2
+    }  # fmt: skip
+    neutral = found.manifest.frame.filter(pl.col("expression") == "neutral")
+    assert neutral["intensity"].to_list() == [0.0] * 3
+
+
+def test_the_recipe_s_own_names_come_first(root: Path) -> None:
+    found = labelled(root, ["joy", "happy", "HA", "Smirk", "calm"], expressions=["joy", "smirk", "calm"])
+    assert found.manifest.frame["expression"].to_list() == ["joy", "joy", "joy", "smirk", "calm"]
+    both = labelled(root, ["joy", "happy", "Joy"], expressions=["joy", "happiness"])
+    assert both.manifest.frame["expression"].to_list() == ["joy", "happiness", "joy"]
+
+
+def test_no_expression_is_written_as_another_is() -> None:
+    known = meanings(EXPRESSIONS)
+    assert {known[name] for name in EXPRESSIONS} == set(EXPRESSIONS)
+    assert nearest("hapyness", EXPRESSIONS) == "happiness"
+    assert nearest("3", EXPRESSIONS) is None
+
+
+def test_labels_that_are_not_used_are_listed_with_their_count(root: Path) -> None:
+    found = labelled(root, ["happy", "hapyness", "Contempt", "contempt", "hapyness", "3"])
+    assert (len(found.manifest), found.unused) == (1, 5)
+    assert found.remarks == (
+        "2 faces are left out, of expressions that corpus.expressions does not list: contempt (2)",
+        "3 faces are left out for labels that are not understood: 'hapyness' (2, nearest: happiness), '3' (1); "
+        "correct the labels, or list them in corpus.expressions",
+    )
+    with pytest.raises(UserError, match="it has 1, 2"):
+        labelled(root, ["1", "2"])
+
+
+def test_what_frames_and_intensity_leave_out_is_said(root: Path) -> None:
+    rows = "".join(f"a/{number}.obj,anna,anger,q,{number},{number / 8}\n" for number in range(8))
+    table = f"path,subject,expression,sequence,frame,intensity\n{rows}"
+    found = scanned(root, table, every=2, intensity=[0.5, 1.0])
+    assert (len(found.manifest), found.unused) == (2, 6)
+    assert found.remarks == (
+        "4 frames are left out by corpus.frames and corpus.every",
+        "2 faces are left out by corpus.intensity, 0.5 to 1",
+    )
+
+
+def test_an_intensity_that_is_none_is_skipped_with_its_reason(root: Path) -> None:
+    found = scanned(root, "path,subject,expression,intensity\na/0.obj,anna,anger,3\na/1.obj,anna,anger,1\n")
+    assert found.skipped.rows() == [("a/0.obj", "its intensity 3.0 is not between 0 and 1")]
+
+
+def test_a_person_is_one_however_much_space_is_around_the_name(root: Path) -> None:
+    found = of_subjects(root, ["1", "1 ", " 1", "\t1"])
+    assert found.manifest.subjects == ["1"]
+    assert found.remarks == ()
+
+
+@pytest.mark.parametrize(
+    "subjects",
+    [
+        ["1", "01"],
+        ["Anna", "anna"],
+        ["Anna B", "AnnaB"],
+        ["s1", "s001"],
+        ["1", "1.0"],
+        ["José", unicodedata.normalize("NFD", "José")],
+    ],
+)
+def test_people_who_differ_in_writing_alone_are_told_of(root: Path, subjects: list[str]) -> None:
+    found = of_subjects(root, [*subjects, "other", "10", "100"])
+    (remark,) = found.remarks
+    assert remark.startswith("subjects that differ by case, space or leading zeros alone: ")
+    assert all(repr(subject) in remark for subject in subjects)
+    assert "'10'" not in remark
+
+
+@pytest.mark.parametrize("nobody", ["", " ", '""', "nan", "NaN", "null", "None", "<NA>"])
+def test_a_face_of_nobody_is_refused_by_its_line(root: Path, nobody: str) -> None:
+    found = of_subjects(root, ["anna", nobody, "bert"])
+    assert found.manifest.subjects == ["anna", "bert"]
+    assert found.skipped.rows() == [("a/1.obj", "line 3 has no subject")]
+
+
+def test_a_folder_s_name_is_trimmed_too(root: Path) -> None:
+    for person in ("anna", "anna "):
+        (root / person).mkdir()
+        (root / person / "Angry.obj").touch()
+    found = scan(Corpus(dataset="folder", root=str(root), pattern="{subject}/{expression}.obj"))
+    assert found.manifest.frame.filter(pl.col("subject") == "anna")["expression"].to_list() == ["anger", "anger"]
+
+
+def test_files_that_are_not_there_are_named(root: Path) -> None:
+    (root / "b.obj").symlink_to(root / "fetched later")
+    table = "path,subject,expression,texture\na/0.obj,anna,anger,skin.png\na/gone.obj,anna,anger,\nb.obj,anna,fear,\n"
+    found = scanned(root, table)
+    assert len(found.manifest) == 3
+    assert found.remarks == (
+        "3 of 4 files are not there: a/gone.obj, b.obj, skin.png; 1 of them are links to what is not here: fetch it "
+        "first",
+    )
+
+
+@pytest.mark.parametrize("path", ["C:\\faces\\0.obj", "\\\\server\\faces\\0.obj", "..\\0.obj", "/elsewhere/0.obj"])
+def test_a_path_of_another_machine_lies_outside(root: Path, path: str) -> None:
+    found = scanned(root, f"path,subject,expression\n{path},anna,anger\na/0.obj,anna,fear\n")
+    assert found.skipped.rows() == [(path, "the mesh lies outside of the dataset's folder")]
+
+
+def test_a_mesh_that_is_named_twice_in_two_ways(root: Path) -> None:
+    table = f"path,subject,expression\na/0.obj,anna,anger\na\\0.obj,anna,anger\n{root}{os.sep}a/0.obj,anna,anger\n"
+    found = scanned(root, table)
+    assert len(found.manifest) == 1
+    assert found.skipped.rows() == [("a/0.obj", "named a second time")] * 2
