@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from polyview.objectives.precision import in_float32
+from polyview.objectives.float32 import in_float32
 
 
 @in_float32

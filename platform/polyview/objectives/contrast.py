@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from polyview.objectives.float32 import in_float32
 from polyview.objectives.pairs import mean_where, pairs
-from polyview.objectives.precision import in_float32
 
 
 @in_float32

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from polyview.objectives.correlation import cross_correlation, diagonal_error, off_diagonal_energy
-from polyview.objectives.precision import in_float32
+from polyview.objectives.float32 import in_float32
 
 
 @in_float32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from polyview.objectives.precision import in_float32
+from polyview.objectives.float32 import in_float32
 
 
 @in_float32
