@@ -20,6 +20,7 @@ from polyview.recipe import Study, with_overrides
 from polyview.storage.home import Home
 from polyview.studies.driver import run_stages
 from polyview.tracking.tracker import reachable
+from polyview.trials.design import Trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 SECONDS_TO_START = 300
@@ -69,7 +70,7 @@ class Meddler:
 
     def stage(self, name: str, total: int) -> None: ...
 
-    def advance(self, done: int) -> None:
+    def advance(self, done: int, trial: Trial | None = None) -> None:  # noqa: ARG002
         if self.server.process is not None and done == self.stop_at:
             self.server.stop()
         elif done == self.start_at:

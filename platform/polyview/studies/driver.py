@@ -266,9 +266,9 @@ class Driver:
         self.tracker.abort("FAILED" if failed else "KILLED")
         if not failed:
             stop_ray()
-        try:
-            if not failed:
+            with suppress(Exception, SystemExit):
                 self.watcher.say("stopping: the workers have ended, and what is known is reported")
+        try:
             self.close(self.report())
         except (Exception, SystemExit) as second:
             reason = " ".join(f"{type(second).__name__}: {second}".split())
