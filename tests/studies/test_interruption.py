@@ -98,7 +98,7 @@ def start(home: Home, study_file: Path) -> Iterator[Callable[[], Run]]:
         return runs[-1]
 
     yield run
-    for process in [process for one in runs for process in processes_of(home)]:
+    for process in processes_of(home):
         process.kill()
 
 

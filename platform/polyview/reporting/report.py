@@ -34,6 +34,7 @@ from polyview.reporting import figures
 from polyview.reporting.sections import sections
 from polyview.storage.home import replacing
 from polyview.trials.design import REFERENCES
+from polyview.trials.watcher import duration
 
 __all__ = ["Outcome", "csv", "html", "latex", "markdown", "table", "write"]
 
@@ -299,10 +300,7 @@ def _latex(text: str) -> str:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
 
 
 def _data_uri(kind: str, content: bytes) -> str:
