@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +16,9 @@ from polyview.corpus.mesh import MeshError
 FORMATS = (".obj", ".wrl", ".bnt", ".ply", ".stl", ".off", ".glb", ".gltf")
 LARGEST_FILE = 256 << 20
 LARGEST_FACES = 5_000_000
+LARGEST_PICTURE = 16_384 * 16_384
 LARGEST_TEXTURE = 64_000_000
-"""Bytes, triangles and pixels: well above any face scan, well below this machine's memory."""
+"""Bytes, triangles, pixels on disk and in memory: well above any face scan, well below this machine's memory."""
 
 _PICTURES = ("BMP", "JPEG", "PNG", "TIFF", "TGA", "PPM", "WEBP")
 
@@ -32,14 +35,47 @@ class Companions:
     texture: str | None
 
     def find(self, name: str) -> Path:
-        """The file called `name` in a mesh file; raises `MeshError` where it is not in the dataset's folder."""
-        return inside(self.root, str(self.folder / name.strip().replace("\\", "/")), name)
+        """Where the file called `name` in a mesh file is, or should be; raises `MeshError` where it may not be.
+
+        Names are written on other machines: with a drive, an absolute path, in another case. What is not where the
+        name leads is looked for beside the mesh, by its base name.
+        """
+        return self.beside(name) or inside(self.root, str(self.folder / _plain(name)), name)
+
+    def beside(self, name: str) -> Path | None:
+        """The file called `name` in a mesh file, where the name leads or beside the mesh; None where it is not."""
+        for path in dict.fromkeys((_plain(name), PurePosixPath(_plain(name)).name)):
+            with suppress(MeshError):
+                inside(self.root, str(self.folder / path))
+                file = _in_any_case(self.folder, PurePosixPath(path))
+                if file and inside(self.root, str(file)).is_file():
+                    return file.resolve()
+        return None
 
     def picture(self, name: str | None) -> NDArray[np.uint8] | None:
         """(H, W, 3) the manifest's picture, or the one called `name` in the mesh file; raises `MeshError`."""
         if self.texture:
             return read_texture(inside(self.root, self.texture))
         return read_texture(self.find(name)) if name else None
+
+
+def _plain(name: str) -> str:
+    return name.strip().strip("\"'").replace("\\", "/")
+
+
+def _in_any_case(folder: Path, path: PurePosixPath) -> Path | None:
+    """The entry at `path` below `folder`, where small and capital letters are one if no entry has that very name."""
+    found = folder
+    for part in path.parts:
+        if (found / part).exists():
+            found /= part
+            continue
+        entries = sorted(found.iterdir()) if found.is_dir() else []
+        similar = next((entry for entry in entries if entry.name.lower() == part.lower()), None)
+        if similar is None:
+            return None
+        found = similar
+    return found
 
 
 def inside(root: Path, path: str, name: str | None = None) -> Path:
@@ -70,7 +106,7 @@ def read_bytes(file: Path, largest: int = LARGEST_FILE) -> bytes:
 def read_texture(file: Path) -> NDArray[np.uint8]:
     """A picture as (H, W, 3) RGB; raises `MeshError` where it is missing, broken or too large."""
     if not file.is_file():
-        raise MeshError(f"texture {file.name} is missing")
+        raise MeshError(f"texture {file.name} is missing: put it beside the mesh")
     try:
         with Image.open(file, formats=_PICTURES) as image:
             return pixels(image, file.name)
@@ -82,8 +118,14 @@ def read_texture(file: Path) -> NDArray[np.uint8]:
 
 def pixels(image: Image.Image, name: str) -> NDArray[np.uint8]:
     """The picture decoded as (H, W, 3) RGB, unless it is larger than a texture may be; raises `MeshError`."""
-    if image.width * image.height > LARGEST_TEXTURE:
-        raise MeshError(f"texture {name} has {image.width} x {image.height} pixels, more than {LARGEST_TEXTURE}")
+    if image.width * image.height > LARGEST_PICTURE:
+        raise MeshError(f"texture {name} has {image.width} x {image.height} pixels, more than {LARGEST_PICTURE}")
+    reduction = math.ceil(math.sqrt(image.width * image.height / LARGEST_TEXTURE))
+    if reduction > 1:
+        image.draft("RGB", (image.width // reduction, image.height // reduction))  # a JPEG is decoded smaller
+        image = image.reduce(max(1, math.ceil(math.sqrt(image.width * image.height / LARGEST_TEXTURE))))
+    if image.mode.startswith("I"):  # grey in 16 bits, which Pillow's own conversion cuts off at 255
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     return np.asarray(image.convert("RGB"), dtype=np.uint8)
 
 
