@@ -35,8 +35,10 @@ class Mesh:
 
     def check(self) -> None:
         """Raises `MeshError` that says what is wrong, unless the mesh can be rendered."""
-        if not len(self.vertices) or not len(self.faces):
-            raise MeshError(f"empty: {len(self.vertices)} vertices, {len(self.faces)} faces")
+        if not len(self.vertices):
+            raise MeshError(f"empty: 0 vertices, {len(self.faces)} faces")
+        if not len(self.faces):
+            raise MeshError(f"a point cloud: {len(self.vertices)} points and no triangles")
         for name, array, columns in (("vertices", self.vertices, 3), ("faces", self.faces, 3), ("uv", self.uv, 2)):
             if array is not None and (array.ndim != 2 or array.shape[1] != columns):
                 raise MeshError(f"{name} have shape {array.shape}, expected (n, {columns})")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import math
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,6 +23,7 @@ LARGEST_PICTURE = 16_384 * 16_384
 LARGEST_TEXTURE = 64_000_000
 """Bytes, triangles, pixels on disk and in memory: well above any face scan, well below this machine's memory."""
 
+_GZIP = b"\x1f\x8b"
 _PICTURES = ("BMP", "JPEG", "PNG", "TIFF", "TGA", "PPM", "WEBP")
 
 
@@ -101,6 +105,25 @@ def read_bytes(file: Path, largest: int = LARGEST_FILE) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise MeshError(f"not readable: {error.strerror}") from None
+
+
+def format_of(path: str) -> str:
+    """The suffix that says how a file is read, in small letters: `.wrl` for face.WRL, and for face.wrl.gz."""
+    return PurePosixPath(path.lower().removesuffix(".gz")).suffix
+
+
+def unpacked(data: bytes) -> bytes:
+    """What gzip has packed, or the data themselves; raises `MeshError` where they are cut, broken or too large."""
+    if not data.startswith(_GZIP):
+        return data
+    try:
+        with gzip.open(io.BytesIO(data)) as file:
+            whole = file.read(LARGEST_FILE + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise MeshError(f"not readable as gzip: {error}: the file is cut or broken") from None
+    if len(whole) > LARGEST_FILE:
+        raise MeshError(f"unpacked it is larger than the {LARGEST_FILE >> 20} MiB that a mesh may have")
+    return whole
 
 
 def read_texture(file: Path) -> NDArray[np.uint8]:

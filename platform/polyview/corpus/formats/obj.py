@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from polyview.corpus.formats.atlas import joined
 from polyview.corpus.formats.limits import Companions, check_face_count
 from polyview.corpus.formats.materials import Material, read_libraries, text_of
-from polyview.corpus.formats.numbers import not_a_number, scan_number
+from polyview.corpus.formats.numbers import as_colors, not_a_number, scan_number
 from polyview.corpus.formats.polygons import CORNERS_PER_FACE, END, surface
 from polyview.corpus.mesh import Mesh, MeshError
 
@@ -51,7 +51,7 @@ def read(data: bytes, companions: Companions) -> Mesh:
         corners,
         skin.uv,
         skin.uv_corners,
-        colors=_colors(vertices[:, 3:]) if colored and skin.texture is None else None,
+        colors=as_colors(vertices[:, 3:]) if colored and skin.texture is None else None,
     )
     return replace(mesh, texture=skin.texture)
 
@@ -78,7 +78,7 @@ def _skin(
     data: bytes, named: NDArray[np.int64], corners: NDArray[np.int64], bare: _Skin, companions: Companions
 ) -> _Skin:
     """The coordinates with the picture of the materials in use; with all of them as one, where they are several."""
-    if companions.texture:
+    if companions.texture or not len(corners):
         return bare._replace(texture=companions.picture(None))
     libraries, uses = _material_lines(data, named)
     materials = read_libraries(libraries, companions)
@@ -138,12 +138,6 @@ def _tile(look: Material, companions: Companions) -> NDArray[np.uint8]:
         return picture
     colour = _PLAIN if look.colour is None else look.colour
     return np.full((1, 1, 3), np.round(np.array(colour) * 255), np.uint8)
-
-
-def _colors(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Colours that some programs write from 0 to 1 and some to 255."""
-    scale = 255.0 if len(values) and values.max() <= 1 else 1.0
-    return (values * scale).round().clip(0, 255).astype(np.uint8)
 
 
 @njit(cache=True, nogil=True)
