@@ -50,6 +50,8 @@ from polyview.rendering.store import (
 )
 
 REASONS_SHOWN = 3
+_DRAWING = 2
+"""Another number wherever the same file gives another picture, so that no store holds both."""
 
 
 @dataclass
@@ -218,6 +220,7 @@ def _store_name(manifest: Manifest, rendering: Rendering) -> str:
     return digest(
         {
             "schema": SCHEMA_VERSION,
+            "drawing": _DRAWING,
             "fingerprint": manifest.fingerprint,
             "rendering": rendering.model_dump(mode="json", exclude={"views", "backend"}),
             "backend": backend_of(rendering),
