@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from polyview.corpus.datasets import bosphorus, bp4d, bu3dfe, bu4dfe, coma, facekit, folder, synthetic
 from polyview.corpus.manifest import Manifest
 from polyview.errors import UserError
-from polyview.recipe import EXPRESSIONS, OWN_EXPRESSIONS, Corpus
+from polyview.recipe import EXPRESSIONS, OWN_EXPRESSIONS, Corpus, Geometry
 
 _DATASETS = {
     "synthetic": synthetic.scan,
@@ -22,7 +23,8 @@ _DATASETS = {
     "bp4d": bp4d.scan,
     "coma": coma.scan,
 }
-_UNITS = {"coma": coma.UNIT}
+_GEOMETRIES: dict[str, dict[str, Any]] = {"coma": {"unit": coma.UNIT}, "folder": {"unit": "auto", "axes": "auto"}}
+"""What is known of a dataset's meshes, where the recipe does not say it."""
 
 
 @dataclass
@@ -47,9 +49,8 @@ def scan(corpus: Corpus) -> Scan:
     if kept.is_empty():
         raise UserError(f"corpus: {_nothing_left(corpus, found, skipped)}")
     root = str(Path(corpus.root).expanduser().resolve()) if corpus.root and corpus.dataset != "synthetic" else ""
-    geometry = corpus.geometry
-    if geometry.unit is None and corpus.dataset in _UNITS:
-        geometry = geometry.model_copy(update={"unit": _UNITS[corpus.dataset]})
+    told = corpus.geometry.model_dump(exclude_none=True)
+    geometry = Geometry.model_validate(_GEOMETRIES.get(corpus.dataset, {}) | told)
     return Scan(Manifest.build(kept, root, geometry), skipped)
 
 

@@ -7,6 +7,7 @@ frozen, and identified by the hash of their content.
 from polyview.recipe.experiment import (
     EXPRESSIONS,
     OWN_EXPRESSIONS,
+    Axes,
     Corpus,
     DatasetName,
     Evaluation,
@@ -31,6 +32,7 @@ from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scala
 __all__ = [
     "EXPRESSIONS",
     "OWN_EXPRESSIONS",
+    "Axes",
     "Corpus",
     "CostName",
     "DatasetName",

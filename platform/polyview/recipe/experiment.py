@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from polyview.schema import Interval, Model, Natural, Positive, PositiveFloat, Seed, Share, Unit, Weight
 from polyview.terms import Objective
@@ -69,16 +69,38 @@ class Generator(Model):
     seed: Natural = 0
 
 
-class Geometry(Model):
-    """What is done to each mesh as it is loaded, in this order; by default nothing."""
+Direction = Literal["x", "-x", "y", "-y", "z", "-z"]
 
-    unit: PositiveFloat | None = Field(None, description="millimetres per unit of the files; the dataset's if null")
+
+class Axes(Model):
+    """Which way the files' faces lie: the axis that goes up, and the one that comes out of the face."""
+
+    up: Direction = "y"
+    front: Direction = "z"
+
+
+class Geometry(Model):
+    """What is done to each mesh as it is loaded, in this order; by default nothing, and of a folder unit and axes."""
+
+    unit: PositiveFloat | Literal["auto"] | None = Field(
+        None, description="millimetres per unit of the files; auto: as the extent shows; null: auto of a folder"
+    )
+    axes: Axes | Literal["auto"] | None = Field(
+        None, description="up and front of the files, such as {up: z, front: -y}; auto: as the surface shows; as unit"
+    )
     spikes: PositiveFloat | None = Field(None, description="cut faces with an edge of more than so many median edges")
     holes: Natural = Field(0, description="close holes of up to so many edges")
     align: Literal["none", "nose", "landmarks"] = Field(
         "none", description="nose tip to the origin; landmarks: also eyes and mouth upright and facing forward"
     )
     crop: PositiveFloat | None = Field(None, description="keep what lies within so many millimetres of the nose tip")
+
+    @field_validator("axes")
+    @classmethod
+    def _are_two(cls, axes: Axes | str | None) -> Axes | str | None:
+        if isinstance(axes, Axes) and axes.up[-1] == axes.front[-1]:
+            raise ValueError(f"up is {axes.up} and front {axes.front}: two ways along one axis")
+        return axes
 
 
 class Corpus(Model):
@@ -328,7 +350,18 @@ class Experiment(Model):
             "corpus": {"max_rejected"},
             "training": {"workers", "ingest"},
         }
-        return digest(self.model_dump(mode="json", exclude=immaterial))
+        return digest(_without_later(self.model_dump(mode="json", exclude=immaterial)))
+
+
+_LATER = {"axes": None}
+"""Keys that recipes have had only since trials have ids, and their defaults: there, they leave the ids as they were."""
+
+
+def _without_later(content: Any) -> Any:
+    if not isinstance(content, dict):
+        return content
+    plain = {name: value for name, value in content.items() if not (name in _LATER and value == _LATER[name])}
+    return {name: _without_later(value) for name, value in plain.items()}
 
 
 def digest(content: Any) -> str:
