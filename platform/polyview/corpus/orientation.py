@@ -23,6 +23,8 @@ _OPEN = 0.3
 _STRAIGHT = 0.85
 _CLEAR = 1.4
 """How many times as good the better of two readings must be to be believed."""
+_BULGING = 0.3
+"""How closely the depth of a face goes with the distance from its middle, at least; that of a flat piece does not."""
 _GRID = 24
 _FEW = 5
 
@@ -111,7 +113,10 @@ def _front_of_scan(mesh: Mesh) -> Way | None:
         return None
     middles = corners.mean(axis=1) - np.average(corners.mean(axis=1), axis=0, weights=areas)
     outward = (np.delete(middles, axis, axis=1) ** 2).sum(axis=1)
-    bulge = -np.average(middles[:, axis] * (outward - np.average(outward, weights=areas)), weights=areas)
+    spread = middles[:, axis].std() * outward.std()
+    bulge = -float(np.average(middles[:, axis] * (outward - np.average(outward, weights=areas)), weights=areas))
+    if abs(bulge) <= _BULGING * spread:
+        return None
     return Way(axis, 1 if bulge > 0 else -1)
 
 
