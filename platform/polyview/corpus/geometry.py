@@ -160,7 +160,7 @@ def _with_face_found(mesh: Mesh) -> Mesh:
     height = float(np.ptp(mesh.vertices[:, 1]))
     if mesh.nose is not None or height <= HEAD[1]:
         return mesh
-    head = mesh.vertices[mesh.vertices[:, 1] > mesh.vertices[:, 1].max() - _HEAD_HEIGHT]
+    head = mesh.vertices[mesh.vertices[:, 1] >= mesh.vertices[:, 1].max() - _HEAD_HEIGHT]
     doubt = f"{height:.0f} mm tall, its face looked for at the top (rendering.framing: whole shows all of it)"
     return replace(mesh, nose=nose_tip(replace(mesh, vertices=head)), guesses=(*mesh.guesses, doubt))
 
