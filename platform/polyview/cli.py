@@ -72,6 +72,7 @@ def scan(
     sets: Sets = None,
 ) -> None:
     """Read a dataset's folder into a manifest, and say what was skipped and why."""
+    from polyview.corpus.inspection import inspect
     from polyview.corpus.scan import scan as scan_corpus
     from polyview.recipe import build_corpus
 
@@ -81,6 +82,8 @@ def scan(
     for row in found.manifest.summary().iter_rows():
         table.add_row(*map(str, row))
     console.print(table)
+    for line in inspect(found.manifest):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     for path, reason in found.skipped.head(_SKIPPED_SHOWN).iter_rows():
         console.print(f"skipped {path}: {reason}", highlight=False, markup=False, soft_wrap=True)
     if len(found.skipped) > _SKIPPED_SHOWN:

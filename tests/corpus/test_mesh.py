@@ -21,7 +21,7 @@ def test_a_triangle_is_a_mesh() -> None:
     ("broken", "reason"),
     [
         (replace(TRIANGLE, vertices=np.zeros((0, 3), np.float32)), "empty: 0 vertices, 1 faces"),
-        (replace(TRIANGLE, faces=np.zeros((0, 3), np.int32)), "empty: 3 vertices, 0 faces"),
+        (replace(TRIANGLE, faces=np.zeros((0, 3), np.int32)), "a point cloud: 3 points and no triangles"),
         (replace(TRIANGLE, vertices=np.full((3, 3), np.nan, np.float32)), "3 of 3 vertices are not finite"),
         (replace(TRIANGLE, faces=np.array([[0, 1, 99]], np.int32)), "face index 99 of 3 vertices"),
         (replace(TRIANGLE, faces=np.array([[0, 1, -2]], np.int32)), "face index -2 of 3 vertices"),

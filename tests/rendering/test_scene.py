@@ -45,6 +45,17 @@ def test_normals_are_weighted_by_area() -> None:
     np.testing.assert_allclose(vertex_normals(vertices, faces)[0], np.array([0, 3, 9]) / np.sqrt(90), atol=1e-6)
 
 
+def test_a_seam_and_a_soup_of_triangles_are_as_smooth_as_the_surface(ball: Mesh) -> None:
+    soup = ball.vertices[ball.faces].reshape(-1, 3)
+    soup[::7] += np.float32(-0.0)
+    faces = np.arange(len(soup), dtype=np.int32).reshape(-1, 3)
+    whole = vertex_normals(ball.vertices, ball.faces)[ball.faces].reshape(-1, 3)
+    places, welded = np.unique(ball.vertices, axis=0, return_inverse=True)
+    once = vertex_normals(places, welded[ball.faces].astype(np.int32))[welded[ball.faces]].reshape(-1, 3)
+    np.testing.assert_allclose(vertex_normals(soup, faces), once, atol=1e-5)
+    np.testing.assert_allclose(whole, once, atol=1e-5)
+
+
 def test_a_vertex_without_faces_has_no_normal() -> None:
     vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [9, 9, 9]], np.float32)
     assert (vertex_normals(vertices, np.array([[0, 1, 2]], np.int32))[3] == 0).all()

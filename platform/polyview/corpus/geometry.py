@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TypeVar
 
 import numpy as np
@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 
 from polyview.corpus.formats.landmarks import Landmarks
 from polyview.corpus.mesh import Mesh, MeshError, nose_tip
-from polyview.recipe import Geometry
+from polyview.corpus.orientation import HEAD, Way, guess_axes, guess_unit, turn_to
+from polyview.recipe import Axes, Geometry
 
 Vector = NDArray[np.float64]
 Number = TypeVar("Number", np.float32, np.uint8)
 
+UPRIGHT = (Way.named("y"), Way.named("z"))
+_HEAD_HEIGHT = 260.0
+"""Millimetres from the top of a person within which the face is."""
 _NOSE_BEHIND = 5.0
 """Millimetres that a nose cannot lie behind the plane of eyes and mouth, unless their left and right are swapped."""
 _NOSE_REACH = 25.0
@@ -26,12 +30,20 @@ def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mes
     """The mesh in millimetres, without spikes and small holes, aligned and cropped: whatever of it is asked for.
 
     Where the nose is not known and a step needs it, it is taken to be the foremost point of the middle of the mesh.
-    Raises `MeshError` where alignment needs landmarks that are not there, or nothing is left.
+    What was guessed is in the mesh's `guesses`. Raises `MeshError` where alignment needs landmarks that are not there,
+    no unit makes the mesh a head, or nothing is left.
     """
     mesh.check()
-    mesh = _in_millimetres(mesh, geometry.unit or 1.0)
-    nose, axes = _nose_and_axes(mesh, landmarks, geometry.unit or 1.0)
-    mesh = replace(mesh, nose=nose)
+    unit, of_unit = _unit(mesh, geometry.unit)
+    mesh = _in_millimetres(mesh, unit)
+    turn, of_axes = _turn(mesh, geometry, landmarks)
+    if turn is not None:
+        mesh = _turned(mesh, turn)
+    scale = np.float32(unit) * (np.eye(3, dtype=np.float32) if turn is None else turn)
+    marked = None if landmarks is None else _placed_landmarks(landmarks, scale)
+    mesh = replace(mesh, guesses=(*mesh.guesses, *of_unit, *of_axes))
+    nose, axes = _nose_and_axes(mesh, marked)
+    mesh = _with_face_found(replace(mesh, nose=nose))
     if geometry.spikes:
         mesh = without_spikes(mesh, geometry.spikes)
     if geometry.holes:
@@ -39,7 +51,7 @@ def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mes
     if geometry.align == "landmarks":
         if axes is None:
             raise MeshError("corpus.geometry.align: landmarks needs both eyes and the mouth marked")
-        mesh = _turned(mesh, axes)
+        mesh = _turned(mesh, axes.T.astype(np.float32))
     if geometry.align != "none":
         mesh = _centred(mesh)
     return cropped(mesh, geometry.crop) if geometry.crop else mesh
@@ -123,6 +135,43 @@ def _with_faces(mesh: Mesh, kept: NDArray[np.bool_]) -> Mesh:
     )
 
 
+def _unit(mesh: Mesh, told: float | str | None) -> tuple[float, tuple[str, ...]]:
+    """Millimetres per unit, and what was guessed of it if it is not plain."""
+    if told != "auto":
+        return (1.0 if told is None else float(told)), ()
+    unit, name = guess_unit(mesh)
+    return unit, () if unit == 1.0 else (f"taken to be in {name} (corpus.geometry.unit: {unit:g})",)
+
+
+def _turn(
+    mesh: Mesh, geometry: Geometry, landmarks: Landmarks | None
+) -> tuple[NDArray[np.float32] | None, tuple[str, ...]]:
+    """What turns the mesh upright and to the front, where anything does, and what was guessed of it."""
+    if isinstance(geometry.axes, Axes):
+        return turn_to(Way.named(geometry.axes.up), Way.named(geometry.axes.front)), ()
+    if geometry.axes is None or landmarks is not None or np.ptp(mesh.vertices, axis=0).max() > HEAD[1]:
+        return None, ()
+    ways = guess_axes(mesh)
+    if ways is None or ways == UPRIGHT:
+        return None, ()
+    return turn_to(*ways), (f"turned upright (corpus.geometry.axes: {{up: {ways[0]}, front: {ways[1]}}})",)
+
+
+def _with_face_found(mesh: Mesh) -> Mesh:
+    """The mesh with the nose of a bust or a body, which is not its foremost point: it is looked for in the head."""
+    height = float(np.ptp(mesh.vertices[:, 1]))
+    if mesh.nose is not None or height <= HEAD[1]:
+        return mesh
+    head = mesh.vertices[mesh.vertices[:, 1] >= mesh.vertices[:, 1].max() - _HEAD_HEIGHT]
+    doubt = f"{height:.0f} mm tall, its face looked for at the top (rendering.framing: whole shows all of it)"
+    return replace(mesh, nose=nose_tip(replace(mesh, vertices=head)), guesses=(*mesh.guesses, doubt))
+
+
+def _placed_landmarks(landmarks: Landmarks, turn: NDArray[np.float32]) -> Landmarks:
+    points = {part.name: getattr(landmarks, part.name) for part in fields(landmarks)}
+    return replace(landmarks, **{name: None if point is None else point @ turn for name, point in points.items()})
+
+
 def _in_millimetres(mesh: Mesh, unit: float) -> Mesh:
     if unit == 1.0:
         return mesh
@@ -134,9 +183,7 @@ def _in_millimetres(mesh: Mesh, unit: float) -> Mesh:
         )
 
 
-def _nose_and_axes(
-    mesh: Mesh, landmarks: Landmarks | None, unit: float
-) -> tuple[NDArray[np.float32] | None, Vector | None]:
+def _nose_and_axes(mesh: Mesh, landmarks: Landmarks | None) -> tuple[NDArray[np.float32] | None, Vector | None]:
     """The tip of the nose, and the face's own axes as rows (x to its left, y up, z out); none where not known.
 
     y runs from the mouth to the middle of the eyes, z is normal to the plane of eyes and mouth. Raises `MeshError`
@@ -145,7 +192,7 @@ def _nose_and_axes(
     if landmarks is None:
         return mesh.nose, None
     right, left, mouth, nose, nose_middle = (
-        None if point is None else point.astype(np.float64) * unit
+        None if point is None else point.astype(np.float64)
         for point in (landmarks.right_eye, landmarks.left_eye, landmarks.mouth, landmarks.nose, landmarks.nose_middle)
     )
     axes = None
@@ -176,8 +223,7 @@ def _axes(right: Vector, left: Vector, mouth: Vector) -> Vector | None:
     return np.stack([np.cross(up, out), up, out])
 
 
-def _turned(mesh: Mesh, axes: Vector) -> Mesh:
-    turn = axes.T.astype(np.float32)
+def _turned(mesh: Mesh, turn: NDArray[np.float32]) -> Mesh:
     return replace(mesh, vertices=mesh.vertices @ turn, nose=None if mesh.nose is None else mesh.nose @ turn)
 
 

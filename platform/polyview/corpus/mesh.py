@@ -24,6 +24,7 @@ class Mesh:
     uv: (V, 2) float32 in [0, 1], origin at the texture's lower left
     texture: (H, W, 3) uint8 RGB, first row on top
     nose: (3,) float32, the tip of the nose, where the dataset knows it
+    guesses: what was taken of it without being told, in words for the person who owns the file
     """
 
     vertices: NDArray[np.float32]
@@ -32,11 +33,14 @@ class Mesh:
     uv: NDArray[np.float32] | None = None
     texture: NDArray[np.uint8] | None = None
     nose: NDArray[np.float32] | None = None
+    guesses: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raises `MeshError` that says what is wrong, unless the mesh can be rendered."""
-        if not len(self.vertices) or not len(self.faces):
-            raise MeshError(f"empty: {len(self.vertices)} vertices, {len(self.faces)} faces")
+        if not len(self.vertices):
+            raise MeshError(f"empty: 0 vertices, {len(self.faces)} faces")
+        if not len(self.faces):
+            raise MeshError(f"a point cloud: {len(self.vertices)} points and no triangles")
         for name, array, columns in (("vertices", self.vertices, 3), ("faces", self.faces, 3), ("uv", self.uv, 2)):
             if array is not None and (array.ndim != 2 or array.shape[1] != columns):
                 raise MeshError(f"{name} have shape {array.shape}, expected (n, {columns})")

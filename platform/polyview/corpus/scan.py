@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -11,7 +12,7 @@ from polyview.corpus import remarks
 from polyview.corpus.datasets import bosphorus, bp4d, bu3dfe, bu4dfe, coma, facekit, folder, synthetic
 from polyview.corpus.manifest import Manifest
 from polyview.errors import UserError
-from polyview.recipe import EXPRESSIONS, OWN_EXPRESSIONS, Corpus
+from polyview.recipe import EXPRESSIONS, OWN_EXPRESSIONS, Corpus, Geometry
 
 _DATASETS = {
     "synthetic": synthetic.scan,
@@ -24,7 +25,8 @@ _DATASETS = {
     "coma": coma.scan,
 }
 _GENERATED = ("synthetic", "facekit")
-_UNITS = {"coma": coma.UNIT}
+_GEOMETRIES: dict[str, dict[str, Any]] = {"coma": {"unit": coma.UNIT}, "folder": {"unit": "auto", "axes": "auto"}}
+"""What is known of a dataset's meshes, where the recipe does not say it."""
 
 
 @dataclass
@@ -59,10 +61,9 @@ def scan(corpus: Corpus) -> Scan:
     if kept.is_empty():
         raise UserError(f"corpus: {_nothing_left(corpus, found, skipped)}")
     root = str(Path(corpus.root).expanduser().resolve()) if corpus.root and corpus.dataset != "synthetic" else ""
-    geometry = corpus.geometry
-    if geometry.unit is None and corpus.dataset in _UNITS:
-        geometry = geometry.model_copy(update={"unit": _UNITS[corpus.dataset]})
-    said = [
+    set_in_recipe = corpus.geometry.model_dump(exclude_none=True)
+    geometry = Geometry.model_validate(_GEOMETRIES.get(corpus.dataset, {}) | set_in_recipe)
+    notes = [
         *dataset.remarks,
         *remarks.on_frames(len(found) - len(sampled)),
         *remarks.on_expressions(
@@ -72,7 +73,7 @@ def scan(corpus: Corpus) -> Scan:
         *remarks.on_subjects(kept["subject"].unique()),
         *(remarks.on_files(root, kept) if corpus.dataset not in _GENERATED else ()),
     ]
-    return Scan(Manifest.build(kept, root, geometry), skipped, len(found) - len(kept), tuple(said))
+    return Scan(Manifest.build(kept, root, geometry), skipped, len(found) - len(kept), tuple(notes))
 
 
 def _sampled(found: pl.DataFrame, corpus: Corpus) -> pl.DataFrame:

@@ -7,6 +7,7 @@ of a file is listed at once, with its dotted path. Read `experiment.py` first, t
 from polyview.recipe.experiment import (
     EXPRESSIONS,
     OWN_EXPRESSIONS,
+    Axes,
     Corpus,
     DatasetName,
     Evaluation,
@@ -31,6 +32,7 @@ from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scala
 __all__ = [
     "EXPRESSIONS",
     "OWN_EXPRESSIONS",
+    "Axes",
     "Corpus",
     "CostName",
     "DatasetName",

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from polyview.errors import UserError
 from polyview.recipe.objective import Objective
@@ -23,9 +23,13 @@ def _absolute(root: str) -> str:
         raise ValueError(error) from None
 
 
+# A setting that came later is not part of recipes that do not use it: their hashes stay.
 def _is_zero(number: int) -> bool:
-    # A setting that came later is not part of recipes that do not use it: their hashes stay.
     return number == 0
+
+
+def _is_none(setting: object) -> bool:
+    return setting is None
 
 
 DatasetName = Literal["synthetic", "facekit", "folder", "bu3dfe", "bu4dfe", "bosphorus", "bp4d", "coma"]
@@ -78,16 +82,40 @@ class Generator(Model):
     seed: Natural = 0
 
 
-class Geometry(Model):
-    """What is done to each mesh as it is loaded, in this order; by default nothing."""
+Direction = Literal["x", "-x", "y", "-y", "z", "-z"]
 
-    unit: PositiveFloat | None = Field(None, description="millimetres per unit of the files; the dataset's if null")
+
+class Axes(Model):
+    """Which way the files' faces lie: the axis that goes up, and the one that comes out of the face."""
+
+    up: Direction = "y"
+    front: Direction = "z"
+
+
+class Geometry(Model):
+    """What is done to each mesh as it is loaded, in this order; by default nothing, and of a folder unit and axes."""
+
+    unit: PositiveFloat | Literal["auto"] | None = Field(
+        None, description="millimetres per unit of the files; auto: as the extent shows; null: auto of a folder"
+    )
+    axes: Axes | Literal["auto"] | None = Field(
+        None,
+        exclude_if=_is_none,
+        description="up and front of the files, such as {up: z, front: -y}; auto: as the surface shows; as unit",
+    )
     spikes: PositiveFloat | None = Field(None, description="cut faces with an edge of more than so many median edges")
     holes: Natural = Field(0, description="close holes of up to so many edges")
     align: Literal["none", "nose", "landmarks"] = Field(
         "none", description="nose tip to the origin; landmarks: also eyes and mouth upright and facing forward"
     )
     crop: PositiveFloat | None = Field(None, description="keep what lies within so many millimetres of the nose tip")
+
+    @field_validator("axes")
+    @classmethod
+    def _are_two(cls, axes: Axes | str | None) -> Axes | str | None:
+        if isinstance(axes, Axes) and axes.up[-1] == axes.front[-1]:
+            raise ValueError(f"up is {axes.up} and front {axes.front}: two ways along one axis")
+        return axes
 
 
 class Corpus(Model):

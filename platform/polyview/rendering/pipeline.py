@@ -25,6 +25,7 @@ from polyview.errors import UserError
 from polyview.parallel import in_parallel, start_ray
 from polyview.recipe import Geometry, Rendering, digest
 from polyview.rendering.cameras import Camera
+from polyview.rendering.doubts import doubt_of, summary_of
 from polyview.rendering.renderer import backend_of, make_renderer
 from polyview.rendering.store import (
     SCHEMA_VERSION,
@@ -46,6 +47,8 @@ from polyview.storage.home import Home, locked
 from polyview.storage.mirror import address, files, remove
 
 REASONS_SHOWN = 3
+_DRAWING = 2
+"""Another number wherever the same file gives another picture, so that no store holds both."""
 
 
 @dataclass
@@ -53,7 +56,7 @@ class RenderSummary:
     """What a render did.
 
     cached: the store had all cameras already. rendered, rejected: samples in the store. reasons: the table that says
-    why samples were rejected.
+    why samples were rejected. doubts: what was guessed of the meshes and is suspicious about the views, a line each.
     """
 
     store: Path
@@ -62,6 +65,7 @@ class RenderSummary:
     rejected: int
     reasons: Path
     seconds: float
+    doubts: list[str]
 
 
 @dataclass(frozen=True)
@@ -91,15 +95,19 @@ class ShardWriter:
         views = np.empty((len(columns), len(job["sample_id"]), size, size, 3), np.uint8)
         sample_ids: list[str] = []
         rejected: list[dict[str, str]] = []
+        doubts: list[dict[str, str]] = []
         for sample_id, path, texture in zip(job["sample_id"], job["path"], job["texture"], strict=True):
             try:
                 mesh = load_mesh(path, texture, self.root, self.geometry)
-                views[:, len(sample_ids)] = renderer.render(mesh, self.cameras)
+                drawn = views[:, len(sample_ids)] = renderer.render(mesh, self.cameras)
                 sample_ids.append(sample_id)
+                view = doubt_of(drawn[: len(self.cameras)], mesh, self.cameras, self.rendering)
+                told = [*(("guess", guess) for guess in mesh.guesses), *([("view", view)] if view else [])]
+                doubts += [{"sample_id": sample_id, "path": path, "kind": kind, "reason": text} for kind, text in told]
             except MeshError as error:
                 rejected.append({"sample_id": sample_id, "path": path, "reason": str(error)})
         path = shard_path(self.folder, job["shard"])
-        write_shard(path, sample_ids, columns, views[:, : len(sample_ids)], rejected)
+        write_shard(path, sample_ids, columns, views[:, : len(sample_ids)], rejected, doubts)
         return read_shard(path)
 
 
@@ -115,7 +123,8 @@ def render(
 
     Only the cameras that the store lacks are rendered; where all are there, Ray is not even started. A render that
     was cut short continues at the shard. `on_progress` is called with samples done and in all.
-    Raises `UserError` if more than the share `max_rejected` of the samples cannot be read, or the disk is full.
+    Raises `UserError` if more than the share `max_rejected` of the samples cannot be read or have suspicious views,
+    or the disk is full.
     """
     started = time.monotonic()
     folder = home.stores / _store_name(manifest, rendering)
@@ -132,7 +141,15 @@ def render(
     reasons = store.parts[0].folder / "rejected.parquet"
     if len(store.rejected) > max_rejected * len(manifest):
         raise UserError(_too_many_rejected(store.rejected, len(manifest), max_rejected, reasons))
-    return RenderSummary(folder, cached, len(store), len(store.rejected), reasons, time.monotonic() - started)
+    doubts = summary_of(store.doubts, len(manifest))
+    suspicious = store.doubts.filter(pl.col("kind") == "view")["sample_id"].n_unique()
+    if suspicious > max_rejected * len(manifest):
+        raise UserError(
+            f"{doubts[-1]}. That is more than corpus.max_rejected={max_rejected:g} allows; look at them with "
+            f"polyview sheet {address(folder)}"
+        )
+    seconds = time.monotonic() - started
+    return RenderSummary(folder, cached, len(store), len(store.rejected), reasons, seconds, doubts)
 
 
 def is_rendered(manifest: Manifest, rendering: Rendering, cameras: Sequence[Camera], home: Home) -> bool:
@@ -152,6 +169,7 @@ def _store_name(manifest: Manifest, rendering: Rendering) -> str:
     return digest(
         {
             "schema": SCHEMA_VERSION,
+            "drawing": _DRAWING,
             "fingerprint": manifest.fingerprint,
             "rendering": rendering.model_dump(mode="json", exclude={"views", "backend"}),
             "backend": backend_of(rendering),

@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 
 
 def vertex_normals(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Unit normals (N, 3): the mean over a vertex's faces, weighted by area; zero where there is no face."""
+    """Unit normals (N, 3): the mean over the faces at a vertex's place, weighted by area; zero where there is none.
+
+    Vertices at one place count as one, so that seams of the texture and triangle soups are as smooth as the surface.
+    """
     normals: NDArray[np.float32] = _vertex_normals(vertices, faces)
     return normals
 
@@ -40,9 +43,9 @@ def halve(pictures: NDArray[np.uint8], nearest: NDArray[np.bool_]) -> NDArray[np
 
 @njit(cache=True, nogil=True)
 def _vertex_normals(vertices, faces):  # type: ignore[no-untyped-def]
-    normals = np.zeros(vertices.shape, np.float32)
+    normals, first = np.zeros(vertices.shape, np.float32), _welded(vertices)
     for face in range(len(faces)):
-        a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
+        a, b, c = first[faces[face, 0]], first[faces[face, 1]], first[faces[face, 2]]
         px, py, pz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
         qx, qy, qz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
         # The cross product is as long as twice the area: the weight comes by itself.
@@ -52,6 +55,9 @@ def _vertex_normals(vertices, faces):  # type: ignore[no-untyped-def]
             normals[corner, 1] += y
             normals[corner, 2] += z
     for i in range(len(normals)):
+        if first[i] != i:  # it comes later than the first at its place, whose normal is done
+            normals[i] = normals[first[i]]
+            continue
         x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
         length = np.sqrt(x * x + y * y + z * z)
         if length > 0:
@@ -59,6 +65,31 @@ def _vertex_normals(vertices, faces):  # type: ignore[no-untyped-def]
             normals[i, 1] = y / length
             normals[i, 2] = z / length
     return normals
+
+
+@njit(cache=True, nogil=True)
+def _welded(vertices):  # type: ignore[no-untyped-def]
+    """For each vertex the first one at its place: a table of places, found by their bits."""
+    slots = 1
+    while slots < 2 * len(vertices):
+        slots *= 2
+    table, first = np.full(slots, -1, np.int32), np.empty(len(vertices), np.int32)
+    bits = (vertices + np.float32(0.0)).view(np.uint32)  # adding zero makes -0.0 the same place as 0.0
+    for i in range(len(vertices)):
+        x, y, z = bits[i, 0], bits[i, 1], bits[i, 2]
+        key = (np.uint64(x) * np.uint64(73856093)) ^ (np.uint64(y) * np.uint64(19349663))
+        key = (key ^ (np.uint64(z) * np.uint64(83492791))) * np.uint64(0x9E3779B97F4A7C15)
+        slot = np.int64((key >> np.uint64(33)) & np.uint64(slots - 1))
+        while True:
+            other = table[slot]
+            if other < 0:
+                table[slot] = first[i] = i
+                break
+            if bits[other, 0] == x and bits[other, 1] == y and bits[other, 2] == z:
+                first[i] = other
+                break
+            slot = (slot + 1) & (slots - 1)
+    return first
 
 
 @njit(cache=True, nogil=True)

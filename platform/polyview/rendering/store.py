@@ -7,6 +7,7 @@ part; whoever asks for more cameras later adds another, of the new ones alone. A
                        (size x size x 3) per camera, named like `yaw+30_pitch+00`; further outputs of the same
                        camera are named like `yaw+30_pitch+00_depth`
   rejected.parquet     sample_id, path and reason of the faces that have no views
+  doubts.parquet       sample_id, path, kind and reason of what was guessed of a mesh, and of suspicious views
   store.json           what is in it; written last, so a part that has it is complete, and never changed again
 In a mirror of a bucket the small files of a part are all here or none. A shard is here once it was fetched whole; of
 one that is not, the rows that are asked for are read where they lie in the bucket, and not kept.
@@ -33,6 +34,7 @@ from polyview.errors import UserError
 from polyview.recipe import Output, Rendering, digest
 from polyview.rendering.cameras import Camera
 from polyview.rendering.depth import DepthScale, depth_scale
+from polyview.rendering.doubts import DOUBTS
 from polyview.storage.home import replacing
 from polyview.storage.mirror import Span, address, fetch, fetch_all, is_away, read_spans
 
@@ -62,11 +64,12 @@ class Contents(BaseModel):
 
 
 class Shard(NamedTuple):
-    """What a shard says of itself: its rows, where each column's pixels begin, the rejected samples of its range."""
+    """What a shard says of itself: its rows, where each column's pixels begin, what is amiss with its samples."""
 
     rows: int
     offsets: tuple[int, ...]
     rejected: list[dict[str, str]]
+    doubts: list[dict[str, str]]
 
 
 class ViewStore:
@@ -106,6 +109,14 @@ class ViewStore:
     def rejected(self) -> pl.DataFrame:
         """The faces without views: sample_id, path, reason."""
         return pl.read_parquet(self.parts[0].folder / "rejected.parquet")
+
+    @cached_property
+    def doubts(self) -> pl.DataFrame:
+        """What is doubtful of the faces and of all parts' views, as `DOUBTS`; nothing where older parts do not say."""
+        files = [part.folder / "doubts.parquet" for part in self.parts]
+        return pl.concat([DOUBTS.to_frame(), *map(pl.read_parquet, filter(Path.is_file, files))]).unique(
+            maintain_order=True
+        )
 
     def labels(self, column: str) -> list[str]:
         """The manifest's `column` for each row."""
@@ -263,6 +274,7 @@ def write_shard(
     columns: Sequence[str],
     views: NDArray[np.uint8],
     rejected: Sequence[dict[str, str]],
+    doubts: Sequence[dict[str, str]] = (),
 ) -> None:
     """Write one shard, whole or not at all.
 
@@ -271,7 +283,7 @@ def write_shard(
     """
     arrays = [pa.array(sample_ids, pa.string()), *(_fixed_shape(column) for column in views)]
     batch = pa.record_batch(arrays, names=["sample_id", *columns])
-    batch = batch.replace_schema_metadata({"rejected": json.dumps(list(rejected))})
+    batch = batch.replace_schema_metadata({"rejected": json.dumps(list(rejected)), "doubts": json.dumps(list(doubts))})
     # Through Python's own file, whose errors say what the system said.
     with replacing(path) as temporary, temporary.open("wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
         writer.write_batch(batch)
@@ -291,7 +303,8 @@ def read_shard(path: Path) -> Shard:
         pixels = (_flat(column)[0].buffers()[1] for column in batch.columns[1:])
         # What is empty lies nowhere.
         offsets = tuple(buffer.address - whole.address if batch.num_rows else 0 for buffer in pixels)
-        return Shard(batch.num_rows, offsets, json.loads(reader.schema.metadata[b"rejected"]))
+        told = {name: json.loads(reader.schema.metadata.get(name, b"[]")) for name in (b"rejected", b"doubts")}
+        return Shard(batch.num_rows, offsets, told[b"rejected"], told[b"doubts"])
 
 
 def finish_part(
@@ -310,6 +323,8 @@ def finish_part(
     rejected = [row for shard in found for row in shard.rejected]
     with replacing(folder / "rejected.parquet") as temporary:
         pl.DataFrame(rejected, schema=REJECTED).write_parquet(temporary)
+    with replacing(folder / "doubts.parquet") as temporary:
+        pl.DataFrame([row for shard in found for row in shard.doubts], schema=DOUBTS).write_parquet(temporary)
     contents = Contents(
         schema_version=SCHEMA_VERSION,
         fingerprint=manifest.fingerprint,

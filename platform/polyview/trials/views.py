@@ -93,6 +93,8 @@ def prepare_views(experiments: Iterable[Experiment], home: Home, watcher: Watche
         else:
             prepared.seconds += time.perf_counter() - started
             watcher.say(f"{faces_and_views} in {summary.seconds:.1f} s ({address(summary.store)})")
+        for line in summary.doubts:
+            watcher.say(line)
         if summary.rejected:
             watcher.say(f"{summary.rejected} meshes rejected; {address(summary.reasons)} says why")
     return prepared

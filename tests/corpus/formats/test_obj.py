@@ -64,8 +64,7 @@ def test_the_picture_of_the_material_in_use(tmp_path: Path, picture: Callable[..
     assert mesh.texture.shape == (8, 8, 3)
     with pytest.raises(MeshError, match=r"texture gone\.png is missing"):
         read(tmp_path, text.format("hair"))
-    with pytest.raises(MeshError, match=r"uses 2 pictures \(gone\.png, maps/my skin\.png\)"):
-        read(tmp_path, text.format("skin\nusemtl hair"))
+    assert read(tmp_path, text.format("hair\nusemtl skin")).texture is not None
 
 
 def test_a_missing_material_library_is_no_picture(tmp_path: Path) -> None:
@@ -76,10 +75,9 @@ def test_nothing_is_read_outside_of_the_root(tmp_path: Path, picture: Callable[.
     inner = tmp_path / "faces"
     inner.mkdir()
     outside = picture(tmp_path / "secret.png")
-    (tmp_path / "secret.mtl").write_text("newmtl skin\n")
+    (tmp_path / "secret.mtl").write_text("newmtl skin\nKd 1 0 0\n")
     for library in ("../secret.mtl", str(tmp_path / "secret.mtl"), "..\\secret.mtl"):
-        with pytest.raises(MeshError, match="lies outside of the dataset's folder"):
-            read(inner, f"mtllib {library}\nusemtl skin\n{SQUARE}f 1 2 3\n")
+        assert read(inner, f"mtllib {library}\nusemtl skin\n{SQUARE}f 1 2 3\n").texture is None
     for name in ("../secret.png", str(outside)):
         (inner / "face.mtl").write_text(f"newmtl skin\nmap_Kd {name}\n")
         with pytest.raises(MeshError, match=r"secret\.png' lies outside of the dataset's folder"):

@@ -130,3 +130,36 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "face.wrl").write_text("#VRML V1.0 ascii\n")
     with pytest.raises(MeshError, match=r"not a VRML 2\.0 file"):
         read_mesh("face.wrl", None, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("fields", "seen"),
+    [
+        ("translation 1 2 3", [[1, 2, 3], [2, 2, 3], [1, 3, 3]]),
+        ("scale 2 3 4", [[0, 0, 0], [2, 0, 0], [0, 3, 0]]),
+        ("rotation 0 0 2 1.5707963267948966", [[0, 0, 0], [0, 1, 0], [-1, 0, 0]]),
+        ("center 1 0 0 rotation 0 0 1 1.5707963267948966", [[1, -1, 0], [1, 0, 0], [0, -1, 0]]),
+        ("scale 2 1 1 scaleOrientation 0 0 1 1.5707963267948966", [[0, 0, 0], [1, 0, 0], [0, 2, 0]]),
+        ("translation 5 0 0 scale 2 2 2", [[5, 0, 0], [7, 0, 0], [5, 2, 0]]),
+    ],
+)
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_transform_is_applied_wherever_its_fields_stand(
+    tmp_path: Path, fields: str, seen: list[list[float]], behind: bool
+) -> None:
+    shape = f"children [ Shape {{ {TRIANGLE} }} ]"
+    mesh = read(tmp_path, f"Transform {{ {f'{shape} {fields}' if behind else f'{fields} {shape}'} }}")
+    assert np.allclose(mesh.vertices, seen, atol=1e-6)
+
+
+def test_transforms_within_transforms(tmp_path: Path) -> None:
+    inner = f"Transform {{ translation 1 0 0 children [ Group {{ children [ Shape {{ {TRIANGLE} }} ] }} ] }}"
+    beside = "Transform { scale 9 9 9 children [] }"
+    mesh = read(tmp_path, f"Transform {{ scale 10 10 10 children [ {beside} {inner} ] }}")
+    assert mesh.vertices.tolist() == [[10, 0, 0], [20, 0, 0], [10, 10, 0]]
+
+
+def test_a_mirroring_transform_turns_the_faces_about(tmp_path: Path) -> None:
+    mesh = read(tmp_path, f"Transform {{ scale -1 1 1 children [ Shape {{ {TRIANGLE} }} ] }}")
+    a, b, c = mesh.vertices[mesh.faces[0]]
+    assert np.cross(b - a, c - a)[2] > 0

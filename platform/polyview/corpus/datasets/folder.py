@@ -10,7 +10,7 @@ from pathlib import Path, PureWindowsPath
 import polars as pl
 
 from polyview.corpus.datasets.table import cleaned, read_table
-from polyview.corpus.formats.limits import FORMATS, below
+from polyview.corpus.formats.limits import FORMATS, below, format_of
 from polyview.corpus.labels import key, meanings
 from polyview.corpus.manifest import SCHEMA, Found
 from polyview.errors import UserError
@@ -53,7 +53,7 @@ def _listed(root: Path, table: str | None) -> pl.DataFrame:
 def _matched(root: Path, pattern: str) -> pl.DataFrame:
     """A row for each mesh below `root`, with what `pattern` reads from its path: nothing where it does not fit."""
     expression = _compiled(pattern)
-    files = sorted(file for file in _files_below(root) if file.suffix.lower() in FORMATS)
+    files = sorted(file for file in _files_below(root) if format_of(file.name) in FORMATS)
     if not files:
         raise UserError(f"corpus.root: {root} holds no mesh ({' '.join(FORMATS)})")
     rows = []
@@ -129,9 +129,9 @@ def _place(root: Path, name: str | None) -> str | None:
 
 
 def _unreadable(path: str | None) -> str | None:
-    if path is None or Path(path).suffix.lower() in FORMATS:
+    if path is None or format_of(path) in FORMATS:
         return None
-    return f"format {Path(path).suffix or 'without a suffix'} is not among {' '.join(FORMATS)}"
+    return f"format {format_of(path) or 'without a suffix'} is not among {' '.join(FORMATS)}"
 
 
 def _with_numbers(table: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""PLY, STL, OFF, glTF: read by trimesh, after a look at what the file would make it do."""
+"""STL and glTF: read by trimesh, after a look at what the file would make it do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import math
-import re
 import struct
 from typing import Any
 
@@ -21,12 +20,24 @@ from polyview.corpus.formats.limits import (
     pixels,
     read_bytes,
 )
+from polyview.corpus.formats.polygons import END, with_polygon_colors
 from polyview.corpus.mesh import Mesh, MeshError
 
 # What it has to say of a broken file, the error says.
 logging.getLogger("trimesh").setLevel(logging.CRITICAL)
 
-_HEADER = 1 << 16
+_TRIANGLES = 4
+_PLACED = "KHR_texture_transform"
+_HARMLESS = (
+    _PLACED,
+    "KHR_materials_",
+    "KHR_lights_",
+    "KHR_mesh_quantization",
+    "EXT_texture_webp",
+    "KHR_xmp",
+    "MSFT_lod",
+)
+"""How extensions begin that change nothing of a surface, or that are heeded here."""
 _MOST_NODES = 1_000
 _COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 
@@ -38,6 +49,7 @@ def read(data: bytes, companions: Companions, suffix: str) -> Mesh:
     resolver = _Resolver(companions)
     try:
         _LOOKS[suffix](data)
+        transform = _picture_transform(data, suffix)
         with np.errstate(all="ignore"):  # the mesh's own check tells what is not finite
             loaded = trimesh.load(
                 io.BytesIO(data), file_type=suffix.removeprefix("."), resolver=resolver, process=False, force="mesh"
@@ -52,13 +64,15 @@ def read(data: bytes, companions: Companions, suffix: str) -> Mesh:
     if not isinstance(loaded, trimesh.Trimesh):
         raise MeshError("the file holds no triangles")
     check_face_count(len(loaded.faces))
-    return Mesh(
+    mesh = Mesh(
         vertices=np.asarray(loaded.vertices, dtype=np.float32),
         faces=_faces(loaded),
         colors=_colors(loaded),
-        uv=_uv(loaded),
+        uv=_uv(loaded, transform),
         texture=companions.picture(None) if companions.texture else _own_texture(loaded),
     )
+    painted = _painted(data, loaded) if suffix == ".stl" else None
+    return mesh if painted is None else with_polygon_colors(mesh, _as_polygons(mesh.faces), painted)
 
 
 class _Resolver:
@@ -79,46 +93,25 @@ class _Resolver:
         return self.get(name)
 
 
-def _look_at_ply(data: bytes) -> None:
-    """Counts that the file is too short for, or that no face has."""
-    end = data.find(b"end_header", 0, _HEADER)
-    if end < 0:
-        raise MeshError("not readable as .ply: the header has no end")
-    body = len(data) - end
-    for name, digits in re.findall(rb"^\s*element\s+(\S+)\s+(\S+)", data[:end], re.MULTILINE):
-        count = _whole(digits)
-        if name == b"face":
-            check_face_count(count)
-        if count > body:
-            raise MeshError(f"declares {count} of {name.decode('latin-1')!r} in {body} bytes: the file is cut")
-
-
 def _look_at_stl(data: bytes) -> None:
     """A binary file whose count no face has, or that does not have as many."""
-    if data[:100].lstrip()[:5].lower() == b"solid" or len(data) < 84:
+    count = struct.unpack_from("<I", data, 80)[0] if len(data) >= 84 else 0
+    if data[:100].lstrip()[:5].lower() == b"solid" and len(data) != 84 + 50 * count:
+        if b"endsolid" not in data.lower():
+            raise MeshError("has no endsolid: the file is cut")
         return
-    (count,) = struct.unpack_from("<I", data, 80)
     check_face_count(count)
     if len(data) != 84 + 50 * count:
         raise MeshError(f"declares {count} faces and holds {(len(data) - 84) / 50:g}: the file is cut or broken")
 
 
-def _look_at_off(data: bytes) -> None:
-    """Counts that the file is too short for, or that no face has."""
-    counts = re.search(rb"OFF\s+(?:#[^\n]*\n\s*)*(\d+)[ \t]+(\d+)", data[:_HEADER])
-    if counts is None:
-        raise MeshError("not readable as .off: no counts of vertices and faces")
-    vertices, faces = _whole(counts[1]), _whole(counts[2])
-    check_face_count(faces)
-    if vertices * 6 + faces * 4 > len(data) + 8:
-        raise MeshError(f"declares {vertices} vertices and {faces} faces in {len(data)} bytes: the file is cut")
-
-
 def _look_at_glb(data: bytes) -> None:
     try:
-        magic, version, _, length, kind = struct.unpack_from("<4sIII4s", data)
+        magic, version, whole, length, kind = struct.unpack_from("<4sIII4s", data)
     except struct.error:
         raise MeshError("not readable as .glb: too short for a header") from None
+    if magic == b"glTF" and whole > len(data):
+        raise MeshError(f"declares {whole} bytes and holds {len(data)}: the file is cut")
     if magic != b"glTF" or version != 2 or kind != b"JSON" or 20 + length > len(data):
         raise MeshError("not readable as .glb: not a binary glTF 2 file")
     _look_at_gltf(data[20 : 20 + length])
@@ -126,7 +119,11 @@ def _look_at_glb(data: bytes) -> None:
 
 def _look_at_gltf(data: bytes) -> None:
     """Arrays that are larger than a file may be, or a tree of nodes that is not a tree, or has no end."""
-    tree = json.loads(data)
+    try:
+        tree = json.loads(data)
+    except json.JSONDecodeError as error:
+        raise MeshError(f"not readable as glTF: {error}: the file is cut or broken") from None
+    _check_extensions(tree)
     total = 0
     for accessor in tree.get("accessors", []):
         count = accessor["count"]
@@ -143,6 +140,22 @@ def _look_at_gltf(data: bytes) -> None:
     check_face_count(sum(triangles[node["mesh"]] for node in nodes if "mesh" in node))
 
 
+def _check_extensions(tree: dict[str, Any]) -> None:
+    """Raises `MeshError` at an extension without which the surface or its picture cannot be read."""
+    primitives = [part for mesh in tree.get("meshes", []) for part in mesh.get("primitives", [])]
+    needed = [
+        *tree.get("extensionsRequired", []),
+        *(name for part in primitives for name in part.get("extensions", {})),
+    ]
+    unknown = [name for name in dict.fromkeys(needed) if not str(name).startswith(_HARMLESS)]
+    if unknown:
+        raise MeshError(
+            f"needs the glTF extension {', '.join(map(str, unknown))[:200]}, which is not read here; save it without"
+        )
+    if primitives and all(part.get("mode", _TRIANGLES) < _TRIANGLES for part in primitives):
+        raise MeshError("points or lines and no triangles")
+
+
 def _triangles(tree: dict[str, Any], mesh: dict[str, Any]) -> int:
     """At most how many triangles a mesh of a glTF file has."""
     primitives = mesh["primitives"]
@@ -150,16 +163,8 @@ def _triangles(tree: dict[str, Any], mesh: dict[str, Any]) -> int:
     return math.ceil(sum(counts) / 3)
 
 
-def _whole(digits: bytes) -> int:
-    if not digits.isdigit() or len(digits) > 18:
-        raise MeshError(f"{digits[:24].decode('latin-1')!r} is not a count")
-    return int(digits)
-
-
 _LOOKS = {
-    ".ply": _look_at_ply,
     ".stl": _look_at_stl,
-    ".off": _look_at_off,
     ".glb": _look_at_glb,
     ".gltf": _look_at_gltf,
 }
@@ -179,9 +184,46 @@ def _colors(loaded: Any) -> NDArray[np.uint8] | None:
     return np.asarray(loaded.visual.vertex_colors, dtype=np.uint8)[:, :3]
 
 
-def _uv(loaded: Any) -> NDArray[np.float32] | None:
+def _uv(loaded: Any, transform: NDArray[np.float64] | None) -> NDArray[np.float32] | None:
     uv = getattr(loaded.visual, "uv", None)
-    return None if uv is None else np.asarray(uv, dtype=np.float32)
+    if uv is None or transform is None:
+        return None if uv is None else np.asarray(uv, dtype=np.float32)
+    downward = np.column_stack([uv[:, 0], 1 - uv[:, 1], np.ones(len(uv))]) @ transform.T
+    return np.column_stack([downward[:, 0], 1 - downward[:, 1]]).astype(np.float32)
+
+
+def _picture_transform(data: bytes, suffix: str) -> NDArray[np.float64] | None:
+    """(2, 3) how a glTF file's KHR_texture_transform moves coordinates; raises `MeshError` where it has several."""
+    if _PLACED.encode() not in data:
+        return None
+    tree = json.loads(data[20 : 20 + struct.unpack_from("<I", data, 12)[0]] if suffix == ".glb" else data)
+    pictures = [look.get("pbrMetallicRoughness", {}).get("baseColorTexture") for look in tree.get("materials", [])]
+    found = [picture.get("extensions", {}).get(_PLACED, {}) for picture in pictures if picture]
+    if any(other != found[0] for other in found):
+        raise MeshError(f"its materials differ in {_PLACED}, which is read here for a whole mesh; save it without")
+    if not found or not found[0]:
+        return None
+    (across, down), (wide, tall) = found[0].get("offset", (0, 0)), found[0].get("scale", (1, 1))
+    cos, sin = math.cos(found[0].get("rotation", 0)), math.sin(found[0].get("rotation", 0))
+    return np.array([[cos * wide, sin * tall, across], [-sin * wide, cos * tall, down]])
+
+
+def _as_polygons(faces: NDArray[np.int32]) -> NDArray[np.int64]:
+    return np.column_stack([faces, np.full(len(faces), END)]).ravel().astype(np.int64)
+
+
+def _painted(data: bytes, loaded: Any) -> NDArray[np.uint8] | None:
+    """(F, 3) the faces' colours, which two dialects of binary STL keep in 15 bits; None where it has none."""
+    words = loaded.face_attributes.get("stl")
+    if words is None:
+        return None
+    words = np.asarray(words, np.uint16).ravel()
+    magics = b"COLOR=" in data[:80]
+    if not (words if magics else words >> 15).any():
+        return None
+    shifts = (0, 5, 10) if magics else (10, 5, 0)
+    levels = np.stack([(words >> shift) & 31 for shift in shifts], axis=1)
+    return np.round(levels * (255 / 31)).astype(np.uint8)
 
 
 def _own_texture(loaded: Any) -> NDArray[np.uint8] | None:

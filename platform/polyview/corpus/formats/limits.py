@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import math
 import os
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +21,11 @@ from polyview.corpus.mesh import MeshError
 FORMATS = (".obj", ".wrl", ".bnt", ".ply", ".stl", ".off", ".glb", ".gltf")
 LARGEST_FILE = 256 << 20
 LARGEST_FACES = 5_000_000
+LARGEST_PICTURE = 16_384 * 16_384
 LARGEST_TEXTURE = 64_000_000
-"""Bytes, triangles and pixels: well above any face scan, well below this machine's memory."""
+"""Bytes, triangles, pixels on disk and in memory: well above any face scan, well below this machine's memory."""
 
+_GZIP = b"\x1f\x8b"
 _PICTURES = ("BMP", "JPEG", "PNG", "TIFF", "TGA", "PPM", "WEBP")
 
 
@@ -34,14 +41,47 @@ class Companions:
     texture: str | None
 
     def find(self, name: str) -> Path:
-        """The file called `name` in a mesh file; raises `MeshError` where it is not in the dataset's folder."""
-        return inside(self.root, str(self.folder / name.strip().replace("\\", "/")), name)
+        """Where the file called `name` in a mesh file is, or should be; raises `MeshError` where it may not be.
+
+        Names are written on other machines: with a drive, an absolute path, in another case. What is not where the
+        name leads is looked for beside the mesh, by its base name.
+        """
+        return self.beside(name) or inside(self.root, str(self.folder / _plain(name)), name)
+
+    def beside(self, name: str) -> Path | None:
+        """The file called `name` in a mesh file, where the name leads or beside the mesh; None where it is not."""
+        for path in dict.fromkeys((_plain(name), PurePosixPath(_plain(name)).name)):
+            with suppress(MeshError):
+                inside(self.root, str(self.folder / path))
+                file = _in_any_case(self.folder, PurePosixPath(path))
+                if file and is_file(inside(self.root, str(file))):
+                    return file
+        return None
 
     def picture(self, name: str | None) -> NDArray[np.uint8] | None:
         """(H, W, 3) the manifest's picture, or the one called `name` in the mesh file; raises `MeshError`."""
         if self.texture:
             return read_texture(inside(self.root, self.texture))
         return read_texture(self.find(name)) if name else None
+
+
+def _plain(name: str) -> str:
+    return name.strip().strip("\"'").replace("\\", "/")
+
+
+def _in_any_case(folder: Path, path: PurePosixPath) -> Path | None:
+    """The entry at `path` below `folder`, where small and capital letters are one if no entry has that very name."""
+    found = folder
+    for part in path.parts:
+        if (found / part).exists():
+            found /= part
+            continue
+        entries = sorted(found.iterdir()) if found.is_dir() else []
+        similar = next((entry for entry in entries if entry.name.lower() == part.lower()), None)
+        if similar is None:
+            return None
+        found = similar
+    return found
 
 
 def inside(root: Path, path: str, name: str | None = None) -> Path:
@@ -96,10 +136,29 @@ def read_bytes(file: Path, largest: int = LARGEST_FILE) -> bytes:
         raise MeshError(f"not readable: {error.strerror}") from None
 
 
+def format_of(path: str) -> str:
+    """The suffix that says how a file is read, in small letters: `.wrl` for face.WRL, and for face.wrl.gz."""
+    return PurePosixPath(path.lower().removesuffix(".gz")).suffix
+
+
+def unpacked(data: bytes) -> bytes:
+    """What gzip has packed, or the data themselves; raises `MeshError` where they are cut, broken or too large."""
+    if not data.startswith(_GZIP):
+        return data
+    try:
+        with gzip.open(io.BytesIO(data)) as file:
+            whole = file.read(LARGEST_FILE + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise MeshError(f"not readable as gzip: {error}: the file is cut or broken") from None
+    if len(whole) > LARGEST_FILE:
+        raise MeshError(f"unpacked it is larger than the {LARGEST_FILE >> 20} MiB that a mesh may have")
+    return whole
+
+
 def read_texture(file: Path) -> NDArray[np.uint8]:
     """A picture as (H, W, 3) RGB; raises `MeshError` where it is missing, broken or too large."""
     if not is_file(file):
-        raise MeshError(f"texture {file.name} is missing")
+        raise MeshError(f"texture {file.name} is missing: put it beside the mesh")
     try:
         with Image.open(file, formats=_PICTURES) as image:
             return pixels(image, file.name)
@@ -111,8 +170,14 @@ def read_texture(file: Path) -> NDArray[np.uint8]:
 
 def pixels(image: Image.Image, name: str) -> NDArray[np.uint8]:
     """The picture decoded as (H, W, 3) RGB, unless it is larger than a texture may be; raises `MeshError`."""
-    if image.width * image.height > LARGEST_TEXTURE:
-        raise MeshError(f"texture {name} has {image.width} x {image.height} pixels, more than {LARGEST_TEXTURE}")
+    if image.width * image.height > LARGEST_PICTURE:
+        raise MeshError(f"texture {name} has {image.width} x {image.height} pixels, more than {LARGEST_PICTURE}")
+    reduction = math.ceil(math.sqrt(image.width * image.height / LARGEST_TEXTURE))
+    if reduction > 1:
+        image.draft("RGB", (image.width // reduction, image.height // reduction))  # a JPEG is decoded smaller
+        image = image.reduce(max(1, math.ceil(math.sqrt(image.width * image.height / LARGEST_TEXTURE))))
+    if image.mode.startswith("I"):  # grey in 16 bits, which Pillow's own conversion cuts off at 255
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     return np.asarray(image.convert("RGB"), dtype=np.uint8)
 
 

@@ -38,6 +38,13 @@ def as_indices(values: NDArray[np.float64]) -> NDArray[np.int64]:
     return whole
 
 
+def as_colors(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Colours that some programs write from 0 to 1 and some to 255."""
+    values = np.nan_to_num(values)
+    scale = 255.0 if values.size and values.max() <= 1 else 1.0
+    return (values * scale).round().clip(0, 255).astype(np.uint8)
+
+
 def not_a_number(text: NDArray[np.uint8], place: int) -> MeshError:
     """The error that quotes the word at `place`."""
     word = bytes(text[place : place + 24]).decode("latin-1").split()

@@ -1,21 +1,24 @@
-"""Wavefront OBJ with its MTL: polygons, texture coordinates, vertex colours, one picture."""
+"""Wavefront OBJ with its MTL: polygons, texture coordinates, vertex colours, the pictures of its materials as one."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from polyview.corpus.formats.limits import Companions, check_face_count, read_bytes
-from polyview.corpus.formats.numbers import not_a_number, scan_number
+from polyview.corpus.formats.atlas import joined
+from polyview.corpus.formats.limits import Companions, check_face_count
+from polyview.corpus.formats.materials import Material, read_libraries, text_of
+from polyview.corpus.formats.numbers import as_colors, not_a_number, scan_number
 from polyview.corpus.formats.polygons import CORNERS_PER_FACE, END, surface
 from polyview.corpus.mesh import Mesh, MeshError
 
-_LARGEST_MATERIALS = 1 << 20
-_MOST_MATERIALS = 10_000
+_MOST_MATERIALS = 1_000_000
+_PLAIN = (0.78, 0.78, 0.78)
+"""The colour of a material that has neither picture nor colour."""
 _NONE = -2
 """An index that is absent, or that counts back beyond the first vertex."""
 _ABSURD = 1 << 40
@@ -26,26 +29,39 @@ _V, _T, _F, _M, _U = (np.uint8(ord(letter)) for letter in "vtfmu")
 def read(data: bytes, companions: Companions) -> Mesh:
     """The mesh of an .obj file; raises `MeshError`.
 
-    A material library that is missing means no picture; a picture that a material in use names must be there.
+    Several materials become one texture. A material library that is missing means no picture; a picture that a
+    material in use names must be there. Vertex colours serve where there is no picture.
     """
     text = np.frombuffer(data, dtype=np.uint8)
     counts = _count(text)
     check_face_count(counts[2] // CORNERS_PER_FACE)
+    if counts[3] > _MOST_MATERIALS:
+        raise MeshError(f"{counts[3]} lines of materials, more than the {_MOST_MATERIALS} that a face may have")
     vertices, uv = np.empty((counts[0], 6)), np.empty((counts[1], 2))
     corners, uv_corners = np.empty(counts[2], np.int64), np.empty(counts[2], np.int64)
-    named = np.empty(min(counts[3], _MOST_MATERIALS), np.int64)
+    named = np.empty((counts[3], 2), np.int64)
     bad_line, colored = _fill(text, vertices, uv, corners, uv_corners, named)
     if bad_line >= 0:
         raise not_a_number(text, bad_line)
     if ((corners == _NONE) | (corners == _ABSURD)).any():
         raise MeshError("a face index is 0, is not a whole number, or counts back beyond the first vertex")
+    skin = _skin(data, named, corners, _Skin(*_texture_coordinates(uv, uv_corners), None), companions)
     mesh = surface(
         vertices[:, :3],
         corners,
-        *_texture_coordinates(uv, uv_corners),
-        colors=_colors(vertices[:, 3:]) if colored else None,
+        skin.uv,
+        skin.uv_corners,
+        colors=as_colors(vertices[:, 3:]) if colored and skin.texture is None else None,
     )
-    return replace(mesh, texture=companions.picture(_picture(data, named, companions)))
+    return replace(mesh, texture=skin.texture)
+
+
+class _Skin(NamedTuple):
+    """Texture coordinates, which of them each corner has, and the picture that they are in."""
+
+    uv: NDArray[np.float64] | None
+    uv_corners: NDArray[np.int64] | None
+    texture: NDArray[np.uint8] | None
 
 
 def _texture_coordinates(
@@ -58,42 +74,70 @@ def _texture_coordinates(
     return np.vstack([uv, np.zeros((1, 2))]), np.where(absent, len(uv), uv_corners)
 
 
-def _colors(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Colours that some programs write from 0 to 1 and some to 255."""
-    scale = 255.0 if len(values) and values.max() <= 1 else 1.0
-    return (values * scale).round().clip(0, 255).astype(np.uint8)
+def _skin(
+    data: bytes, named: NDArray[np.int64], corners: NDArray[np.int64], bare: _Skin, companions: Companions
+) -> _Skin:
+    """The coordinates with the picture of the materials in use; with all of them as one, where they are several."""
+    if companions.texture or not len(corners):
+        return bare._replace(texture=companions.picture(None))
+    libraries, uses = _material_lines(data, named)
+    materials = read_libraries(libraries, companions)
+    if not uses:
+        return bare._replace(texture=companions.picture(_only_picture(materials)))
+    looks, of_corner = _looks(corners, uses, materials)
+    if len(looks) == 1 and looks[0].picture:
+        return bare._replace(texture=companions.picture(looks[0].picture))
+    if len(looks) == 1 and looks[0].is_plain:
+        return bare
+    tiles = [_tile(look, companions) for look in looks]
+    places = np.zeros((len(corners), 2)) if bare.uv is None else bare.uv[bare.uv_corners]
+    texture, uv, uv_corners = joined(tiles, places, corners, of_corner)
+    return _Skin(uv, uv_corners, texture)
 
 
-def _picture(data: bytes, named: NDArray[np.int64], companions: Companions) -> str | None:
-    """The name of the picture of the materials in use; raises `MeshError` where there are several."""
-    if companions.texture:
-        return None
-    lines = [data[start : start + 400].splitlines()[0].decode("utf-8", "replace") for start in named.tolist()]
-    libraries = dict.fromkeys(line[6:].strip() for line in lines if line.startswith("mtllib"))
-    used = {line[6:].strip() for line in lines if line.startswith("usemtl")}
-    pictures: dict[str, str] = {}
-    for library in libraries:
-        file = companions.find(library)
-        if file.is_file():
-            pictures |= _pictures(read_bytes(file, _LARGEST_MATERIALS).decode("utf-8", "replace"))
-    names = sorted({picture for material, picture in pictures.items() if material in used or not used})
+def _material_lines(data: bytes, named: NDArray[np.int64]) -> tuple[list[str], list[tuple[str, int]]]:
+    """What `mtllib` lines name, each once; the material of each `usemtl` line, and the first corner that has it."""
+    libraries: list[str] = []
+    uses: list[tuple[str, int]] = []
+    for start, corner in named.tolist():
+        line = text_of(data[start : start + 400].splitlines()[0])
+        if line.startswith("mtllib"):
+            libraries.append(line[6:].strip())
+        elif line.startswith("usemtl"):
+            uses.append((line[6:].strip(), corner))
+    return list(dict.fromkeys(libraries)), uses
+
+
+def _looks(
+    corners: NDArray[np.int64], uses: list[tuple[str, int]], materials: dict[str, Material]
+) -> tuple[list[Material], NDArray[np.int64]]:
+    """What the faces look like, each look once, and the number of each corner's."""
+    words, starts = zip(("", 0), *uses, strict=True)
+    numbers: dict[Material, int] = {}
+    of_use = np.array([numbers.setdefault(materials.get(word, Material()).look, len(numbers)) for word in words])
+    of_corner = of_use[np.searchsorted(starts, np.arange(len(corners)), side="right") - 1]
+    used, renumbered = np.unique(of_corner, return_inverse=True)
+    looks = list(numbers)
+    return [looks[number] for number in used], renumbered
+
+
+def _only_picture(materials: dict[str, Material]) -> str | None:
+    """The picture of a mesh that names no material in use; raises `MeshError` where there are several."""
+    names = sorted({look.picture for look in materials.values() if look.picture})
     if len(names) > 1:
-        raise MeshError(f"uses {len(names)} pictures ({', '.join(names[:3])}); a face must have one")
+        raise MeshError(
+            f"has {len(names)} pictures ({', '.join(names[:3])}) and no usemtl that says where each belongs; "
+            "name one in the column texture of corpus.table"
+        )
     return names[0] if names else None
 
 
-def _pictures(library: str) -> dict[str, str]:
-    """The picture of each material of an MTL file that has one."""
-    pictures: dict[str, str] = {}
-    material = ""
-    for line in library.splitlines():
-        key, _, value = line.strip().partition(" ")
-        if key == "newmtl":
-            material = value.strip()
-        elif key == "map_Kd" and value.strip():
-            # Options such as `-s 1 1 1` stand before the name; without any, the name may hold spaces.
-            pictures[material] = value.split()[-1] if value.lstrip().startswith("-") else value.strip()
-    return {name: re.sub(r"^\./", "", picture) for name, picture in pictures.items()}
+def _tile(look: Material, companions: Companions) -> NDArray[np.uint8]:
+    picture = companions.picture(look.picture)
+    if picture is not None:
+        return picture
+    colour = _PLAIN if look.colour is None else look.colour
+    return np.full((1, 1, 3), np.round(np.array(colour) * 255), np.uint8)
 
 
 @njit(cache=True, nogil=True)
@@ -192,8 +236,7 @@ def _fill(text, vertices, uv, corners, uv_corners, named):  # type: ignore[no-un
             corners[at[2]] = uv_corners[at[2]] = END
             at[2] += 1
         elif kind == 4:
-            if at[3] < len(named):
-                named[at[3]] = i
+            named[at[3], 0], named[at[3], 1] = i, at[2]
             at[3] += 1
         i = _next_line(text, i)
     return -1, colored

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,6 +63,18 @@ def fans(corners: NDArray[np.int64]) -> NDArray[np.int64]:
     inner = (place > first) & (corners != END)
     second = place[:-1][inner[:-1] & inner[1:]]
     return np.stack([first[second], second, second + 1], axis=1)
+
+
+def with_polygon_colors(mesh: Mesh, corners: NDArray[np.int64], colors: NDArray[np.uint8]) -> Mesh:
+    """The mesh that `surface` made of these polygons, each in its own colour (P, 3): no vertex is shared any more."""
+    of_polygon = np.cumsum(_ended(corners) == END)[fans(_ended(corners))[:, 0]]
+    return replace(
+        mesh,
+        vertices=mesh.vertices[mesh.faces].reshape(-1, 3),
+        faces=np.arange(mesh.faces.size, dtype=np.int32).reshape(-1, 3),
+        colors=colors[of_polygon].repeat(3, axis=0),
+        uv=None if mesh.uv is None else mesh.uv[mesh.faces].reshape(-1, 2),
+    )
 
 
 def _ended(corners: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from polyview.corpus.formats import bnt, exchange, obj, vrml
-from polyview.corpus.formats.limits import FORMATS, Companions, inside, read_bytes
+from polyview.corpus.formats import bnt, exchange, obj, off, ply, vrml
+from polyview.corpus.formats.limits import FORMATS, Companions, format_of, inside, read_bytes, unpacked
 from polyview.corpus.mesh import Mesh, MeshError
 
 _READERS: dict[str, Callable[[bytes, Companions], Mesh]] = {
     ".obj": obj.read,
     ".wrl": vrml.read,
     ".bnt": bnt.read,
-    **{suffix: partial(exchange.read, suffix=suffix) for suffix in FORMATS if suffix not in (".obj", ".wrl", ".bnt")},
+    ".ply": ply.read,
+    ".off": off.read,
+    **{suffix: partial(exchange.read, suffix=suffix) for suffix in (".stl", ".glb", ".gltf")},
 }
 
 
@@ -24,7 +27,8 @@ def read_mesh(path: str, texture: str | None, root: str) -> Mesh:
     Both are relative to `root`, and nothing outside of it is read. Raises `MeshError` that says what is wrong.
     """
     file = inside(Path(root), path)
-    reader = _READERS.get(file.suffix.lower())
-    if reader is None:
-        raise MeshError(f"format {file.suffix or 'without a suffix'} is not among {' '.join(FORMATS)}")
-    return reader(read_bytes(file), Companions(Path(root), file.parent, texture))
+    suffix = format_of(path)
+    if suffix not in _READERS:
+        raise MeshError(f"format {suffix or 'without a suffix'} is not among {' '.join(FORMATS)}")
+    data = unpacked(read_bytes(file)).removeprefix(codecs.BOM_UTF8)
+    return _READERS[suffix](data, Companions(Path(root), file.parent, texture))

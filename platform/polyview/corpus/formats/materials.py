@@ -1,0 +1,88 @@
+"""Wavefront MTL: the picture or the colour of each material, in all the spellings that programs write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from polyview.corpus.formats.limits import Companions, read_bytes
+
+_LARGEST = 1 << 20
+_OPTION = re.compile(
+    r"-(?:(?:blendu|blendv|cc|clamp|texres|boost|bm|imfchan|type)\s+\S+|mm\s+\S+\s+\S+|[ost](?:\s+[-+.\d]\S*){1,3})\s+",
+    re.IGNORECASE,
+)
+_COMMENT = re.compile(r"""(\.\w+["']?)\s+#.*$""")
+"""Behind a file's name and nowhere before its end, since names may hold such signs."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """picture: the file that map_Kd names; colour: Kd, from 0 to 1. None where the material does not say."""
+
+    picture: str | None = None
+    colour: tuple[float, float, float] | None = None
+
+    @property
+    def look(self) -> Material:
+        """What of it is seen: a picture hides the colour."""
+        return Material(self.picture) if self.picture else self
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has no picture, and no colour but a grey, as programs write by default."""
+        return self.picture is None and (self.colour is None or len(set(self.colour)) == 1)
+
+
+def read_libraries(lines: Iterable[str], companions: Companions) -> dict[str, Material]:
+    """The materials of all libraries that `mtllib` lines name; a library that is missing gives none."""
+    materials: dict[str, Material] = {}
+    for line in lines:
+        whole = companions.beside(line)
+        for file in [whole] if whole else map(companions.beside, line.split()):
+            if file:
+                materials |= parse(text_of(read_bytes(file, _LARGEST)))
+    return materials
+
+
+def parse(library: str) -> dict[str, Material]:
+    """The materials of an MTL file by name."""
+    materials: dict[str, Material] = {}
+    name = ""
+    for line in library.splitlines():
+        key, _, value = re.sub(r"\s+", " ", line.strip(), count=1).partition(" ")
+        value = value.strip()
+        known = materials.get(name, Material())
+        match key.lower():
+            case "newmtl":
+                name = value
+                materials[name] = Material()
+            case "map_kd" if value:
+                materials[name] = Material(picture_name(value), known.colour)
+            case "kd":
+                materials[name] = Material(known.picture, _colour(value))
+    return materials
+
+
+def picture_name(value: str) -> str:
+    """The file's name in what follows `map_Kd`: behind options such as `-s 1 1 1`, with spaces, perhaps quoted."""
+    while match := _OPTION.match(value):
+        value = value[match.end() :]
+    return _COMMENT.sub(r"\1", value).strip("\"' ")
+
+
+def text_of(data: bytes) -> str:
+    """Text in UTF-8, or else in latin-1, in which any bytes are text."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _colour(value: str) -> tuple[float, float, float] | None:
+    try:
+        red, green, blue = (min(max(float(word), 0.0), 1.0) for word in value.split()[:3])
+    except ValueError:
+        return None
+    return red, green, blue

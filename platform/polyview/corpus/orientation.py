@@ -1,0 +1,169 @@
+"""What a mesh alone tells of its unit and of its axes: guesses, made only where they are clear."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyview.corpus.mesh import Mesh, MeshError
+
+Points = NDArray[np.float64]
+
+UNITS = {"metres": 1000.0, "centimetres": 10.0, "millimetres": 1.0, "micrometres": 0.001}
+HEAD, BUST, BODY = (100.0, 450.0), (450.0, 1000.0), (1000.0, 2300.0)
+"""Millimetres that the longest side of a face or head has, of one with shoulders, and of a whole person."""
+
+_UNIT_CUBE, _HEAD_HEIGHT = (0.9, 2.1), 220.0
+_SLIM = 3.5
+"""A mesh so many times as long as it is wide or deep is a person rather than a head."""
+_OPEN = 0.3
+"""Share of its area that a scan of a face turns to one side; a closed head turns none."""
+_STRAIGHT = 0.85
+_CLEAR = 1.4
+"""How many times as good the better of two readings must be to be believed."""
+_BULGING = 0.3
+"""How closely the depth of a face goes with the distance from its middle, at least; that of a flat piece does not."""
+_GRID = 24
+_FEW = 5
+
+
+class Way(NamedTuple):
+    """An axis of the file, 0 to 2, and the way along it, 1 or -1."""
+
+    axis: int
+    sign: int
+
+    @classmethod
+    def named(cls, name: str) -> Way:
+        """That which a recipe calls such as -y."""
+        return cls("xyz".index(name[-1]), -1 if name.startswith("-") else 1)
+
+    def __str__(self) -> str:
+        return ("-" if self.sign < 0 else "") + "xyz"[self.axis]
+
+    @property
+    def vector(self) -> NDArray[np.float32]:
+        """(3,) of length one."""
+        direction = np.zeros(3, np.float32)
+        direction[self.axis] = self.sign
+        return direction
+
+
+def turn_to(up: Way, front: Way) -> NDArray[np.float32]:
+    """(3, 3) what turns points in rows (points @ turn) so that `up` becomes y and `front` becomes z."""
+    return np.stack([np.cross(up.vector, front.vector), up.vector, front.vector], axis=1)
+
+
+def extent(mesh: Mesh) -> str:
+    """The mesh's sides in words, such as 0.14 x 0.18 x 0.076."""
+    return " x ".join(f"{side:.3g}" for side in np.ptp(mesh.vertices.astype(np.float64), axis=0))
+
+
+def guess_unit(mesh: Mesh) -> tuple[float, str]:
+    """Millimetres per unit of the file, and the unit's name; raises `MeshError` where no unit makes it a head."""
+    sides = np.ptp(mesh.vertices.astype(np.float64), axis=0)
+    longest = float(sides.max())
+    if longest > _SLIM * sides.min() and (person := _unit_within(longest, BODY)):
+        return person
+    if head := _unit_within(longest, HEAD):
+        return head
+    if _UNIT_CUBE[0] <= longest <= _UNIT_CUBE[1]:
+        return _HEAD_HEIGHT / longest, "a unit cube"
+    if more := _unit_within(longest, BUST) or _unit_within(longest, BODY):
+        return more
+    raise MeshError(
+        f"{extent(mesh)} units large, which is no head in {', '.join(UNITS)} or a unit cube; "
+        "set corpus.geometry.unit to the millimetres of one unit"
+    )
+
+
+def _unit_within(longest: float, sizes: tuple[float, float]) -> tuple[float, str] | None:
+    fitting = [(unit, name) for name, unit in UNITS.items() if sizes[0] <= longest * unit < sizes[1]]
+    return fitting[0] if fitting else None
+
+
+def guess_axes(mesh: Mesh) -> tuple[Way, Way] | None:
+    """The ways in which up and front of a face or head lie; None where it does not show.
+
+    An open scan looks where its surface does and bulges; of a closed head, the nose is the sharpest of its ends. The
+    surface is alike on both sides of the axis from ear to ear; a nose falls off steeper below its tip than above.
+    """
+    points = mesh.vertices[:: max(1, len(mesh.vertices) // 20_000)].astype(np.float64)
+    front = _front_of_scan(mesh) or _front_of_head(points)
+    if front is None:
+        return None
+    others = [axis for axis in range(3) if axis != front.axis]
+    lopsided = [_lopsidedness(points, across=others[one], along=others[1 - one], front=front) for one in (0, 1)]
+    upright = others[0] if lopsided[1] < lopsided[0] else others[1]
+    if max(lopsided) < _CLEAR * min(lopsided):
+        upright = max(others, key=lambda axis: float(np.ptp(points[:, axis])))
+    return Way(upright, _upward(points, upright, front)), front
+
+
+def _front_of_scan(mesh: Mesh) -> Way | None:
+    """Where an open surface looks: along the axis that its area is turned to, to the side to which it bulges."""
+    corners = mesh.vertices.astype(np.float64)[mesh.faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    areas, whole = np.linalg.norm(normals, axis=1), normals.sum(axis=0)
+    size = np.linalg.norm(whole)
+    axis = int(np.abs(whole).argmax())
+    if size < _OPEN * areas.sum() or abs(whole[axis]) < _STRAIGHT * size:
+        return None
+    middles = corners.mean(axis=1) - np.average(corners.mean(axis=1), axis=0, weights=areas)
+    outward = (np.delete(middles, axis, axis=1) ** 2).sum(axis=1)
+    spread = middles[:, axis].std() * outward.std()
+    bulge = -float(np.average(middles[:, axis] * (outward - np.average(outward, weights=areas)), weights=areas))
+    if abs(bulge) <= _BULGING * spread:
+        return None
+    return Way(axis, 1 if bulge > 0 else -1)
+
+
+def _front_of_head(points: Points) -> Way | None:
+    """The end with the smallest tip, compared with the end across from it: a nose, across from the back of a head."""
+    tips = {Way(axis, sign): _tip(points, axis, sign) for axis in range(3) for sign in (1, -1)}
+    sharpness = {way: tips[Way(way.axis, -way.sign)] / size if size else 0.0 for way, size in tips.items()}
+    best = max(sharpness, key=sharpness.__getitem__)
+    if sharpness[best] < 2 * _CLEAR:
+        return None
+    return Way(2, 1) if sharpness[Way(2, 1)] * _CLEAR > sharpness[best] else best
+
+
+def _tip(points: Points, axis: int, sign: int) -> float:
+    """How wide the end of the surface is there: the spread of what lies within a fortieth of its depth.
+
+    Nothing where too few points lie there: a spike is no nose.
+    """
+    depth = sign * points[:, axis]
+    end = points[depth > depth.max() - np.ptp(depth) / 40]
+    if len(end) < _FEW:
+        return 0.0
+    return float(np.delete(end, axis, axis=1).std(axis=0).prod() ** 0.5)
+
+
+def _lopsidedness(points: Points, across: int, along: int, front: Way) -> float:
+    """How much the relief differs from its mirror image across an axis."""
+    relief = _relief(points, across, along, front)
+    return float(np.nanmean(np.abs(relief - relief[::-1]))) / max(float(np.nanstd(relief)), 1e-9) + 1e-3
+
+
+def _relief(points: Points, across: int, along: int, front: Way) -> Points:
+    """(G, G) how far the surface comes forward in each cell of a grid; nan where it is not."""
+    flat = points[:, [across, along]]
+    cells = ((flat - flat.min(axis=0)) / np.maximum(np.ptp(flat, axis=0), 1e-9) * (_GRID - 1e-6)).astype(np.int64)
+    relief = np.full(_GRID * _GRID, -np.inf)
+    np.maximum.at(relief, cells[:, 0] * _GRID + cells[:, 1], front.sign * points[:, front.axis])
+    return np.where(np.isfinite(relief), relief, np.nan).reshape(_GRID, _GRID)
+
+
+def _upward(points: Points, upright: int, front: Way) -> int:
+    """The way up along an axis: that along which the nose falls off less; the axis's own where that is not clear."""
+    relief = _relief(points, 3 - upright - front.axis, upright, front)
+    middle = relief[_GRID // 2 - 1 : _GRID // 2 + 1]
+    profile = np.where(np.isnan(middle), -np.inf, middle).max(axis=0)
+    quarter = _GRID // 4
+    tip = quarter + int(profile[quarter:-quarter].argmax())
+    above, below = (profile[tip] - profile[beside] for beside in (slice(tip + 1, tip + 5), slice(tip - 4, tip)))
+    falls = [float(fall[np.isfinite(fall)].mean()) if np.isfinite(fall).any() else 0.0 for fall in (above, below)]
+    return -1 if falls[0] > _CLEAR * falls[1] else 1

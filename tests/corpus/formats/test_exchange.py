@@ -1,0 +1,253 @@
+"""PLY, OFF, STL, glTF and packed files: what they hold is read, and what cannot be read is said."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from polyview.corpus.formats.reader import read_mesh
+from polyview.corpus.mesh import Mesh, MeshError
+
+POINTS = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)]
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
+
+
+def read(folder: Path, name: str, data: bytes) -> Mesh:
+    (folder / name).write_bytes(data)
+    mesh = read_mesh(name, None, str(folder))
+    mesh.check()
+    return mesh
+
+
+def ply(
+    order: str,
+    vertex: str,
+    vertices: list[tuple[float, ...]],
+    face: str = "",
+    faces: list[tuple[Any, ...]] | None = None,
+    element: str = "face",
+    comment: bytes = b"",
+) -> bytes:
+    """A file of these rows; each column is `kind name`, or `list length kind name` with a tuple in each row."""
+    header = [f"format {order} 1.0"]
+    blocks = [("vertex", vertex, vertices), (element, face, faces or [])]
+    body = b""
+    for name, columns, rows in blocks:
+        properties = [column.split() for column in columns.split(",") if column]
+        if not properties:
+            continue
+        header += [f"element {name} {len(rows)}", *(f"property {' '.join(words)}" for words in properties)]
+        for row in rows:
+            for words, value in zip(properties, row, strict=True):
+                values = value if words[0] == "list" else (value,)
+                if order == "ascii":
+                    words_of = [len(values), *values] if words[0] == "list" else values
+                    body += " ".join(map(str, words_of)).encode() + b" "
+                    continue
+                if words[0] == "list":
+                    body += struct.pack(FORMATS[order] + CODES[words[1]], len(values))
+                body += struct.pack(FORMATS[order] + CODES[words[-2]] * len(values), *values)
+            body += b"\n" if order == "ascii" else b""
+    return b"ply\n" + comment + "\n".join([*header, "end_header\n"]).encode() + body
+
+
+CODES = {"float": "f", "double": "d", "uchar": "B", "ushort": "H", "int": "i", "uint": "I"}
+XYZ = "float x,float y,float z"
+CORNERS = "list uchar int vertex_indices"
+
+
+@pytest.mark.parametrize("order", FORMATS)
+def test_ply_in_every_order_with_polygons_of_any_size(tmp_path: Path, order: str) -> None:
+    data = ply(order, XYZ, POINTS, CORNERS + ",uchar quality", [((0, 1, 2), 7), ((0, 1, 2, 3), 8)])
+    mesh = read(tmp_path, "face.ply", data)
+    assert mesh.vertices.tolist() == [list(point) for point in POINTS]
+    assert mesh.faces.tolist() == [[0, 1, 2], [0, 1, 2], [0, 2, 3]]
+
+
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize("names", ["red green blue", "diffuse_red diffuse_green diffuse_blue", "r g b"])
+@pytest.mark.parametrize(("kind", "full"), [("uchar", 255), ("ushort", 65535), ("float", 1.0)])
+def test_ply_colours_of_vertices_and_of_faces(tmp_path: Path, order: str, names: str, kind: str, full: float) -> None:
+    columns = "".join(f",{kind} {name}" for name in names.split())
+    colored = [(*point, full, 0, 0) for point in POINTS]
+    mesh = read(tmp_path, "a.ply", ply(order, XYZ + columns, colored, CORNERS, [((0, 1, 2, 3),)]))
+    assert mesh.colors is not None
+    assert mesh.colors.tolist() == [list(RED)] * 4
+    faces = [((0, 1, 2), full, 0, 0), ((0, 2, 3), 0, 0, full)]
+    mesh = read(tmp_path, "b.ply", ply(order, XYZ, POINTS, CORNERS + columns, faces))
+    assert mesh.colors is not None
+    assert mesh.colors[mesh.faces].tolist() == [[list(RED)] * 3, [list(BLUE)] * 3]
+    assert mesh.vertices[mesh.faces[1]].tolist() == [[0, 0, 0], [1, 1, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize("order", FORMATS)
+def test_ply_strips_of_triangles(tmp_path: Path, order: str) -> None:
+    strips = [((0, 1, 3, 2, -1, 1, 2, 0),)]
+    data = ply(order, XYZ, POINTS, "list int int vertex_indices", strips, element="tristrips")
+    assert read(tmp_path, "face.ply", data).faces.tolist() == [[0, 1, 3], [3, 1, 2], [1, 2, 0]]
+
+
+def test_ply_texture_coordinates_of_vertices_and_of_corners(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2), RED).save(tmp_path / "Skin.png")
+    comment = b"comment TextureFile C:\\scans\\skin.png\n"
+    own = [(*point, *point[:2]) for point in POINTS]
+    for data in (
+        ply("ascii", XYZ + ",float s,float t", own, CORNERS, [((0, 1, 2),)], comment=comment),
+        ply(
+            "binary_little_endian",
+            XYZ,
+            POINTS,
+            CORNERS + ",list uchar float texcoord",
+            [((0, 1, 2), (0, 0, 1, 0, 1, 1))],
+            comment=comment,
+        ),
+    ):
+        mesh = read(tmp_path, "face.ply", data)
+        assert mesh.uv is not None
+        assert mesh.uv[mesh.faces].tolist() == [[[0, 0], [1, 0], [1, 1]]]
+        assert mesh.texture is not None
+
+
+def test_a_ply_comment_may_be_in_any_encoding(tmp_path: Path) -> None:
+    data = ply("ascii", XYZ, POINTS, CORNERS, [((0, 1, 2),)], comment="comment Gerät\n".encode("latin-1"))
+    assert len(read(tmp_path, "face.ply", data).faces) == 1
+
+
+OFF_ROWS = "0 0 0{0}\n1 0 0{0}\n1 1 0{0}\n0 1 0{0}\n"
+
+
+@pytest.mark.parametrize(("head", "color"), [("COFF", " 255 0 0 255"), ("OFF", " 255 0 0"), ("COFF", " 1 0 0 1")])
+def test_off_colours_of_vertices(tmp_path: Path, head: str, color: str) -> None:
+    mesh = read(tmp_path, "face.off", f"{head} # a face\n4 2 0\n{OFF_ROWS.format(color)}3 0 1 2\n4 0 1 2 3\n".encode())
+    assert mesh.colors is not None
+    assert mesh.colors.tolist() == [list(RED)] * 4
+    assert len(mesh.faces) == 3
+
+
+def test_off_colours_of_faces_and_normals(tmp_path: Path) -> None:
+    rows = OFF_ROWS.format(" 0 0 1")
+    mesh = read(tmp_path, "face.off", f"NOFF 4 2 0\n{rows}3 0 1 2 255 0 0\n3 0 2 3 0 0 255 255\n".encode())
+    assert mesh.colors is not None
+    assert mesh.colors[mesh.faces][:, 0].tolist() == [list(RED), list(BLUE)]
+
+
+@pytest.mark.parametrize(("header", "word"), [(b"", 0x8000 | 31 << 10), (b"COLOR=\xff\xff\xff\xff", 31)])
+def test_stl_colours_of_faces(tmp_path: Path, header: bytes, word: int) -> None:
+    data = bytearray(trimesh.creation.icosphere(subdivisions=1).export(file_type="stl"))
+    data[:80] = header.ljust(80, b" ")
+    for face in range((len(data) - 84) // 50):
+        struct.pack_into("<H", data, 84 + 50 * face + 48, word)
+    mesh = read(tmp_path, "face.stl", bytes(data))
+    assert mesh.colors is not None
+    assert (mesh.colors == RED).all()
+    assert read(tmp_path, "plain.stl", trimesh.creation.box().export(file_type="stl")).colors is None
+
+
+def glb(change: Callable[[dict[str, Any]], None] = lambda _tree: None) -> bytes:
+    ball = trimesh.creation.icosphere(subdivisions=1)
+    ball.visual = trimesh.visual.TextureVisuals(uv=ball.vertices[:, :2] / 2 + 0.5, image=Image.new("RGB", (4, 4), RED))
+    data = ball.export(file_type="glb")
+    (length,) = struct.unpack_from("<I", data, 12)
+    tree = json.loads(data[20 : 20 + length])
+    change(tree)
+    text = json.dumps(tree).encode()
+    text += b" " * (-len(text) % 4)
+    rest = data[20 + length :]
+    return struct.pack("<4sIIII", b"glTF", 2, 20 + len(text) + len(rest), len(text), 0x4E4F534A) + text + rest
+
+
+@pytest.mark.parametrize("name", ["KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_texture_basisu"])
+def test_a_glb_that_needs_an_extension_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MeshError, match=f"needs the glTF extension {name}"):
+        read(tmp_path, "face.glb", glb(lambda tree: tree.update(extensionsRequired=["KHR_materials_unlit", name])))
+    assert len(read(tmp_path, "face.glb", glb(lambda tree: tree.update(extensionsUsed=[name]))).faces) == 80
+
+
+def test_a_glb_may_move_its_picture(tmp_path: Path) -> None:
+    def moved(tree: dict[str, Any]) -> None:
+        own = {"offset": [0.5, 0.25], "scale": [0.5, 0.5]}
+        look = tree["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]
+        look["extensions"] = {"KHR_texture_transform": own}
+        tree["extensionsRequired"] = ["KHR_texture_transform"]
+
+    plain, shifted = read(tmp_path, "a.glb", glb()), read(tmp_path, "b.glb", glb(moved))
+    assert plain.uv is not None
+    assert shifted.uv is not None
+    down = 0.25 + 0.5 * (1 - plain.uv[:, 1])
+    assert np.allclose(shifted.uv, np.column_stack([0.5 + 0.5 * plain.uv[:, 0], 1 - down]), atol=1e-6)
+
+
+SQUARE_WRL = (
+    b"#VRML V2.0 utf8\nIndexedFaceSet { coord Coordinate { point [0 0 0, 1 0 0, 1 1 0, 0 1 0] } "
+    b"coordIndex [0 1 2 3 -1] }\n"
+)
+SQUARE_OBJ = b"v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf 1 2 3 4\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("face.obj", b"\xef\xbb\xbf" + SQUARE_OBJ),
+        ("face.wrl", b"\xef\xbb\xbf" + SQUARE_WRL),
+        ("face.off", b"\xef\xbb\xbf" + f"OFF\n4 1 0\n{OFF_ROWS.format('')}4 0 1 2 3\n".encode()),
+        ("face.wrl.gz", gzip.compress(SQUARE_WRL, mtime=0)),
+        ("face.wrl", gzip.compress(SQUARE_WRL, mtime=0)),
+        ("face.OBJ.gz", gzip.compress(SQUARE_OBJ, mtime=0)),
+        ("face.wrl", SQUARE_WRL.replace(b"utf8\n", 'utf8\n# Gerät: it\'s "a" } [\n'.encode("latin-1"))),
+        ("face.obj", "# Gerät\n".encode("utf-16") + b"\n" + SQUARE_OBJ),
+    ],
+)
+def test_marks_packing_and_comments_do_no_harm(tmp_path: Path, name: str, data: bytes) -> None:
+    mesh = read(tmp_path, name, data)
+    assert mesh.vertices.tolist() == [list(point) for point in POINTS]
+    assert len(mesh.faces) == 2
+
+
+WHOLE = {
+    "a.ply": ply("binary_little_endian", XYZ, POINTS * 9, CORNERS, [((0, 1, 2),)] * 9),
+    "b.ply": ply("ascii", XYZ, POINTS * 9, CORNERS, [((0, 1, 2),)] * 9),
+    "c.glb": glb(),
+    "d.stl": trimesh.creation.icosphere(subdivisions=1).export(file_type="stl"),
+    "e.off": f"OFF\n4 2 0\n{OFF_ROWS.format('')}3 0 1 2\n3 0 2 3\n".encode(),
+    "f.wrl": SQUARE_WRL,
+    "g.wrl.gz": gzip.compress(SQUARE_WRL, mtime=0),
+    "h.gltf": json.dumps({"asset": {"version": "2.0"}}).encode(),
+    "i.stl": trimesh.creation.box().export(file_type="stl_ascii").encode(),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("share", [0.97, 0.6])
+def test_a_file_that_ends_early_is_said_to_be_cut(tmp_path: Path, name: str, share: float) -> None:
+    with pytest.raises(MeshError, match="the file is cut"):
+        read(tmp_path, name, WHOLE[name][: int(len(WHOLE[name]) * share)])
+
+
+def points_glb(tree: dict[str, Any]) -> None:
+    tree["meshes"][0]["primitives"][0]["mode"] = 0
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.ply", ply("binary_little_endian", XYZ, POINTS)),
+        ("b.ply", ply("ascii", XYZ, POINTS, CORNERS, [])),
+        ("c.off", f"OFF\n4 0 0\n{OFF_ROWS.format('')}".encode()),
+        ("d.obj", b"v 0 0 0\nv 1 0 0\nv 1 1 0\n"),
+        ("e.glb", glb(points_glb)),
+        ("f.wrl", b"#VRML V2.0 utf8\nShape { geometry PointSet { coord Coordinate { point [0 0 0, 1 0 0] } } }"),
+    ],
+)
+def test_a_point_cloud_is_said_to_have_no_triangles(tmp_path: Path, name: str, data: bytes) -> None:
+    with pytest.raises(MeshError, match=r"no triangles"):
+        read(tmp_path, name, data)

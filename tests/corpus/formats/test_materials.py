@@ -1,0 +1,158 @@
+"""Pictures and colours of OBJ files, however their materials are written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from polyview.corpus.formats import limits
+from polyview.corpus.formats.reader import read_mesh
+from polyview.corpus.mesh import Mesh, MeshError
+from polyview.recipe import Rendering
+from polyview.rendering.cameras import Camera
+from polyview.rendering.renderer import make_renderer
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+CORNERS = "v -100 -100 0\nv 100 -100 0\nv 100 100 0\nv -100 100 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
+LOWER, UPPER = "f 1/1 2/2 3/3\n", "f 1/1 3/3 4/4\n"
+
+
+def paint(file: Path, color: tuple[int, int, int]) -> None:
+    Image.new("RGB", (4, 4), color).save(file)
+
+
+def read(folder: Path, text: str, **libraries: str) -> Mesh:
+    for name, library in libraries.items():
+        (folder / f"{name}.mtl").write_text(library)
+    (folder / "face.obj").write_text(text)
+    return read_mesh("face.obj", None, str(folder))
+
+
+def halves(mesh: Mesh) -> list[tuple[int, ...]]:
+    """What the camera sees of the lower right and of the upper left triangle."""
+    (view,) = make_renderer(Rendering(shading="color", framing="whole")).render(mesh, [Camera(0, 0)])
+    (texture,) = make_renderer(Rendering(shading="texture", framing="whole")).render(mesh, [Camera(0, 0)])
+    seen = [tuple(texture[place].tolist()) for place in ((40, 40), (24, 24))]
+    assert np.allclose(seen, [view[40, 40], view[24, 24]], atol=2)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "map_Kd skin.png",
+        "map_Kd\tskin.png",
+        "  map_Kd   skin.png  ",
+        "map_kd skin.png",
+        'map_Kd "skin.png"',
+        "map_Kd SKIN.PNG",
+        "map_Kd ./skin.png",
+        "map_Kd C:\\Users\\anna\\scans\\skin.png",
+        "map_Kd ..\\textures\\skin.png",
+        "map_Kd /home/anna/Skin.png",
+        "map_Kd -s 1 1 1 -o 0 0 0 -clamp on skin.png",
+        "map_Kd skin.png # the left camera's",
+        "map_Kd gone.png\nmap_Kd skin.png",
+    ],
+)
+def test_the_picture_is_found_however_it_is_written(tmp_path: Path, line: str) -> None:
+    paint(tmp_path / "skin.png", RED)
+    mesh = read(tmp_path, f"mtllib face.mtl\n{CORNERS}usemtl skin\n{LOWER}{UPPER}", face=f"newmtl skin\n{line}\n")
+    assert halves(mesh) == [RED, RED]
+
+
+@pytest.mark.parametrize("name", ["my skin.png", "mädchen.png", "skin #2.png", "-skin.png"])
+def test_names_with_spaces_and_signs(tmp_path: Path, name: str) -> None:
+    paint(tmp_path / name, BLUE)
+    (tmp_path / "face.mtl").write_bytes(f"newmtl skin\nmap_Kd -s 1 1 1 {name}\n".encode())
+    assert halves(read(tmp_path, f"mtllib face.mtl\n{CORNERS}usemtl skin\n{LOWER}{UPPER}")) == [BLUE, BLUE]
+
+
+@pytest.mark.parametrize(
+    "library", ["C:\\anna\\face.mtl", "/home/anna/face.mtl", "FACE.MTL", '"face.mtl"', "a\\face.mtl"]
+)
+def test_the_library_is_found_however_it_is_written(tmp_path: Path, library: str) -> None:
+    paint(tmp_path / "skin.png", RED)
+    text = f"mtllib {library}\n{CORNERS}usemtl skin\n{LOWER}{UPPER}"
+    assert halves(read(tmp_path, text, face="newmtl skin\nmap_Kd skin.png\n")) == [RED, RED]
+
+
+@pytest.mark.parametrize("lines", ["mtllib one.mtl two.mtl\n", "mtllib one.mtl\nmtllib two.mtl\n"])
+def test_several_libraries(tmp_path: Path, lines: str) -> None:
+    paint(tmp_path / "skin.png", RED)
+    text = f"{lines}{CORNERS}usemtl skin\n{LOWER}usemtl hair\n{UPPER}"
+    mesh = read(tmp_path, text, one="newmtl skin\nmap_Kd skin.png\n", two="newmtl hair\nKd 0 0 1\n")
+    assert halves(mesh) == [RED, BLUE]
+
+
+def test_each_face_has_the_picture_or_the_colour_of_its_own_material(tmp_path: Path) -> None:
+    paint(tmp_path / "a.png", RED)
+    paint(tmp_path / "b.png", GREEN)
+    library = "newmtl a\nmap_Kd a.png\nnewmtl b\nKd 1 1 1\nmap_Kd b.png\nnewmtl c\nKd 0 0 1\nnewmtl d\n"
+    for lower, upper, seen in [
+        ("a", "b", [RED, GREEN]),
+        ("a", "c", [RED, BLUE]),
+        ("c", "b", [BLUE, GREEN]),
+        ("c", "c", [BLUE, BLUE]),
+        ("a", "d", [RED, (199, 199, 199)]),
+        ("a", "unknown", [RED, (199, 199, 199)]),
+    ]:
+        text = f"mtllib face.mtl\n{CORNERS}usemtl {lower}\n{LOWER}usemtl {upper}\n{UPPER}"
+        assert halves(read(tmp_path, text, face=library)) == seen
+
+
+def test_colours_of_materials_need_no_texture_coordinates(tmp_path: Path) -> None:
+    text = f"mtllib face.mtl\n{CORNERS}usemtl a\nf 1 2 3\nusemtl b\nf 1 3 4\n"
+    assert halves(read(tmp_path, text, face="newmtl a\nKd 1 0 0\nnewmtl b\nKd 0 1 0\n")) == [RED, GREEN]
+
+
+def test_a_lone_grey_material_is_no_colour(tmp_path: Path) -> None:
+    text = f"mtllib face.mtl\n{CORNERS}usemtl a\n{LOWER}{UPPER}"
+    assert read(tmp_path, text, face="newmtl a\nKd 0.8 0.8 0.8\n").texture is None
+
+
+def test_vertex_colours_give_way_to_a_picture_alone(tmp_path: Path) -> None:
+    paint(tmp_path / "skin.png", RED)
+    text = "mtllib face.mtl\n" + CORNERS.replace(" 0\nv", " 0 0 1 0\nv").replace("100 0\nvt", "100 0 0 1 0\nvt")
+    text += "usemtl a\n" + LOWER + UPPER
+    assert halves(read(tmp_path, text, face="newmtl a\nmap_Kd skin.png\n")) == [RED, RED]
+    assert read(tmp_path, text, face="newmtl a\nKd 0.5 0.5 0.5\n").colors is not None
+
+
+def test_tiles_beyond_the_first_are_moved_back(tmp_path: Path) -> None:
+    paint(tmp_path / "a.png", RED)
+    paint(tmp_path / "b.png", GREEN)
+    text = f"mtllib face.mtl\n{CORNERS}vt 3 -1\nvt 4 0\nvt 3 0\nusemtl a\n{LOWER}usemtl b\nf 1/5 3/6 4/7\n"
+    mesh = read(tmp_path, text, face="newmtl a\nmap_Kd a.png\nnewmtl b\nmap_Kd b.png\n")
+    assert halves(mesh) == [RED, GREEN]
+    assert mesh.uv is not None
+    assert 0 < mesh.uv.min() < mesh.uv.max() < 1
+
+
+def test_pictures_without_a_material_in_use_are_not_guessed(tmp_path: Path) -> None:
+    paint(tmp_path / "a.png", RED)
+    one = "newmtl a\nmap_Kd a.png\n"
+    assert halves(read(tmp_path, f"mtllib face.mtl\n{CORNERS}{LOWER}{UPPER}", face=one)) == [RED, RED]
+    with pytest.raises(MeshError, match=r"has 2 pictures \(a\.png, b\.png\) and no usemtl"):
+        read(tmp_path, f"mtllib face.mtl\n{CORNERS}{LOWER}{UPPER}", face=one + "newmtl b\nmap_Kd b.png\n")
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_grey_in_sixteen_bits_is_scaled_to_eight(tmp_path: Path, suffix: str) -> None:
+    values = np.array([[0, 0x1234], [0x8000, 0xFFFF]], np.uint16)
+    Image.fromarray(values).save(tmp_path / f"grey.{suffix}")
+    assert limits.read_texture(tmp_path / f"grey.{suffix}")[..., 0].tolist() == [[0, 0x12], [0x80, 0xFF]]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_picture_larger_than_memory_should_hold_is_read_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    monkeypatch.setattr(limits, "LARGEST_TEXTURE", 64 * 64)
+    Image.new("RGB", (256, 128), RED).save(tmp_path / f"large.{suffix}")
+    picture = limits.read_texture(tmp_path / f"large.{suffix}")
+    assert picture.shape[0] * picture.shape[1] <= 64 * 64
+    assert np.allclose(picture.reshape(-1, 3).mean(axis=0), RED, atol=3)

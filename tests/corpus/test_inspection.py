@@ -1,0 +1,33 @@
+"""What `polyview scan` says of the meshes themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from polyview.corpus.inspection import inspect
+from polyview.corpus.scan import scan
+from polyview.recipe import Corpus, Generator
+
+POINTS = "v -0.1 -0.1 0\nv 0.1 -0.1 0\nv 0.1 0.1 0\nv -0.1 0.1 0\nvt 0 0\nvt 1 0\nvt 1 1\n"
+
+
+def test_extent_colour_and_guesses_of_a_few_meshes_are_said(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "skin.png")
+    (tmp_path / "skin.mtl").write_text("newmtl skin\nmap_Kd skin.png\n")
+    (tmp_path / "a_neutral.obj").write_text(f"mtllib skin.mtl\n{POINTS}usemtl skin\nf 1/1 2/2 3/3\n")
+    (tmp_path / "b_anger.obj").write_text(f"mtllib gone.mtl\n{POINTS}usemtl skin\nf 1/1 2/2 3/3\n")
+    (tmp_path / "c_fear.obj").write_text(POINTS)
+    manifest = scan(Corpus(dataset="folder", root=str(tmp_path), pattern="{subject}_{expression}.obj")).manifest
+    assert inspect(manifest) == [
+        "200 to 200 mm large, of 2 meshes looked at",
+        "1 of 2 with a texture, 0 with colours, 1 plain grey",
+        "2 of 2 taken to be in metres (corpus.geometry.unit: 1000)",
+        "cannot be used: c_fear.obj: a point cloud: 4 points and no triangles",
+    ]
+
+
+def test_few_of_many_are_loaded() -> None:
+    manifest = scan(Corpus(generator=Generator(subjects=20))).manifest
+    assert "of 3 meshes looked at" in inspect(manifest, 3)[0]
