@@ -86,12 +86,12 @@ def test_the_same_recipes_have_the_same_trials(home: Home) -> None:
 def test_a_study_that_is_done_trains_nothing_and_leaves_its_runs_as_they_are(
     home: Home, capsys: pytest.CaptureFixture[str], times_of: Any
 ) -> None:
-    before, written, stores = runs_of(home), times_of(home), set(home.views.iterdir())
+    before, written, stores = runs_of(home), times_of(home), set(home.stores.iterdir())
     main_until_exit("ablate", str(STUDY))
     said = capsys.readouterr().out
     assert "trials: 8 in the study, 8 done before, 0 to run" in said
     # Its pictures were drawn in an older way, and are kept beside those of today.
-    assert stores < set(home.views.iterdir())
+    assert stores < set(home.stores.iterdir())
     assert times_of(home) == written
     assert runs_of(home) == before
 
