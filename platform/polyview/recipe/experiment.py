@@ -24,7 +24,7 @@ def _absolute(root: str) -> str:
 
 
 # A setting that came later is not part of recipes that do not use it: their hashes stay.
-def _is_zero(number: int) -> bool:
+def _is_zero(number: float) -> bool:
     return number == 0
 
 
@@ -79,6 +79,12 @@ class Generator(Model):
     pose: Weight = Field(5.0, description="standard deviation of the head's yaw and pitch, degrees")
     noise: Weight = Field(0.0, description="standard deviation of the scan noise, millimetres")
     holes: Natural = Field(0, description="scan holes per face")
+    variety: Unit = Field(
+        0.0,
+        exclude_if=_is_zero,
+        description="synthetic only: 0 are heads of one kind; 1 have other proportions, other muscles, other colours or "
+        "none, light in their texture, scans' faults",
+    )
     seed: Natural = 0
 
 
