@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from polyview.modeling.fusion import AttentionFusion, build_fusion
+from polyview.recipe import Modeling
 
 WIDTH = 16
 
@@ -19,6 +20,10 @@ def views_of(count: int, batch: int = 3, seed: int = 0) -> Tensor:
 
 def angles_of(count: int) -> Tensor:
     return torch.stack([torch.linspace(-60, 60, count), torch.linspace(-10, 15, count)], dim=-1)
+
+
+def fusion_of(name: str, count: int) -> nn.Module:
+    return build_fusion(Modeling.model_validate({"fusion": name}), 2, WIDTH, count)
 
 
 def trained_attention() -> AttentionFusion:
@@ -34,7 +39,7 @@ def trained_attention() -> AttentionFusion:
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_an_untrained_fusion_is_the_mean_of_the_views(name: str, count: int) -> None:
     views = views_of(count)
-    fused = build_fusion(name, WIDTH, count)(views, angles_of(count))  # type: ignore[arg-type]
+    fused = fusion_of(name, count)(views, angles_of(count))
     torch.testing.assert_close(fused, normalize(views.mean(dim=1), dim=-1))
 
 
@@ -51,7 +56,7 @@ def test_attention_tells_the_views_apart_by_their_angles() -> None:
 
 
 def test_the_mean_does_not_look_at_angles() -> None:
-    fusion, views, angles = build_fusion("mean", WIDTH, 5), views_of(5), angles_of(5)
+    fusion, views, angles = fusion_of("mean", 5), views_of(5), angles_of(5)
     assert torch.equal(fusion(views, angles), fusion(views, angles.flip(0)))
 
 

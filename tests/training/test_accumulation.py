@@ -37,7 +37,7 @@ def step(job: TrainingJob) -> tuple[Tensor, dict[str, Tensor]]:
     trainer.angles = trainer.angles.double()
     trainer.model.double().train()
     batch = next(trainer.batches.epoch(0, Share()))
-    loss, _ = trainer.loss(dataclasses.replace(batch, images=batch.images.double()))
+    loss, *_ = trainer.loss(dataclasses.replace(batch, images=batch.images.double()))
     loss.backward()
     gradients = {name: weight.grad for name, weight in trainer.model.named_parameters() if weight.grad is not None}
     return loss.detach(), gradients

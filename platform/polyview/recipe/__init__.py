@@ -26,7 +26,15 @@ from polyview.recipe.experiment import (
     Views,
     digest,
 )
-from polyview.recipe.files import build_corpus, flat, load_experiment, load_study, to_yaml, with_overrides
+from polyview.recipe.files import (
+    build_corpus,
+    flat,
+    load_experiment,
+    load_stored_experiment,
+    load_study,
+    to_yaml,
+    with_overrides,
+)
 from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scalar, Search, Study, same
 
 __all__ = [
@@ -60,6 +68,7 @@ __all__ = [
     "digest",
     "flat",
     "load_experiment",
+    "load_stored_experiment",
     "load_study",
     "same",
     "to_yaml",

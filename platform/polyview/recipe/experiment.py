@@ -82,8 +82,8 @@ class Generator(Model):
     variety: Unit = Field(
         0.0,
         exclude_if=_is_zero,
-        description="synthetic only: 0 are heads of one kind; 1 have other proportions, other muscles, other colours or "
-        "none, light in their texture, scans' faults",
+        description="synthetic only: 0 are heads of one kind; 1 have other proportions, muscles and colours (or none), "
+        "light in their texture, scans' faults",
     )
     seed: Natural = 0
 
@@ -325,6 +325,11 @@ class Experiment(Model):
     """One recipe, from faces to scores."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    revision: Annotated[int, Field(ge=1, le=2)] = Field(
+        2,
+        description="how defaults and parts are meant; 1, as once: decorrelation and redundancy are sums over all "
+        "dimensions, and fusion: attention is added to the mean",
+    )
     corpus: Corpus = Corpus()
     rendering: Rendering = Rendering()
     model: Modeling = Modeling()
@@ -380,7 +385,10 @@ class Experiment(Model):
             "corpus": {"max_rejected"},
             "training": {"workers", "ingest"},
         }
-        return digest(self.model_dump(mode="json", exclude=immaterial))
+        content = self.model_dump(mode="json", exclude=immaterial)
+        if self.revision == 1:
+            del content["revision"]
+        return digest(content)
 
 
 def digest(content: Any) -> str:

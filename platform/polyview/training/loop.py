@@ -21,6 +21,7 @@ from polyview.language.pseudolabels import SampleLabels
 from polyview.modeling.model import Embeddings, MultiviewModel
 from polyview.modeling.towers import tokenize
 from polyview.objectives.objective import BatchEmbeddings, total_loss
+from polyview.objectives.shares import gradient_products, gradient_shares
 from polyview.recipe import Experiment, Training
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
@@ -29,12 +30,13 @@ from polyview.storage.mirror import address, resolve
 from polyview.training.batches import Batch, Batches, Share
 from polyview.training.checkpoint import Source, TrainerState, latest_checkpoint, save_checkpoint
 from polyview.training.classes import known_classes, pseudo_classes, subject_numbers
-from polyview.training.collectives import gather, synchronize_batch_norm, world_size
+from polyview.training.collectives import gather, pool, synchronize_batch_norm, world_size
 from polyview.training.history import Epoch, Progress
 from polyview.training.precision import DTYPES, choose_precision
 from polyview.training.usage import Usage
 
 MAX_GRADIENT_NORM = 1.0
+_OF_ONE_BATCH = ("share/", "cosine/")
 
 # A path that is written as its address, and read on another machine.
 StoredPath = Annotated[Path, PlainValidator(resolve), PlainSerializer(address)]
@@ -124,7 +126,8 @@ class Trainer:
         self.parallel.train()
         for step, batch in enumerate(self.batches.epoch(epoch, self.share, before.steps), before.steps):
             self._set_lr(epoch * self.batches.steps + step)
-            for name, value in self.train_step(batch, epoch).items():
+            last = step + 1 == self.batches.steps
+            for name, value in self.train_step(batch, epoch, with_shares=last).items():
                 totals[name] = totals.get(name, 0.0) + value
             if step + 1 < self.batches.steps and warned():
                 self._save(Progress(steps=step + 1, totals=totals, seconds=time.perf_counter() - started))
@@ -133,7 +136,10 @@ class Trainer:
 
     def _metrics(self, totals: Mapping[str, float], seconds: float) -> dict[str, float]:
         """What an epoch is remembered by, of the sums of what its steps measured."""
-        metrics = {name: total / self.batches.steps for name, total in totals.items()}
+        metrics = {
+            name: total if name.startswith(_OF_ONE_BATCH) else total / self.batches.steps
+            for name, total in totals.items()
+        }
         samples = self.batches.steps * self.batches.batch_size
         return metrics | {
             "lr": self.state.optimizer.param_groups[0]["lr"],
@@ -142,13 +148,17 @@ class Trainer:
             **self.usage.read(),
         }
 
-    def train_step(self, batch: Batch, epoch: int) -> dict[str, float]:
-        """Take one step; returns the loss and each unweighted term. Raises `FloatingPointError` if it is not finite."""
-        loss, terms = self.loss(batch)
+    def train_step(self, batch: Batch, epoch: int, with_shares: bool = False) -> dict[str, float]:
+        """Take one step; returns the loss and each unweighted term, and on request each term's share of the gradient.
+
+        Raises `FloatingPointError` if the loss is not finite.
+        """
+        loss, terms, views = self.loss(batch)
         if not math.isfinite(loss.item()):
             raise FloatingPointError(
                 f"the loss is {loss.item()} in epoch {epoch + 1}; the batch had {', '.join(batch.sample_ids[:8])}, …"
             )
+        shares = self._shares(terms, views) if with_shares else {}
         optimizer, scaler = self.state.optimizer, self.state.scaler
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
@@ -157,10 +167,16 @@ class Trainer:
         scaler.step(optimizer)
         scaler.update()
         self.model.clamp_logit_scale()
-        return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
+        return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}, **shares}
 
-    def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """The objective on the global batch of which `batch` is this worker's part, and each of its terms."""
+    def _shares(self, terms: Mapping[str, Tensor], views: Tensor) -> dict[str, float]:
+        products = pool(gradient_products(self.job.experiment.objective, terms, views))
+        return gradient_shares([*terms], products)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor], Tensor]:
+        """The objective on the global batch of which `batch` is this worker's part, each of its terms, and the
+        embeddings (n, V, D) of this worker's views, from which they were computed.
+        """
         objective, assignment, chosen = self.job.experiment.objective, self.sample_labels, batch.chosen.numpy()
         if assignment is None:
             objective = objective.without_text()
@@ -192,7 +208,7 @@ class Trainer:
         if objective != self.job.experiment.objective:
             # Distributed gradients wait for all parameters, also for those whose terms rest.
             loss = loss + 0 * sum(weight.sum() for weight in self.model.parameters() if weight.requires_grad)
-        return loss, terms
+        return loss, terms, embeddings.views
 
     def _set_lr(self, step: int) -> None:
         training = self.job.experiment.training

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from polyview.corpus.head.identity import Identity
 from polyview.corpus.head.surface import EYEBALL, LOWER_MOUTH, UPPER_MOUTH, Array
 from polyview.corpus.mesh import Mesh
 
@@ -49,7 +50,7 @@ def draw_kind(seed: int, person: int, amount: float, rest: Single, part: NDArray
     places = rest.astype(np.float64)
     flat, coat = _coat(rng, amount, part)
     return Kind(
-        shift=(3.0 * amount * _waves(rng, places, 70.0, 250.0)).astype(np.float32),
+        shift=(amount * (3.0 * _waves(rng, places, 70.0, 250.0) + _waves(rng, places, 30.0, 70.0))).astype(np.float32),
         scale=np.exp(amount * rng.uniform(-0.09, 0.09, 3)).astype(np.float32),
         gain=np.exp(0.3 * amount * _waves(rng, places, 50.0, 150.0)).astype(np.float32),
         strength=np.exp(amount * rng.uniform(-0.3, 0.2, units)).astype(np.float32),
@@ -60,13 +61,25 @@ def draw_kind(seed: int, person: int, amount: float, rest: Single, part: NDArray
     )
 
 
+def more_varied(identity: Identity, seed: int, person: int, amount: float) -> Identity:
+    """The same person with features further from the average, and other brows."""
+    rng = np.random.default_rng([seed, person, 4])
+    brows = identity.complexion.brows * np.exp(amount * rng.uniform(-0.4, 0.4))
+    return replace(
+        identity,
+        shape=identity.shape * (1 + 0.5 * amount * rng.random()),
+        complexion=replace(identity.complexion, brows=float(brows)),
+    )
+
+
 def of_kind(head: Mesh, rest: Single, kind: Kind, amount: float, rng: np.random.Generator) -> Mesh:
     """A head, of a person whose head at rest is `rest` (V, 3), made one of another kind; `rng` draws the light."""
     assert head.colors is not None
     assert head.nose is not None
     vertices = (rest + kind.gain * (head.vertices - rest) + kind.shift) * kind.scale
     tip = int(np.linalg.norm(head.vertices - head.nose, axis=1).argmin())
-    colours = head.colors + kind.flat[:, None] * (kind.coat - head.colors)
+    own = head.colors.astype(np.float64)
+    colours = own + kind.flat[:, None] * (kind.coat - own)
     colours = colours * kind.tint * _light(rng, amount, vertices)[:, None]
     return replace(
         head,
@@ -86,7 +99,7 @@ def _waves(rng: np.random.Generator, places: Array, shortest: float, longest: fl
 
 
 def _coat(rng: np.random.Generator, amount: float, part: NDArray[np.integer]) -> tuple[Array, Array]:
-    """How much of its colour a place loses, (V,), and to which colour: grey models, plain eyes, mouths without teeth."""
+    """How much of its colour a place loses, (V,), and to which: grey models, plain eyes, mouths without teeth."""
     coat = np.full(3, rng.uniform(110, 225)) * (1 + amount * rng.uniform(-0.08, 0.08, 3) * (rng.random() < 0.5))
     grey, muted = rng.random() < 0.35 * amount, rng.uniform(0, 0.6)
     flat = np.full(len(part), rng.uniform(0.85, 1.0) if grey else amount * muted * (rng.random() < 0.5))
