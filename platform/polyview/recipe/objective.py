@@ -119,6 +119,11 @@ class Objective(Model):
         return tuple(name for name in self.terms if name in ("alignment", "redundancy"))
 
     @property
+    def trains_text(self) -> bool:
+        """Whether the text tower gets a gradient: the redundancy along the text's directions takes them as given."""
+        return bool(self.alignment or (self.redundancy and self.redundancy.form != "text_directions"))
+
+    @property
     def pair_terms(self) -> tuple[str, ...]:
         """Those that compare samples by their class or pseudo-label, where there is one."""
         return tuple(name for name in self.terms if name in ("contrast", "margin", "triplet"))

@@ -284,7 +284,7 @@ def freeze_unused(model: MultiviewModel, experiment: Experiment) -> None:
         elif name == "towers.logit_bias":
             used = False
         else:
-            used = name.startswith("towers.visual.") or text_is_used
+            used = name.startswith("towers.visual.") or objective.trains_text
         parameter.requires_grad_(used and parameter.requires_grad)
 
 
