@@ -23,11 +23,12 @@ def redundancy(
 ) -> Tensor:
     """Cross-modal redundancy: each direction of the text is said by the images once, and only by itself.
 
-    `text_directions`: with T (N, D) the centred texts of the batch's samples, T = U S V' its singular value
-    decomposition without what is zero, and C the cross-correlation of F V, the images along the text's directions, with
-    U, what the texts say along them: the mean over i of (1 - C_ii)^2 plus the mean over i≠j of C_ij^2, less what chance alone makes of the latter, 1/(N - 1). Images that
-    equal their texts have C = I, the least there is; the loss is near 1 where they have nothing to do with them. The
-    directions are a given: no gradient flows into the text.
+    `text_directions`: T (N, D) are the centred texts of the batch's samples, T = U S V' is their singular value
+    decomposition without what is zero, and C is the cross-correlation of F V, the images along the text's directions,
+    with U, what the texts say along them. The loss is the mean over i of (1 - C_ii)^2 plus the mean over i≠j of C_ij^2,
+    less what chance alone makes of the latter, 1/(N - 1). Images that equal their texts have C = I, the least there is;
+    the loss is near 1 where they have nothing to do with them. The directions are a given: no gradient flows into the
+    text.
 
     `off_diagonal` is sum_{i≠j} C_ij^2 of C = F'T / N, in all D dimensions, and `full` adds sum_i (1 - C_ii)^2, which is
     Barlow Twins' loss between the modalities. The paper's abstract leaves open which is meant. **Their price**: K
