@@ -4,28 +4,9 @@ In: YAML and `key=value` overrides. Out: frozen, validated models, identified by
 of a file is listed at once, with its dotted path. Read `experiment.py` first, then `study.py`.
 """
 
-from polyview.recipe.experiment import (
-    EXPRESSIONS,
-    OWN_EXPRESSIONS,
-    Axes,
-    Corpus,
-    DatasetName,
-    Evaluation,
-    Experiment,
-    Generator,
-    Geometry,
-    Language,
-    Level,
-    MetricName,
-    Modeling,
-    Output,
-    ProbeName,
-    Pseudolabels,
-    Rendering,
-    Training,
-    Views,
-    digest,
-)
+from polyview.recipe.corpus import EXPRESSIONS, OWN_EXPRESSIONS, Axes, Corpus, DatasetName, Generator, Geometry
+from polyview.recipe.evaluation import Evaluation, MetricName, ProbeName
+from polyview.recipe.experiment import Experiment, Level, Modeling, Output, Rendering, Training, Views, digest
 from polyview.recipe.files import (
     build_corpus,
     flat,
@@ -35,6 +16,7 @@ from polyview.recipe.files import (
     to_yaml,
     with_overrides,
 )
+from polyview.recipe.language import Language, Pseudolabels
 from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scalar, Search, Study, same
 
 __all__ = [

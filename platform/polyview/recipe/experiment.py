@@ -7,168 +7,16 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from polyview.errors import UserError
+from polyview.recipe.corpus import Corpus
+from polyview.recipe.evaluation import Evaluation
+from polyview.recipe.language import Language
 from polyview.recipe.objective import Objective
-from polyview.recipe.schema import Interval, Model, Natural, Positive, PositiveFloat, Seed, Share, Unit, Weight
-from polyview.storage.mirror import expanded
+from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Weight
 
-
-def _absolute(root: str) -> str:
-    # A recipe means the same folder, and has the same hash, wherever it is read.
-    try:
-        return str(expanded(root).absolute())
-    except UserError as error:
-        raise ValueError(error) from None
-
-
-# A setting that came later is not part of recipes that do not use it: their hashes stay.
-def _is_zero(number: float) -> bool:
-    return number == 0
-
-
-def _is_none(setting: object) -> bool:
-    return setting is None
-
-
-DatasetName = Literal["synthetic", "facekit", "folder", "bu3dfe", "bu4dfe", "bosphorus", "bp4d", "coma"]
-EXPRESSIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
-OWN_EXPRESSIONS = {
-    "bu4dfe": EXPRESSIONS[1:],
-    "bp4d": ("happiness", "sadness", "surprise", "embarrassment", "fear", "pain", "anger", "disgust"),
-    "coma": (
-        "bareteeth",
-        "cheeks_in",
-        "eyebrow",
-        "high_smile",
-        "lips_back",
-        "lips_up",
-        "mouth_down",
-        "mouth_extreme",
-        "mouth_middle",
-        "mouth_open",
-        "mouth_side",
-        "mouth_up",
-    ),
-}
-"""What the datasets hold that have other expressions than `EXPRESSIONS`; those of bp4d in the order of its tasks."""
-ProbeName = Literal["linear", "knn", "zero_shot"]
-MetricName = Literal[
-    "linear/accuracy",
-    "linear/uf1",
-    "linear/uar",
-    "knn/accuracy",
-    "knn/uf1",
-    "knn/uar",
-    "zero_shot/accuracy",
-    "zero_shot/uf1",
-    "zero_shot/uar",
-]
 Output = Literal["shaded", "color", "texture", "normal", "depth"]
 Level = Annotated[int, Field(ge=0, le=255)]
-
-
-class Generator(Model):
-    """How many faces the datasets that make their own (synthetic, facekit) should make."""
-
-    subjects: Positive = 100
-    sequences: Positive = Field(2, description="sequences per subject and expression")
-    frames: Positive = Field(1, description="frames per sequence, neutral to apex to neutral; 1 is the apex")
-    apex: Interval = Field((0.7, 1.0), description="range of the expression's strength at the apex")
-    pose: Weight = Field(5.0, description="standard deviation of the head's yaw and pitch, degrees")
-    noise: Weight = Field(0.0, description="standard deviation of the scan noise, millimetres")
-    holes: Natural = Field(0, description="scan holes per face")
-    variety: Unit = Field(
-        0.0,
-        exclude_if=_is_zero,
-        description="synthetic only: 0 are heads of one kind; 1 have other proportions, muscles and colours (or none), "
-        "light in their texture, scans' faults",
-    )
-    seed: Natural = 0
-
-
-Direction = Literal["x", "-x", "y", "-y", "z", "-z"]
-
-
-class Axes(Model):
-    """Which way the files' faces lie: the axis that goes up, and the one that comes out of the face."""
-
-    up: Direction = "y"
-    front: Direction = "z"
-
-
-class Geometry(Model):
-    """What is done to each mesh as it is loaded, in this order; by default nothing, and of a folder unit and axes."""
-
-    unit: PositiveFloat | Literal["auto"] | None = Field(
-        None, description="millimetres per unit of the files; auto: as the extent shows; null: auto of a folder"
-    )
-    axes: Axes | Literal["auto"] | None = Field(
-        None,
-        exclude_if=_is_none,
-        description="up and front of the files, such as {up: z, front: -y}; auto: as the surface shows; as unit",
-    )
-    spikes: PositiveFloat | None = Field(None, description="cut faces with an edge of more than so many median edges")
-    holes: Natural = Field(0, description="close holes of up to so many edges")
-    align: Literal["none", "nose", "landmarks"] = Field(
-        "none", description="nose tip to the origin; landmarks: also eyes and mouth upright and facing forward"
-    )
-    crop: PositiveFloat | None = Field(None, description="keep what lies within so many millimetres of the nose tip")
-
-    @field_validator("axes")
-    @classmethod
-    def _are_two(cls, axes: Axes | str | None) -> Axes | str | None:
-        if isinstance(axes, Axes) and axes.up[-1] == axes.front[-1]:
-            raise ValueError(f"up is {axes.up} and front {axes.front}: two ways along one axis")
-        return axes
-
-
-class Corpus(Model):
-    """Which faces: a dataset, where it lies, and what of it is used."""
-
-    dataset: DatasetName = "synthetic"
-    root: Annotated[str, AfterValidator(_absolute)] | None = Field(
-        None, description="the dataset's folder; none for synthetic"
-    )
-    table: str | None = Field(None, description="folder only: CSV or Parquet with path, subject, expression")
-    pattern: str | None = Field(
-        None, description="folder only, in place of a table: such as {subject}/{expression}/{frame}.obj"
-    )
-    subset: Literal["I", "II"] | None = Field(
-        None, description="bu3dfe only: I is 60 subjects and the two highest intensities, II all subjects and all"
-    )
-    code_shift: int = Field(
-        0,
-        exclude_if=_is_zero,
-        description="bp4d only: what is added to the frame of an action unit's code to get the mesh's number; -1 where "
-        "codes count from 1 and meshes from 0, as in some copies of BP4D+",
-    )
-    frames: Literal["all", "rise", "apex"] = Field(
-        "all", description="of a sequence: all, those up to the strongest, or the strongest alone"
-    )
-    every: Positive = Field(1, description="of the frames of a sequence, keep each so-manieth")
-    expressions: tuple[str, ...] = Field(
-        default_factory=lambda fields: OWN_EXPRESSIONS.get(fields.get("dataset", ""), EXPRESSIONS),
-        min_length=2,
-        description="those that are used; if not said, all that the dataset has of the field's",
-    )
-    intensity: Interval = Field((0.0, 1.0), description="frames kept, by intensity; neutral always stays")
-    max_rejected: Unit = Field(0.1, description="share of unreadable meshes above which rendering is an error")
-    generator: Generator = Generator()
-    geometry: Geometry = Geometry()
-
-    @model_validator(mode="after")
-    def _settings_fit_the_dataset(self) -> Self:
-        if self.dataset != "synthetic" and self.root is None:
-            raise ValueError(f"dataset {self.dataset} needs corpus.root, the folder where it lies")
-        if self.subset and self.dataset != "bu3dfe":
-            raise ValueError(f"subset is a protocol of bu3dfe; {self.dataset} has none")
-        if self.code_shift and self.dataset != "bp4d":
-            raise ValueError(f"code_shift is about the action units of bp4d; {self.dataset} has none")
-        if self.pattern and (self.dataset != "folder" or self.table):
-            raise ValueError("pattern is for dataset folder, in place of table")
-        return self
 
 
 class Views(Model):
@@ -231,42 +79,6 @@ class Modeling(Model):
     )
 
 
-class Pseudolabels(Model):
-    """How samples are given classes without reading a label: by their embeddings and the classes' prompts.
-
-    The paper leaves all of it open. The defaults are those with which towers without pretrained weights learned.
-    """
-
-    assign: Literal["sinkhorn", "kmeans"] = "kmeans"
-    centre: Literal["subject", "all"] = Field(
-        "subject", description="whose mean a face is compared with before it is assigned: its own person's, or all's"
-    )
-    start: Natural = Field(
-        0, description="epochs before the first assignment; each sample is its own class then, and terms with text rest"
-    )
-    refresh: Positive = Field(1, description="epochs from one assignment to the next")
-    confident: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.5, description="share of the samples whose pseudo-label is taken to be right: those of the largest margin"
-    )
-    sharpness: PositiveFloat = Field(20.0, description="sinkhorn: the inverse of the entropy's weight, 1 / epsilon")
-
-
-class Language(Model):
-    """Where a prompt comes from: the sample's own label (weak supervision), a pseudo-label, or nowhere.
-
-    In a file, `file` names a YAML file of a list of prompts per expression. It is read into `own` at once, so that
-    the prompts themselves are part of the recipe and of its identity.
-    """
-
-    prompts: Literal["label", "pseudo", "none"] = "label"
-    ensemble: Positive = Field(4, description="prompts per class")
-    attributes: bool = Field(False, description="a further prompt per class and sort of person, by age and gender")
-    own: dict[str, tuple[str, ...]] = Field(
-        default_factory=dict, description="prompts by expression, in place of the built-in ones"
-    )
-    pseudo: Pseudolabels = Pseudolabels()
-
-
 class Training(Model):
     """The optimiser and its schedule."""
 
@@ -291,33 +103,6 @@ class Training(Model):
     def _workers_have_equal_shares(self) -> Self:
         if self.batch_size % self.workers:
             raise ValueError(f"batch_size {self.batch_size} does not divide by workers {self.workers}")
-        return self
-
-
-class Evaluation(Model):
-    """Who the test subjects are, and by which probes embeddings are scored."""
-
-    protocol: Literal["holdout", "subject_kfold", "loso", "cross_dataset"] = "holdout"
-    share: Share = Field(0.3, description="holdout: share of the subjects that pretraining never sees")
-    folds: Annotated[int, Field(ge=2)] = Field(
-        10,
-        description="subject_kfold: parts of the subjects, each tested on once; loso: the number of subjects",
-    )
-    fold: Natural = Field(0, description="which of the folds has the test subjects; a study runs them all")
-    test: Corpus | None = Field(None, description="cross_dataset: the faces that are tested on, all of them")
-    probes: tuple[ProbeName, ...] = Field(("linear", "knn", "zero_shot"), min_length=1)
-
-    @property
-    def repeats(self) -> int:
-        """How many folds there are, each with its own test subjects."""
-        return self.folds if self.protocol in ("subject_kfold", "loso") else 1
-
-    @model_validator(mode="after")
-    def _fits_the_protocol(self) -> Self:
-        if self.fold >= self.repeats:
-            raise ValueError(f"fold is {self.fold}, and protocol {self.protocol} has folds 0 to {self.repeats - 1}")
-        if (self.test is not None) != (self.protocol == "cross_dataset"):
-            raise ValueError("protocol cross_dataset needs test, the corpus to be tested on; the others have none")
         return self
 
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from yaml import YAMLError
 
 from polyview.errors import UserError
-from polyview.recipe.experiment import Corpus, Experiment
+from polyview.recipe.corpus import Corpus
+from polyview.recipe.experiment import Experiment
 from polyview.recipe.revisions import as_stored, with_defaults_of_its_revision
 from polyview.recipe.schema import Model
 from polyview.recipe.study import Study

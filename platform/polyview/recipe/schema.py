@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -22,6 +23,11 @@ Weight = Annotated[float, Field(ge=0)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Interval = Annotated[tuple[Unit, Unit], AfterValidator(_rising)]
+
+
+def equals(default: object) -> Callable[[object], bool]:
+    """For `exclude_if`: a setting that came later is not part of recipes that do not use it, and their hashes stay."""
+    return lambda setting: setting == default
 
 
 class Model(BaseModel):

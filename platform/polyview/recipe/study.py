@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from polyview.recipe.experiment import Experiment, MetricName
+from polyview.recipe.evaluation import MetricName
+from polyview.recipe.experiment import Experiment
 from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Weight
 
 CostName = Literal["views", "parameters", "seconds"]

@@ -1,0 +1,45 @@
+"""Where text comes from: prompts, and the labels or pseudo-labels that they are written from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat
+
+
+class Pseudolabels(Model):
+    """How samples are given classes without reading a label: by their embeddings and the classes' prompts.
+
+    The paper leaves all of it open. The defaults are those with which towers without pretrained weights learned.
+    """
+
+    assign: Literal["sinkhorn", "kmeans"] = "kmeans"
+    centre: Literal["subject", "all"] = Field(
+        "subject", description="whose mean a face is compared with before it is assigned: its own person's, or all's"
+    )
+    start: Natural = Field(
+        0, description="epochs before the first assignment; each sample is its own class then, and terms with text rest"
+    )
+    refresh: Positive = Field(1, description="epochs from one assignment to the next")
+    confident: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="share of the samples whose pseudo-label is taken to be right: those of the largest margin"
+    )
+    sharpness: PositiveFloat = Field(20.0, description="sinkhorn: the inverse of the entropy's weight, 1 / epsilon")
+
+
+class Language(Model):
+    """Where a prompt comes from: the sample's own label (weak supervision), a pseudo-label, or nowhere.
+
+    In a file, `file` names a YAML file of a list of prompts per expression. It is read into `own` at once, so that
+    the prompts themselves are part of the recipe and of its identity.
+    """
+
+    prompts: Literal["label", "pseudo", "none"] = "label"
+    ensemble: Positive = Field(4, description="prompts per class")
+    attributes: bool = Field(False, description="a further prompt per class and sort of person, by age and gender")
+    own: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="prompts by expression, in place of the built-in ones"
+    )
+    pseudo: Pseudolabels = Pseudolabels()
