@@ -32,7 +32,7 @@ RECIPES = {
     "simclr": {"objective": {"simclr": {}}, "language.prompts": "none"},
     "supervised": {"objective": {"supervised": {}}},
     "affect-vlm": {"objective": {"alignment": {}, "margin": {}, "triplet": {}}},
-    "films": {"corpus.generator.frames": 3, "model.temporal": "attention", "model.frames": 3},
+    "films": {"corpus.generator.frames": 2, "model.temporal": "attention", "model.frames": 2},
 }
 Step = dict[str, Tensor]
 StepOf = Callable[[str, int, int, int], Step]
