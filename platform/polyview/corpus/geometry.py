@@ -149,7 +149,7 @@ def _turn(
     """What turns the mesh upright and to the front, where anything does, and what was guessed of it."""
     if isinstance(geometry.axes, Axes):
         return turn_to(Way.named(geometry.axes.up), Way.named(geometry.axes.front)), ()
-    if geometry.axes is None or landmarks is not None or np.ptp(mesh.vertices, axis=0).max() > HEAD[1]:
+    if geometry.axes is None or landmarks is not None or mesh.sides.max() > HEAD[1]:
         return None, ()
     ways = guess_axes(mesh)
     if ways is None or ways == UPRIGHT:
@@ -159,7 +159,7 @@ def _turn(
 
 def _with_face_found(mesh: Mesh) -> Mesh:
     """The mesh with the nose of a bust or a body, which is not its foremost point: it is looked for in the head."""
-    height = float(np.ptp(mesh.vertices[:, 1]))
+    height = float(mesh.sides[1])
     if mesh.nose is not None or height <= HEAD[1]:
         return mesh
     head = mesh.vertices[mesh.vertices[:, 1] >= mesh.vertices[:, 1].max() - _HEAD_HEIGHT]

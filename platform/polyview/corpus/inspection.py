@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import numpy as np
-
 from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.mesh import Mesh, MeshError
@@ -31,7 +29,7 @@ def inspect(manifest: Manifest, count: int = LOOKED_AT) -> list[str]:
 
 
 def _sizes(meshes: list[Mesh]) -> str:
-    longest = [float(np.ptp(mesh.vertices, axis=0).max()) for mesh in meshes]
+    longest = [float(mesh.sides.max()) for mesh in meshes]
     return f"{min(longest):.0f} to {max(longest):.0f} mm large, of {len(meshes)} meshes looked at"
 
 

@@ -25,6 +25,8 @@ _CLEAR = 1.4
 """How many times as good the better of two readings must be to be believed."""
 _BULGING = 0.3
 """How closely the depth of a face goes with the distance from its middle, at least; that of a flat piece does not."""
+_ENOUGH_POINTS, _ENOUGH_FACES = 10_000, 4_000
+"""A mesh shows its unit and axes in so many that are spread over it."""
 _GRID = 24
 _FEW = 5
 
@@ -58,12 +60,12 @@ def turn_to(up: Way, front: Way) -> NDArray[np.float32]:
 
 def extent(mesh: Mesh) -> str:
     """The mesh's sides in words, such as 0.14 x 0.18 x 0.076."""
-    return " x ".join(f"{side:.3g}" for side in np.ptp(mesh.vertices.astype(np.float64), axis=0))
+    return " x ".join(f"{side:.3g}" for side in mesh.sides)
 
 
 def guess_unit(mesh: Mesh) -> tuple[float, str]:
     """Millimetres per unit of the file, and the unit's name; raises `MeshError` where no unit makes it a head."""
-    sides = np.ptp(mesh.vertices.astype(np.float64), axis=0)
+    sides = mesh.sides
     longest = float(sides.max())
     if longest > _SLIM * sides.min() and (person := _unit_within(longest, BODY)):
         return person
@@ -90,7 +92,7 @@ def guess_axes(mesh: Mesh) -> tuple[Way, Way] | None:
     An open scan looks where its surface does and bulges; of a closed head, the nose is the sharpest of its ends. The
     surface is alike on both sides of the axis from ear to ear; a nose falls off steeper below its tip than above.
     """
-    points = mesh.vertices[:: max(1, len(mesh.vertices) // 20_000)].astype(np.float64)
+    points = mesh.vertices[:: max(1, len(mesh.vertices) // _ENOUGH_POINTS)].astype(np.float64)
     front = _front_of_scan(mesh) or _front_of_head(points)
     if front is None:
         return None
@@ -104,7 +106,7 @@ def guess_axes(mesh: Mesh) -> tuple[Way, Way] | None:
 
 def _front_of_scan(mesh: Mesh) -> Way | None:
     """Where an open surface looks: along the axis that its area is turned to, to the side to which it bulges."""
-    corners = mesh.vertices.astype(np.float64)[mesh.faces]
+    corners = mesh.vertices[mesh.faces[:: max(1, len(mesh.faces) // _ENOUGH_FACES)]].astype(np.float64)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     areas, whole = np.linalg.norm(normals, axis=1), normals.sum(axis=0)
     size = np.linalg.norm(whole)
