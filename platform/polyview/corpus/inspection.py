@@ -16,9 +16,10 @@ def inspect(manifest: Manifest, count: int = LOOKED_AT) -> list[str]:
     rows = manifest.frame[:: max(1, len(manifest) // count)].head(count)
     meshes: list[Mesh] = []
     lines: list[str] = []
-    for path, texture in rows.select("path", "texture").iter_rows():
+    for row in rows.iter_rows(named=True):
+        path = row["path"]
         try:
-            meshes.append(load_mesh(path, texture, manifest.root, manifest.geometry))
+            meshes.append(load_mesh(path, row["texture"], manifest.root, manifest.geometry, row.get("unit")))
         except MeshError as error:
             lines.append(f"cannot be used: {path}: {error}")
     if meshes:
