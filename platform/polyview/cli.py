@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from rich.table import Column, Table
@@ -128,10 +128,10 @@ def sheet(
 @app.command()
 def pretrain(experiment: ExperimentFile, sets: Sets = None) -> None:
     """Pretrain one experiment and evaluate it: a study of one trial."""
-    from polyview.recipe import MetricName, Study, load_experiment
+    from polyview.recipe import Study, load_experiment
 
     recipe = load_experiment(experiment, sets or [])
-    metric = cast(MetricName, f"{recipe.evaluation.probes[0]}/accuracy")
+    metric = f"{recipe.evaluation.probes[0]}/accuracy"
     name = f"pretrain-{recipe.name}"
     _run(Study(name=name, experiment=recipe, seeds=(recipe.seed,), metric=metric, references=False))
 

@@ -168,6 +168,10 @@ def test_a_setting_that_came_later_changes_no_hash_of_a_recipe_without_it(tiny: 
     )
     assert "code_shift" not in tiny.model_dump(mode="json")["corpus"]
     assert plain.digest == same.digest != shifted.digest
+    later = {"language.labelled": 1, "language.unlabelled": "none", "evaluation.shots": []}
+    assert with_overrides(tiny, later).digest == tiny.digest
+    used = [{"language.labelled": 0.5}, {"language.unlabelled": "pseudo"}, {"evaluation.shots": [5]}]
+    assert len({tiny.digest, *(with_overrides(tiny, more).digest for more in used)}) == 4
 
 
 def test_the_hash_changes_with_every_other_value(tiny: Experiment) -> None:
@@ -270,6 +274,10 @@ def test_a_study_may_hold_its_recipe_in_place(study: Path) -> None:
     [
         ("sedes: [0]", "sedes: unknown key; nearest is seeds"),
         ("metric: linear/acuracy", "metric: 'linear/acuracy' is not allowed; .*nearest: linear/accuracy"),
+        ("metric: linear@5/acuracy", "metric: 'linear@5/acuracy' is not allowed; .*nearest: linear@5/accuracy"),
+        ("metric: knn@5/accuracy", "metric: 'knn@5/accuracy' is not allowed; .*nearest: knn/accuracy"),
+        ("metric: linear@0/accuracy", "metric: 'linear@0/accuracy' is not allowed"),
+        ("metric: linear@5/uar", "metric is linear@5/uar, and experiment.evaluation.shots has only nothing"),
         ("baseline: 3", "baseline: 3 is not allowed"),
         ("grid: {training.lr: []}", "grid lists no value for training.lr"),
         ("resources: {cpus: 0}", "resources.cpus: 0 is not allowed"),

@@ -32,6 +32,13 @@ RECIPES = {
     "simclr": {"objective": {"simclr": {}}, "language.prompts": "none"},
     "supervised": {"objective": {"supervised": {}}},
     "affect-vlm": {"objective": {"alignment": {}, "margin": {}, "triplet": {}}},
+    "few labels": {"language.labelled": 0.25},
+    "few labels alone": {"objective": {"alignment": {}}, "language.labelled": 0.1},
+    "few labels, the others pseudo": {
+        "objective": {"joint": {}, "contrast": {}, "alignment": {}},
+        "language.labelled": 0.25,
+        "language.unlabelled": "pseudo",
+    },
 }
 Step = dict[str, Tensor]
 StepOf = Callable[[str, int, int, int], Step]

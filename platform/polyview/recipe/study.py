@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from polyview.recipe.evaluation import MetricName
+from polyview.recipe.evaluation import MetricName, check_metric
 from polyview.recipe.experiment import Experiment
 from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Weight
 
 CostName = Literal["views", "parameters", "seconds"]
+ObjectiveName = Annotated[str, AfterValidator(lambda name: check_metric(name, get_args(CostName)))]
 Scalar = bool | int | float | str | None
 
 
@@ -89,7 +90,7 @@ class Search(Model):
     sampler: Literal["tpe", "random", "qmc", "cmaes", "nsga2"] = "tpe"
     trials: Positive = 40
     space: dict[str, Parameter] = Field(min_length=1)
-    objectives: tuple[MetricName | CostName, ...] = Field(
+    objectives: tuple[ObjectiveName, ...] = Field(
         (), description="scores are maximised, costs minimised; empty: the study's metric"
     )
     seed: Seed = Field(1000, description="of the sampler and of every point's trial; none of the study's seeds")
@@ -160,10 +161,16 @@ class Study(Model):
 
     @model_validator(mode="after")
     def _probes_make_the_metrics(self) -> Self:
-        probes = self.experiment.evaluation.probes
+        evaluation = self.experiment.evaluation
         for name in (self.metric, *(self.search.objectives if self.search else ())):
-            if "/" in name and name.partition("/")[0] not in probes:
-                raise ValueError(f"metric is {name}, and experiment.evaluation.probes has only {', '.join(probes)}")
+            probe = name.partition("/")[0]
+            if "/" not in name or probe in evaluation.measured:
+                continue
+            if "@" in probe:
+                shots = ", ".join(map(str, evaluation.shots)) or "nothing"
+                raise ValueError(f"metric is {name}, and experiment.evaluation.shots has only {shots}")
+            probes = ", ".join(evaluation.probes)
+            raise ValueError(f"metric is {name}, and experiment.evaluation.probes has only {probes}")
         return self
 
     @model_validator(mode="after")

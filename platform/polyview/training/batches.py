@@ -50,6 +50,10 @@ class Batches:
 
     Epoch e's order is a permutation seeded by (seed, e); incomplete last batches are dropped. `read` reads the views
     of an epoch's batches, given their rows; if None, each is taken from the store when it is its turn.
+
+    `labelled` (len(rows),) says which samples may have their label read, None if that makes no difference to the order.
+    Every batch then has as many of them as their share of all samples gives, but at least the share `least` of the
+    batch: both kinds are drawn by themselves, each over and over in permutations until the epoch's steps are full.
     """
 
     store: ViewStore
@@ -59,6 +63,8 @@ class Batches:
     seed: int
     augment: bool
     read: Callable[[Sequence[NDArray[np.int64]]], Iterator[NDArray[np.uint8]]] | None = None
+    labelled: NDArray[np.bool_] | None = None
+    least: float = 0
 
     def __post_init__(self) -> None:
         if len(self.rows) < self.batch_size:
@@ -75,10 +81,10 @@ class Batches:
     def epoch(self, epoch: int, share: Share, first: int = 0) -> Iterator[Batch]:
         """This worker's part of every batch of one epoch, or of those from `first` on."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.rows), generator=generator)
+        order = self._order(generator)
         for _ in range(first):
             self._draw(generator)
-        choices = order[: self.steps * self.batch_size].split(self.batch_size)[first:]
+        choices = list(order[first:])
         parts = [self.rows[share.of(chosen).numpy()] for chosen in choices]
         views = self.read(parts) if self.read else (self.store.gather(rows, self.cameras) for rows in parts)
         for chosen, rows, seen in zip(choices, parts, views, strict=True):
@@ -90,6 +96,29 @@ class Batches:
                 draw=draw,
                 sample_ids=tuple(self.store.sample_ids[row] for row in rows),
             )
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        """The samples of each of an epoch's batches, (steps, B), by their places in `rows`."""
+        shape = (self.steps, self.batch_size)
+        if self.labelled is None:
+            return torch.randperm(len(self.rows), generator=generator)[: math.prod(shape)].view(shape)
+        kinds = [torch.from_numpy(np.flatnonzero(kind)) for kind in (self.labelled, ~self.labelled)]
+        counts = (self.labelled_each, self.batch_size - self.labelled_each)
+        drawn = [
+            _repeated(places, self.steps * count, generator).view(self.steps, count)
+            for places, count in zip(kinds, counts, strict=True)
+        ]
+        # Mixed: where a batch goes through the tower in parts, batch norm should find both kinds in each.
+        mixed = torch.rand(shape, generator=generator).argsort(dim=1)
+        return torch.cat(drawn, dim=1).gather(1, mixed)
+
+    @property
+    def labelled_each(self) -> int:
+        """How many of each batch's samples may have their label read."""
+        if self.labelled is None:
+            return self.batch_size
+        even = round(self.batch_size * float(self.labelled.mean()))
+        return max(min(even, self.batch_size - 1), math.ceil(self.batch_size * self.least))
 
     def _draw(self, generator: torch.Generator) -> tuple[int, Augmentation | None]:
         """A batch's chances: all workers draw them for the whole of it, so that they have nothing to do with W."""
@@ -138,6 +167,13 @@ class Augmentation:
         grid = _affine_grid(self.warp.flatten(0, 1), images.shape[-1])
         warped = functional.grid_sample(lit, grid, padding_mode="border", align_corners=False)
         return warped.unflatten(0, images.shape[:2])
+
+
+def _repeated(places: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """The first `count` of the permutations of some places, one after another."""
+    rounds = max(1, -(-count // len(places)))
+    orders = [torch.randperm(len(places), generator=generator) for _ in range(rounds)]
+    return places[torch.cat(orders)[:count]]
 
 
 def to_images(views: NDArray[np.uint8]) -> Tensor:
