@@ -153,7 +153,8 @@ def evaluate(
     with watching() as watcher:
         views = prepare_views([recipe], open_home(), watcher)
         stores = views.store_of(recipe), views.test_store_of(recipe)
-        evaluation = evaluate_checkpoint(opened, asked.evaluation.probes, *stores)
+        shots = () if probe else recipe.evaluation.shots
+        evaluation = evaluate_checkpoint(opened, asked.evaluation.probes, *stores, shots)
     table = Table("protocol", "probe", "metric", "value")
     for protocol, _, name, metric, value in evaluation.results.iter_rows():
         table.add_row(protocol, name, metric, f"{value:.4f}")

@@ -277,7 +277,7 @@ def test_a_study_may_hold_its_recipe_in_place(study: Path) -> None:
         ("metric: linear@5/acuracy", "metric: 'linear@5/acuracy' is not allowed; .*nearest: linear@5/accuracy"),
         ("metric: knn@5/accuracy", "metric: 'knn@5/accuracy' is not allowed; .*nearest: knn/accuracy"),
         ("metric: linear@0/accuracy", "metric: 'linear@0/accuracy' is not allowed"),
-        ("metric: linear@5/uar", "metric is linear@5/uar, and experiment.evaluation.shots has only nothing"),
+        ("metric: linear@5/uar", "metric is linear@5/uar, and experiment.evaluation.shots is \\[\\]; add"),
         ("baseline: 3", "baseline: 3 is not allowed"),
         ("grid: {training.lr: []}", "grid lists no value for training.lr"),
         ("resources: {cpus: 0}", "resources.cpus: 0 is not allowed"),

@@ -167,8 +167,8 @@ class Study(Model):
             if "/" not in name or probe in evaluation.measured:
                 continue
             if "@" in probe:
-                shots = ", ".join(map(str, evaluation.shots)) or "nothing"
-                raise ValueError(f"metric is {name}, and experiment.evaluation.shots has only {shots}")
+                shots = list(evaluation.shots)
+                raise ValueError(f"metric is {name}, and experiment.evaluation.shots is {shots}; add the number to it")
             probes = ", ".join(evaluation.probes)
             raise ValueError(f"metric is {name}, and experiment.evaluation.probes has only {probes}")
         return self
