@@ -60,7 +60,12 @@ def labelled(subjects: Sequence[str], share: float, seed: int) -> tuple[str, ...
 
     Under one seed a larger share has all the people of a smaller one; see `few`.
     """
-    return few(subjects, max(round(share * len(set(subjects))), 1), seed)
+    return few(subjects, count_labelled(len(set(subjects)), share), seed)
+
+
+def count_labelled(people: int, share: float) -> int:
+    """Of how many of the people labels may be read, where it is that share of them: one at least."""
+    return max(round(share * people), 1)
 
 
 def few(subjects: Sequence[str], count: int, seed: int) -> tuple[str, ...]:
