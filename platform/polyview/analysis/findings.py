@@ -232,7 +232,7 @@ def environment(outcome: Outcome) -> dict[str, str]:
 
 
 def _level(outcome: Outcome, baseline: Comparison) -> Finding:
-    metric, name = outcome.study.metric, outcome.study.baseline
+    metric, name = outcome.study.metric, baseline.variant
     spread = f" ± {100 * baseline.deviation:.1f}" if baseline.seeds > 1 else ""
     count = "1 seed" if baseline.seeds == 1 else f"{baseline.seeds} seeds"
     text = f"“{name}” reaches {100 * baseline.mean:.1f}{spread} % {metric} over {count}"
