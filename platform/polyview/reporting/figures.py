@@ -153,6 +153,8 @@ def curves_across(
         axes.set_xticks(places, [f"{place:g}" for place in places])
         axes.minorticks_off()
         axes.grid(axis="y", color="#eeeeee", lw=0.8)
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, 0), min(high, 100))
         axes.set_xlabel(axis)
         axes.set_ylabel(f"{metric}, %")
         figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=9)

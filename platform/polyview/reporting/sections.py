@@ -124,7 +124,7 @@ def _across(outcome: Outcome) -> list[Section]:
         }
         for method in methods(study)
     }
-    axis = f"people with labels, of {people} (log)" if of_labels else short_names([key])[key]
+    axis = f"people whose labels are read, of {people}" if of_labels else short_names([key])[key]
     rows = [[axis, *curves]]
     for place in sorted(set(places)):
         at_place = [list(curve.get(place, {}).values()) for curve in curves.values()]
@@ -136,10 +136,10 @@ def _across(outcome: Outcome) -> list[Section]:
         Section(
             "With how many labels" if of_labels else f"Across {axis}",
             "label-efficiency" if of_labels else "across",
-            [Finding(f"Mean {metric} in percent of each method, at each {axis}, is in the table below.", True)],
+            [Finding(f"Mean percent {metric} of each method, by {axis}.", True)],
             rows,
             figures.curves_across(drawn, study.baseline, axis, metric, logarithmic=of_labels),
-            f"Mean {metric} with 95 % interval of each method",
+            "Mean and 95 % interval of each method",
         )
     ]
 
