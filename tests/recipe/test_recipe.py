@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from polyview.errors import UserError
 from polyview.recipe import Experiment, build_corpus, load_experiment, load_study, to_yaml, with_overrides
 from polyview.storage.home import REPOSITORY
-from polyview.trials.design import plan
+from polyview.trials.design import baselines, plan
 
 RECIPE = """
 name: small
@@ -327,7 +327,7 @@ def test_every_study_of_the_repository_plans(path: Path) -> None:
     study = load_study(path)
     trials = plan(study)
     assert len({trial.id for trial in trials}) == len(trials) >= 2 * len(study.seeds)
-    assert trials[0].variant == study.baseline
+    assert trials[0].variant == baselines(study)[trials[0].variant]
 
 
 def test_a_file_of_prompts_becomes_part_of_the_recipe_and_of_its_hash(recipe: Path, tmp_path: Path) -> None:
