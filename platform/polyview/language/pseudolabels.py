@@ -47,6 +47,7 @@ def assign(
     how: Pseudolabels,
     seed: int,
     given: SampleLabels | None = None,
+    by_means: bool = False,
 ) -> SampleLabels:
     """Give each of the embeddings (N, D) one of the anchors (K, D), and say which of these choices to trust.
 
@@ -56,8 +57,9 @@ def assign(
     it is, and what remains is how they look. The share `how.confident` of the samples, those with the largest margins,
     is to be trusted.
 
-    What is known of some samples, `given`, stands; of the others, those to be trusted are known then. If the known have
-    all classes, their means take the anchors' place: faces tell more about faces than a text that has learned from few.
+    What is known of some samples, `given`, stands; of the others, those to be trusted are known then. With `by_means`
+    the means of the known take the anchors' place, if they have all classes: that is for anchors which nothing has
+    trained. Trained on the few, anchors were as good (k-means) or better by a point or two (sinkhorn).
     Raises `UserError` if there are fewer samples than anchors.
     """
     if len(embeddings) < len(anchors):
@@ -67,7 +69,7 @@ def assign(
         )
     group = subject if how.centre == "subject" else np.zeros(len(embeddings), dtype=np.int64)
     faces = _centred(embeddings, group)
-    texts = _directions(anchors, faces, given)
+    texts = _centred(_class_means(faces, given, anchors) if by_means and given else anchors)
     if how.assign == "sinkhorn":
         label, margin = _nearest_of_balanced(sinkhorn(faces @ texts.T, how.sharpness))
     else:
@@ -103,13 +105,13 @@ def match(centres: Array, anchors: Array) -> NDArray[np.int64]:
     return found
 
 
-def _directions(anchors: NDArray[np.floating], faces: Array, given: SampleLabels | None) -> Array:
-    """Each class's direction from the mean of all (K, D): of its known faces, if each has some, or of its text."""
-    if given is not None and given.known is not None:
-        label, shown = given.label[given.known], faces[given.known]
-        if len(np.unique(label)) == len(anchors):
-            return _centred(np.stack([shown[label == number].mean(axis=0) for number in range(len(anchors))]))
-    return _centred(anchors)
+def _class_means(faces: Array, given: SampleLabels, anchors: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The mean of each class's known faces (K, D), or the anchors where a class has none."""
+    places = np.flatnonzero(given.known) if given.known is not None else np.arange(len(faces))
+    label, shown = given.label[places], faces[places]
+    if len(np.unique(label)) < len(anchors):
+        return anchors
+    return np.stack([shown[label == number].mean(axis=0) for number in range(len(anchors))])
 
 
 def _largest(margin: Array, share: float) -> NDArray[np.bool_]:

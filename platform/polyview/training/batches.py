@@ -52,8 +52,8 @@ class Batches:
     of an epoch's batches, given their rows; if None, each is taken from the store when it is its turn.
 
     `labelled` (len(rows),) says which samples may have their label read, None if that makes no difference to the order.
-    Every batch then has as many of them as their share of all samples gives, but at least the share `least` of the
-    batch: both kinds are drawn by themselves, each over and over in permutations until the epoch's steps are full.
+    Every batch then is of `batch_size` such samples, and of as many others if `with_others`: each kind is drawn by
+    itself, over and over in permutations until the epoch's steps, as many as without, are full.
     """
 
     store: ViewStore
@@ -64,7 +64,7 @@ class Batches:
     augment: bool
     read: Callable[[Sequence[NDArray[np.int64]]], Iterator[NDArray[np.uint8]]] | None = None
     labelled: NDArray[np.bool_] | None = None
-    least: float = 0
+    with_others: bool = False
 
     def __post_init__(self) -> None:
         if len(self.rows) < self.batch_size:
@@ -77,6 +77,11 @@ class Batches:
     def steps(self) -> int:
         """Batches per epoch."""
         return len(self.rows) // self.batch_size
+
+    @property
+    def size(self) -> int:
+        """Samples per batch, those beside the labelled counted."""
+        return self.batch_size * (2 if self.with_others else 1)
 
     def epoch(self, epoch: int, share: Share, first: int = 0) -> Iterator[Batch]:
         """This worker's part of every batch of one epoch, or of those from `first` on."""
@@ -99,31 +104,22 @@ class Batches:
 
     def _order(self, generator: torch.Generator) -> Tensor:
         """The samples of each of an epoch's batches, (steps, B), by their places in `rows`."""
-        shape = (self.steps, self.batch_size)
+        shape = (self.steps, self.size)
         if self.labelled is None:
             return torch.randperm(len(self.rows), generator=generator)[: math.prod(shape)].view(shape)
-        kinds = [torch.from_numpy(np.flatnonzero(kind)) for kind in (self.labelled, ~self.labelled)]
-        counts = (self.labelled_each, self.batch_size - self.labelled_each)
+        kinds = (self.labelled, ~self.labelled) if self.with_others else (self.labelled,)
         drawn = [
-            _repeated(places, self.steps * count, generator).view(self.steps, count)
-            for places, count in zip(kinds, counts, strict=True)
+            _repeated(np.flatnonzero(kind), self.steps * self.batch_size, generator).view(self.steps, -1)
+            for kind in kinds
         ]
         # Mixed: where a batch goes through the tower in parts, batch norm should find both kinds in each.
         mixed = torch.rand(shape, generator=generator).argsort(dim=1)
         return torch.cat(drawn, dim=1).gather(1, mixed)
 
-    @property
-    def labelled_each(self) -> int:
-        """How many of each batch's samples may have their label read."""
-        if self.labelled is None:
-            return self.batch_size
-        even = round(self.batch_size * float(self.labelled.mean()))
-        return max(min(even, self.batch_size - 1), math.ceil(self.batch_size * self.least))
-
     def _draw(self, generator: torch.Generator) -> tuple[int, Augmentation | None]:
         """A batch's chances: all workers draw them for the whole of it, so that they have nothing to do with W."""
         draw = int(torch.randint(1 << 30, (), generator=generator))
-        return draw, Augmentation.draw(self.batch_size, len(self.cameras), generator) if self.augment else None
+        return draw, Augmentation.draw(self.size, len(self.cameras), generator) if self.augment else None
 
     def images(self, chosen: NDArray[np.int64]) -> Tensor:
         """Some samples, by their places in `rows`, as they are: (n, V, 3, S, S) float32 in [0, 1]."""
@@ -169,11 +165,11 @@ class Augmentation:
         return warped.unflatten(0, images.shape[:2])
 
 
-def _repeated(places: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def _repeated(places: NDArray[np.int64], count: int, generator: torch.Generator) -> Tensor:
     """The first `count` of the permutations of some places, one after another."""
-    rounds = max(1, -(-count // len(places)))
+    rounds = math.ceil(count / len(places))
     orders = [torch.randperm(len(places), generator=generator) for _ in range(rounds)]
-    return places[torch.cat(orders)[:count]]
+    return torch.from_numpy(places)[torch.cat(orders)[:count]]
 
 
 def to_images(views: NDArray[np.uint8]) -> Tensor:

@@ -143,7 +143,7 @@ class Trainer:
     def _metrics(self, totals: Mapping[str, float], seconds: float) -> dict[str, float]:
         """What an epoch is remembered by, of the sums of what its steps measured."""
         metrics = {name: total / self.batches.steps for name, total in totals.items()}
-        samples = self.batches.steps * self.batches.batch_size
+        samples = self.batches.steps * self.batches.size
         return metrics | {
             "lr": self.state.optimizer.param_groups[0]["lr"],
             "samples_per_second": samples / seconds,
@@ -234,7 +234,7 @@ def make_batches(job: TrainingJob) -> Batches:
 
         read = functools.partial(stream, job.store, experiment.model.temporal, views)
     rows = store.rows_of(job.subjects)
-    labelled, least = labelled_part(experiment, store, rows)
+    labelled, with_others = labelled_part(experiment, store, rows)
     return Batches(
         store=store,
         rows=rows,
@@ -244,7 +244,7 @@ def make_batches(job: TrainingJob) -> Batches:
         augment=experiment.training.augment,
         read=read,
         labelled=labelled,
-        least=least,
+        with_others=with_others,
     )
 
 
