@@ -50,6 +50,10 @@ class Batches:
 
     Epoch e's order is a permutation seeded by (seed, e); incomplete last batches are dropped. `read` reads the views
     of an epoch's batches, given their rows; if None, each is taken from the store when it is its turn.
+
+    `labelled` (len(rows),) says which samples may have their label read, None if that makes no difference to the order.
+    Every batch then is of `batch_size` such samples, and of as many others if `with_others`: each kind is drawn by
+    itself, over and over in permutations until the epoch's steps, as many as without, are full.
     """
 
     store: ViewStore
@@ -59,6 +63,8 @@ class Batches:
     seed: int
     augment: bool
     read: Callable[[Sequence[NDArray[np.int64]]], Iterator[NDArray[np.uint8]]] | None = None
+    labelled: NDArray[np.bool_] | None = None
+    with_others: bool = False
 
     def __post_init__(self) -> None:
         if len(self.rows) < self.batch_size:
@@ -72,13 +78,18 @@ class Batches:
         """Batches per epoch."""
         return len(self.rows) // self.batch_size
 
+    @property
+    def size(self) -> int:
+        """Samples per batch, those beside the labelled counted."""
+        return self.batch_size * (2 if self.with_others else 1)
+
     def epoch(self, epoch: int, share: Share, first: int = 0) -> Iterator[Batch]:
         """This worker's part of every batch of one epoch, or of those from `first` on."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.rows), generator=generator)
+        order = self._order(generator)
         for _ in range(first):
             self._draw(generator)
-        choices = order[: self.steps * self.batch_size].split(self.batch_size)[first:]
+        choices = list(order[first:])
         parts = [self.rows[share.of(chosen).numpy()] for chosen in choices]
         views = self.read(parts) if self.read else (self.store.gather(rows, self.cameras) for rows in parts)
         for chosen, rows, seen in zip(choices, parts, views, strict=True):
@@ -91,10 +102,24 @@ class Batches:
                 sample_ids=tuple(self.store.sample_ids[row] for row in rows),
             )
 
+    def _order(self, generator: torch.Generator) -> Tensor:
+        """The samples of each of an epoch's batches, (steps, B), by their places in `rows`."""
+        shape = (self.steps, self.size)
+        if self.labelled is None:
+            return torch.randperm(len(self.rows), generator=generator)[: math.prod(shape)].view(shape)
+        kinds = (self.labelled, ~self.labelled) if self.with_others else (self.labelled,)
+        drawn = [
+            _repeated(np.flatnonzero(kind), self.steps * self.batch_size, generator).view(self.steps, -1)
+            for kind in kinds
+        ]
+        # Mixed: where a batch goes through the tower in parts, batch norm should find both kinds in each.
+        mixed = torch.rand(shape, generator=generator).argsort(dim=1)
+        return torch.cat(drawn, dim=1).gather(1, mixed)
+
     def _draw(self, generator: torch.Generator) -> tuple[int, Augmentation | None]:
         """A batch's chances: all workers draw them for the whole of it, so that they have nothing to do with W."""
         draw = int(torch.randint(1 << 30, (), generator=generator))
-        return draw, Augmentation.draw(self.batch_size, len(self.cameras), generator) if self.augment else None
+        return draw, Augmentation.draw(self.size, len(self.cameras), generator) if self.augment else None
 
     def images(self, chosen: NDArray[np.int64]) -> Tensor:
         """Some samples, by their places in `rows`, as they are: images float32 in [0, 1], as in `Batch`."""
@@ -143,6 +168,13 @@ class Augmentation:
         grid = _affine_grid(warp, images.shape[-1])
         warped = functional.grid_sample(lit, grid, padding_mode="border", align_corners=False)
         return warped.reshape(images.shape)
+
+
+def _repeated(places: NDArray[np.int64], count: int, generator: torch.Generator) -> Tensor:
+    """The first `count` of the permutations of some places, one after another."""
+    rounds = math.ceil(count / len(places))
+    orders = [torch.randperm(len(places), generator=generator) for _ in range(rounds)]
+    return torch.from_numpy(places)[torch.cat(orders)[:count]]
 
 
 def to_images(views: NDArray[np.uint8]) -> Tensor:

@@ -121,7 +121,8 @@ def save_checkpoint(
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary / "model.safetensors")
     state.save(temporary / "trainer.pt")
     if pseudolabels is not None:
-        save_arrays(vars(pseudolabels), temporary / "pseudolabels.safetensors")
+        parts = {name: part for name, part in vars(pseudolabels).items() if part is not None}
+        save_arrays(parts, temporary / "pseudolabels.safetensors")
     (temporary / "experiment.yaml").write_text(to_yaml(experiment))
     (temporary / "source.json").write_text(source.model_dump_json(indent=1))
     if progress.steps:
