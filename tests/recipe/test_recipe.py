@@ -168,6 +168,8 @@ def test_a_setting_that_came_later_changes_no_hash_of_a_recipe_without_it(tiny: 
     )
     assert "code_shift" not in tiny.model_dump(mode="json")["corpus"]
     assert plain.digest == same.digest != shifted.digest
+    assert "frames" not in tiny.model_dump(mode="json")["model"]
+    assert tiny.digest == with_overrides(tiny, {"model.frames": 8}).digest
 
 
 def test_the_hash_changes_with_every_other_value(tiny: Experiment) -> None:
@@ -360,6 +362,10 @@ def test_a_file_of_prompts_that_leaves_a_class_out_is_refused(recipe: Path, tmp_
         (
             ["objective={alignment: {}}", "language.prompts=pseudo", "language.pseudo.start=1"],
             "language.pseudo.start needs a term without text",
+        ),
+        (
+            ["model.temporal=attention", "corpus.frames=apex"],
+            "model.temporal: attention needs several frames of a sequence, and corpus.frames: apex leaves one; use",
         ),
     ],
 )

@@ -211,7 +211,7 @@ def schedule(step: int, steps: int, warmup: float) -> float:
 def make_batches(job: TrainingJob) -> Batches:
     """The batches of a job: the samples of its subjects, seen by its views."""
     experiment = job.experiment
-    store = open_samples(job.store, experiment.model.temporal)
+    store = open_samples(job.store, experiment.model)
     views = cameras(experiment.rendering.views)
     if len(views) == 1 and experiment.objective.augment:
         # Each copy is augmented by itself, and the pair is what the losses compare.
@@ -220,7 +220,7 @@ def make_batches(job: TrainingJob) -> Batches:
     if experiment.training.ingest == "streaming":
         from polyview.training.streaming import stream  # and with it Ray Data, which takes a second
 
-        read = functools.partial(stream, job.store, experiment.model.temporal, views)
+        read = functools.partial(stream, job.store, experiment.model, views)
     return Batches(
         store=store,
         rows=store.rows_of(job.subjects),
@@ -268,7 +268,7 @@ def freeze_unused(model: MultiviewModel, experiment: Experiment) -> None:
         elif name == "towers.logit_bias":
             used = False
         else:
-            used = name.startswith("towers.visual.") or text_is_used
+            used = name.startswith(("towers.visual.", "temporal.")) or text_is_used
         parameter.requires_grad_(used and parameter.requires_grad)
 
 
