@@ -10,7 +10,8 @@ from torch import Tensor
 from polyview.language.pseudolabels import SampleLabels, assign
 from polyview.modeling.model import MultiviewModel, normalised
 from polyview.recipe import Experiment
-from polyview.training.batches import Batches, Share
+from polyview.training.augmentation import Share
+from polyview.training.batches import Batches
 from polyview.training.collectives import agree, pool
 
 CHUNK = 64
@@ -38,16 +39,10 @@ def pseudo_classes(
     with torch.inference_mode():
         anchors = model.encode_anchors(tokens).cpu().numpy()
     how = experiment.language.pseudo
-    found = assign(embeddings, anchors, subject_numbers(batches), how, experiment.seed)
+    found = assign(embeddings, anchors, batches.owners, how, experiment.seed)
     # Machines may differ in the last bit, and a sample that is near a border with them.
     label, confident = (agree(torch.from_numpy(part).to(tokens.device)).cpu() for part in vars(found).values())
     return SampleLabels(label.numpy(), confident.numpy())
-
-
-def subject_numbers(batches: Batches) -> NDArray[np.int64]:
-    """The subject of each sample as a number."""
-    owners = np.array(batches.store.labels("subject"))[batches.rows]
-    return np.unique(owners, return_inverse=True)[1].astype(np.int64)
 
 
 @torch.no_grad()
