@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from polyview.modeling.towers import load_open_clip
-from polyview.training.batches import Share
+from polyview.training.augmentation import Share
 from polyview.training.loop import Trainer, TrainingJob
 
 MakeJob = Callable[..., TrainingJob]

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from polyview.recipe import Experiment
 from polyview.rendering.store import ViewStore
-from polyview.training.batches import Share
+from polyview.training.augmentation import Share
 from polyview.training.checkpoint import latest_checkpoint
 from polyview.training.history import Epoch
-from polyview.training.loop import Trainer, TrainingJob, schedule
+from polyview.training.loop import Trainer, TrainingJob
+from polyview.training.optimizer import schedule
 
 MakeJob = Callable[..., TrainingJob]
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from polyview.recipe.corpus import Corpus
 from polyview.recipe.evaluation import Evaluation
@@ -76,6 +76,7 @@ class Modeling(Model):
     pretrained_content: tuple[str, str] | None = Field(
         None,
         exclude_if=equals(None),
+        validate_default=True,
         description="of pretrained, where it is a file: its path and the hash of its content, found as it is read",
     )
     image_layers: Natural | None = Field(
@@ -104,16 +105,14 @@ class Modeling(Model):
         description="attention: how many frames of a sequence are taken, evenly spread; those of a shorter one repeat",
     )
 
-    @model_validator(mode="before")
+    @field_validator("pretrained_content", mode="before")
     @classmethod
-    def _knows_a_file_by_its_content(cls, settings: Any) -> Any:
-        if not isinstance(settings, dict):
-            return settings
-        path, known = settings.get("pretrained"), settings.get("pretrained_content")
-        if isinstance(path, str) and Path(path).is_file():
-            known = (path, file_digest(Path(path)))
+    def _is_of_the_file(cls, known: Any, info: ValidationInfo) -> Any:
+        path = info.data.get("pretrained")
+        if path and Path(path).is_file():
+            return path, file_digest(Path(path))
         # A file that is gone, or another machine's, is the one that it was when the recipe was read.
-        return settings | {"pretrained_content": tuple(known) if known and known[0] == path else None}
+        return tuple(known) if known and known[0] == path else None
 
 
 class Experiment(Model):
