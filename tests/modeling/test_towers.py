@@ -109,7 +109,7 @@ def test_an_unknown_tower_is_refused_with_the_nearest_names() -> None:
 
 
 def test_unknown_weights_are_refused_with_those_that_there_are(tmp_path: Path) -> None:
-    check_tower(Modeling(tower="RN50", pretrained="openai"))
+    check_tower(Modeling(tower="RN50-quickgelu", pretrained="openai"))
     with pytest.raises(UserError, match=r"'opnai' is no file, and not among open_clip's for RN50: openai, yfcc15m"):
         check_tower(Modeling(tower="RN50", pretrained="opnai"))
     with pytest.raises(UserError, match=r"gone.pt' is no file, .* for tiny-resnet: none"):

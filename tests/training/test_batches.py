@@ -46,11 +46,15 @@ def order(batches: Batches, epoch: int) -> list[str]:
     epoch=st.integers(0, 1000),
     batch_size=st.sampled_from([4, 8, 12]),
     augment=st.booleans(),
+    crop=st.sampled_from([None, 0.5]),
+    erase=st.sampled_from([0.0, 0.5]),
+    flip=st.booleans(),
+    persons=st.sampled_from([None, 4]),
 )
 def test_the_workers_shares_together_are_the_batch_of_one_worker(
-    batches: Batches, workers: int, seed: int, epoch: int, batch_size: int, augment: bool
+    batches: Batches, workers: int, seed: int, epoch: int, **training: Any
 ) -> None:
-    drawn = dataclasses.replace(changed(batches, batch_size=batch_size, augment=augment), seed=seed)
+    drawn = dataclasses.replace(changed(batches, **training), seed=seed)
     shares = zip(*(drawn.epoch(epoch, Share(rank, workers)) for rank in range(workers)), strict=True)
     for whole, parts in zip(drawn.epoch(epoch, WHOLE), shares, strict=True):
         assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
@@ -111,6 +115,21 @@ def test_all_frames_of_a_film_are_augmented_alike() -> None:
     augmented = drawn.apply(films)
     for frame in range(5):
         torch.testing.assert_close(augmented[:, :, frame], drawn.apply(films[:, :, frame]))
+
+
+def test_an_epoch_can_be_left_and_entered_anywhere(batches: Batches) -> None:
+    varied = changed(batches, persons=4, crop=0.5, erase=0.5, flip=True)
+    whole = list(varied.epoch(2, WHOLE))
+    parts = [*varied.epoch(2, WHOLE, 0, 2), *varied.epoch(2, WHOLE, 2)]
+    assert len(parts) == len(whole) == varied.steps
+    for part, same in zip(parts, whole, strict=True):
+        assert torch.equal(part.images, same.images)
+        assert part.draw == same.draw
+
+
+def test_a_rig_that_cannot_flip_is_refused(batches: Batches) -> None:
+    with pytest.raises(UserError, match=r"training.flip: a mirrored face needs a camera opposite of yaw"):
+        dataclasses.replace(changed(batches, flip=True), cameras=batches.cameras[:2])
 
 
 def test_a_batch_larger_than_the_samples_is_refused(batches: Batches) -> None:
