@@ -14,6 +14,7 @@ from polyview.errors import UserError
 from polyview.recipe import Training
 from polyview.rendering.cameras import Camera
 
+TOLERANCE = 0.02  # degrees, as a rig rounds its steps to a hundredth
 MAX_ASPECT = 4 / 3
 ERASED_AREA, ERASED_ASPECT = (0.02, 0.33), 1 / 0.3
 
@@ -87,7 +88,7 @@ class Augmentation:
 def check_flip(cameras: Sequence[Camera]) -> None:
     """Raises `UserError` unless a mirrored face is seen by the same cameras, in the opposite order."""
     for camera, opposite in zip(cameras, reversed(cameras), strict=True):
-        if (camera.yaw, camera.pitch) != (-opposite.yaw, opposite.pitch):
+        if abs(camera.yaw + opposite.yaw) > TOLERANCE or camera.pitch != opposite.pitch:
             raise UserError(
                 f"training.flip: a mirrored face needs a camera opposite of {camera.name}, and the rig has none in its "
                 "place; set training.flip: false"
