@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from polyview.errors import UserError
 from polyview.modeling.towers import load_open_clip
 from polyview.training.augmentation import Share
 from polyview.training.loop import Trainer, TrainingJob
@@ -54,6 +55,19 @@ def test_a_batch_in_parts_has_the_loss_and_gradient_of_the_whole(make_job: MakeJ
     norm = torch.stack([gradient.norm() for gradient in whole[1].values()]).norm()
     for name, gradient in whole[1].items():
         assert (in_parts[1][name] - gradient).norm() <= 1e-12 * norm, name
+
+
+@pytest.mark.parametrize("layers", [None, 2])
+def test_batch_norms_that_would_see_parts_are_refused(make_job: MakeJob, layers: int | None) -> None:
+    with pytest.raises(UserError, match=r"training.accumulate: tiny-resnet has batch norms, .*model.image_layers: 0"):
+        Trainer(make_job(training__accumulate=2, model__image_layers=layers), CPU)
+
+
+def test_frozen_batch_norms_take_parts_as_the_whole(make_job: MakeJob) -> None:
+    changes = {"model__image_layers": 0}
+    whole, in_parts = step(make_job(**changes)), step(make_job(training__accumulate=2, **changes))
+    torch.testing.assert_close(in_parts[0], whole[0], rtol=1e-12, atol=0)
+    assert in_parts[1].keys() == whole[1].keys()
 
 
 def test_parts_keep_less_for_the_way_back(make_job: MakeJob) -> None:

@@ -76,6 +76,8 @@ def test_a_rate_of_nearly_nothing_moves_nothing(make_job: MakeJob, clip: str) ->
     trainer.parallel.train()
     trainer._set_lr(1)
     trainer.train_step(next(trainer.batches.epoch(0, Share())), 0)
-    moved = {name: float((weight.detach() - before[name]).abs().max()) for name, weight in trainer.model.named_parameters()}
+    moved = {
+        name: float((weight.detach() - before[name]).abs().max()) for name, weight in trainer.model.named_parameters()
+    }
     assert max(change for name, change in moved.items() if name.startswith("towers.")) < 1e-7
     assert moved["projector.0.weight"] > 1e-3

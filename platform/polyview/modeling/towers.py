@@ -19,6 +19,9 @@ from polyview.recipe import Modeling
 
 CONFIG = "open_clip_config.json"
 """What open_clip calls the file that describes the towers in a folder."""
+_WITHOUT_PATCHES = (
+    "model.patch_dropout: {} has no patches to drop, only vision transformers have; set model.patch_dropout: null"
+)
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 
@@ -74,10 +77,13 @@ def build_towers(modeling: Modeling, image_size: int) -> Any:
             )
     except Exception as error:  # a file of weights that is none leads its readers to raise all sorts
         reason = " ".join(str(error).split())[:300]
+        if modeling.patch_dropout and "patch_drop_rate" in reason:  # of timm's towers, only transformers take that
+            raise UserError(_WITHOUT_PATCHES.format(modeling.tower)) from error
         raise UserError(
             f"model.tower {modeling.tower!r}, model.pretrained {modeling.pretrained!r}: {reason}"
         ) from error
-    _check_patch_dropout(modeling, towers)
+    if modeling.patch_dropout and not _drops_patches(towers.visual):
+        raise UserError(_WITHOUT_PATCHES.format(modeling.tower))
     return towers
 
 
@@ -124,16 +130,10 @@ def _preprocessing(modeling: Modeling) -> dict[str, Any]:
     return ways[0] if ways and all(way == ways[0] for way in ways) else {}
 
 
-def _check_patch_dropout(modeling: Modeling, towers: Any) -> None:
-    visual = towers.visual
-    # An identity stands where a transformer of open_clip or timm drops nothing; other towers have neither.
-    dropped = [getattr(part, name, None) for part, name in ((visual, "patch_dropout"), (visual, "trunk"))]
-    dropped[1] = getattr(dropped[1], "patch_drop", None)
-    if modeling.patch_dropout and not any(dropped):
-        raise UserError(
-            f"model.patch_dropout: {modeling.tower} has no patches to drop, only vision transformers have; "
-            "set model.patch_dropout: null"
-        )
+def _drops_patches(visual: Any) -> bool:
+    """Whether an image tower drops patches: open_clip's transformers do it in one place, timm's in another."""
+    trunk = getattr(visual, "trunk", None)
+    return hasattr(visual, "patch_dropout") or isinstance(getattr(trunk, "patch_drop", None), torch.nn.Module)
 
 
 def check_tower(modeling: Modeling) -> None:
