@@ -17,7 +17,7 @@ from polyview.training.augmentation import Share
 from polyview.training.loop import Trainer, TrainingJob
 
 RECIPES = sorted((REPOSITORY / "experiments").glob("*.yaml"))
-STEPS, BATCH = 20, 16
+STEPS, BATCH = 20, 32
 AS_DEEP_AS_VIT_B = {
     "embed_dim": 64,
     "vision_cfg": {"image_size": 32, "layers": 12, "width": 32, "head_width": 16, "patch_size": 8},
