@@ -74,7 +74,7 @@ training: {lr: -1, epochs: 1.5, precision: fp3}
     assert first == f"{path}: 11 errors"
     for error in (
         "name: 'two words' is not allowed",
-        "traning: unknown key; nearest is training; allowed here: name, corpus,",
+        "traning: unknown key; nearest is training; allowed here: name, revision, corpus,",
         "corpus.dataset: 'synthetik' is not allowed; expected 'synthetic', 'facekit', ",
         "corpus.expresions: unknown key; nearest is corpus.expressions",
         "rendering.size: 8 is not allowed; input should be greater than or equal to 16",

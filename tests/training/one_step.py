@@ -34,7 +34,7 @@ def step(job: TrainingJob, dtype: torch.dtype) -> dict[str, torch.Tensor]:
             trainer.parallel = DistributedDataParallel(trainer.model)
     trainer.parallel.train()
     batch = next(trainer.batches.epoch(0, trainer.share))
-    loss, _ = trainer.loss(dataclasses.replace(batch, images=batch.images.to(dtype)))
+    loss, *_ = trainer.loss(dataclasses.replace(batch, images=batch.images.to(dtype)))
     loss.backward()
     found = {"loss": loss.detach()}
     for name, weight in trainer.model.named_parameters():

@@ -143,7 +143,7 @@ def test_every_trained_parameter_has_a_gradient_and_every_frozen_one_stays(
     before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
     trainer.assign(0)
     trainer.parallel.train()
-    loss, _ = trainer.loss(next(trainer.batches.epoch(0, Share())))
+    loss, *_ = trainer.loss(next(trainer.batches.epoch(0, Share())))
     loss.backward()
     parameters = dict(trainer.model.named_parameters())
     assert {name for name, weight in parameters.items() if weight.requires_grad} == {
@@ -194,9 +194,9 @@ def test_so_many_steps_are_taken_however_many_an_epoch_has(make_job: MakeJob) ->
     taken = []
     step = trainer.train_step
 
-    def count(batch: Batch, epoch: int) -> dict[str, float]:
+    def count(batch: Batch, epoch: int, **more: Any) -> dict[str, float]:
         taken.append(epoch)
-        return step(batch, epoch)
+        return step(batch, epoch, **more)
 
     trainer.train_step = count  # type: ignore[method-assign]
     history = list(trainer.epochs())

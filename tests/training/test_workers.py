@@ -41,7 +41,7 @@ RECIPES = {
         "model.text_layers": 0,
     },
     "affect-vlm": {"objective": {"alignment": {}, "margin": {}, "triplet": {}}},
-    "films": {"corpus.generator.frames": 3, "model.temporal": "attention", "model.frames": 3},
+    "films": {"corpus.generator.frames": 2, "model.temporal": "attention", "model.frames": 2},
 }
 Step = dict[str, Tensor]
 StepOf = Callable[[str, int, int, int], Step]

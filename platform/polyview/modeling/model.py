@@ -71,7 +71,7 @@ class MultiviewModel(nn.Module):
         self.register_buffer("std", torch.tensor(visual.image_std).view(3, 1, 1), persistent=False)
         self.width = self._measure_width(size)
         self.temporal = TemporalAttention(self.width) if modeling.temporal == "attention" else None
-        self.fusion = build_fusion(modeling.fusion, self.width, experiment.rendering.views.count)
+        self.fusion = build_fusion(modeling, experiment.revision, self.width, experiment.rendering.views.count)
         self.projector = build_projector(self.width, modeling.projector)
         self.classifier: nn.Linear | None = None
         if experiment.objective.supervised:

@@ -7,7 +7,15 @@ of a file is listed at once, with its dotted path. Read `experiment.py` first, t
 from polyview.recipe.corpus import EXPRESSIONS, OWN_EXPRESSIONS, Axes, Corpus, DatasetName, Generator, Geometry
 from polyview.recipe.evaluation import Evaluation, MetricName, ProbeName
 from polyview.recipe.experiment import Experiment, Level, Modeling, Output, Rendering, Views, digest
-from polyview.recipe.files import build_corpus, flat, load_experiment, load_study, to_yaml, with_overrides
+from polyview.recipe.files import (
+    build_corpus,
+    flat,
+    load_experiment,
+    load_stored_experiment,
+    load_study,
+    to_yaml,
+    with_overrides,
+)
 from polyview.recipe.language import Language, Pseudolabels
 from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scalar, Search, Study, same
 from polyview.recipe.training import Training
@@ -43,6 +51,7 @@ __all__ = [
     "digest",
     "flat",
     "load_experiment",
+    "load_stored_experiment",
     "load_study",
     "same",
     "to_yaml",

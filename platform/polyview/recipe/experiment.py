@@ -119,6 +119,11 @@ class Experiment(Model):
     """One recipe, from faces to scores."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    revision: Annotated[int, Field(ge=1, le=2)] = Field(
+        2,
+        description="how defaults and parts are meant; 1, as once: decorrelation and redundancy are sums over all "
+        "dimensions, and fusion: attention is added to the mean",
+    )
     corpus: Corpus = Corpus()
     rendering: Rendering = Rendering()
     model: Modeling = Modeling()
@@ -187,6 +192,8 @@ class Experiment(Model):
         content = self.model_dump(mode="json", exclude=immaterial)
         if file := content["model"].pop("pretrained_content", None):
             content["model"]["pretrained"] = file[1]
+        if self.revision == 1:
+            del content["revision"]
         return digest(content)
 
 

@@ -21,6 +21,7 @@ from polyview.language.pseudolabels import SampleLabels
 from polyview.modeling.model import Embeddings, MultiviewModel
 from polyview.modeling.towers import tokenize
 from polyview.objectives.objective import BatchEmbeddings, total_loss
+from polyview.objectives.shares import gradient_products, gradient_shares
 from polyview.recipe import Experiment
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
@@ -31,13 +32,14 @@ from polyview.training.averaging import WeightAverage
 from polyview.training.batches import Batch, Batches
 from polyview.training.checkpoint import Source, TrainerState, latest_checkpoint, save_checkpoint
 from polyview.training.classes import known_classes, pseudo_classes
-from polyview.training.collectives import gather, synchronize_batch_norm, world_size
+from polyview.training.collectives import gather, pool, synchronize_batch_norm, world_size
 from polyview.training.history import Epoch, Progress
 from polyview.training.optimizer import make_optimizer, schedule
 from polyview.training.precision import DTYPES, choose_precision
 from polyview.training.usage import Usage
 
 MAX_GRADIENT_NORM = 1.0
+_OF_ONE_BATCH = ("share/", "cosine/")
 
 # A path that is written as its address, and read on another machine.
 StoredPath = Annotated[Path, PlainValidator(resolve), PlainSerializer(address)]
@@ -132,7 +134,8 @@ class Trainer:
         steps = min(self.batches.steps, self.steps - begin)
         for step, batch in enumerate(self.batches.epoch(epoch, self.share, before.steps, steps), before.steps):
             self._set_lr(begin + step)
-            for name, value in self.train_step(batch, epoch).items():
+            last = step + 1 == steps
+            for name, value in self.train_step(batch, epoch, with_shares=last).items():
                 totals[name] = totals.get(name, 0.0) + value
             if self.state.average:
                 self.state.average.update(begin + step)
@@ -144,7 +147,7 @@ class Trainer:
 
     def _metrics(self, totals: Mapping[str, float], begin: int, steps: int, seconds: float) -> dict[str, float]:
         """What an epoch of so many steps from `begin` on is remembered by, of the sums of what they measured."""
-        metrics = {name: total / steps for name, total in totals.items()}
+        metrics = {name: total if name.startswith(_OF_ONE_BATCH) else total / steps for name, total in totals.items()}
         training = self.job.experiment.training
         return metrics | {
             "lr": training.lr * schedule(begin + steps - 1, self.steps, training.warmup),
@@ -153,15 +156,19 @@ class Trainer:
             **self.usage.read(),
         }
 
-    def train_step(self, batch: Batch, epoch: int) -> dict[str, float]:
-        """Take one step; returns the loss and each unweighted term. Raises `FloatingPointError` if it is not finite."""
+    def train_step(self, batch: Batch, epoch: int, with_shares: bool = False) -> dict[str, float]:
+        """Take one step; returns the loss and each unweighted term, and on request each term's share of the gradient.
+
+        Raises `FloatingPointError` if the loss is not finite.
+        """
         # What a tower drops depends on the step and the worker alone, so a training that was cut short drops the same.
         torch.manual_seed(batch.draw + (self.share.rank << 30))
-        loss, terms = self.loss(batch)
+        loss, terms, views = self.loss(batch)
         if not math.isfinite(loss.item()):
             raise FloatingPointError(
                 f"the loss is {loss.item()} in epoch {epoch + 1}; the batch had {', '.join(batch.sample_ids[:8])}, …"
             )
+        shares = self._shares(terms, views) if with_shares else {}
         optimizer, scaler = self.state.optimizer, self.state.scaler
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
@@ -170,10 +177,16 @@ class Trainer:
         scaler.step(optimizer)
         scaler.update()
         self.model.clamp_logit_scale()
-        return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
+        return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}, **shares}
 
-    def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """The objective on the global batch of which `batch` is this worker's part, and each of its terms."""
+    def _shares(self, terms: Mapping[str, Tensor], views: Tensor) -> dict[str, float]:
+        products = pool(gradient_products(self.job.experiment.objective, terms, views))
+        return gradient_shares([*terms], products)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor], Tensor]:
+        """The objective on the global batch of which `batch` is this worker's part, each of its terms, and the
+        embeddings (n, V, D) of this worker's views, from which they were computed.
+        """
         objective, assignment, chosen = self.job.experiment.objective, self.sample_labels, batch.chosen.numpy()
         if assignment is None:
             objective = objective.without_text()
@@ -205,7 +218,7 @@ class Trainer:
         if objective != self.job.experiment.objective:
             # Distributed gradients wait for all parameters, also for those whose terms rest.
             loss = loss + 0 * sum(weight.sum() for weight in self.model.parameters() if weight.requires_grad)
-        return loss, terms
+        return loss, terms, embeddings.views
 
     def _set_lr(self, step: int) -> None:
         share = schedule(step, self.steps, self.job.experiment.training.warmup)
@@ -272,5 +285,5 @@ def freeze_unused(model: MultiviewModel, experiment: Experiment) -> None:
         elif name == "towers.logit_bias":
             used = False
         else:
-            used = name.startswith(("towers.visual.", "temporal.")) or text_is_used
+            used = name.startswith(("towers.visual.", "temporal.")) or objective.trains_text
         parameter.requires_grad_(used and parameter.requires_grad)

@@ -35,8 +35,8 @@ def _learning_rates(model: nn.Module, training: Training) -> dict[str, float]:
     """
     heads = training.lr if training.head_lr is None else training.head_lr
     rates = {name: training.lr if name.startswith("towers.") else heads for name, _ in model.named_parameters()}
-    if training.layer_decay < 1:
-        for depths in (image_depths(model.towers), text_depths(model.towers)):
+    if training.layer_decay < 1 and (towers := getattr(model, "towers", None)):
+        for depths in (image_depths(towers), text_depths(towers)):
             last = max(depths.values())
             for name, depth in depths.items():
                 rates[f"towers.{name}"] = training.lr * training.layer_decay ** (last - depth)
