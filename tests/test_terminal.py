@@ -34,7 +34,7 @@ def trial(tiny: Experiment) -> Trial:
 
 
 def epoch(number: int) -> Epoch:
-    return Epoch(epoch=number, ended=0.0, metrics={"loss": 1.0})
+    return Epoch(epoch=number, ended=0.0, metrics={"loss": 1.0}, of=2)
 
 
 def test_a_log_is_never_silent_for_longer_than_its_rest(trial: Trial) -> None:
@@ -67,8 +67,8 @@ def test_a_stage_counts_the_epochs_of_what_runs_and_no_trial_twice(trial: Trial)
     assert stage.seconds_left is None
     done = []
     for step in (
-        lambda: stage.train(trial, 1),
-        lambda: stage.train(trial, 2),
+        lambda: stage.train(trial, epoch(1)),
+        lambda: stage.train(trial, epoch(2)),
         lambda: stage.advance(1, trial),
     ):
         step()
@@ -80,7 +80,7 @@ def test_a_stage_counts_the_epochs_of_what_runs_and_no_trial_twice(trial: Trial)
 
 def test_a_trial_that_ends_early_runs_no_longer(trial: Trial) -> None:
     stage = StageProgress("search", 2)
-    stage.train(trial, 1)
+    stage.train(trial, epoch(1))
     stage.advance(1, trial)
     assert stage.done == 1
     assert trial.name not in str(stage)
@@ -89,7 +89,7 @@ def test_a_trial_that_ends_early_runs_no_longer(trial: Trial) -> None:
 def test_epochs_of_an_earlier_run_took_no_time_of_this_one(trial: Trial) -> None:
     stage = StageProgress("trials", 2)
     stage.started -= 10
-    stage.train(trial, 2)  # one of its two epochs was trained before
+    stage.train(trial, epoch(2))  # one of its two epochs was trained before
     assert stage.seconds_left == pytest.approx(20, rel=0.05)
 
 

@@ -42,7 +42,7 @@ class StageProgress:
     name: str
     total: int
     ended: int = 0
-    running: dict[str, tuple[Trial, int]] = field(default_factory=dict)
+    running: dict[str, tuple[Trial, Epoch]] = field(default_factory=dict)
     resumed: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
@@ -52,15 +52,15 @@ class StageProgress:
             self.running.pop(trial.id, None)
         self.ended = ended
 
-    def train(self, trial: Trial, epochs: int) -> None:
-        """A trial has trained so many epochs."""
-        self.resumed.setdefault(trial.id, (epochs - 1) / trial.experiment.training.epochs)
-        self.running[trial.id] = trial, epochs
+    def train(self, trial: Trial, epoch: Epoch) -> None:
+        """A trial has trained an epoch."""
+        self.resumed.setdefault(trial.id, epoch.share - 1 / epoch.of)
+        self.running[trial.id] = trial, epoch
 
     @property
     def done(self) -> float:
         """Steps that have ended, and the trained share of those that run."""
-        begun = sum(epochs / trial.experiment.training.epochs for trial, epochs in list(self.running.values()))
+        begun = sum(epoch.share for _, epoch in list(self.running.values()))
         return min(self.ended + begun, float(self.total))
 
     @property
@@ -71,7 +71,7 @@ class StageProgress:
 
     def __str__(self) -> str:
         parts = [f"{self.ended} of {self.total} done"] if self.total else []
-        named = [f"{t.name}: epoch {n} of {t.experiment.training.epochs}" for t, n in list(self.running.values())]
+        named = [f"{t.name}: epoch {epoch.epoch} of {epoch.of}" for t, epoch in list(self.running.values())]
         parts += named[:MOST_NAMED] + ([f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else [])
         left = self.seconds_left if self.total else None
         parts.append(
@@ -107,12 +107,11 @@ class TerminalWatcher:
 
     def epoch(self, trial: Trial, epoch: Epoch) -> None:
         """Move the trial's own bar, and the stage's by its share."""
-        total = trial.experiment.training.epochs
         if trial.id not in self.trials:
-            self.trials[trial.id] = self.progress.add_task(f"  {trial.name}", total=total, note="")
+            self.trials[trial.id] = self.progress.add_task(f"  {trial.name}", total=epoch.of, note="")
         note = f"loss {epoch.metrics['loss']:.3f}"
-        self.progress.update(self.trials[trial.id], completed=epoch.epoch, note=note, visible=epoch.epoch < total)
-        self.current.train(trial, epoch.epoch)
+        self.progress.update(self.trials[trial.id], completed=epoch.epoch, note=note, visible=epoch.epoch < epoch.of)
+        self.current.train(trial, epoch)
         self._move()
 
     def say(self, message: str) -> None:
@@ -153,7 +152,7 @@ class LogWatcher:
 
     def epoch(self, trial: Trial, epoch: Epoch) -> None:
         """A trial has trained an epoch."""
-        self.current.train(trial, epoch.epoch)
+        self.current.train(trial, epoch)
 
     def say(self, message: str) -> None:
         """Print a line."""

@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from polyview.modeling.towers import build_towers
 from polyview.objectives.objective import BatchEmbeddings, total_loss
-from polyview.recipe import Experiment, with_overrides
+from polyview.recipe import Experiment, Training, with_overrides
 from polyview.rendering.store import ViewStore
-from polyview.training.batches import Augmentation, Share
-from polyview.training.loop import MAX_GRADIENT_NORM, Trainer, TrainingJob, class_tokens, make_optimizer
+from polyview.training.augmentation import Augmentation, Share
+from polyview.training.loop import MAX_GRADIENT_NORM, Trainer, TrainingJob, class_tokens
+from polyview.training.optimizer import make_optimizer
 from polyview.trials.trial import default_device
 
 ENDLESS = 1_000_000  # epochs, so that no turn is the last one
@@ -85,7 +86,7 @@ def our_feeding(place: Place) -> Turn:
 def in_memory(place: Place) -> Turn:
     """The bare step on an epoch of batches in memory, which it augments."""
     step = BareStep(place.trainer())
-    batches = replace(step.trainer.batches, augment=False)
+    batches = replace(step.trainer.batches, training=place.recipe.training.model_copy(update={"augment": False}))
     ready = [(batch.images, step.labels[batch.chosen]) for batch in batches.epoch(0, Share())]
 
     def epoch() -> None:
@@ -229,7 +230,7 @@ class Loaded(list[tuple[Tensor, Tensor]]):
 
 def augmented(images: Tensor) -> Tensor:
     """Images (B, V, 3, S, S) as polyview's batches would have them."""
-    return Augmentation.draw(*images.shape[:2], torch.default_generator).apply(images)
+    return Augmentation.draw(Training(), *images.shape[:2], torch.default_generator).apply(images)
 
 
 def write_pictures(store: ViewStore, folder: Path) -> None:

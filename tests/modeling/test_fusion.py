@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from polyview.modeling.fusion import AttentionFusion, build_fusion
 from polyview.recipe import Modeling, load_experiment
-from polyview.training.loop import make_optimizer
+from polyview.training.optimizer import make_optimizer
 
 WIDTH = 16
 

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.temporal import TemporalAttention, time_code
 from polyview.recipe import Experiment, Modeling, Training, with_overrides
-from polyview.training.loop import make_optimizer
+from polyview.training.optimizer import make_optimizer
 
 WIDTH = 16
 

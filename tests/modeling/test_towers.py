@@ -109,11 +109,64 @@ def test_an_unknown_tower_is_refused_with_the_nearest_names() -> None:
 
 
 def test_unknown_weights_are_refused_with_those_that_there_are(tmp_path: Path) -> None:
-    check_tower(Modeling(tower="RN50", pretrained="openai"))
+    check_tower(Modeling(tower="RN50-quickgelu", pretrained="openai"))
     with pytest.raises(UserError, match=r"'opnai' is no file, and not among open_clip's for RN50: openai, yfcc15m"):
         check_tower(Modeling(tower="RN50", pretrained="opnai"))
     with pytest.raises(UserError, match=r"gone.pt' is no file, .* for tiny-resnet: none"):
         check_tower(Modeling(tower="tiny-resnet", pretrained=str(tmp_path / "gone.pt")))
+
+
+def test_weights_of_quickgelu_are_refused_in_every_tower_that_does_not_compute_it() -> None:
+    open_clip = load_open_clip()
+    pairs = [
+        (tower, tag) for tower in open_clip.list_models() for tag in open_clip.list_pretrained_tags_by_model(tower)
+    ]
+    refused = 0
+    for tower, tag in pairs:
+        wants = open_clip.get_pretrained_cfg(tower, tag).get("quick_gelu", False)
+        if not wants or open_clip.get_model_config(tower).get("quick_gelu", False):
+            check_tower(Modeling(tower=tower, pretrained=tag))
+            continue
+        refused += 1
+        with pytest.raises(UserError, match=f"{tag} was trained with QuickGELU.*: {tower}-quickgelu$"):
+            check_tower(Modeling(tower=tower, pretrained=tag))
+        check_tower(Modeling(tower=f"{tower}-quickgelu", pretrained=tag))
+    assert refused > 10
+
+
+def mean_of(towers: Any) -> tuple[float, ...]:
+    return tuple(towers.visual.image_mean)
+
+
+def test_a_file_of_weights_is_normalised_as_open_clips_weights_of_that_tower_are(tmp_path: Path) -> None:
+    """And as open_clip has it by default where it has no weights of such a tower."""
+    for tower, mean in (("ViT-B-16-SigLIP", (0.5, 0.5, 0.5)), ("tiny-resnet", (0.48145466, 0.4578275, 0.40821073))):
+        path = tmp_path / f"{tower}.safetensors"
+        save_file(build(tower, size=64 if tower == "tiny-resnet" else 224).state_dict(), path)
+        assert mean_of(build(tower, path, size=64 if tower == "tiny-resnet" else 224)) == mean
+
+
+def test_a_file_of_weights_is_normalised_as_the_config_beside_it_says(tmp_path: Path, vit: str) -> None:
+    save_file(build(vit).state_dict(), tmp_path / "weights.safetensors")
+    said = {"model_cfg": TINY_VIT, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(said))
+    assert mean_of(build(vit, tmp_path / "weights.safetensors")) == (0.1, 0.2, 0.3)
+
+
+def test_patches_are_dropped_in_training_alone(vit: str) -> None:
+    torch.manual_seed(0)
+    whole = build_towers(Modeling(tower=vit), 64)
+    torch.manual_seed(0)
+    dropping = build_towers(Modeling(tower=vit, patch_dropout=0.5), 64)
+    pictures = torch.rand(4, 3, 64, 64)
+    assert not torch.allclose(dropping.train().encode_image(pictures), whole.encode_image(pictures))
+    assert torch.equal(dropping.eval().encode_image(pictures), whole.eval().encode_image(pictures))
+
+
+@pytest.mark.parametrize("tower", ["tiny-resnet", "RN50"])
+def test_a_tower_without_patches_has_none_to_drop(tower: str) -> None:
+    with pytest.raises(UserError, match=r"model.patch_dropout: .* only vision transformers"):
+        build_towers(Modeling(tower=tower, patch_dropout=0.5), 64)
 
 
 def test_a_folder_that_open_clip_wrote_is_a_tower_too(tmp_path: Path, vit: str) -> None:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from polyview.errors import UserError
 from polyview.recipe import Experiment, build_corpus, load_experiment, load_study, to_yaml, with_overrides
 from polyview.storage.home import REPOSITORY
-from polyview.trials.design import baselines, plan
+from polyview.trials.design import REFERENCES, UNTRAINED, baselines, plan
 
 RECIPE = """
 name: small
@@ -174,6 +174,51 @@ def test_a_setting_that_came_later_changes_no_hash_of_a_recipe_without_it(tiny: 
     assert with_overrides(tiny, later).digest == tiny.digest
     used = [{"language.labelled": 0.5}, {"language.unlabelled": "pseudo"}, {"evaluation.shots": [5]}]
     assert len({tiny.digest, *(with_overrides(tiny, more).digest for more in used)}) == 4
+
+
+def test_a_file_of_weights_counts_by_its_content_and_not_by_its_place(tiny: Experiment, tmp_path: Path) -> None:
+    def start(name: str) -> Experiment:
+        return with_overrides(tiny, {"model.pretrained": str(tmp_path / name)})
+
+    for name, content in (("one.pt", b"1"), ("copy.pt", b"1"), ("other.pt", b"2")):
+        (tmp_path / name).write_bytes(content)
+    one, copy, other = start("one.pt"), start("copy.pt"), start("other.pt")
+    assert one.digest == copy.digest != other.digest != tiny.digest
+    (tmp_path / "one.pt").write_bytes(b"2")
+    assert start("one.pt").digest == with_overrides(one, {"seed": 0}).digest == other.digest
+    assert with_overrides(one, {"model.pretrained": None}).digest == tiny.digest
+
+
+def test_a_recipe_knows_the_content_of_a_file_that_is_gone(tiny: Experiment, tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"1")
+    known = with_overrides(tiny, {"model.pretrained": str(tmp_path / "weights.pt")})
+    (tmp_path / "recipe.yaml").write_text(to_yaml(known))
+    (tmp_path / "weights.pt").unlink()
+    assert load_experiment(tmp_path / "recipe.yaml").digest == known.digest
+    assert with_overrides(known, {"model.pretrained": "openai"}).model.pretrained_content is None
+
+
+@pytest.mark.parametrize(
+    ("assignments", "error"),
+    [
+        (["training.steps=5", "training.epochs=3"], "training: steps is 5 and epochs 3; set one of them to null"),
+        (["training.epochs=null"], "training: neither steps nor epochs says how long training takes"),
+        (["training.persons=7"], "training: batch_size 64 does not divide by persons 7"),
+        (["training.ema=1"], "training.ema: 1 is not allowed"),
+        (["training.flip=true", "rendering.shading=normal"], "training.flip mirrors pictures, and the colours of"),
+    ],
+)
+def test_settings_of_training_that_do_not_fit_are_refused(recipe: Path, assignments: list[str], error: str) -> None:
+    assert errors_of(recipe, *assignments)[1].strip().startswith(error)
+
+
+def test_a_recipe_of_steps_has_no_epochs_and_its_references_train_nothing(tiny: Experiment) -> None:
+    stepped = with_overrides(tiny, {"training.steps": 5, "training.epochs": None})
+    assert (stepped.training.steps, stepped.training.epochs, stepped.training.trains) == (5, None, True)
+    assert with_overrides(stepped, {"training.lr": 0.1}).training.steps == 5
+    for changes in REFERENCES.values():
+        assert not with_overrides(stepped, changes).training.trains
+    assert with_overrides(stepped, REFERENCES[UNTRAINED]).digest == with_overrides(tiny, REFERENCES[UNTRAINED]).digest
 
 
 def test_the_hash_changes_with_every_other_value(tiny: Experiment) -> None:

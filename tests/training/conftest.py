@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,17 +8,32 @@ from typing import Any
 import pytest
 import torch
 
+from polyview.modeling.towers import load_open_clip
 from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.training.loop import TrainingJob
 
 MakeJob = Callable[..., TrainingJob]
+SMALL_CLIP = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 3},
+}
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """As in a worker: what a trial computes is compared to the bit."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a small model of CLIP's own kind: transformers of three layers each."""
+    path = tmp_path_factory.mktemp("clip") / "small-clip.json"
+    path.write_text(json.dumps(SMALL_CLIP))
+    load_open_clip().add_model_config(path)
+    return path.stem
 
 
 @pytest.fixture

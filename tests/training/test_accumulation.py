@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from polyview.errors import UserError
 from polyview.modeling.towers import load_open_clip
 from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
-from polyview.training.batches import Share
+from polyview.training.augmentation import Share
 from polyview.training.loop import Trainer, TrainingJob
 
 MakeJob = Callable[..., TrainingJob]
@@ -57,6 +59,19 @@ def test_a_batch_in_parts_has_the_loss_and_gradient_of_the_whole(make_job: MakeJ
         assert (in_parts[1][name] - gradient).norm() <= 1e-12 * norm, name
 
 
+@pytest.mark.parametrize("layers", [None, 2])
+def test_batch_norms_that_would_see_parts_are_refused(make_job: MakeJob, layers: int | None) -> None:
+    with pytest.raises(UserError, match=r"training.accumulate: tiny-resnet has batch norms, .*model.image_layers: 0"):
+        Trainer(make_job(training__accumulate=2, model__image_layers=layers), CPU)
+
+
+def test_frozen_batch_norms_take_parts_as_the_whole(make_job: MakeJob) -> None:
+    changes = {"model__image_layers": 0}
+    whole, in_parts = step(make_job(**changes)), step(make_job(training__accumulate=2, **changes))
+    torch.testing.assert_close(in_parts[0], whole[0], rtol=1e-12, atol=0)
+    assert in_parts[1].keys() == whole[1].keys()
+
+
 def test_films_in_parts_have_the_loss_and_gradient_of_the_whole(
     tiny: Experiment, store_of: Callable[[Experiment], ViewStore], tmp_path: Path
 ) -> None:
@@ -89,16 +104,19 @@ def test_parts_keep_less_for_the_way_back(make_job: MakeJob) -> None:
     assert held(4) < held(1) / 4
 
 
-@pytest.mark.parametrize(("layers", "trained"), [(0, 0), (1, 1), (None, 10)])
+@pytest.mark.parametrize(("layers", "trained"), [(0, 0), (1, 1), (2, 2), (None, None)])
 def test_a_text_tower_is_trained_from_its_end_as_far_as_asked(
-    make_job: MakeJob, layers: int | None, trained: int
+    make_job: MakeJob, layers: int | None, trained: int | None
 ) -> None:
+    """A layer is a transformer's block; the last norm and the projection behind the layers are trained with them."""
     trainer = Trainer(make_job(model__tower="small-vit", model__text_layers=layers, training__epochs=1), CPU)
     text = [name for name, _ in trainer.model.named_parameters() if name.startswith("towers.") and "visual" not in name]
     before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
     list(trainer.epochs())
     after = dict(trainer.model.named_parameters())
     moved = {name for name in text if not torch.equal(after[name], before[name])} - {"towers.logit_scale"}
-    assert len(moved) == trained if layers is not None else len(moved) > trained
-    if layers == 1:
-        assert moved == {"towers.text_projection"}
+    blocks = {match.group(1) for name in moved if (match := re.search(r"resblocks\.(\d+)", name))}
+    assert blocks == {str(number) for number in range(2 - (2 if trained is None else trained), 2)}
+    behind = {"towers.ln_final.weight", "towers.ln_final.bias", "towers.text_projection"}
+    assert moved >= behind if trained != 0 else not moved
+    assert any("embedding" in name for name in moved) == (layers is None)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from polyview.errors import UserError
+from polyview.recipe import Training
 from polyview.rendering.store import ViewStore
-from polyview.training.batches import Augmentation, Batches, Share
+from polyview.training.augmentation import Augmentation, Share
+from polyview.training.batches import Batches
 
 WHOLE = Share()
 
@@ -23,10 +26,13 @@ def batches(tiny_store: ViewStore) -> Batches:
         store=tiny_store,
         rows=np.arange(len(tiny_store)),
         cameras=tiny_store.cameras,
-        batch_size=8,
+        training=Training(batch_size=8),
         seed=0,
-        augment=True,
     )
+
+
+def changed(batches: Batches, **training: Any) -> Batches:
+    return dataclasses.replace(batches, training=batches.training.model_copy(update=training))
 
 
 def order(batches: Batches, epoch: int) -> list[str]:
@@ -40,11 +46,15 @@ def order(batches: Batches, epoch: int) -> list[str]:
     epoch=st.integers(0, 1000),
     batch_size=st.sampled_from([4, 8, 12]),
     augment=st.booleans(),
+    crop=st.sampled_from([None, 0.5]),
+    erase=st.sampled_from([0.0, 0.5]),
+    flip=st.booleans(),
+    persons=st.sampled_from([None, 4]),
 )
 def test_the_workers_shares_together_are_the_batch_of_one_worker(
-    batches: Batches, workers: int, seed: int, epoch: int, batch_size: int, augment: bool
+    batches: Batches, workers: int, seed: int, epoch: int, **training: Any
 ) -> None:
-    drawn = dataclasses.replace(batches, seed=seed, batch_size=batch_size, augment=augment)
+    drawn = dataclasses.replace(changed(batches, **training), seed=seed)
     shares = zip(*(drawn.epoch(epoch, Share(rank, workers)) for rank in range(workers)), strict=True)
     for whole, parts in zip(drawn.epoch(epoch, WHOLE), shares, strict=True):
         assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
@@ -66,7 +76,7 @@ def test_the_order_is_another_in_every_epoch_and_seed_and_the_same_when_asked_ag
 
 
 def test_unaugmented_images_are_the_stores_and_their_places_stand_beside_them(batches: Batches) -> None:
-    plain = dataclasses.replace(batches, augment=False)
+    plain = changed(batches, augment=False)
     batch = next(plain.epoch(3, WHOLE))
     rows = np.array([plain.store.sample_ids.index(sample) for sample in batch.sample_ids])
     stored = plain.store.gather(rows, plain.cameras)
@@ -81,7 +91,7 @@ def test_augmentation_changes_every_view_by_itself_and_stays_in_range(batches: B
     augmented = next(same.epoch(0, WHOLE)).images
     assert 0 <= augmented.min() <= augmented.max() <= 1
     assert (augmented[:, 0] - augmented[:, 1]).abs().amax(dim=(1, 2, 3)).min() > 0.02
-    plain = next(dataclasses.replace(same, augment=False).epoch(0, WHOLE)).images
+    plain = next(changed(same, augment=False).epoch(0, WHOLE)).images
     assert torch.equal(plain[:, 0], plain[:, 1])
     # Small: what is seen remains the face.
     assert (augmented - plain).abs().mean() < 0.2
@@ -91,7 +101,7 @@ def test_augmentation_changes_every_view_by_itself_and_stays_in_range(batches: B
 def test_augmentation_is_torchs_own_affine_warp_of_the_lit_picture(size: int) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(4, 2, size, size, 3, generator=generator).permute(0, 1, 4, 2, 3)
-    drawn = Augmentation.draw(4, 2, generator)
+    drawn = Augmentation.draw(Training(), 4, 2, generator)
     lit = (images * drawn.gain + drawn.offset).clamp(0, 1).flatten(0, 1)
     grid = functional.affine_grid(drawn.warp.flatten(0, 1), [8, 3, size, size], align_corners=False)
     warped = functional.grid_sample(lit, grid, padding_mode="border", align_corners=False)
@@ -101,12 +111,27 @@ def test_augmentation_is_torchs_own_affine_warp_of_the_lit_picture(size: int) ->
 def test_all_frames_of_a_film_are_augmented_alike() -> None:
     generator = torch.Generator().manual_seed(0)
     films = torch.rand(4, 2, 5, 3, 9, 9, generator=generator)
-    drawn = Augmentation.draw(4, 2, generator)
+    drawn = Augmentation.draw(Training(), 4, 2, generator)
     augmented = drawn.apply(films)
     for frame in range(5):
         torch.testing.assert_close(augmented[:, :, frame], drawn.apply(films[:, :, frame]))
 
 
+def test_an_epoch_can_be_left_and_entered_anywhere(batches: Batches) -> None:
+    varied = changed(batches, persons=4, crop=0.5, erase=0.5, flip=True)
+    whole = list(varied.epoch(2, WHOLE))
+    parts = [*varied.epoch(2, WHOLE, 0, 2), *varied.epoch(2, WHOLE, 2)]
+    assert len(parts) == len(whole) == varied.steps
+    for part, same in zip(parts, whole, strict=True):
+        assert torch.equal(part.images, same.images)
+        assert part.draw == same.draw
+
+
+def test_a_rig_that_cannot_flip_is_refused(batches: Batches) -> None:
+    with pytest.raises(UserError, match=r"training.flip: a mirrored face needs a camera opposite of yaw"):
+        dataclasses.replace(changed(batches, flip=True), cameras=batches.cameras[:2])
+
+
 def test_a_batch_larger_than_the_samples_is_refused(batches: Batches) -> None:
     with pytest.raises(UserError, match=r"training.batch_size is 64 and there are 36 samples"):
-        dataclasses.replace(batches, batch_size=64)
+        changed(batches, batch_size=64)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from polyview.errors import UserError
 from polyview.evaluation.embed import embed
+from polyview.modeling.export import export_towers
 from polyview.modeling.model import MultiviewModel
 from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore
@@ -104,6 +108,47 @@ def test_a_loaded_model_embeds_as_the_trained_one(trainer: Trainer, tiny_store: 
     loaded = embed(open_checkpoint(trainer.job.folder).load_model(), tiny_store, rows, rig, CPU)
     np.testing.assert_allclose(loaded, trained, atol=1e-5)
     assert np.abs(trained - embed(MultiviewModel(trainer.job.experiment), tiny_store, rows, rig, CPU)).max() > 0.01
+
+
+def test_a_checkpoint_loads_and_goes_on_when_what_it_was_pretrained_from_is_gone(
+    make_job: MakeJob, tmp_path: Path, clip: str
+) -> None:
+    """Also its normalisation is kept, which the file's neighbour said."""
+    start = MultiviewModel(make_job(model__tower=clip).experiment)
+    (tmp_path / "start").mkdir()
+    save_file(
+        {k: v.contiguous() for k, v in start.towers.state_dict().items()}, tmp_path / "start" / "weights.safetensors"
+    )
+    config = {"model_cfg": {}, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}
+    (tmp_path / "start" / "open_clip_config.json").write_text(json.dumps(config))
+    pretrained = str(tmp_path / "start" / "weights.safetensors")
+    first = Trainer(make_job(model__tower=clip, model__pretrained=pretrained), CPU)
+    next(first.epochs())
+    shutil.rmtree(tmp_path / "start")
+    checkpoint = open_checkpoint(first.job.folder)
+    assert checkpoint.experiment.digest == first.job.experiment.digest
+    loaded, images = checkpoint.load_model(), torch.rand(2, 3, 3, 32, 32)
+    assert loaded.mean.flatten().tolist() == [0.5, 0.5, 0.5]
+    assert torch.equal(loaded.encode_views(images), first.model.eval().encode_views(images))
+    assert len(list(Trainer(first.job, CPU).epochs())) == 1
+
+
+def test_towers_from_a_folder_load_when_it_is_gone(make_job: MakeJob, tmp_path: Path, clip: str) -> None:
+    small = make_job(model__tower=clip).experiment
+    export_towers(MultiviewModel(small), small, tmp_path / "exported")
+    trainer = Trainer(make_job(model__tower=f"local-dir:{tmp_path / 'exported'}", training__epochs=1), CPU)
+    list(trainer.epochs())
+    shutil.rmtree(tmp_path / "exported")
+    images = torch.rand(2, 3, 3, 32, 32)
+    loaded = open_checkpoint(trainer.job.folder).load_model()
+    assert torch.equal(loaded.encode_views(images), trainer.model.eval().encode_views(images))
+
+
+def test_a_checkpoint_of_older_versions_which_does_not_describe_its_towers_loads(trainer: Trainer) -> None:
+    checkpoint = open_checkpoint(trainer.job.folder)
+    (checkpoint.folder / "open_clip_config.json").unlink()
+    images = torch.rand(2, 3, 3, 32, 32)
+    assert torch.equal(checkpoint.load_model().encode_views(images), trainer.model.eval().encode_views(images))
 
 
 def test_the_optimisers_moments_come_back(trainer: Trainer) -> None:

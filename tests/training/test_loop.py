@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from polyview.recipe import Experiment
 from polyview.rendering.store import ViewStore
-from polyview.training.batches import Share
+from polyview.training.augmentation import Share
+from polyview.training.batches import Batch
 from polyview.training.checkpoint import latest_checkpoint
 from polyview.training.history import Epoch
-from polyview.training.loop import Trainer, TrainingJob, schedule
+from polyview.training.loop import Trainer, TrainingJob
+from polyview.training.optimizer import schedule
 
 MakeJob = Callable[..., TrainingJob]
 CPU = torch.device("cpu")
@@ -184,6 +187,49 @@ def test_the_learning_rate_that_an_epoch_tells_is_the_schedules(make_job: MakeJo
     steps = trainer.batches.steps
     assert told == pytest.approx([1e-3 * schedule(last, 2 * steps, 0.1) for last in (steps - 1, 2 * steps - 1)])
     assert tiny.training.lr == 1e-3
+
+
+def test_so_many_steps_are_taken_however_many_an_epoch_has(make_job: MakeJob) -> None:
+    trainer = Trainer(make_job(training__epochs=None, training__steps=6), CPU)
+    taken = []
+    step = trainer.train_step
+
+    def count(batch: Batch, epoch: int, **more: Any) -> dict[str, float]:
+        taken.append(epoch)
+        return step(batch, epoch, **more)
+
+    trainer.train_step = count  # type: ignore[method-assign]
+    history = list(trainer.epochs())
+    each = trainer.batches.steps
+    assert taken == [0] * each + [1] * (6 - each)
+    assert [(epoch.epoch, epoch.of) for epoch in history] == [(1, 2), (2, 2)]
+    assert history[-1].metrics["lr"] == pytest.approx(1e-3 * schedule(5, 6, 0.1))
+
+
+def test_steps_of_whole_epochs_are_those_epochs(make_job: MakeJob) -> None:
+    epochs = make_job("epochs", training__epochs=2)
+    steps = make_job("steps", training__epochs=None, training__steps=2 * Trainer(epochs, CPU).batches.steps)
+    assert losses(list(Trainer(steps, CPU).epochs())) == losses(list(Trainer(epochs, CPU).epochs()))
+    assert weights(steps) == weights(epochs)
+
+
+def test_what_is_dropped_depends_on_the_step_and_the_worker_and_on_nothing_else(make_job: MakeJob, clip: str) -> None:
+    trainer = Trainer(make_job(model__tower=clip, model__patch_dropout=0.5), CPU)
+    trainer.parallel.train()
+    first, second = itertools.islice(trainer.batches.epoch(0, Share()), 2)
+    trainer.state.optimizer.step = lambda *_: None  # type: ignore[method-assign, assignment]
+    found = {}
+    for name, batch, rank, seed in (
+        ("first", first, 0, 1),
+        ("again", first, 0, 2),
+        ("another worker", first, 1, 1),
+        ("another step", dataclasses.replace(first, draw=second.draw), 0, 1),
+    ):
+        torch.manual_seed(seed)
+        trainer.share = Share(rank, 2)
+        found[name] = trainer.train_step(batch, 0)["decorrelation"]
+    assert found["first"] == found["again"]
+    assert len(set(found.values())) == 3
 
 
 def test_checkpoints_of_a_folder_are_those_of_its_job(make_job: MakeJob) -> None:

@@ -14,7 +14,7 @@ from polyview.recipe import Experiment, Modeling, with_overrides
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import ViewStore
-from polyview.training.batches import Share
+from polyview.training.augmentation import Share
 from polyview.training.loop import TrainingJob, make_batches
 from polyview.training.streaming import Reader, stream
 

@@ -31,6 +31,15 @@ RECIPES = {
     },
     "simclr": {"objective": {"simclr": {}}, "language.prompts": "none"},
     "supervised": {"objective": {"supervised": {}}},
+    "at scale": {
+        "training.persons": 4,
+        "training.crop": 0.5,
+        "training.erase": 0.5,
+        "training.flip": True,
+        "training.layer_decay": 0.7,
+        "model.image_layers": 2,
+        "model.text_layers": 0,
+    },
     "affect-vlm": {"objective": {"alignment": {}, "margin": {}, "triplet": {}}},
     "films": {"corpus.generator.frames": 2, "model.temporal": "attention", "model.frames": 2},
     "few labels": {"language.labelled": 0.25},
@@ -67,7 +76,9 @@ def step_of(
 
 
 def difference(found: Tensor, expected: Tensor) -> float:
-    """The norm of the difference, relative to the norm of what is expected."""
+    """The norm of the difference, relative to the norm of what is expected; 0 where both are the same."""
+    if torch.equal(found, expected):
+        return 0.0
     return float((found - expected).double().norm() / expected.double().norm())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -10,11 +9,10 @@ from safetensors.torch import save_file
 
 from polyview.errors import UserError
 from polyview.modeling.model import MultiviewModel
-from polyview.modeling.towers import build_towers, save_tokenizer, tower_config
+from polyview.modeling.towers import CONFIG, build_towers, save_tokenizer
 from polyview.recipe import Experiment, Modeling
 
-CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
-_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
+WEIGHTS = "open_clip_model.safetensors"
 
 
 def export_towers(model: MultiviewModel, experiment: Experiment, folder: Path) -> None:
@@ -38,14 +36,9 @@ def export_towers(model: MultiviewModel, experiment: Experiment, folder: Path) -
 
 
 def _write(model: MultiviewModel, experiment: Experiment, folder: Path) -> None:
-    tower, seen = experiment.model.tower, model.towers.visual.preprocess_cfg
-    config = {
-        "model_cfg": tower_config(tower, experiment.rendering.size),
-        "preprocess_cfg": {name: seen[name] for name in _PREPROCESSING},
-    }
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    (folder / CONFIG).write_text(model.description)
     save_file({name: value.contiguous() for name, value in model.towers.state_dict().items()}, folder / WEIGHTS)
-    save_tokenizer(tower, folder)
+    save_tokenizer(experiment.model.tower, folder)
 
 
 def _check(experiment: Experiment, folder: Path) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from polyview.errors import UserError
 from polyview.modeling.fusion import build_fusion
+from polyview.modeling.layers import batch_norms, image_depths, text_depths, train_last
 from polyview.modeling.temporal import TemporalAttention
-from polyview.modeling.towers import build_towers
+from polyview.modeling.towers import build_towers, describe_towers, rebuild_towers
 from polyview.recipe import Experiment
 
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -47,13 +50,22 @@ class MultiviewModel(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, description: str | None = None) -> None:
+        """description: what `describe_towers` said of towers whose weights are put in later; None: to start anew."""
         super().__init__()
         modeling, size = experiment.model, experiment.rendering.size
-        self.towers = build_towers(modeling, size)
+        self.towers = rebuild_towers(description, modeling, size) if description else build_towers(modeling, size)
+        self.description = description or describe_towers(self.towers, modeling, size)
+        if modeling.image_layers is not None:
+            train_last(self.towers, image_depths(self.towers), modeling.image_layers, "model.image_layers")
         if modeling.text_layers is not None:
-            self.towers.lock_text_tower(modeling.text_layers)
+            train_last(self.towers, text_depths(self.towers), modeling.text_layers, "model.text_layers")
         self.parts = experiment.training.accumulate
+        if self.parts > 1 and batch_norms(self.towers.visual, trained=True):
+            raise UserError(
+                f"training.accumulate: {modeling.tower} has batch norms, which would see a part of the batch; set "
+                "training.accumulate: 1, or freeze them by model.image_layers: 0"
+            )
         visual = self.towers.visual
         self.register_buffer("mean", torch.tensor(visual.image_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(visual.image_std).view(3, 1, 1), persistent=False)
@@ -64,6 +76,14 @@ class MultiviewModel(nn.Module):
         self.classifier: nn.Linear | None = None
         if experiment.objective.supervised:
             self.classifier = nn.Linear(self.width, len(experiment.corpus.expressions))
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; batch norms that are frozen stay as they are evaluated, their statistics included."""
+        super().train(mode)
+        for norm in batch_norms(self.towers.visual, trained=False):
+            norm.eval()
+        return self
 
     def forward(
         self,
@@ -98,8 +118,7 @@ class MultiviewModel(nn.Module):
 
         With gradients, the tower takes the batch in `training.accumulate` parts: it keeps no part's activations but
         computes them again when the part's gradient is due (Gao et al. 2021, "GradCache"), and every loss sees the
-        whole batch. Embeddings and gradients are those of the batch in one piece, unless the tower has batch norms:
-        those see one part at a time.
+        whole batch. Embeddings and gradients are those of the batch in one piece.
         """
         flat = ((images - self.mean) / self.std).flatten(0, -4).contiguous(memory_format=torch.channels_last)
         if self.parts == 1 or not torch.is_grad_enabled():

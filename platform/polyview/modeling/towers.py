@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 import logging
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -14,6 +16,13 @@ import torch
 
 from polyview.errors import UserError
 from polyview.recipe import Modeling
+
+CONFIG = "open_clip_config.json"
+"""What open_clip calls the file that describes the towers in a folder."""
+_WITHOUT_PATCHES = (
+    "model.patch_dropout: {} has no patches to drop, only vision transformers have; set model.patch_dropout: null"
+)
+PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 
 @cache
@@ -53,19 +62,78 @@ def _declare_missing_torchvision_operators() -> torch.library.Library | None:
 def build_towers(modeling: Modeling, image_size: int) -> Any:
     """An open_clip model whose image tower takes `image_size` square pictures; weights from the global torch seed.
 
-    Raises `UserError` if the name is unknown or the weights cannot be had.
+    Raises `UserError` if the name is unknown, the weights cannot be had, or its patches cannot be dropped.
     """
     check_tower(modeling)
     try:
         with _without_warnings():
-            return load_open_clip().create_model(
-                modeling.tower, pretrained=modeling.pretrained, force_image_size=image_size, pretrained_text=False
+            towers = load_open_clip().create_model(
+                modeling.tower,
+                pretrained=modeling.pretrained,
+                force_image_size=image_size,
+                force_patch_dropout=modeling.patch_dropout,
+                force_preprocess_cfg=_preprocessing(modeling),
+                pretrained_text=False,
             )
     except Exception as error:  # a file of weights that is none leads its readers to raise all sorts
         reason = " ".join(str(error).split())[:300]
+        if modeling.patch_dropout and "patch_drop_rate" in reason:  # of timm's towers, only transformers take that
+            raise UserError(_WITHOUT_PATCHES.format(modeling.tower)) from error
         raise UserError(
             f"model.tower {modeling.tower!r}, model.pretrained {modeling.pretrained!r}: {reason}"
         ) from error
+    if modeling.patch_dropout and not _drops_patches(towers.visual):
+        raise UserError(_WITHOUT_PATCHES.format(modeling.tower))
+    return towers
+
+
+def rebuild_towers(description: str, modeling: Modeling, image_size: int) -> Any:
+    """The towers that `describe_towers` has described, with weights from the global torch seed.
+
+    What they were pretrained from need not be there any more.
+    """
+    with _without_warnings(), tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / CONFIG).write_text(description)
+        return load_open_clip().create_model(
+            f"local-dir:{folder}",
+            load_weights=False,
+            force_image_size=image_size,
+            force_patch_dropout=modeling.patch_dropout,
+            pretrained_text=False,
+        )
+
+
+def describe_towers(towers: Any, modeling: Modeling, image_size: int) -> str:
+    """What open_clip needs to know of the towers besides their weights, as the text of a file called `CONFIG`."""
+    config = {
+        "model_cfg": tower_config(modeling.tower, image_size),
+        "preprocess_cfg": {name: towers.visual.preprocess_cfg[name] for name in PREPROCESSING},
+    }
+    return json.dumps(config, indent=2) + "\n"
+
+
+def _preprocessing(modeling: Modeling) -> dict[str, Any]:
+    """How pictures are normalised for weights that come as a file, where open_clip itself does not know it.
+
+    An open_clip config beside the file says it; else all weights that open_clip has for such a tower, if they agree.
+    """
+    if not modeling.pretrained or not Path(modeling.pretrained).is_file():
+        return {}
+    beside = Path(modeling.pretrained).with_name(CONFIG)
+    if beside.is_file():
+        said: dict[str, Any] = json.loads(beside.read_text()).get("preprocess_cfg", {})
+        return said
+    open_clip = load_open_clip()
+    tags = open_clip.list_pretrained_tags_by_model(modeling.tower)
+    known = [open_clip.get_pretrained_cfg(modeling.tower, tag) for tag in tags]
+    ways = [{name: one[name] for name in ("mean", "std")} for one in known]
+    return ways[0] if ways and all(way == ways[0] for way in ways) else {}
+
+
+def _drops_patches(visual: Any) -> bool:
+    """Whether an image tower drops patches: open_clip's transformers do it in one place, timm's in another."""
+    trunk = getattr(visual, "trunk", None)
+    return hasattr(visual, "patch_dropout") or isinstance(getattr(trunk, "patch_drop", None), torch.nn.Module)
 
 
 def check_tower(modeling: Modeling) -> None:
@@ -78,9 +146,18 @@ def check_tower(modeling: Modeling) -> None:
     if tower not in names:
         close = difflib.get_close_matches(tower, names, n=3, cutoff=0.3)
         raise UserError(f"model.tower: open_clip has no model {tower!r}; nearest: {', '.join(close)}")
-    if pretrained and not Path(pretrained).is_file() and not open_clip.get_pretrained_cfg(tower, pretrained):
+    if not pretrained or Path(pretrained).is_file():
+        return
+    weights = open_clip.get_pretrained_cfg(tower, pretrained)
+    if not weights:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(tower)) or "none"
         raise UserError(f"model.pretrained: {pretrained!r} is no file, and not among open_clip's for {tower}: {tags}")
+    if weights.get("quick_gelu") and not open_clip.get_model_config(tower).get("quick_gelu"):
+        # open_clip only warns, and computes something else than what was pretrained.
+        raise UserError(
+            f"model.pretrained: {pretrained} was trained with QuickGELU, which {tower} does not compute; "
+            f"set model.tower: {tower}-quickgelu"
+        )
 
 
 def tokenize(tower: str, prompts: tuple[str, ...]) -> torch.Tensor:

@@ -6,7 +6,7 @@ of a file is listed at once, with its dotted path. Read `experiment.py` first, t
 
 from polyview.recipe.corpus import EXPRESSIONS, OWN_EXPRESSIONS, Axes, Corpus, DatasetName, Generator, Geometry
 from polyview.recipe.evaluation import Evaluation, MetricName, ProbeName, few_shot
-from polyview.recipe.experiment import Experiment, Level, Modeling, Output, Rendering, Training, Views, digest
+from polyview.recipe.experiment import Experiment, Level, Modeling, Output, Rendering, Views, digest
 from polyview.recipe.files import (
     build_corpus,
     flat,
@@ -18,6 +18,7 @@ from polyview.recipe.files import (
 )
 from polyview.recipe.language import Language, Pseudolabels
 from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scalar, Search, Study, same
+from polyview.recipe.training import Training
 
 __all__ = [
     "EXPRESSIONS",

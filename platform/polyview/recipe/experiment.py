@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from polyview.recipe.corpus import Corpus
 from polyview.recipe.evaluation import Evaluation
 from polyview.recipe.language import Language
 from polyview.recipe.objective import Objective
-from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Weight
+from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Share, equals
+from polyview.recipe.training import Training
 
 Output = Literal["shaded", "color", "texture", "normal", "depth"]
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -70,8 +73,24 @@ class Modeling(Model):
 
     tower: str = Field("tiny-resnet", description="an open_clip model's name, or one of polyview's own")
     pretrained: str | None = Field(None, description="open_clip's tag of pretrained weights, or a local file")
+    pretrained_content: tuple[str, str] | None = Field(
+        None,
+        exclude_if=equals(None),
+        validate_default=True,
+        description="of pretrained, where it is a file: its path and the hash of its content, found as it is read",
+    )
+    image_layers: Natural | None = Field(
+        None,
+        exclude_if=equals(None),
+        description="of the image tower, how many last layers are trained; null: all, 0: none, it is frozen",
+    )
     text_layers: Natural | None = Field(
         None, description="of the text tower, how many last layers are trained; null: all, 0: none, it is frozen"
+    )
+    patch_dropout: Share | None = Field(
+        None,
+        exclude_if=equals(None),
+        description="vision transformers: the share of a picture's patches that training leaves out; null: none",
     )
     projector: tuple[Positive, ...] = Field((128, 128), description="widths of the decorrelation head; none if empty")
     fusion: Literal["attention", "mean", "concat"] = "attention"
@@ -82,36 +101,18 @@ class Modeling(Model):
     )
     frames: Annotated[int, Field(ge=2)] = Field(
         FRAMES,
-        exclude_if=lambda frames: frames == FRAMES,
+        exclude_if=equals(FRAMES),
         description="attention: how many frames of a sequence are taken, evenly spread; those of a shorter one repeat",
     )
 
-
-class Training(Model):
-    """The optimiser and its schedule."""
-
-    epochs: Natural = Field(10, description="0 evaluates the towers as they are")
-    batch_size: Annotated[int, Field(ge=2)] = 64
-    lr: PositiveFloat = 1e-3
-    weight_decay: Weight = 0.05
-    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="share of the steps")
-    augment: bool = Field(True, description="a small random turn, zoom, shift and change of light on each view")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: bf16 where the device computes it natively, else fp32; the record says which it was"
-    )
-    accumulate: Positive = Field(
-        1, description="parts in which the image tower takes a batch, for less memory; the losses still see it whole"
-    )
-    workers: Positive = 1
-    ingest: Literal["mapped", "streaming"] = Field(
-        "mapped", description="streaming: pictures come through Ray Data and are not kept, for a disk that is too small"
-    )
-
-    @model_validator(mode="after")
-    def _workers_have_equal_shares(self) -> Self:
-        if self.batch_size % self.workers:
-            raise ValueError(f"batch_size {self.batch_size} does not divide by workers {self.workers}")
-        return self
+    @field_validator("pretrained_content", mode="before")
+    @classmethod
+    def _is_of_the_file(cls, known: Any, info: ValidationInfo) -> Any:
+        path = info.data.get("pretrained")
+        if path and Path(path).is_file():
+            return path, file_digest(Path(path))
+        # A file that is gone, or another machine's, is the one that it was when the recipe was read.
+        return tuple(known) if known and known[0] == path else None
 
 
 class Experiment(Model):
@@ -144,6 +145,16 @@ class Experiment(Model):
         if objective.augment and not self.training.augment:
             name = "decorrelation" if objective.decorrelation and objective.decorrelation.augment else "simclr"
             raise ValueError(f"objective.{name}.augment needs training.augment: true")
+        if self.training.persons and self.language.labelled < 1:
+            raise ValueError(
+                "training.persons fills batches with whole people, and language.labelled with as many labelled samples "
+                "as others; set training.persons: null, or language.labelled: 1"
+            )
+        if self.training.flip and self.rendering.shading == "normal":
+            raise ValueError(
+                "training.flip mirrors pictures, and the colours of rendering.shading: normal are directions, which "
+                "would stay; set training.flip: false"
+            )
         if views < 2 and self.model.fusion == "concat":
             raise ValueError("model.fusion: concat joins two views or more, and rendering.views.count is 1; use mean")
         if self.corpus.frames == "apex" and self.model.temporal in ("dynamic_image", "attention"):
@@ -176,7 +187,7 @@ class Experiment(Model):
         """Sixteen hex digits that identify what is computed.
 
         The name, what bad meshes are borne, how many workers there are and how they come by their pictures do not
-        count: a trial may go on with others.
+        count: a trial may go on with others. A file of pretrained weights counts by its content, wherever it lies.
         """
         immaterial: Mapping[str, set[str] | bool] = {
             "name": True,
@@ -184,6 +195,8 @@ class Experiment(Model):
             "training": {"workers", "ingest"},
         }
         content = self.model_dump(mode="json", exclude=immaterial)
+        if file := content["model"].pop("pretrained_content", None):
+            content["model"]["pretrained"] = file[1]
         if self.revision == 1:
             del content["revision"]
         return digest(content)
@@ -193,3 +206,15 @@ def digest(content: Any) -> str:
     """Sixteen hex digits of the BLAKE2 hash of `content` as canonical JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Thirty-two hex digits of the BLAKE2 hash of a file's content; one that has not changed is read once."""
+    state = path.stat()
+    return _file_digest(path, state.st_mtime_ns, state.st_size)
+
+
+@functools.cache
+def _file_digest(path: Path, _changed: int, _size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

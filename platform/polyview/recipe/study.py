@@ -191,7 +191,7 @@ class Study(Model):
     @model_validator(mode="after")
     def _looks_come_before_the_end(self) -> Self:
         prune, epochs = self.search.prune if self.search else None, self.experiment.training.epochs
-        if prune and prune.every >= epochs:
+        if prune and epochs is not None and prune.every >= epochs:
             raise ValueError(
                 f"search.prune.every {prune.every} leaves nothing to stop of experiment.training.epochs {epochs}"
             )

@@ -322,7 +322,7 @@ class Driver:
 
         Nothing is said where trials run elsewhere or on GPUs: this process should occupy neither.
         """
-        example = next((trial for trial in examples if trial.experiment.training.epochs), None)
+        example = next((trial for trial in examples if trial.experiment.training.trains), None)
         if example is None or self.study.resources.gpus or os.environ.get("RAY_ADDRESS"):
             return
         from polyview.studies.timing import forecast

@@ -104,17 +104,22 @@ def _times(experiments: Sequence[Experiment], ledger: Ledger) -> list[float | No
 
 
 def _time(experiment: Experiment, comparable: Sequence[Record]) -> float | None:
-    """Training takes its time per epoch and view, evaluation per view, and so does what reads the pixels alone."""
-    views, epochs = experiment.rendering.views.count, experiment.training.epochs
+    """Training takes its time per view and epoch, or step, evaluation per view, and so does what reads the pixels."""
+    views, training = experiment.rendering.views.count, experiment.training
     evaluation = [record.seconds["evaluate"] / record.experiment.rendering.views.count for record in comparable]
-    training = [
-        record.seconds["train"] / (len(record.history) * record.experiment.rendering.views.count)
-        for record in comparable
-        if record.history
-    ]
-    if not evaluation or (epochs and not training):
+    each = [seconds for record in comparable if record.history for seconds in _repeated(record, bool(training.steps))]
+    if not evaluation or (training.trains and not each):
         return None
-    return views * (statistics.median(evaluation) + (epochs * statistics.median(training) if epochs else 0.0))
+    count = training.steps or training.epochs or 0
+    return views * (statistics.median(evaluation) + (count * statistics.median(each) if count else 0.0))
+
+
+def _repeated(record: Record, is_step: bool) -> list[float]:
+    """The seconds per view that a record's epochs took in the mean, or that a step took in each of them."""
+    views, batch_size = record.experiment.rendering.views.count, record.experiment.training.batch_size
+    if is_step:
+        return [batch_size / epoch.metrics["samples_per_second"] / views for epoch in record.history]
+    return [record.seconds["train"] / (len(record.history) * views)]
 
 
 def _kind(experiment: Experiment) -> str:

@@ -39,7 +39,7 @@ class Pace:
     def seconds(self, experiment: Experiment) -> float:
         """What a trial of the same faces takes, with its own epochs and views; the probes' fits are not counted."""
         share = experiment.rendering.views.count / self.views
-        training = experiment.training.epochs * self.steps * self.step_seconds
+        training = experiment.training.total_steps(self.steps) * self.step_seconds
         return share * (training + self.samples * self.sample_seconds)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +13,20 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from polyview.environment import describe_environment
 from polyview.errors import UserError
 from polyview.language.pseudolabels import SampleLabels
 from polyview.modeling.model import MultiviewModel
+from polyview.modeling.towers import CONFIG
 from polyview.recipe import Experiment, digest, load_stored_experiment, to_yaml
 from polyview.storage.mirror import CachedPath, address, alone, fetch_folder, files, remove, upload_folder
+from polyview.training.averaging import WeightAverage
 from polyview.training.history import Epoch, Progress
 
 _HISTORY = TypeAdapter(tuple[Epoch, ...])
+_WEIGHTS, _LAST_WEIGHTS = "model.safetensors", "last_weights.safetensors"
 _PREFIX, _PACKED, _MARK, _PROGRESS = "epoch-", "epoch-*.tar", "history.json", "progress.json"
 
 
@@ -37,10 +41,11 @@ class Source(BaseModel):
 
 @dataclass(frozen=True)
 class TrainerState:
-    """What a step changes besides the weights: the optimiser's moments and the scale of fp16 losses."""
+    """What a step changes besides the weights: the optimiser's moments, the scale of fp16 losses, weights' average."""
 
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    average: WeightAverage | None = None
 
     def save(self, path: Path) -> None:
         """Write it so that `load` can read it without unpickling anything."""
@@ -77,18 +82,24 @@ class Checkpoint:
         path = self.folder / _PROGRESS
         return Progress.model_validate_json(path.read_bytes()) if path.exists() else Progress()
 
-    def load_weights(self, model: MultiviewModel) -> None:
-        """Put the saved weights into `model`."""
-        model.load_state_dict(load_file(self.folder / "model.safetensors"))
+    def build_model(self) -> MultiviewModel:
+        """The model, without its weights; those that it was pretrained from need not be there any more."""
+        config = self.folder / CONFIG
+        return MultiviewModel(self.experiment, config.read_text() if config.exists() else None)
 
     def load_model(self) -> MultiviewModel:
-        """The model with its saved weights, ready to embed."""
-        model = MultiviewModel(self.experiment)
-        self.load_weights(model)
+        """The model with its saved weights, or their average, ready to embed."""
+        model = self.build_model()
+        model.load_state_dict(load_file(self.folder / _WEIGHTS))
         return model.eval()
 
-    def load_trainer(self, state: TrainerState) -> None:
-        """Put the saved moments and scale into `state`."""
+    def load_trainer(self, model: MultiviewModel, state: TrainerState) -> None:
+        """Put the weights that are trained on into `model`, and what else a step changes into `state`."""
+        weights = load_file(self.folder / _WEIGHTS)
+        if state.average:
+            state.average.load(weights)
+            weights = load_file(self.folder / _LAST_WEIGHTS)
+        model.load_state_dict(weights)
         state.load(self.folder / "trainer.pt")
 
     @property
@@ -118,8 +129,13 @@ def save_checkpoint(
     temporary = folder / ".checkpoint"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary / "model.safetensors")
+    if state.average:
+        _save_weights(state.average.weights, temporary / _WEIGHTS)
+        _save_weights(model.state_dict(), temporary / _LAST_WEIGHTS)
+    else:
+        _save_weights(model.state_dict(), temporary / _WEIGHTS)
     state.save(temporary / "trainer.pt")
+    (temporary / CONFIG).write_text(model.description)
     if pseudolabels is not None:
         parts = {name: part for name, part in vars(pseudolabels).items() if part is not None}
         save_arrays(parts, temporary / "pseudolabels.safetensors")
@@ -136,6 +152,10 @@ def save_checkpoint(
     for older in files(folder, _PACKED)[:-1]:
         remove(older)
     return Checkpoint(folder / name)
+
+
+def _save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    save_file({name: value.contiguous() for name, value in weights.items()}, path)
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
@@ -171,7 +191,7 @@ def drop_checkpoints_of_others(folder: Path, source: Source) -> None:
 def open_checkpoint(path: Path) -> Checkpoint:
     """A checkpoint by its own folder or its trial's; raises `UserError` if there is none."""
     fetch_checkpoint(path.parent if path.name.startswith(_PREFIX) else path)
-    checkpoint = Checkpoint(path) if (path / "model.safetensors").is_file() else latest_checkpoint(path)
+    checkpoint = Checkpoint(path) if (path / _WEIGHTS).is_file() else latest_checkpoint(path)
     if checkpoint is None:
         raise UserError(f"{address(path)}: no checkpoint here; expected model.safetensors, or epoch-NNNN folders")
     return checkpoint

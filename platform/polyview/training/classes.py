@@ -12,7 +12,8 @@ from polyview.language.pseudolabels import SampleLabels, assign
 from polyview.modeling.model import MultiviewModel, normalised
 from polyview.recipe import Experiment
 from polyview.rendering.store import ViewStore
-from polyview.training.batches import Batches, Share
+from polyview.training.augmentation import Share
+from polyview.training.batches import Batches
 from polyview.training.collectives import agree, pool
 
 CHUNK = 64
@@ -101,18 +102,12 @@ def pseudo_classes(
         anchors = model.encode_anchors(tokens).cpu().numpy()
     how = experiment.language.pseudo
     by_means = not experiment.objective.text_terms
-    found = assign(embeddings, anchors, subject_numbers(batches), how, experiment.seed, known, by_means)
+    found = assign(embeddings, anchors, batches.owners, how, experiment.seed, known, by_means)
     # Machines may differ in the last bit, and a sample that is near a border with them.
     parts = {name: part for name, part in vars(found).items() if part is not None}
     return SampleLabels(
         **{name: agree(torch.from_numpy(part).to(tokens.device)).cpu().numpy() for name, part in parts.items()}
     )
-
-
-def subject_numbers(batches: Batches) -> NDArray[np.int64]:
-    """The subject of each sample as a number."""
-    owners = np.array(batches.store.labels("subject"))[batches.rows]
-    return np.unique(owners, return_inverse=True)[1].astype(np.int64)
 
 
 @torch.no_grad()

@@ -93,11 +93,15 @@ class GlobalBatchNorm(nn.Module):
 
 
 def synchronize_batch_norm(module: nn.Module) -> None:
-    """Replace every batch norm below `module` by one over the global batch; with one worker, nothing changes."""
+    """Replace every batch norm below `module` that is in training by one over the global batch.
+
+    With one worker, nothing changes.
+    """
     if world_size() == 1:
         return
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
-            setattr(module, name, GlobalBatchNorm(child))
+            if child.training:
+                setattr(module, name, GlobalBatchNorm(child))
         else:
             synchronize_batch_norm(child)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -22,12 +22,14 @@ from polyview.modeling.model import Embeddings, MultiviewModel
 from polyview.modeling.towers import tokenize
 from polyview.objectives.objective import BatchEmbeddings, total_loss
 from polyview.objectives.shares import gradient_products, gradient_shares
-from polyview.recipe import Experiment, Training
+from polyview.recipe import Experiment
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import fetch_contents, fetch_views
 from polyview.storage.mirror import address, resolve
-from polyview.training.batches import Batch, Batches, Share
+from polyview.training.augmentation import Share
+from polyview.training.averaging import WeightAverage
+from polyview.training.batches import Batch, Batches
 from polyview.training.checkpoint import Source, TrainerState, latest_checkpoint, save_checkpoint
 from polyview.training.classes import (
     classes_present,
@@ -36,10 +38,10 @@ from polyview.training.classes import (
     labelled_part,
     places,
     pseudo_classes,
-    subject_numbers,
 )
 from polyview.training.collectives import gather, pool, synchronize_batch_norm, world_size
 from polyview.training.history import Epoch, Progress
+from polyview.training.optimizer import make_optimizer, schedule
 from polyview.training.precision import DTYPES, choose_precision
 from polyview.training.usage import Usage
 
@@ -76,23 +78,26 @@ class Trainer:
         self.job, self.device = job, device
         self.share = Share(dist.get_rank(), world_size()) if dist.is_initialized() else Share()
         self.batches = make_batches(job)
-        self.subject = torch.from_numpy(subject_numbers(self.batches)).to(device)
+        self.subject = torch.from_numpy(self.batches.owners).to(device)
         self.tokens = class_tokens(experiment).to(device) if experiment.language.prompts != "none" else None
         self.angles = torch.tensor([[camera.yaw, camera.pitch] for camera in self.batches.cameras], device=device)
+        checkpoint = latest_checkpoint(job.folder)
         torch.manual_seed(experiment.seed)
-        self.model = MultiviewModel(experiment).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = checkpoint.build_model() if checkpoint else MultiviewModel(experiment)
+        self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze_unused(self.model, experiment)
         self.precision = choose_precision(training.precision, device)
         scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
-        self.state = TrainerState(make_optimizer(self.model, training), scaler)
+        average = WeightAverage(self.model, training.ema) if training.ema else None
+        self.state = TrainerState(make_optimizer(self.model, training), scaler, average)
+        self.peaks: list[float] = [group["lr"] for group in self.state.optimizer.param_groups]
+        self.steps = training.total_steps(self.batches.steps)
         self.usage = Usage(device)
         self.history: list[Epoch] = []
         self.progress = Progress()
         self.source = Source(manifest=self.batches.store.manifest.fingerprint, subjects=job.subjects)
-        checkpoint = latest_checkpoint(job.folder)
         if checkpoint:
-            checkpoint.load_weights(self.model)
-            checkpoint.load_trainer(self.state)
+            checkpoint.load_trainer(self.model, self.state)
             self.history, self.progress = list(checkpoint.history), checkpoint.progress
         self.sample_labels = known_classes(experiment, self.batches)
         if checkpoint and experiment.language.assigns:
@@ -107,7 +112,7 @@ class Trainer:
 
         `warned` is asked in mid-epoch after each step whether this machine may soon be gone: then it is checkpointed.
         """
-        for epoch in range(len(self.history), self.job.experiment.training.epochs):
+        for epoch in range(len(self.history), math.ceil(self.steps / self.batches.steps)):
             self.history.append(self._train_epoch(epoch, warned))
             self._save(Progress())
             yield self.history[-1]
@@ -133,26 +138,28 @@ class Trainer:
         if not before.steps:
             self.assign(epoch)
         self.parallel.train()
-        for step, batch in enumerate(self.batches.epoch(epoch, self.share, before.steps), before.steps):
-            self._set_lr(epoch * self.batches.steps + step)
-            last = step + 1 == self.batches.steps
+        begin = epoch * self.batches.steps
+        steps = min(self.batches.steps, self.steps - begin)
+        for step, batch in enumerate(self.batches.epoch(epoch, self.share, before.steps, steps), before.steps):
+            self._set_lr(begin + step)
+            last = step + 1 == steps
             for name, value in self.train_step(batch, epoch, with_shares=last).items():
                 totals[name] = totals.get(name, 0.0) + value
-            if step + 1 < self.batches.steps and warned():
+            if self.state.average:
+                self.state.average.update(begin + step)
+            if step + 1 < steps and warned():
                 self._save(Progress(steps=step + 1, totals=totals, seconds=time.perf_counter() - started))
-        metrics = self._metrics(totals, time.perf_counter() - started)
-        return Epoch(epoch=epoch + 1, ended=time.time(), metrics=metrics, precision=self.precision)
+        metrics = self._metrics(totals, begin, steps, time.perf_counter() - started)
+        of = math.ceil(self.steps / self.batches.steps)
+        return Epoch(epoch=epoch + 1, ended=time.time(), metrics=metrics, precision=self.precision, of=of)
 
-    def _metrics(self, totals: Mapping[str, float], seconds: float) -> dict[str, float]:
-        """What an epoch is remembered by, of the sums of what its steps measured."""
-        metrics = {
-            name: total if name.startswith(_OF_ONE_BATCH) else total / self.batches.steps
-            for name, total in totals.items()
-        }
-        samples = self.batches.steps * self.batches.size
+    def _metrics(self, totals: Mapping[str, float], begin: int, steps: int, seconds: float) -> dict[str, float]:
+        """What an epoch of so many steps from `begin` on is remembered by, of the sums of what they measured."""
+        metrics = {name: total if name.startswith(_OF_ONE_BATCH) else total / steps for name, total in totals.items()}
+        training = self.job.experiment.training
         return metrics | {
-            "lr": self.state.optimizer.param_groups[0]["lr"],
-            "samples_per_second": samples / seconds,
+            "lr": training.lr * schedule(begin + steps - 1, self.steps, training.warmup),
+            "samples_per_second": steps * self.batches.size / seconds,
             "seconds": seconds,
             **self.usage.read(),
         }
@@ -162,6 +169,8 @@ class Trainer:
 
         Raises `FloatingPointError` if the loss is not finite.
         """
+        # What a tower drops depends on the step and the worker alone, so a training that was cut short drops the same.
+        torch.manual_seed(batch.draw + (self.share.rank << 30))
         loss, terms, views = self.loss(batch)
         if not math.isfinite(loss.item()):
             raise FloatingPointError(
@@ -223,17 +232,9 @@ class Trainer:
         return loss, terms, embeddings.views
 
     def _set_lr(self, step: int) -> None:
-        training = self.job.experiment.training
-        for group in self.state.optimizer.param_groups:
-            group["lr"] = training.lr * schedule(step, self.batches.steps * training.epochs, training.warmup)
-
-
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """The share of the peak learning rate at `step` of `steps`: linear warm-up over its share, then cosine to zero."""
-    rising = warmup * steps
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1.0, steps - rising)))
+        share = schedule(step, self.steps, self.job.experiment.training.warmup)
+        for group, peak in zip(self.state.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * share
 
 
 def make_batches(job: TrainingJob) -> Batches:
@@ -255,9 +256,8 @@ def make_batches(job: TrainingJob) -> Batches:
         store=store,
         rows=rows,
         cameras=views,
-        batch_size=experiment.training.batch_size,
+        training=experiment.training,
         seed=experiment.seed,
-        augment=experiment.training.augment,
         read=read,
         labelled=labelled,
         with_others=with_others,
@@ -302,13 +302,3 @@ def freeze_unused(model: MultiviewModel, experiment: Experiment) -> None:
         else:
             used = name.startswith(("towers.visual.", "temporal.")) or objective.trains_text
         parameter.requires_grad_(used and parameter.requires_grad)
-
-
-def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """AdamW; biases, norms and the logit scale (all that is not a matrix) are not decayed."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups: Sequence[dict[str, object]] = [
-        {"params": [parameter for parameter in trained if parameter.dim() > 1]},
-        {"params": [parameter for parameter in trained if parameter.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=training.lr, weight_decay=training.weight_decay, betas=(0.9, 0.98), fused=True)

@@ -17,9 +17,10 @@ MANY = 500  # trials: more than this are asked for by accident
 UNTRAINED = "untrained"
 RAW_PIXELS = "raw pixels"
 PIXELS = "pixels"  # stands in for a tower where the probes read the pixels themselves
+NOTHING_TRAINED: Mapping[str, Any] = {"training.epochs": 0, "training.steps": None}
 REFERENCES: Mapping[str, Mapping[str, Any]] = {
-    UNTRAINED: {"training.epochs": 0},
-    RAW_PIXELS: {"training.epochs": 0, "model.tower": PIXELS},
+    UNTRAINED: NOTHING_TRAINED,
+    RAW_PIXELS: {**NOTHING_TRAINED, "model.tower": PIXELS},
 }
 
 

@@ -41,8 +41,7 @@ class InterimScoring:
 
     def score(self, epoch: Epoch, spec: TrialSpec) -> dict[str, float]:
         """The interim score, if one is due after this epoch and the recipe's probes give it."""
-        last = spec.experiment.training.epochs
-        if epoch.epoch % self.prune.every or epoch.epoch == last:
+        if epoch.epoch % self.prune.every or epoch.epoch == epoch.of:
             return {}
         score = interim_score(spec, self.metric)
         return {} if score is None else {"score": score}

@@ -108,13 +108,13 @@ def check_faces(spec: TrialSpec) -> None:
     train, _ = spec.sides()
     for people in spec.experiment.evaluation.shots:
         check_shots(people, len(train.labelled(spec.experiment).subjects))
-    if spec.experiment.training.epochs:
+    if spec.experiment.training.trains:
         make_batches(TrainingJob(spec.experiment, spec.store, train.subjects, spec.trials))
 
 
 def is_raw_pixels(experiment: Experiment) -> bool:
     """Whether the trial asks the probes about the pixels themselves, with no model between."""
-    return experiment.model.tower == PIXELS and not experiment.training.epochs
+    return experiment.model.tower == PIXELS and not experiment.training.trains
 
 
 def train_alone(job: TrainingJob, warned: Callable[[], bool] = never) -> Iterator[Epoch]:
@@ -145,7 +145,7 @@ def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] =
         source = Source(manifest=train_faces.store.manifest.fingerprint, subjects=train_faces.subjects)
         drop_checkpoints_of_others(folder, source)
         started = time.time()
-        if experiment.training.epochs:
+        if experiment.training.trains:
             yield from train(TrainingJob(experiment, spec.store, train_faces.subjects, folder))
             fetch_checkpoint(folder)  # of workers on other machines
         checkpoint = latest_checkpoint(folder)

@@ -1,0 +1,36 @@
+"""An average of the weights over the steps of a training, which is what is evaluated in place of the last weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightAverage:
+    """The exponential moving average of a model's weights and running statistics (Polyak and Juditsky 1992).
+
+    At step n the average keeps (1 + n) / (10 + n) of what it was, and at most `decay`: so a short training's average is
+    not that of its start.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model, self.decay = model, decay
+        self.weights = {name: value.clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the model's weights after `step`, which counts from 0 over the whole training."""
+        kept = min(self.decay, (1 + step) / (10 + step))
+        for name, value in self.model.state_dict().items():
+            average = self.weights[name]
+            if average.is_floating_point():
+                average.lerp_(value, 1 - kept)
+            else:
+                average.copy_(value)
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Go on from these."""
+        for name, value in weights.items():
+            self.weights[name].copy_(value)
