@@ -12,7 +12,7 @@ from polyview.corpus.head import landmarks as at
 from polyview.corpus.head.head import Person, moved, shape_count, shaped, template
 from polyview.corpus.head.identity import draw_person
 from polyview.corpus.head.surface import average_surface
-from polyview.corpus.head.variety import Kind, draw_kind, more_varied, of_kind
+from polyview.corpus.head.variety import Kind, draw_kind, of_kind
 from polyview.corpus.manifest import Found
 from polyview.corpus.mesh import Mesh
 from polyview.recipe import Corpus
@@ -29,7 +29,7 @@ def scan(corpus: Corpus) -> Found:
 def load(path: str) -> Mesh:
     """The head that `path` describes; the same path is always the same mesh. Raises `MeshError`."""
     face = GeneratedFace.parse(path, SCHEME, VERSION)
-    person, units = _person(face.seed, face.person, face.variety), face.units()
+    person, units = _person(face.seed, face.person), face.units()
     if not face.variety:
         return as_scanned(moved(person, units), face, np.array(at.NECK_PIVOT))
     kind, rng = _kind(face.seed, face.person, face.variety), face.random(1)
@@ -49,6 +49,5 @@ def _kind(seed: int, person: int, amount: float) -> Kind:
 
 
 @lru_cache(maxsize=8)
-def _person(seed: int, person: int, variety: float) -> Person:
-    identity = draw_person(seed, person, shape_count())
-    return shaped(more_varied(identity, seed, person, variety) if variety else identity)
+def _person(seed: int, person: int) -> Person:
+    return shaped(draw_person(seed, person, shape_count()))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from polyview.corpus.head.identity import Identity
 from polyview.corpus.head.surface import EYEBALL, LOWER_MOUTH, UPPER_MOUTH, Array
 from polyview.corpus.mesh import Mesh
 
@@ -50,25 +49,14 @@ def draw_kind(seed: int, person: int, amount: float, rest: Single, part: NDArray
     places = rest.astype(np.float64)
     flat, coat = _coat(rng, amount, part)
     return Kind(
-        shift=(amount * (3.0 * _waves(rng, places, 70.0, 250.0) + _waves(rng, places, 30.0, 70.0))).astype(np.float32),
+        shift=(3.0 * amount * _waves(rng, places, 70.0, 250.0)).astype(np.float32),
         scale=np.exp(amount * rng.uniform(-0.09, 0.09, 3)).astype(np.float32),
         gain=np.exp(0.3 * amount * _waves(rng, places, 50.0, 150.0)).astype(np.float32),
-        strength=np.exp(amount * rng.uniform(-0.5, 0.2, units)).astype(np.float32),
+        strength=np.exp(amount * rng.uniform(-0.3, 0.2, units)).astype(np.float32),
         tint=_tint(rng, amount, places).astype(np.float32),
         flat=flat.astype(np.float32),
         coat=coat.astype(np.float32),
         hidden=_hidden(rng, amount, places, part),
-    )
-
-
-def more_varied(identity: Identity, seed: int, person: int, amount: float) -> Identity:
-    """The same person with features further from the average, and other brows."""
-    rng = np.random.default_rng([seed, person, 4])
-    brows = identity.complexion.brows * np.exp(amount * rng.uniform(-0.4, 0.4))
-    return replace(
-        identity,
-        shape=identity.shape * (1 + 0.5 * amount * rng.random()),
-        complexion=replace(identity.complexion, brows=float(brows)),
     )
 
 
