@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from rich.table import Column, Table
@@ -128,10 +128,10 @@ def sheet(
 @app.command()
 def pretrain(experiment: ExperimentFile, sets: Sets = None) -> None:
     """Pretrain one experiment and evaluate it: a study of one trial."""
-    from polyview.recipe import MetricName, Study, load_experiment
+    from polyview.recipe import Study, load_experiment
 
     recipe = load_experiment(experiment, sets or [])
-    metric = cast(MetricName, f"{recipe.evaluation.probes[0]}/accuracy")
+    metric = f"{recipe.evaluation.probes[0]}/accuracy"
     name = f"pretrain-{recipe.name}"
     _run(Study(name=name, experiment=recipe, seeds=(recipe.seed,), metric=metric, references=False))
 
@@ -153,7 +153,8 @@ def evaluate(
     with watching() as watcher:
         views = prepare_views([recipe], open_home(), watcher)
         stores = views.store_of(recipe), views.test_store_of(recipe)
-        evaluation = evaluate_checkpoint(opened, asked.evaluation.probes, *stores)
+        shots = () if probe else recipe.evaluation.shots
+        evaluation = evaluate_checkpoint(opened, asked.evaluation.probes, *stores, shots)
     table = Table("protocol", "probe", "metric", "value")
     for protocol, _, name, metric, value in evaluation.results.iter_rows():
         table.add_row(protocol, name, metric, f"{value:.4f}")

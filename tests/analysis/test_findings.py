@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from polyview.analysis.findings import SUPERVISION, Outcome, scores, supervision
+from polyview.analysis.findings import Outcome, scores
+from polyview.analysis.supervision import SUPERVISION, describe_supervision, supervision
 from polyview.recipe import Experiment, Study, with_overrides
 from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import Record
@@ -28,6 +30,31 @@ from polyview.trials.ledger import Record
 def test_a_recipes_supervision_is_what_its_terms_read(tiny: Experiment, changes: dict[str, Any], expected: str) -> None:
     assert supervision(with_overrides(tiny, changes)) == expected
     assert expected in SUPERVISION
+
+
+FEW: dict[str, Any] = {"language.labelled": 0.1}
+PSEUDO: dict[str, Any] = {"objective": {"contrast": {}, "alignment": {}}, "language.prompts": "pseudo"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "people", "expected"),
+    [
+        ({}, 140, "the labels of all 140 people: weak supervision as a prompt, full supervision as a class"),
+        (FEW, 140, "the labels of 14 of 140 people: weak .*; the others are without text"),
+        (FEW, None, "the labels of 10 % of the people: weak .*; the others are without text"),
+        (FEW | {"objective": {"alignment": {}}}, 9, "the labels of 1 of 9 people: .*; the others are not used"),
+        (FEW | {"language.unlabelled": "pseudo"}, 9, ".*; the others have pseudo-labels, made with their identities"),
+        (PSEUDO, 9, "pseudo-labels, .*, and no label was read; identities were"),
+        ({"language.prompts": "pseudo", "language.pseudo.centre": "all"}, 9, "pseudo-labels, .* no label was read"),
+        ({"objective": {"triplet": {}}, "language.prompts": "none"}, 9, "none, and no label was read; identities were"),
+        ({"objective": {"decorrelation": {}}}, 9, "none, and no label was read"),
+        ({"training.epochs": 0}, 9, "none, and no label was read"),
+    ],
+)
+def test_it_is_said_whose_labels_and_identities_were_read(
+    tiny: Experiment, changes: dict[str, Any], people: int | None, expected: str
+) -> None:
+    assert re.fullmatch(expected, describe_supervision(with_overrides(tiny, changes), people))
 
 
 def test_a_seed_is_scored_on_all_its_folds_together_and_not_before(tiny: Experiment) -> None:

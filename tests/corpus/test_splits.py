@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyview.corpus.splits import holdout, kfold, leave_one_out
+from polyview.corpus.splits import few, holdout, kfold, labelled, leave_one_out
 from polyview.errors import UserError
 
 names = st.lists(st.text(min_size=1, max_size=4), min_size=2, unique=True)
@@ -56,3 +56,30 @@ def test_too_few_people_for_the_folds_are_refused() -> None:
         kfold(["a", "b", "c"], 4, 0, seed=0)
     with pytest.raises(UserError, match=r"for loso set evaluation\.folds=3"):
         leave_one_out(["a", "b", "c"], 10, 0)
+
+
+@given(names, st.floats(0.001, 1), st.floats(0.001, 1), st.integers(0, 2**32))
+def test_a_larger_share_of_labelled_people_has_all_of_a_smaller_one(
+    subjects: list[str], one: float, other: float, seed: int
+) -> None:
+    less, more = (labelled(subjects, share, seed) for share in sorted((one, other)))
+    assert set(less) <= set(more) <= set(subjects)
+    assert len(less) >= 1
+    assert labelled(subjects, 1, seed) == tuple(sorted(subjects))
+
+
+@given(names, st.integers(1, 9), st.integers(0, 2**32), st.data())
+def test_the_few_of_some_people_are_those_of_all_as_long_as_they_are_among_them(
+    subjects: list[str], count: int, seed: int, data: st.DataObject
+) -> None:
+    chosen = few(subjects, count, seed)
+    assert len(chosen) == min(count, len(subjects))
+    others = data.draw(st.lists(st.sampled_from(subjects)))
+    assert few([*others, *chosen], count, seed) == chosen
+
+
+def test_who_is_labelled_is_drawn_anew_by_each_seed_and_evenly() -> None:
+    subjects = [f"s{i:02d}" for i in range(20)]
+    drawn = [name for seed in range(400) for name in labelled(subjects, 0.25, seed)]
+    assert len(drawn) == 400 * 5
+    assert all(60 <= drawn.count(name) <= 140 for name in subjects)

@@ -7,8 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from polyview.corpus.splits import few
 from polyview.errors import UserError
 from polyview.evaluation.embedded import Embedded
+from polyview.evaluation.metrics import confusion
+from polyview.evaluation.probes import linear
 from polyview.evaluation.protocols import SCHEMA, evaluate
 
 MakeEmbedded = Callable[..., Embedded]
@@ -50,3 +53,30 @@ def test_an_empty_side_is_refused(make_embedded: MakeEmbedded) -> None:
     empty = Embedded(np.zeros((0, 16), np.float32), [], [])
     with pytest.raises(UserError, match="no test samples"):
         evaluate(make_embedded("a"), empty, None, ["knn"], CLASSES, seed=0)
+
+
+def test_few_shot_probes_are_linear_ones_of_so_many_training_people(make_embedded: MakeEmbedded) -> None:
+    train, test = make_embedded("a", noise=1.5), make_embedded("b", noise=1.5)
+    found = evaluate(train, test, None, ["linear"], CLASSES, seed=0, shots=(1, 5, 12))
+    assert list(found.confusions) == ["linear", "linear@1", "linear@5", "linear@12"]
+    assert found.confusions["linear@12"] == found.confusions["linear"]
+    by_hand = linear(train.of(few(train.subjects, 5, 0)), test, 0)
+    assert found.confusions["linear@5"] == confusion(test.labels, by_hand, CLASSES).tolist()
+    accuracy = {row["probe"]: row["value"] for row in found.results.to_dicts() if row["metric"] == "accuracy"}
+    assert 0.25 < accuracy["linear@1"] < accuracy["linear@12"]
+
+
+def test_few_shot_probes_read_no_label_of_anybody_else(make_embedded: MakeEmbedded) -> None:
+    train, test = make_embedded("a", noise=1.5), make_embedded("b", noise=1.5)
+    known = few(train.subjects, 5, 0)
+    nonsense = [label if who in known else "x" for who, label in zip(train.subjects, train.labels, strict=True)]
+    one, other = (
+        evaluate(side, test, None, [], CLASSES, seed=0, shots=(1, 5)).confusions
+        for side in (train, dataclasses.replace(train, labels=nonsense))
+    )
+    assert one == other
+
+
+def test_more_shots_than_people_are_refused(make_embedded: MakeEmbedded) -> None:
+    with pytest.raises(UserError, match=r"evaluation\.shots has 13, and there are 12 training subjects whose labels"):
+        evaluate(make_embedded("a"), make_embedded("b"), None, ["linear"], CLASSES, seed=0, shots=(13,))

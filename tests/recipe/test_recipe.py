@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from polyview.errors import UserError
 from polyview.recipe import Experiment, build_corpus, load_experiment, load_study, to_yaml, with_overrides
 from polyview.storage.home import REPOSITORY
-from polyview.trials.design import REFERENCES, UNTRAINED, plan
+from polyview.trials.design import REFERENCES, UNTRAINED, baselines, plan
 
 RECIPE = """
 name: small
@@ -170,6 +170,10 @@ def test_a_setting_that_came_later_changes_no_hash_of_a_recipe_without_it(tiny: 
     assert plain.digest == same.digest != shifted.digest
     assert "frames" not in tiny.model_dump(mode="json")["model"]
     assert tiny.digest == with_overrides(tiny, {"model.frames": 8}).digest
+    later = {"language.labelled": 1, "language.unlabelled": "none", "evaluation.shots": []}
+    assert with_overrides(tiny, later).digest == tiny.digest
+    used = [{"language.labelled": 0.5}, {"language.unlabelled": "pseudo"}, {"evaluation.shots": [5]}]
+    assert len({tiny.digest, *(with_overrides(tiny, more).digest for more in used)}) == 4
 
 
 def test_a_file_of_weights_counts_by_its_content_and_not_by_its_place(tiny: Experiment, tmp_path: Path) -> None:
@@ -200,6 +204,7 @@ def test_a_recipe_knows_the_content_of_a_file_that_is_gone(tiny: Experiment, tmp
         (["training.steps=5", "training.epochs=3"], "training: steps is 5 and epochs 3; set one of them to null"),
         (["training.epochs=null"], "training: neither steps nor epochs says how long training takes"),
         (["training.persons=7"], "training: batch_size 64 does not divide by persons 7"),
+        (["training.persons=8", "language.labelled=0.5"], "training.persons makes batches of whole people, and"),
         (["training.ema=1"], "training.ema: 1 is not allowed"),
         (["training.flip=true", "rendering.shading=normal"], "training.flip mirrors pictures, and the colours of"),
     ],
@@ -317,6 +322,10 @@ def test_a_study_may_hold_its_recipe_in_place(study: Path) -> None:
     [
         ("sedes: [0]", "sedes: unknown key; nearest is seeds"),
         ("metric: linear/acuracy", "metric: 'linear/acuracy' is not allowed; .*nearest: linear/accuracy"),
+        ("metric: linear@5/acuracy", "metric: 'linear@5/acuracy' is not allowed; .*nearest: linear@5/accuracy"),
+        ("metric: knn@5/accuracy", "metric: 'knn@5/accuracy' is not allowed; .*nearest: knn/accuracy"),
+        ("metric: linear@0/accuracy", "metric: 'linear@0/accuracy' is not allowed"),
+        ("metric: linear@5/uar", "metric is linear@5/uar, and experiment.evaluation.shots is \\[\\]; add"),
         ("baseline: 3", "baseline: 3 is not allowed"),
         ("grid: {training.lr: []}", "grid lists no value for training.lr"),
         ("resources: {cpus: 0}", "resources.cpus: 0 is not allowed"),
@@ -366,7 +375,7 @@ def test_every_study_of_the_repository_plans(path: Path) -> None:
     study = load_study(path)
     trials = plan(study)
     assert len({trial.id for trial in trials}) == len(trials) >= 2 * len(study.seeds)
-    assert trials[0].variant == study.baseline
+    assert trials[0].variant == baselines(study)[trials[0].variant]
 
 
 def test_a_file_of_prompts_becomes_part_of_the_recipe_and_of_its_hash(recipe: Path, tmp_path: Path) -> None:

@@ -408,3 +408,29 @@ def test_what_failed_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
     found = replace(whole, failures={lost.id: failure})
     assert "- one view · seed 1 failed after 2 attempts: it <broke>" in markdown(found)
     assert "it &lt;broke&gt;" in html(found)
+
+
+def test_a_study_across_labels_compares_at_each_share_and_draws_the_curve(tmp_path: Path) -> None:
+    study = STUDY.model_copy(
+        update={"remove": {"no alignment": "objective.alignment"}, "variants": {}, "references": False}
+    ).model_copy(update={"across": {"language.labelled": (0.1, 1.0)}})
+    levels = {
+        "full, labelled=0.1": 0.6,
+        "no alignment, labelled=0.1": 0.4,
+        "full, labelled=1.0": 0.8,
+        "no alignment, labelled=1.0": 0.7,
+    }
+    made = outcome(tmp_path, study=study, levels=levels)
+    sentences = said(made)
+    for share in (0.1, 1.0):
+        assert f"“full, labelled={share}” reaches" in sentences
+        assert re.search(rf"“no alignment, labelled={share}” costs .* against “full, labelled={share}”", sentences)
+    page = markdown(made)
+    assert "| people whose labels are read, of 70 | full | no alignment |" in page
+    assert re.search(r"\| 7 \| \d+\.\d \| \d+\.\d \|", page)
+    assert "the labels of 7 of 70 people: weak supervision" in page
+    assert "whose labels may be read and scored" in page
+    assert "figures/label-efficiency.svg" in {str(path.relative_to(tmp_path / "report")) for path in write(made)}
+    assert Page(html(made)).text.count("With how many labels") == 1
+    _, *others = comparisons(made, "linear/accuracy")[0]
+    assert {one.family for one in others if one.difference is not None} == {2}

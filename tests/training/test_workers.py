@@ -42,6 +42,13 @@ RECIPES = {
     },
     "affect-vlm": {"objective": {"alignment": {}, "margin": {}, "triplet": {}}},
     "films": {"corpus.generator.frames": 2, "model.temporal": "attention", "model.frames": 2},
+    "few labels": {"language.labelled": 0.25},
+    "few labels alone": {"objective": {"alignment": {}}, "language.labelled": 0.1},
+    "few labels, the others pseudo": {
+        "objective": {"joint": {}, "contrast": {}, "alignment": {}},
+        "language.labelled": 0.25,
+        "language.unlabelled": "pseudo",
+    },
 }
 Step = dict[str, Tensor]
 StepOf = Callable[[str, int, int, int], Step]

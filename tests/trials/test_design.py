@@ -9,7 +9,7 @@ import pytest
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Study, load_study, to_yaml, with_overrides
-from polyview.trials.design import cells, plan, size, variants
+from polyview.trials.design import baselines, cells, plan, size, variants
 
 
 def study_of(experiment: Experiment, **content: Any) -> Study:
@@ -181,3 +181,33 @@ def test_trials_are_counted_without_being_made(tiny: Experiment) -> None:
     assert size(study_of(tiny, grid=grid, references=False)) == 2 * (100 * 100 + 1)
     small = study_of(tiny, variants={"mean": {"model.fusion": "mean"}}, grid={"training.lr": (0.1, 0.2)})
     assert size(small) == len(plan(small))
+
+
+ACROSS = {"language.labelled": (0.25, 1.0)}
+
+
+def test_across_takes_every_variant_to_each_value(tiny: Experiment) -> None:
+    study = study_of(tiny, remove={"no alignment": "objective.alignment"}, across=ACROSS, references=False)
+    trials = plan(study)
+    names = [f"{method}, labelled={share}" for share in (0.25, 1.0) for method in ("full", "no alignment")]
+    assert [trial.variant for trial in trials[::2]] == names
+    assert len(trials) == size(study) == 8
+    assert [trial.experiment.language.labelled for trial in trials] == [0.25] * 4 + [1.0] * 4
+    assert baselines(study) == {name: f"full, {name.partition(', ')[2]}" for name in names}
+    assert trials[4].experiment.digest == plan(study_of(tiny))[0].experiment.digest
+
+
+def test_without_across_there_is_one_baseline(tiny: Experiment) -> None:
+    assert set(baselines(study_of(tiny)).values()) == {"full"}
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ({}, "across takes the variants to several values, and cannot do so with references; set references: false"),
+        ({"grid": {"training.lr": (0.1, 0.2)}, "references": False}, "cannot do so with grid; leave out grid"),
+    ],
+)
+def test_across_is_for_variants_alone(tiny: Experiment, content: dict[str, Any], error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        study_of(tiny, across=ACROSS, **content)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +13,7 @@ import polars as pl
 import pytest
 import torch
 
+from polyview.corpus.manifest import Manifest
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Generator, with_overrides
 from polyview.rendering.store import ViewStore
@@ -282,3 +285,47 @@ def test_half_precision_trains_and_goes_on_where_it_stood(assign: Assign) -> Non
     resumed = Ledger(cut.trials).read(cut.experiment.digest)
     assert resumed is not None
     assert [epoch.metrics["loss"] for epoch in resumed.history] == losses
+
+
+FEW = {"language__labelled": 0.3, "evaluation__shots": [1, 2]}  # 2 of 8 training people
+
+
+@pytest.mark.parametrize("changes", [{}, REFERENCES["raw pixels"]], ids=["trained", "raw pixels"])
+def test_of_people_whose_labels_may_not_be_read_the_probes_read_none_either(
+    tiny_store: ViewStore, assign: Assign, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    spec = assign(**FEW, **{key.replace(".", "__"): value for key, value in changes.items()})
+    train, test = spec.sides()
+    readable = {*train.labelled(spec.experiment).subjects, *test.subjects}
+    assert len(readable) == 2 + 4
+    nonsense = tmp_path / "nonsense"
+    shutil.copytree(tiny_store.folder, nonsense)
+    frame = tiny_store.manifest.frame
+    known = pl.col("subject").is_in(list(readable))
+    frame = frame.with_columns(expression=pl.when(known).then("expression").otherwise(pl.lit("neutral")))
+    Manifest(frame, tiny_store.manifest.root, tiny_store.manifest.fingerprint).save(nonsense / "manifest.parquet")
+    other = dataclasses.replace(spec, store=nonsense, trials=tmp_path / "others")
+    records = []
+    for one in (spec, other):
+        list(run_trial(one))
+        records.append(Ledger(one.trials).read(one.experiment.digest))
+    assert records[0] is not None
+    assert records[1] is not None
+    assert records[0].scores == records[1].scores
+    assert {name.partition("/")[0] for name in records[0].scores} >= {"linear", "knn", "linear@1", "linear@2"}
+    assert len(records[0].train_subjects) == 8
+
+
+def test_a_few_shot_score_can_be_looked_at_on_the_way(assign: Assign) -> None:
+    spec = assign(**FEW, training__epochs=1)
+    list(run_trial(spec))
+    record = Ledger(spec.trials).read(spec.experiment.digest)
+    assert record is not None
+    for metric in ("linear@1/uar", "linear@2/accuracy", "linear/accuracy"):
+        assert interim_score(spec, metric) == record.scores[metric]
+
+
+def test_more_shots_than_labelled_people_are_found_before_training(assign: Assign) -> None:
+    spec = assign(language__labelled=0.3, evaluation__shots=[3])
+    with pytest.raises(UserError, match=r"evaluation\.shots has 3, and there are 2 training subjects whose labels may"):
+        check(spec)

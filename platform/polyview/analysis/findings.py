@@ -12,21 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyview.analysis.statistics import Comparison, compare, sentence, signed, smallest_p
+from polyview.analysis.supervision import describe_supervision
 from polyview.evaluation import metrics
-from polyview.recipe import Experiment, Study
+from polyview.recipe import Study
 from polyview.recipe.objective import Objective
-from polyview.trials.design import RAW_PIXELS, REFERENCES, UNTRAINED, Trial
+from polyview.trials.design import RAW_PIXELS, REFERENCES, UNTRAINED, Trial, baselines
 from polyview.trials.ledger import InterimScores, Record, TrialFailure
 
 LARGEST_CONVINCING_P = 0.05
 LEAST_SHARE = 0.02
 """A term with less of the gradient than this has hardly taken part in training."""
 TERMS = tuple(Objective.model_fields)
-SUPERVISION = {
-    "label": "each training sample's own label: weak supervision as a prompt, full supervision as a class",
-    "pseudo": "pseudo-labels, made of the faces and the prompts of all classes, and no label was read",
-    "none": "none, and no label was read",
-}
 
 
 @dataclass(frozen=True)
@@ -115,12 +111,12 @@ def _pooled(folds: Sequence[Record], metric: str) -> float:
 
 def comparisons(outcome: Outcome, metric: str) -> tuple[list[Comparison], list[Comparison]]:
     """The variants, baseline included, and the references; each a family of its own, against the baseline."""
-    baseline = outcome.study.baseline
+    study, baseline = outcome.study, outcome.study.baseline
     found = scores(outcome, metric)
     variants = {name: by_seed for name, by_seed in found.items() if name not in REFERENCES}
     references = {name: by_seed for name, by_seed in found.items() if name in REFERENCES or name == baseline}
     against_references = [one for one in compare(references, baseline) if one.variant != baseline]
-    return compare(variants, baseline), against_references
+    return compare(variants, baseline, baselines(study) if study.across else {}), against_references
 
 
 def other_metrics(outcome: Outcome) -> list[str]:
@@ -131,20 +127,21 @@ def other_metrics(outcome: Outcome) -> list[str]:
 
 def verdicts(outcome: Outcome) -> list[Finding]:
     """What the study says: the baseline's level, the baseline against the references, each variant against it."""
-    study = outcome.study
+    study, against = outcome.study, baselines(outcome.study)
     variants, references = comparisons(outcome, study.metric)
-    baseline = next((one for one in variants if one.variant == study.baseline), None)
-    if baseline is None or not baseline.seeds:
+    own = [one for one in variants if against.get(one.variant) == one.variant]
+    if not any(one.seeds for one in own):
         return [
             Finding(f"“{study.baseline}”, the baseline, has no {study.metric} yet: nothing can be compared.", False)
         ]
-    against = [_against_reference(one, study) for one in references if one.difference is not None]
-    differences = [
-        Finding(sentence(one, study.metric, study.baseline), one.significant)
-        for one in variants
-        if one.variant != study.baseline
-    ]
-    return [_level(outcome, baseline), *against, *differences]
+    beside = [_against_reference(one, study) for one in references if one.difference is not None]
+    said = {one.variant: _level(outcome, one) for one in own if one.seeds}
+    for one in variants:
+        baseline = against.get(one.variant, study.baseline)
+        if one.variant != baseline and baseline in said:
+            said[one.variant] = Finding(sentence(one, study.metric, baseline), one.significant)
+    ordered = [said[one.variant] for one in variants if one.variant in said]
+    return [ordered[0], *beside, *ordered[1:]]
 
 
 def learned_from(outcome: Outcome) -> list[str]:
@@ -277,15 +274,8 @@ def environment(outcome: Outcome) -> dict[str, str]:
     return {name: "; ".join(found) for name, found in values.items()}
 
 
-def supervision(experiment: Experiment) -> str:
-    """Where the classes come from that this recipe learns from: `none` if no loss term reads any."""
-    objective = experiment.objective
-    reads = objective.text_terms or objective.pair_terms or objective.supervised
-    return experiment.language.prompts if reads else "none"
-
-
 def _level(outcome: Outcome, baseline: Comparison) -> Finding:
-    metric, name = outcome.study.metric, outcome.study.baseline
+    metric, name = outcome.study.metric, baseline.variant
     spread = f" ± {100 * baseline.deviation:.1f}" if baseline.seeds > 1 else ""
     count = "1 seed" if baseline.seeds == 1 else f"{baseline.seeds} seeds"
     text = f"“{name}” reaches {100 * baseline.mean:.1f}{spread} % {metric} over {count}"
@@ -309,13 +299,16 @@ def _against_reference(found: Comparison, study: Study) -> Finding:
 
 
 def _supervision(outcome: Outcome) -> str:
+    people = {trial.id: len(record.train_subjects) or None for trial, record in finished(outcome)}
+    largest = max((count for count in people.values() if count), default=None)
     variants: dict[str, dict[str, None]] = {}
     for trial in outcome.trials:
         if trial.variant not in REFERENCES:
-            variants.setdefault(supervision(trial.experiment), {})[trial.variant] = None
+            text = describe_supervision(trial.experiment, people.get(trial.id, largest))
+            variants.setdefault(text, {})[trial.variant] = None
     said = [
-        SUPERVISION[source] + (f" ({', '.join(f'“{name}”' for name in names)})" if len(variants) > 1 else "")
-        for source, names in variants.items()
+        text + (f" ({', '.join(f'“{name}”' for name in names)})" if len(variants) > 1 else "")
+        for text, names in variants.items()
     ]
     return f"Supervision in pretraining: {'; '.join(said)}."
 
@@ -333,9 +326,11 @@ def _people(outcome: Outcome) -> list[str]:
             f"are of the {test} of {evaluation.test.dataset}, whom neither saw."
             for train, test in sorted(sides)
         ]
+    fewer = any(trial.experiment.language.labelled < 1 for trial in outcome.trials)
+    probed = "those of the other {} whose labels may be read" if fewer else "the other {}"
     each = f"each of {evaluation.repeats} folds" if evaluation.repeats > 1 else "every seed"
     return [
         f"People: {each} has {test} of {train + test} as test subjects, drawn before pretraining. Probes are "
-        f"fitted on the other {train} and scored on the test subjects, whom pretraining never saw."
+        f"fitted on {probed.format(train)} and scored on the test subjects, whom pretraining never saw."
         for train, test in sorted(sides)
     ]

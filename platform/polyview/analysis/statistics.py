@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,12 +54,15 @@ class Comparison:
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
-def compare(scores: Mapping[str, Mapping[int, float]], baseline: str) -> list[Comparison]:
+def compare(
+    scores: Mapping[str, Mapping[int, float]], baseline: str, baselines: Mapping[str, str] = MappingProxyType({})
+) -> list[Comparison]:
     """Each variant of `scores` (variant -> seed -> score) against `baseline`, in the order given.
 
-    A variant without scores has a nan mean; without a baseline's scores no variant has a difference.
+    One that `baselines` names another baseline for is compared with that; Holm's adjustment is over all of them. A
+    variant without scores has a nan mean; without a baseline's scores no variant has a difference.
     """
-    return _with_holm([_compared(name, own, scores, baseline) for name, own in scores.items()])
+    return _with_holm([_compared(name, own, scores, baselines.get(name, baseline)) for name, own in scores.items()])
 
 
 def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float] | None:

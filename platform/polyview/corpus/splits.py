@@ -1,4 +1,4 @@
-"""Training subjects and test subjects: no subject is ever on both sides."""
+"""Training subjects and test subjects: no subject is ever on both sides. Of the former, those whose labels are read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyview.errors import UserError
+from polyview.recipe import digest
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,29 @@ def leave_one_out(subjects: Sequence[str], folds: int, fold: int) -> Split:
             f"evaluation.folds={len(names)}"
         )
     return _split(names, {names[fold]})
+
+
+def labelled(subjects: Sequence[str], share: float, seed: int) -> tuple[str, ...]:
+    """The `share` of the training subjects whose labels may be read, at least one, sorted.
+
+    Under one seed a larger share has all the people of a smaller one; see `few`.
+    """
+    return few(subjects, count_labelled(len(set(subjects)), share), seed)
+
+
+def count_labelled(people: int, share: float) -> int:
+    """Of how many of the people labels may be read, where it is that share of them: one at least."""
+    return max(round(share * people), 1)
+
+
+def few(subjects: Sequence[str], count: int, seed: int) -> tuple[str, ...]:
+    """The first `count` of the subjects in an order that the seed draws, sorted; all where there are no more.
+
+    Each subject has a place of its own in that order, whoever the others are: so fewer are always among more, and the
+    few of some subjects are those of all subjects, as long as they are among them.
+    """
+    order = sorted(set(subjects), key=lambda name: (digest([seed, name]), name))
+    return tuple(sorted(order[:count]))
 
 
 def _shuffled(subjects: Sequence[str], seed: int) -> list[str]:

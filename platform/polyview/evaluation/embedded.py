@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,11 @@ class Embedded:
                 f"{len(self.features)} features, {len(self.labels)} labels and {len(self.subjects)} subjects "
                 "do not belong together"
             )
+
+    def of(self, subjects: Collection[str]) -> Embedded:
+        """The samples of some subjects."""
+        own = [place for place, subject in enumerate(self.subjects) if subject in subjects]
+        return Embedded(self.features[own], [self.labels[n] for n in own], [self.subjects[n] for n in own])
 
     def save(self, path: Path) -> None:
         """Write as Parquet, whole or not at all: subject, expression, and embedding, an array of D float32."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import GroupKFold, KFold
 from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_limits
 
@@ -29,11 +29,11 @@ def linear(train: Embedded, test: Embedded, seed: int) -> list[str]:
     Features are standardised by the training set's statistics and divided by the square root of their number, so that
     C, the inverse strength of the L2 penalty, means the same at any width. C is the value of `STRENGTHS` with the best
     accuracy over inner folds of the training subjects (shuffled by `seed`), the smallest of equals; no subject is on
-    both sides of an inner fold. Raises `UserError` where `train` has one subject or one class only.
+    both sides of an inner fold, unless there is one subject only, whose samples are then the folds'. Raises `UserError`
+    where `train` has one class only.
     """
-    for name, values in (("subject", train.subjects), ("class", train.labels)):
-        if len(set(values)) < 2:
-            raise UserError(f"the linear probe needs more than one training {name}, and there is only {values[:1]}")
+    if len(set(train.labels)) < 2:
+        raise UserError(f"the linear probe needs more than one training class, and there is only {train.labels[:1]}")
     labels = np.asarray(train.labels)
     # The products are small: threads of BLAS that wait for one another made a fit of one second take forty.
     with threadpool_limits(limits=1):
@@ -49,9 +49,11 @@ def _best_strength(
     subjects: NDArray[np.str_],  # (N,)
     seed: int,
 ) -> float:
-    folds = GroupKFold(min(INNER_FOLDS, len(set(subjects))), shuffle=True, random_state=seed)
+    people = len(set(subjects))
+    kind, groups = (GroupKFold, people) if people > 1 else (KFold, len(labels))
+    folds = kind(min(INNER_FOLDS, groups), shuffle=True, random_state=seed)
     correct = np.zeros(len(STRENGTHS), dtype=np.int64)
-    for fit, held in folds.split(features, groups=subjects):
+    for fit, held in folds.split(features, groups=subjects if people > 1 else None):
         if len(set(labels[fit])) < 2:
             continue
         model = _classifier()

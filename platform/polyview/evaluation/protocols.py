@@ -9,11 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from polyview.corpus.splits import few
 from polyview.errors import UserError
 from polyview.evaluation.embedded import Embedded
 from polyview.evaluation.metrics import confusion, scores
 from polyview.evaluation.probes import knn, linear, zero_shot
-from polyview.recipe import ProbeName
+from polyview.recipe import ProbeName, few_shot
 
 SCHEMA = pl.Schema(
     {"protocol": pl.String, "fold": pl.Int64, "probe": pl.String, "metric": pl.String, "value": pl.Float64}
@@ -42,24 +43,41 @@ def evaluate(
     seed: int,
     protocol: str = "holdout",
     fold: int = 0,
+    shots: Sequence[int] = (),
 ) -> Evaluation:
     """Probes fitted on the training subjects and scored on the test subjects, by whatever `protocol` split them.
 
-    `anchors` is (K, D), one text direction per class in the order of `classes`; without it zero_shot is left out.
-    Raises `UserError` if a subject is on both sides, or a side is empty.
+    For each number of people in `shots` there is a further linear probe, fitted on as many of the training subjects;
+    under one `seed` more people include fewer. `anchors` is (K, D), one text direction per class in the order of
+    `classes`; without it zero_shot is left out.
+    Raises `UserError` if a subject is on both sides, a side is empty, or there are fewer people than `shots` has.
     """
     _refuse_shared_subjects(train, test)
+    predicted: dict[str, list[str]] = {
+        probe: _predict(probe, train, test, anchors, classes, seed)
+        for probe in probes
+        if probe != "zero_shot" or anchors is not None
+    }
+    for people in shots:
+        check_shots(people, len(set(train.subjects)))
+        predicted[few_shot(people)] = linear(train.of(few(train.subjects, people, seed)), test, seed)
     rows = []
     confusions: dict[str, list[list[int]]] = {}
-    for probe in probes:
-        if probe == "zero_shot" and anchors is None:
-            continue
-        predicted = _predict(probe, train, test, anchors, classes, seed)
-        counts = confusion(test.labels, predicted, classes)
+    for probe, labels in predicted.items():
+        counts = confusion(test.labels, labels, classes)
         confusions[probe] = counts.tolist()
         for metric, value in scores(counts).items():
             rows.append((protocol, fold, probe, metric, value))
     return Evaluation(test, pl.DataFrame(rows, schema=SCHEMA, orient="row"), confusions, list(classes))
+
+
+def check_shots(people: int, labelled: int) -> None:
+    """Raises `UserError` where a probe is to be fitted on more people than have labels that may be read."""
+    if people > labelled:
+        raise UserError(
+            f"evaluation.shots has {people}, and there are {labelled} training subjects whose labels may be read; "
+            "lower it, or raise language.labelled"
+        )
 
 
 def _refuse_shared_subjects(train: Embedded, test: Embedded) -> None:

@@ -1,6 +1,6 @@
 """Pseudo-labels: which class's prompts a face's embedding is nearest to, all faces considered at once.
 
-No label is read: what goes in are embeddings of faces and of text.
+What goes in are embeddings of faces and of text, and of some samples their class, if it is known.
 """
 
 from __future__ import annotations
@@ -24,10 +24,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class SampleLabels:
-    """For each of N samples: the number of its class, int64, and whether that is to be trusted, bool."""
+    """For each of N samples: the number of its class, int64, and whether that is to be trusted, bool.
+
+    `known` (N,) bool says which samples have a class that terms with text or labels may read; None stands for all. One
+    that has none may have a number of its own, which is no class's.
+    """
 
     label: NDArray[np.int64]
     confident: NDArray[np.bool_]
+    known: NDArray[np.bool_] | None = None
 
     @classmethod
     def each_its_own(cls, samples: int) -> SampleLabels:
@@ -41,6 +46,8 @@ def assign(
     subject: NDArray[np.int64],
     how: Pseudolabels,
     seed: int,
+    given: SampleLabels | None = None,
+    by_means: bool = False,
 ) -> SampleLabels:
     """Give each of the embeddings (N, D) one of the anchors (K, D), and say which of these choices to trust.
 
@@ -49,6 +56,10 @@ def assign(
     a face's mean is that of the same person's faces, `subject` (N,) saying whose they are: an embedding says first who
     it is, and what remains is how they look. The share `how.confident` of the samples, those with the largest margins,
     is to be trusted.
+
+    What is known of some samples, `given`, stands; of the others, those to be trusted are known then. With `by_means`
+    the means of the known take the anchors' place, if they have all classes: that is for anchors which nothing has
+    trained. Trained on the few, anchors were as good (k-means) or better by a point or two (sinkhorn).
     Raises `UserError` if there are fewer samples than anchors.
     """
     if len(embeddings) < len(anchors):
@@ -57,15 +68,17 @@ def assign(
             f"{len(anchors)} classes; bring more faces"
         )
     group = subject if how.centre == "subject" else np.zeros(len(embeddings), dtype=np.int64)
-    faces, texts = _centred(embeddings, group), _centred(anchors)
+    faces = _centred(embeddings, group)
+    texts = _centred(_class_means(faces, given, anchors) if by_means and given else anchors)
     if how.assign == "sinkhorn":
         label, margin = _nearest_of_balanced(sinkhorn(faces @ texts.T, how.sharpness))
     else:
         label, margin = _clusters(faces, texts, seed)
-    trusted = np.argsort(-margin, kind="stable")[: max(1, round(how.confident * len(margin)))]
-    confident = np.zeros(len(margin), dtype=np.bool_)
-    confident[trusted] = True
-    return SampleLabels(label, confident)
+    if given is None or given.known is None:
+        return SampleLabels(label, _largest(margin, how.confident))
+    known, rest = given.known.copy(), ~given.known
+    known[rest] = _largest(margin[rest], how.confident)
+    return SampleLabels(np.where(given.known, given.label, label), known, known)
 
 
 def sinkhorn(similarity: Array, sharpness: float) -> Array:
@@ -90,6 +103,22 @@ def match(centres: Array, anchors: Array) -> NDArray[np.int64]:
     _, anchor_of = linear_sum_assignment(-centres @ anchors.T)
     found: NDArray[np.int64] = anchor_of.astype(np.int64)
     return found
+
+
+def _class_means(faces: Array, given: SampleLabels, anchors: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The mean of each class's known faces (K, D), or the anchors where a class has none."""
+    places = np.flatnonzero(given.known) if given.known is not None else np.arange(len(faces))
+    label, shown = given.label[places], faces[places]
+    if len(np.unique(label)) < len(anchors):
+        return anchors
+    return np.stack([shown[label == number].mean(axis=0) for number in range(len(anchors))])
+
+
+def _largest(margin: Array, share: float) -> NDArray[np.bool_]:
+    """Which of the margins (N,) are the share of the largest, one at least."""
+    chosen = np.zeros(len(margin), dtype=np.bool_)
+    chosen[np.argsort(-margin, kind="stable")[: max(1, round(share * len(margin)))]] = True
+    return chosen
 
 
 def _nearest_of_balanced(plan: Array) -> tuple[NDArray[np.int64], Array]:

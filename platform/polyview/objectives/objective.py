@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from polyview.objectives.supervised import supervised
 from polyview.objectives.triplet import triplet
 from polyview.recipe import objective as terms
 
+PER_SAMPLE = ("views", "projections", "fused", "prompt_index", "label", "confident", "subject", "class_logits")
+
 
 @dataclass(frozen=True, eq=False)
 class BatchEmbeddings:
@@ -27,6 +29,10 @@ class BatchEmbeddings:
     `prompt_index` says which one a sample has. Both are None in vision-only runs. `label` is the sample's class or
     pseudo-label, or its own number where neither is known; `confident` says whether the label is to be trusted, and
     `subject` who it is. `class_logits` are the supervised head's, None without one.
+
+    `labelled` are the places of the samples that have a label or pseudo-label, `distinct` those of each sample's first
+    occurrence; None stands for all. Terms that read labels or text look at the former alone. Terms that compare views
+    look at the latter: a sample that was drawn twice would be pushed away from itself, and count twice.
     """
 
     views: Tensor  # (N, V, D)
@@ -39,20 +45,48 @@ class BatchEmbeddings:
     confident: Tensor  # (N,) bool
     subject: Tensor  # (N,) int64
     class_logits: Tensor | None = None  # (N, classes)
+    labelled: Tensor | None = None  # (L,) int64
+    distinct: Tensor | None = None  # (M,) int64
+
+    def at(self, places: Tensor | None) -> BatchEmbeddings:
+        """Some of the samples, or all of them if `places` is None."""
+        if places is None:
+            return self
+        parts = {name: getattr(self, name) for name in PER_SAMPLE}
+        chosen = {
+            name: part.index_select(0, places.to(part.device)) for name, part in parts.items() if part is not None
+        }
+        return replace(self, **chosen, labelled=None, distinct=None)
 
 
 def total_loss(objective: terms.Objective, batch: BatchEmbeddings) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of the objective's terms, and each term unweighted by its name in the recipe.
 
+    A term whose samples the batch has none of is zero, with a gradient of zero.
     Raises ValueError if a term needs text, or the supervised head, and the batch has none, or pairs of views and it
     has one view.
     """
-    values = {name: _value(getattr(objective, name), batch) for name in objective.terms}
+    values = {name: _value(getattr(objective, name), _part(objective, name, batch)) for name in objective.terms}
     weighted = [getattr(objective, name).weight * value for name, value in values.items()]
     return torch.stack(weighted).sum(), values
 
 
+def _part(objective: terms.Objective, name: str, batch: BatchEmbeddings) -> BatchEmbeddings:
+    """The samples of the batch that a term looks at."""
+    if name in objective.label_terms:
+        return batch.at(batch.labelled)
+    return batch.at(batch.distinct) if name in objective.view_terms else batch
+
+
+def _nothing(batch: BatchEmbeddings) -> Tensor:
+    """Zero that hangs on all that a term may reach: distributed gradients wait for every parameter."""
+    reached = (batch.views, batch.projections, batch.fused, batch.text, batch.logit_scale, batch.class_logits)
+    return 0 * torch.stack([part.sum() for part in reached if part is not None]).sum()
+
+
 def _value(term: object, batch: BatchEmbeddings) -> Tensor:
+    if not len(batch.fused):
+        return _nothing(batch)
     grouped = (batch.projections, batch.label, batch.confident, batch.subject)
     match term:
         case terms.Decorrelation():

@@ -5,7 +5,7 @@ of a file is listed at once, with its dotted path. Read `experiment.py` first, t
 """
 
 from polyview.recipe.corpus import EXPRESSIONS, OWN_EXPRESSIONS, Axes, Corpus, DatasetName, Generator, Geometry
-from polyview.recipe.evaluation import Evaluation, MetricName, ProbeName
+from polyview.recipe.evaluation import Evaluation, MetricName, ProbeName, few_shot
 from polyview.recipe.experiment import Experiment, Level, Modeling, Output, Rendering, Views, digest
 from polyview.recipe.files import (
     build_corpus,
@@ -49,6 +49,7 @@ __all__ = [
     "Views",
     "build_corpus",
     "digest",
+    "few_shot",
     "flat",
     "load_experiment",
     "load_stored_experiment",

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from polyview.recipe.corpus import Corpus
-from polyview.recipe.schema import Model, Natural, Share
+from polyview.recipe.schema import Model, Natural, Positive, Share, equals
 
 ProbeName = Literal["linear", "knn", "zero_shot"]
-MetricName = Literal[
-    "linear/accuracy",
-    "linear/uf1",
-    "linear/uar",
-    "knn/accuracy",
-    "knn/uf1",
-    "knn/uar",
-    "zero_shot/accuracy",
-    "zero_shot/uf1",
-    "zero_shot/uar",
-]
+MEASURES = ("accuracy", "uf1", "uar")
+METRICS = tuple(f"{probe}/{measure}" for probe in get_args(ProbeName) for measure in MEASURES)
+_FEW_SHOT = re.compile(rf"linear@[1-9][0-9]*/({'|'.join(MEASURES)})")
+
+
+def check_metric(name: str, others: Sequence[str] = ()) -> str:
+    """The name, if it is that of a probe's metric or one of `others`; else raises ValueError with the nearest."""
+    allowed = (*METRICS, *others)
+    if name in allowed or _FEW_SHOT.fullmatch(name):
+        return name
+    few, measure = re.match(r"linear@\d+/", name), name.rpartition("/")[2]
+    close = difflib.get_close_matches(measure if few else name, MEASURES if few else allowed, n=1)
+    nearest = f" (nearest: {few[0] if few else ''}{close[0]})" if close else ""
+    raise ValueError(
+        f"{name!r} is not allowed; expected {', '.join(map(repr, allowed))}, or of K labelled people "
+        f"'linear@K/{MEASURES[0]}'{nearest}"
+    )
+
+
+MetricName = Annotated[str, AfterValidator(check_metric)]
+
+
+def few_shot(people: int) -> str:
+    """What the linear probe is called that is fitted on so many people."""
+    return f"linear@{people}"
 
 
 class Evaluation(Model):
@@ -35,6 +52,16 @@ class Evaluation(Model):
     fold: Natural = Field(0, description="which of the folds has the test subjects; a study runs them all")
     test: Corpus | None = Field(None, description="cross_dataset: the faces that are tested on, all of them")
     probes: tuple[ProbeName, ...] = Field(("linear", "knn", "zero_shot"), min_length=1)
+    shots: tuple[Positive, ...] = Field(
+        (),
+        exclude_if=equals(()),
+        description="numbers of labelled people: for each, K, a further linear probe, linear@K, is fitted on K of them",
+    )
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """All that is fitted and scored: the probes, and the linear one on few people."""
+        return (*self.probes, *map(few_shot, self.shots))
 
     @property
     def repeats(self) -> int:
@@ -47,4 +74,6 @@ class Evaluation(Model):
             raise ValueError(f"fold is {self.fold}, and protocol {self.protocol} has folds 0 to {self.repeats - 1}")
         if (self.test is not None) != (self.protocol == "cross_dataset"):
             raise ValueError("protocol cross_dataset needs test, the corpus to be tested on; the others have none")
+        if len(set(self.shots)) < len(self.shots):
+            raise ValueError(f"shots repeat: {list(self.shots)}")
         return self

@@ -145,6 +145,11 @@ class Experiment(Model):
         if objective.augment and not self.training.augment:
             name = "decorrelation" if objective.decorrelation and objective.decorrelation.augment else "simclr"
             raise ValueError(f"objective.{name}.augment needs training.augment: true")
+        if self.training.persons and self.language.labelled < 1:
+            raise ValueError(
+                "training.persons makes batches of whole people, and language.labelled of labelled samples and others; "
+                "set one of them to null or 1"
+            )
         if self.training.flip and self.rendering.shading == "normal":
             raise ValueError(
                 "training.flip mirrors pictures, and the colours of rendering.shading: normal are directions, which "

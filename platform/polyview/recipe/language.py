@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat
+from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, equals
 
 
 class Pseudolabels(Model):
@@ -32,14 +32,42 @@ class Pseudolabels(Model):
 class Language(Model):
     """Where a prompt comes from: the sample's own label (weak supervision), a pseudo-label, or nowhere.
 
+    `labelled` says of how many of the training subjects a label may be read at all, by the losses or by the probes;
+    the others' samples are seen without text.
+
     In a file, `file` names a YAML file of a list of prompts per expression. It is read into `own` at once, so that
     the prompts themselves are part of the recipe and of its identity.
     """
 
     prompts: Literal["label", "pseudo", "none"] = "label"
+    labelled: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        exclude_if=equals(1.0),
+        description="share of the training subjects whose labels may be read, one at least; under one seed a larger "
+        "share has all the people of a smaller one",
+    )
+    unlabelled: Literal["none", "pseudo"] = Field(
+        "none",
+        exclude_if=equals("none"),
+        description="prompts label: what text the other subjects' samples have, none or that of a pseudo-label",
+    )
     ensemble: Positive = Field(4, description="prompts per class")
     attributes: bool = Field(False, description="a further prompt per class and sort of person, by age and gender")
     own: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="prompts by expression, in place of the built-in ones"
     )
     pseudo: Pseudolabels = Pseudolabels()
+
+    @property
+    def assigns(self) -> bool:
+        """Whether samples are given pseudo-labels: all of them, or those whose labels may not be read."""
+        return self.prompts == "pseudo" or (self.unlabelled == "pseudo" and self.labelled < 1)
+
+    @model_validator(mode="after")
+    def _unlabelled_are_beside_labelled(self) -> Self:
+        if self.unlabelled == "pseudo" and self.prompts != "label":
+            raise ValueError(
+                f"unlabelled: pseudo gives text to those without a label, beside prompts: label, and prompts is "
+                f"{self.prompts}; set prompts: label, or leave unlabelled out"
+            )
+        return self

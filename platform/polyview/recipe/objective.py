@@ -129,6 +129,11 @@ class Objective(Model):
         return tuple(name for name in self.terms if name in ("contrast", "margin", "triplet"))
 
     @property
+    def label_terms(self) -> tuple[str, ...]:
+        """Those that have nothing to say of a sample that has neither label nor pseudo-label."""
+        return tuple(name for name in self.terms if name in (*self.text_terms, "supervised"))
+
+    @property
     def view_terms(self) -> tuple[str, ...]:
         """Those that compare the views of a face, and have nothing to say of one view."""
         return tuple(name for name in self.terms if name in ("decorrelation", "joint", "simclr"))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from polyview.recipe.evaluation import MetricName
+from polyview.recipe.evaluation import MetricName, check_metric
 from polyview.recipe.experiment import Experiment
-from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Weight
+from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Weight, equals
 
 CostName = Literal["views", "parameters", "seconds"]
+ObjectiveName = Annotated[str, AfterValidator(lambda name: check_metric(name, get_args(CostName)))]
 Scalar = bool | int | float | str | None
 
 
@@ -89,7 +90,7 @@ class Search(Model):
     sampler: Literal["tpe", "random", "qmc", "cmaes", "nsga2"] = "tpe"
     trials: Positive = 40
     space: dict[str, Parameter] = Field(min_length=1)
-    objectives: tuple[MetricName | CostName, ...] = Field(
+    objectives: tuple[ObjectiveName, ...] = Field(
         (), description="scores are maximised, costs minimised; empty: the study's metric"
     )
     seed: Seed = Field(1000, description="of the sampler and of every point's trial; none of the study's seeds")
@@ -141,6 +142,11 @@ class Study(Model):
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     grid: dict[str, tuple[Any, ...]] = Field({}, description="full factorial: every combination is a variant")
     fraction: dict[str, tuple[Any, Any]] = Field({}, description="two levels of many factors, a few combinations")
+    across: dict[str, tuple[Any, ...]] = Field(
+        {},
+        exclude_if=equals({}),
+        description="every variant, the baseline too, at each of these values, compared with the baseline there",
+    )
     search: Search | None = None
     references: bool = Field(True, description="add rows for raw pixels and for the untrained tower")
     resources: Resources = Resources()
@@ -150,20 +156,36 @@ class Study(Model):
     def _lists_are_sound(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds repeat: {list(self.seeds)}")
-        empty = [key for key, values in self.grid.items() if not values]
-        if empty:
-            raise ValueError(f"grid lists no value for {', '.join(empty)}")
+        for name, lists in (("grid", self.grid), ("across", self.across)):
+            if empty := [key for key, values in lists.items() if not values]:
+                raise ValueError(f"{name} lists no value for {', '.join(empty)}")
         both = sorted(set(self.remove) & set(self.variants))
         if both:
             raise ValueError(f"named in both remove and variants: {', '.join(both)}")
         return self
 
     @model_validator(mode="after")
+    def _across_is_for_variants(self) -> Self:
+        others = {"grid": self.grid, "fraction": self.fraction, "search": self.search, "references": self.references}
+        if self.across and (beside := [name for name, one in others.items() if one]):
+            raise ValueError(
+                f"across takes the variants to several values, and cannot do so with {', '.join(beside)}; "
+                + ("set references: false" if beside == ["references"] else f"leave out {beside[0]}")
+            )
+        return self
+
+    @model_validator(mode="after")
     def _probes_make_the_metrics(self) -> Self:
-        probes = self.experiment.evaluation.probes
+        evaluation = self.experiment.evaluation
         for name in (self.metric, *(self.search.objectives if self.search else ())):
-            if "/" in name and name.partition("/")[0] not in probes:
-                raise ValueError(f"metric is {name}, and experiment.evaluation.probes has only {', '.join(probes)}")
+            probe = name.partition("/")[0]
+            if "/" not in name or probe in evaluation.measured:
+                continue
+            if "@" in probe:
+                shots = list(evaluation.shots)
+                raise ValueError(f"metric is {name}, and experiment.evaluation.shots is {shots}; add the number to it")
+            probes = ", ".join(evaluation.probes)
+            raise ValueError(f"metric is {name}, and experiment.evaluation.probes has only {probes}")
         return self
 
     @model_validator(mode="after")

@@ -129,6 +129,45 @@ def view_counts(curve: Mapping[int, Mapping[int, float]], metric: str) -> str:
         return _svg(figure)
 
 
+def curves_across(
+    curves: Mapping[str, Mapping[float, Mapping[int, float]]], baseline: str, axis: str, metric: str, logarithmic: bool
+) -> str:
+    """Each method's mean (method -> x -> seed -> score) with its 95 % interval, in percent; the baseline is bold."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_xscale("log" if logarithmic else "linear")
+        places = sorted({place for curve in curves.values() for place in curve})
+        for number, (name, curve) in enumerate(curves.items()):
+            color, width = PALETTE[number % len(PALETTE)], 2.4 if name == baseline else 1.4
+            # Beside one another, or the intervals at one place would hide one another.
+            aside = (number - (len(curves) - 1) / 2) / max(len(curves), 2)
+            found = {_beside(place, aside, places, logarithmic): by_seed for place, by_seed in sorted(curve.items())}
+            values = {place: 100 * np.array(list(by_seed.values())) for place, by_seed in found.items()}
+            means = [one.mean() for one in values.values()]
+            style = DASHES[number // len(PALETTE) % len(DASHES)]
+            axes.plot(list(values), means, style, marker="o", ms=4.5, color=color, lw=width, label=name)
+            for place, one in values.items():
+                if span := interval(one):
+                    axes.plot((place, place), span, color=color, lw=1.2, alpha=0.8)
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.minorticks_off()
+        axes.grid(axis="y", color="#eeeeee", lw=0.8)
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, 0), min(high, 100))
+        axes.set_xlabel(axis)
+        axes.set_ylabel(f"{metric}, %")
+        figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=9)
+        return _svg(figure)
+
+
+def _beside(place: float, aside: float, places: Sequence[float], logarithmic: bool) -> float:
+    """A place on the axis moved by `aside`, from -1/2 to 1/2, of a fifth of the mean step between places."""
+    low, high = places[0], places[-1]
+    steps = max(len(places) - 1, 1)
+    return place * (high / low) ** (aside / 5 / steps) if logarithmic else place + aside * (high - low) / 5 / steps
+
+
 def parallel(columns: Mapping[str, Sequence[Any]], logarithmic: Iterable[str], colored: str) -> str:
     """Parallel coordinates: a line per point through an axis per column, coloured by the column `colored`."""
     with mpl.rc_context(STYLE):

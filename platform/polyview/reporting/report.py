@@ -34,7 +34,7 @@ from polyview.analysis.statistics import Comparison, compare, relation, signed
 from polyview.reporting import figures
 from polyview.reporting.sections import sections
 from polyview.storage.home import replacing
-from polyview.trials.design import REFERENCES
+from polyview.trials.design import REFERENCES, baselines
 from polyview.trials.watcher import duration
 
 __all__ = ["Outcome", "csv", "html", "latex", "markdown", "table", "write"]
@@ -59,9 +59,10 @@ def table(outcome: Outcome) -> Table:
     shown.add_column("variant")
     for head in ("seeds", "mean ± deviation", f"difference to {study.baseline}, points", "95 % interval"):
         shown.add_column(head, justify="right")
+    own = set(baselines(study).values())
     for family in comparisons(outcome, study.metric):
         for one in family:
-            style = "bold" if one.variant == study.baseline else "dim" if one.variant in REFERENCES else None
+            style = "bold" if one.variant in own else "dim" if one.variant in REFERENCES else None
             shown.add_row(*(Text(cell) for cell in _cells(one, outcome)[:5]), style=style)
         shown.add_section()
     return shown
@@ -188,6 +189,7 @@ def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
     }
     return templates.get_template("report.html.j2").render(
         study=study,
+        baselines=set(baselines(study).values()),
         planned=len(outcome.trials),
         finished=len(finished(outcome)),
         absent=absent(outcome),

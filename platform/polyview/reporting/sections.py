@@ -13,9 +13,10 @@ from polyview.analysis.effects import Effect, effects
 from polyview.analysis.findings import Finding, Outcome, confusions_of, finished, scores
 from polyview.analysis.searches import BEST, best, importance, pareto
 from polyview.analysis.statistics import relation, signed
+from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment, digest
 from polyview.reporting import figures
-from polyview.trials.design import cells, fraction_cells, point_name, short_names
+from polyview.trials.design import cells, crossed_name, fraction_cells, methods, point_name, short_names
 from polyview.trials.ledger import pruned_trials
 from polyview.trials.search import COSTS, objectives, values, wanted
 
@@ -52,7 +53,7 @@ def sections(outcome: Outcome) -> list[Section]:
             found.append(_factorial(outcome, title, levels, chosen))
     if study.search:
         found.append(_search(outcome))
-    return [*found, *_view_counts(outcome), *_classes(outcome), *_failures(outcome)]
+    return [*found, *_across(outcome), *_view_counts(outcome), *_classes(outcome), *_failures(outcome)]
 
 
 def _factorial(
@@ -103,6 +104,44 @@ def _effect_sentence(effect: Effect, metric: str, factors: Mapping[str, Sequence
         f"{effect.name}{step}{alias}: {signed(effect.size)} points of {metric}, 95 % interval "
         f"{signed(effect.low)} to {signed(effect.high)}, p {relation(effect.p_holm)} after Holm."
     )
+
+
+def _across(outcome: Outcome) -> list[Section]:
+    """Each method's score by the one number that the study goes across; of labels, by the people they are read of."""
+    study, metric = outcome.study, outcome.study.metric
+    values = next(iter(study.across.values()), ())
+    if len(study.across) != 1 or not all(type(value) in (int, float) for value in values):
+        return []
+    ((key, _),), by_variant = study.across.items(), scores(outcome, metric)
+    people = max((len(record.train_subjects) for _, record in finished(outcome)), default=0)
+    of_labels = key == "language.labelled" and people > 0
+    places = [count_labelled(people, value) if of_labels else value for value in values]
+    curves = {
+        method: {
+            place: found
+            for place, point in zip(places, cells(study.across), strict=True)
+            if (found := by_variant.get(crossed_name(method, point)))
+        }
+        for method in methods(study)
+    }
+    axis = f"people whose labels are read, of {people}" if of_labels else short_names([key])[key]
+    rows = [[axis, *curves]]
+    for place in sorted(set(places)):
+        at_place = [list(curve.get(place, {}).values()) for curve in curves.values()]
+        rows.append([f"{place:g}", *(f"{100 * np.mean(one):.1f}" if one else NONE for one in at_place)])
+    drawn = {method: curve for method, curve in curves.items() if curve}
+    if not drawn:
+        return []
+    return [
+        Section(
+            "With how many labels" if of_labels else f"Across {axis}",
+            "label-efficiency" if of_labels else "across",
+            [Finding(f"Mean percent {metric} of each method, by {axis}.", True)],
+            rows,
+            figures.curves_across(drawn, study.baseline, axis, metric, logarithmic=of_labels),
+            "Mean and 95 % interval of each method",
+        )
+    ]
 
 
 def _view_counts(outcome: Outcome) -> list[Section]:

@@ -23,7 +23,7 @@ from polyview.storage.mirror import expanded, resolve
 from polyview.studies.driver import run_stages
 from polyview.studies.outcome import load_outcome
 from polyview.training.history import Epoch
-from polyview.trials.design import Trial
+from polyview.trials.design import Trial, baselines
 from polyview.trials.ledger import Record
 
 AnyPath = str | os.PathLike[str]
@@ -103,14 +103,14 @@ class Results:
         `p` is that of the paired t-test after Holm's adjustment, and decides the `verdict`, which is `baseline`,
         `better`, `worse` or `open`. What the seeds cannot give is null.
         """
-        families = comparisons(self.outcome, self.study.metric)
+        families, own = comparisons(self.outcome, self.study.metric), set(baselines(self.study).values())
         rows = [
             (
                 one.variant,
                 one.seeds,
                 *(_defined(value) for value in (one.mean, one.deviation, one.difference, one.low, one.high)),
                 one.t_holm,
-                _verdict(one, self.study.baseline),
+                _verdict(one, one.variant in own),
             )
             for family in families
             for one in family
@@ -209,8 +209,8 @@ def _defined(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _verdict(one: Comparison, baseline: str) -> str:
-    if one.variant == baseline:
+def _verdict(one: Comparison, is_baseline: bool) -> str:
+    if is_baseline:
         return "baseline"
     if not one.significant or one.difference is None:
         return "open"

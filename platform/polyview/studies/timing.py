@@ -70,7 +70,7 @@ def measure_pace(spec: TrialSpec, cpus: int) -> Pace:
 def _pace(trainer: Trainer, test_samples: int) -> Pace:
     batches = trainer.batches
     sample_seconds = _time_samples(trainer, 1)
-    step_seconds = 3 * sample_seconds * batches.batch_size
+    step_seconds = 3 * sample_seconds * batches.size
     if step_seconds * (1 + STEPS) < MOST_SECONDS:
         step_seconds = _time_step(trainer)
         sample_seconds = _time_samples(trainer, min(SAMPLES, len(batches.rows)))

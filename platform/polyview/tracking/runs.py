@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from polyview.analysis.findings import supervision
+from polyview.analysis.supervision import labels_read, supervision
 from polyview.recipe import Study, to_yaml
 from polyview.tracking.tracker import Point, TrialRun
 from polyview.trials.design import Trial
@@ -30,6 +30,7 @@ def finished_run(trial: Trial, record: Record) -> TrialRun:
             **_names(trial),
             "manifest": record.manifest,
             "supervision": supervision(experiment),
+            "labels may be read of": labels_read(experiment, len(record.train_subjects) or None),
             "precision": record.precision,
             "mlflow.source.git.commit": record.environment.get("git_commit", "unknown"),
             **{f"environment.{name}": value for name, value in record.environment.items()},

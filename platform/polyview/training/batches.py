@@ -16,7 +16,7 @@ from polyview.recipe import Training
 from polyview.rendering.cameras import Camera
 from polyview.rendering.store import ViewStore
 from polyview.training.augmentation import Augmentation, Share, check_flip
-from polyview.training.order import any_samples, check_people, count_steps, whole_people
+from polyview.training.order import any_samples, check_people, count_steps, of_kinds, whole_people
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,10 @@ class Batches:
 
     Epoch e's order and all its chances are seeded by (seed, e); incomplete last batches are dropped. `read` reads the
     views of an epoch's batches, given their rows; if None, each is taken from the store when it is its turn.
+
+    `labelled` (len(rows),) says which samples may have their label read, None if that makes no difference to the order.
+    Every batch then is of `batch_size` such samples, and of as many others if `with_others`: each kind is drawn by
+    itself, over and over in permutations until the epoch's steps, as many as without, are full.
     """
 
     store: ViewStore
@@ -47,6 +51,8 @@ class Batches:
     training: Training
     seed: int
     read: Callable[[Sequence[NDArray[np.int64]]], Iterator[NDArray[np.uint8]]] | None = None
+    labelled: NDArray[np.bool_] | None = None
+    with_others: bool = False
 
     def __post_init__(self) -> None:
         if len(self.rows) < self.batch_size:
@@ -78,6 +84,11 @@ class Batches:
             count_steps(self.owners, people, self.batch_size // people) if people else len(self.rows) // self.batch_size
         )
 
+    @property
+    def size(self) -> int:
+        """Samples per batch, those beside the labelled counted."""
+        return self.batch_size * (2 if self.with_others else 1)
+
     def epoch(self, epoch: int, share: Share, first: int = 0, last: int | None = None) -> Iterator[Batch]:
         """This worker's part of every batch of one epoch, or of those from `first` up to and without `last`."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
@@ -97,16 +108,19 @@ class Batches:
             )
 
     def _order(self, generator: torch.Generator) -> Tensor:
-        """The samples of each batch, (steps, N) int64, by their places in `rows`."""
+        """The samples of each of an epoch's batches, (steps, B) int64, by their places in `rows`."""
         people = self.training.persons
         if people:
             return whole_people(self.owners, people, self.batch_size // people, generator)
-        return any_samples(len(self.rows), self.batch_size, generator)
+        if self.labelled is None:
+            return any_samples(len(self.rows), self.batch_size, generator)
+        kinds = (self.labelled, ~self.labelled) if self.with_others else (self.labelled,)
+        return of_kinds(kinds, self.steps, self.batch_size, generator)
 
     def _draw(self, generator: torch.Generator) -> tuple[int, Augmentation]:
         """A batch's chances: all workers draw them for the whole of it, so that they have nothing to do with W."""
         draw = int(torch.randint(1 << 30, (), generator=generator))
-        return draw, Augmentation.draw(self.training, self.batch_size, len(self.cameras), generator)
+        return draw, Augmentation.draw(self.training, self.size, len(self.cameras), generator)
 
     def images(self, chosen: NDArray[np.int64]) -> Tensor:
         """Some samples, by their places in `rows`, as they are: images float32 in [0, 1], as in `Batch`."""

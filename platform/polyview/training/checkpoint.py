@@ -137,7 +137,8 @@ def save_checkpoint(
     state.save(temporary / "trainer.pt")
     (temporary / CONFIG).write_text(model.description)
     if pseudolabels is not None:
-        save_arrays(vars(pseudolabels), temporary / "pseudolabels.safetensors")
+        parts = {name: part for name, part in vars(pseudolabels).items() if part is not None}
+        save_arrays(parts, temporary / "pseudolabels.safetensors")
     (temporary / "experiment.yaml").write_text(to_yaml(experiment))
     (temporary / "source.json").write_text(source.model_dump_json(indent=1))
     if progress.steps:

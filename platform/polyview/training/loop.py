@@ -31,7 +31,14 @@ from polyview.training.augmentation import Share
 from polyview.training.averaging import WeightAverage
 from polyview.training.batches import Batch, Batches
 from polyview.training.checkpoint import Source, TrainerState, latest_checkpoint, save_checkpoint
-from polyview.training.classes import known_classes, pseudo_classes
+from polyview.training.classes import (
+    classes_present,
+    first_occurrences,
+    known_classes,
+    labelled_part,
+    places,
+    pseudo_classes,
+)
 from polyview.training.collectives import gather, pool, synchronize_batch_norm, world_size
 from polyview.training.history import Epoch, Progress
 from polyview.training.optimizer import make_optimizer, schedule
@@ -92,9 +99,9 @@ class Trainer:
         if checkpoint:
             checkpoint.load_trainer(self.model, self.state)
             self.history, self.progress = list(checkpoint.history), checkpoint.progress
-        self.sample_labels = checkpoint.pseudolabels if checkpoint else None
-        if experiment.language.prompts != "pseudo":
-            self.sample_labels = known_classes(experiment, self.batches)
+        self.sample_labels = known_classes(experiment, self.batches)
+        if checkpoint and experiment.language.assigns:
+            self.sample_labels = checkpoint.pseudolabels
         synchronize_batch_norm(self.model)
         self.parallel: nn.Module = self.model
         if self.share.size > 1:
@@ -113,15 +120,16 @@ class Trainer:
     def _save(self, progress: Progress) -> None:
         if self.share.rank == 0:
             experiment, source = self.job.experiment, self.source
-            made = self.sample_labels if experiment.language.prompts == "pseudo" else None
+            made = self.sample_labels if experiment.language.assigns else None
             save_checkpoint(self.job.folder, self.model, self.state, experiment, source, self.history, progress, made)
 
     def assign(self, epoch: int) -> None:
         """Give the training samples pseudo-labels by the model as it is, if the recipe wants new ones in `epoch`."""
-        experiment, pseudo = self.job.experiment, self.job.experiment.language.pseudo
-        if experiment.language.prompts != "pseudo" or epoch < pseudo.start or (epoch - pseudo.start) % pseudo.refresh:
+        experiment, language = self.job.experiment, self.job.experiment.language
+        pseudo = language.pseudo
+        if not language.assigns or epoch < pseudo.start or (epoch - pseudo.start) % pseudo.refresh:
             return
-        if self.tokens is not None and (experiment.objective.text_terms or experiment.objective.pair_terms):
+        if self.tokens is not None and (experiment.objective.label_terms or experiment.objective.pair_terms):
             self.sample_labels = pseudo_classes(self.model, self.batches, self.tokens, experiment, self.share)
 
     def _train_epoch(self, epoch: int, warned: Callable[[], bool]) -> Epoch:
@@ -151,7 +159,7 @@ class Trainer:
         training = self.job.experiment.training
         return metrics | {
             "lr": training.lr * schedule(begin + steps - 1, self.steps, training.warmup),
-            "samples_per_second": steps * self.batches.batch_size / seconds,
+            "samples_per_second": steps * self.batches.size / seconds,
             "seconds": seconds,
             **self.usage.read(),
         }
@@ -192,7 +200,8 @@ class Trainer:
             objective = objective.without_text()
             assignment = SampleLabels.each_its_own(len(self.batches.rows))
         label = torch.from_numpy(assignment.label[chosen])
-        present, index = label.unique(return_inverse=True)
+        labelled = None if assignment.known is None else places(assignment.known[chosen])
+        present, index = classes_present(label, labelled)
         tokens = None
         if self.tokens is not None and objective.text_terms:
             # One prompt a class and batch, so that none of a sample's own class is its negative.
@@ -213,6 +222,8 @@ class Trainer:
                 confident=torch.from_numpy(assignment.confident[chosen]).to(self.device),
                 subject=self.subject[batch.chosen.to(self.device)],
                 class_logits=None if logits is None else gather(logits),
+                labelled=labelled,
+                distinct=places(first_occurrences(chosen)),
             ),
         )
         if objective != self.job.experiment.objective:
@@ -239,13 +250,17 @@ def make_batches(job: TrainingJob) -> Batches:
         from polyview.training.streaming import stream  # and with it Ray Data, which takes a second
 
         read = functools.partial(stream, job.store, experiment.model, views)
+    rows = store.rows_of(job.subjects)
+    labelled, with_others = labelled_part(experiment, store, rows)
     return Batches(
         store=store,
-        rows=store.rows_of(job.subjects),
+        rows=rows,
         cameras=views,
         training=experiment.training,
         seed=experiment.seed,
         read=read,
+        labelled=labelled,
+        with_others=with_others,
     )
 
 

@@ -49,7 +49,30 @@ class Trial:
 
 
 def variants(study: Study) -> dict[str, dict[str, Any]]:
-    """The overrides of each variant, by name; the baseline comes first, and overrides nothing unless it is one of them.
+    """The overrides of each variant, by name: those of `methods`, at each point of `across` if the study has any."""
+    points = cells(study.across) or {"": {}}
+    return {
+        crossed_name(name, point): {**overrides, **cell}
+        for point, cell in points.items()
+        for name, overrides in methods(study).items()
+    }
+
+
+def crossed_name(variant: str, point: str) -> str:
+    """What a variant is called at a point of `across`."""
+    return f"{variant}, {point}" if point else variant
+
+
+def baselines(study: Study) -> dict[str, str]:
+    """The baseline that each variant is compared with, by name: that at the same point of `across`."""
+    points = cells(study.across) or [""]
+    return {
+        crossed_name(name, point): crossed_name(study.baseline, point) for point in points for name in methods(study)
+    }
+
+
+def methods(study: Study) -> dict[str, dict[str, Any]]:
+    """The overrides of what is compared, by name; the baseline comes first, and overrides nothing unless it is listed.
 
     Raises `UserError` if two variants have one name, or the baseline looks like a variant misspelt.
     """
@@ -105,6 +128,7 @@ def size(study: Study) -> int:
     designed = len(study.remove) + len(study.variants) + len(study.fraction and fraction_cells(study.fraction))
     designed += math.prod(map(len, study.grid.values())) if study.grid else 0
     designed += 1 + len(REFERENCES) * study.references + (study.search is not None)
+    designed *= math.prod(map(len, study.across.values()))
     repeats = len(study.seeds) * study.experiment.evaluation.repeats
     return designed * repeats + (study.search.trials if study.search else 0)
 

@@ -12,15 +12,15 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from polyview.corpus.splits import Split, holdout, kfold, leave_one_out
+from polyview.corpus.splits import Split, holdout, kfold, labelled, leave_one_out
 from polyview.environment import describe_environment
 from polyview.errors import UserError
 from polyview.evaluation.embed import anchors, embed, raw_pixels
 from polyview.evaluation.embedded import Embedded, pooled
-from polyview.evaluation.protocols import Evaluation, evaluate
+from polyview.evaluation.protocols import Evaluation, check_shots, evaluate
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import check_tower
-from polyview.recipe import Experiment, ProbeName, Resources
+from polyview.recipe import Experiment, ProbeName, Resources, few_shot
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import ViewStore
@@ -89,6 +89,10 @@ class Faces:
     store: ViewStore
     subjects: tuple[str, ...]
 
+    def labelled(self, experiment: Experiment) -> Faces:
+        """Those of the training subjects whose labels may be read, by the losses or by the probes."""
+        return Faces(self.store, labelled(self.subjects, experiment.language.labelled, experiment.seed))
+
 
 def check_recipe(experiment: Experiment) -> None:
     """Raises `UserError` for what no faces could mend: no such tower, or prompts that do not fit it."""
@@ -100,8 +104,10 @@ def check_recipe(experiment: Experiment) -> None:
 
 
 def check_faces(spec: TrialSpec) -> None:
-    """Raises `UserError` if there are too few faces for the protocol or the batches."""
+    """Raises `UserError` if there are too few faces for the protocol, the batches or the probes."""
     train, _ = spec.sides()
+    for people in spec.experiment.evaluation.shots:
+        check_shots(people, len(train.labelled(spec.experiment).subjects))
     if spec.experiment.training.trains:
         make_batches(TrainingJob(spec.experiment, spec.store, train.subjects, spec.trials))
 
@@ -177,12 +183,13 @@ def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] =
 def score(experiment: Experiment, model: MultiviewModel | None, train: Faces, test: Faces) -> Evaluation:
     """Fit the recipe's probes on the training subjects and score them on the test subjects.
 
-    A sequence counts once, with its frames' mean embedding. Without a model, the features are the raw pixels.
+    Probes read labels too: they are fitted on the subjects whose labels may be read alone. A sequence counts once, with
+    its frames' mean embedding. Without a model, the features are the raw pixels.
     """
     learns_text = bool(experiment.objective.text_terms or experiment.model.pretrained)
     has_text = experiment.language.prompts != "none" and learns_text
     return evaluate(
-        train=_embedded(experiment, model, train),
+        train=_embedded(experiment, model, train.labelled(experiment)),
         test=_embedded(experiment, model, test, "" if test.store is train.store else "test/"),
         anchors=anchors(model, experiment, default_device()) if model and has_text else None,
         probes=experiment.evaluation.probes,
@@ -190,6 +197,7 @@ def score(experiment: Experiment, model: MultiviewModel | None, train: Faces, te
         seed=experiment.seed,
         protocol=experiment.evaluation.protocol,
         fold=experiment.evaluation.fold,
+        shots=experiment.evaluation.shots,
     )
 
 
@@ -213,8 +221,11 @@ def interim_score(spec: TrialSpec, metric: str) -> float | None:
     """
     experiment = spec.experiment
     model = _newest_model(spec.trials / experiment.digest)
+    wanted, evaluation = metric.partition("/")[0], experiment.evaluation
     probed = _with_probes(
-        experiment, [probe for probe in experiment.evaluation.probes if metric.startswith(f"{probe}/")]
+        experiment,
+        [probe for probe in evaluation.probes if probe == wanted],
+        [people for people in evaluation.shots if few_shot(people) == wanted],
     )
     found = score(probed, model, *spec.sides()).results.filter(pl.format("{}/{}", "probe", "metric") == metric)
     return float(found["value"].item()) if len(found) else None
@@ -232,11 +243,15 @@ def _newest_model(folder: Path) -> MultiviewModel:
 
 
 def evaluate_checkpoint(
-    checkpoint: Checkpoint, probes: Sequence[ProbeName], store: Path, test: Path | None
+    checkpoint: Checkpoint,
+    probes: Sequence[ProbeName],
+    store: Path,
+    test: Path | None,
+    shots: Sequence[int] = (),
 ) -> Evaluation:
-    """Score a checkpoint by `probes`, with the recipe and the test subjects of its pretraining."""
+    """Score a checkpoint by `probes` and few-shot probes, with the recipe and the test subjects of its pretraining."""
     recipe, source = checkpoint.experiment, checkpoint.source
-    probed = _with_probes(recipe, probes)
+    probed = _with_probes(recipe, probes, shots)
     spec = TrialSpec(probed, store, checkpoint.folder, test)
     fetch_pictures(recipe, *spec.stores)
     sides = spec.sides()
@@ -249,10 +264,9 @@ def evaluate_checkpoint(
     return score(probed, checkpoint.load_model(), *sides)
 
 
-def _with_probes(experiment: Experiment, probes: Sequence[ProbeName]) -> Experiment:
-    return experiment.model_copy(
-        update={"evaluation": experiment.evaluation.model_copy(update={"probes": tuple(probes)})}
-    )
+def _with_probes(experiment: Experiment, probes: Sequence[ProbeName], shots: Sequence[int]) -> Experiment:
+    chosen = {"probes": tuple(probes), "shots": tuple(shots)}
+    return experiment.model_copy(update={"evaluation": experiment.evaluation.model_copy(update=chosen)})
 
 
 def split_of(experiment: Experiment, store: ViewStore) -> Split:

@@ -53,7 +53,7 @@ def draw_kind(seed: int, person: int, amount: float, rest: Single, part: NDArray
         shift=(amount * (3.0 * _waves(rng, places, 70.0, 250.0) + _waves(rng, places, 30.0, 70.0))).astype(np.float32),
         scale=np.exp(amount * rng.uniform(-0.09, 0.09, 3)).astype(np.float32),
         gain=np.exp(0.3 * amount * _waves(rng, places, 50.0, 150.0)).astype(np.float32),
-        strength=np.exp(amount * rng.uniform(-0.9, 0.2, units)).astype(np.float32),
+        strength=np.exp(amount * rng.uniform(-0.5, 0.2, units)).astype(np.float32),
         tint=_tint(rng, amount, places).astype(np.float32),
         flat=flat.astype(np.float32),
         coat=coat.astype(np.float32),

@@ -1,0 +1,53 @@
+"""What a pretraining was told: the labels of how many people, what the others had instead, and who a face is."""
+
+from __future__ import annotations
+
+from polyview.corpus.splits import count_labelled
+from polyview.recipe import Experiment
+
+SUPERVISION = {
+    "label": "weak supervision as a prompt, full supervision as a class",
+    "pseudo": "pseudo-labels, made of the faces and the prompts of all classes, and no label was read",
+    "none": "none, and no label was read",
+}
+
+
+def supervision(experiment: Experiment) -> str:
+    """Where the classes come from that this recipe learns from: `none` if no loss term reads any."""
+    reads = experiment.objective.label_terms or experiment.objective.pair_terms
+    return experiment.language.prompts if reads and experiment.training.trains else "none"
+
+
+def reads_identities(experiment: Experiment) -> bool:
+    """Whether the pretraining reads who a face is: to centre on each person, or to keep a person's faces together."""
+    objective, language = experiment.objective, experiment.language
+    assigned = language.assigns and (objective.label_terms or objective.pair_terms)
+    centred = assigned and language.pseudo.centre == "subject"
+    return bool(experiment.training.trains and (centred or objective.pair_terms))
+
+
+def labels_read(experiment: Experiment, people: int | None) -> str:
+    """Of how many of the `people` trained on labels may be read, as in `14 of 140 people`; None: they are not known."""
+    share = experiment.language.labelled
+    if people is None:
+        return f"{100 * share:.3g} % of the people" if share < 1 else "all people"
+    count = count_labelled(people, share)
+    return f"{count} of {people} people" if count < people else f"all {people} people"
+
+
+def describe_supervision(experiment: Experiment, people: int | None) -> str:
+    """What the pretraining read, in words, where it had so many people; None: how many is not known yet."""
+    source = supervision(experiment)
+    if source != "label":
+        return SUPERVISION[source] + ("; identities were" if reads_identities(experiment) else "")
+    read = f"the labels of {labels_read(experiment, people)}: {SUPERVISION[source]}"
+    return read if labels_read(experiment, people).startswith("all") else f"{read}; {_others(experiment)}"
+
+
+def _others(experiment: Experiment) -> str:
+    """What the losses make of people whose labels may not be read."""
+    if experiment.language.assigns:
+        who = ", made with their identities" if reads_identities(experiment) else ""
+        return f"the others have pseudo-labels{who}"
+    alone = experiment.objective.terms == experiment.objective.label_terms
+    return "the others are not used" if alone else "the others are without text"
