@@ -204,6 +204,7 @@ def test_a_recipe_knows_the_content_of_a_file_that_is_gone(tiny: Experiment, tmp
         (["training.steps=5", "training.epochs=3"], "training: steps is 5 and epochs 3; set one of them to null"),
         (["training.epochs=null"], "training: neither steps nor epochs says how long training takes"),
         (["training.persons=7"], "training: batch_size 64 does not divide by persons 7"),
+        (["training.persons=8", "language.labelled=0.5"], "training.persons makes batches of whole people, and"),
         (["training.ema=1"], "training.ema: 1 is not allowed"),
         (["training.flip=true", "rendering.shading=normal"], "training.flip mirrors pictures, and the colours of"),
     ],

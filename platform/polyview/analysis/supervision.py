@@ -15,7 +15,7 @@ SUPERVISION = {
 def supervision(experiment: Experiment) -> str:
     """Where the classes come from that this recipe learns from: `none` if no loss term reads any."""
     reads = experiment.objective.label_terms or experiment.objective.pair_terms
-    return experiment.language.prompts if reads and experiment.training.epochs else "none"
+    return experiment.language.prompts if reads and experiment.training.trains else "none"
 
 
 def reads_identities(experiment: Experiment) -> bool:
@@ -23,7 +23,7 @@ def reads_identities(experiment: Experiment) -> bool:
     objective, language = experiment.objective, experiment.language
     assigned = language.assigns and (objective.label_terms or objective.pair_terms)
     centred = assigned and language.pseudo.centre == "subject"
-    return bool(experiment.training.epochs and (centred or objective.pair_terms))
+    return bool(experiment.training.trains and (centred or objective.pair_terms))
 
 
 def labels_read(experiment: Experiment, people: int | None) -> str:

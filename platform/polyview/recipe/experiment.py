@@ -147,8 +147,8 @@ class Experiment(Model):
             raise ValueError(f"objective.{name}.augment needs training.augment: true")
         if self.training.persons and self.language.labelled < 1:
             raise ValueError(
-                "training.persons fills batches with whole people, and language.labelled with as many labelled samples "
-                "as others; set training.persons: null, or language.labelled: 1"
+                "training.persons makes batches of whole people, and language.labelled of labelled samples and others; "
+                "set one of them to null or 1"
             )
         if self.training.flip and self.rendering.shading == "normal":
             raise ValueError(

@@ -16,7 +16,7 @@ from polyview.recipe import Training
 from polyview.rendering.cameras import Camera
 from polyview.rendering.store import ViewStore
 from polyview.training.augmentation import Augmentation, Share, check_flip
-from polyview.training.order import any_samples, as_many_of_each, check_people, count_steps, whole_people
+from polyview.training.order import any_samples, check_people, count_steps, of_kinds, whole_people
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,14 +108,14 @@ class Batches:
             )
 
     def _order(self, generator: torch.Generator) -> Tensor:
-        """The samples of each batch, (steps, N) int64, by their places in `rows`."""
+        """The samples of each of an epoch's batches, (steps, B) int64, by their places in `rows`."""
         people = self.training.persons
         if people:
             return whole_people(self.owners, people, self.batch_size // people, generator)
         if self.labelled is None:
             return any_samples(len(self.rows), self.batch_size, generator)
         kinds = (self.labelled, ~self.labelled) if self.with_others else (self.labelled,)
-        return as_many_of_each(kinds, self.steps, self.batch_size, generator)
+        return of_kinds(kinds, self.steps, self.batch_size, generator)
 
     def _draw(self, generator: torch.Generator) -> tuple[int, Augmentation]:
         """A batch's chances: all workers draw them for the whole of it, so that they have nothing to do with W."""

@@ -1,4 +1,4 @@
-"""Which samples are in which batch of an epoch: any of them, or whole people, in a seeded order."""
+"""Which samples are in which batch of an epoch: any of them, whole people, or so many of a kind."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ def whole_people(owners: NDArray[np.int64], people: int, each: int, generator: t
     return torch.cat(batches)
 
 
+def of_kinds(kinds: Sequence[NDArray[np.bool_]], steps: int, each: int, generator: torch.Generator) -> Tensor:
+    """The batches of an epoch, (steps, kinds · each) int64: `each` samples of every kind, given as a mask of them.
+
+    A kind is drawn over and over in permutations until the steps are full.
+    """
+    drawn = [_repeated(np.flatnonzero(kind), steps * each, generator).view(steps, each) for kind in kinds]
+    # Mixed, so that each worker finds all kinds in its part.
+    mixed = torch.rand(steps, len(kinds) * each, generator=generator).argsort(dim=1)
+    return torch.cat(drawn, dim=1).gather(1, mixed)
+
+
 def count_steps(owners: NDArray[np.int64], people: int, each: int) -> int:
     """How many batches `whole_people` makes."""
     turns = np.bincount(owners) // each
@@ -52,25 +63,14 @@ def check_people(owners: NDArray[np.int64], people: int, each: int) -> None:
         )
 
 
-def _turns(samples: NDArray[np.int64], each: int, generator: torch.Generator) -> Tensor:
-    """A person's samples in a new order, (turns, each); the rest is dropped."""
-    order = torch.randperm(len(samples), generator=generator)[: len(samples) // each * each]
-    return torch.from_numpy(samples)[order].view(-1, each)
-
-
-def as_many_of_each(kinds: Sequence[NDArray[np.bool_]], steps: int, each: int, generator: torch.Generator) -> Tensor:
-    """Batches of `each` samples of every kind, (steps, kinds x each) int64 places; a kind says which samples are of it.
-
-    Each kind is drawn by itself, over and over in permutations until all steps are full.
-    """
-    drawn = [_repeated(np.flatnonzero(kind), steps * each, generator).view(steps, -1) for kind in kinds]
-    # Mixed: where a batch goes through the tower in parts, batch norm should find all kinds in each.
-    mixed = torch.rand((steps, len(kinds) * each), generator=generator).argsort(dim=1)
-    return torch.cat(drawn, dim=1).gather(1, mixed)
-
-
 def _repeated(places: NDArray[np.int64], count: int, generator: torch.Generator) -> Tensor:
     """The first `count` of the permutations of some places, one after another."""
     rounds = math.ceil(count / len(places))
     orders = [torch.randperm(len(places), generator=generator) for _ in range(rounds)]
     return torch.from_numpy(places)[torch.cat(orders)[:count]]
+
+
+def _turns(samples: NDArray[np.int64], each: int, generator: torch.Generator) -> Tensor:
+    """A person's samples in a new order, (turns, each); the rest is dropped."""
+    order = torch.randperm(len(samples), generator=generator)[: len(samples) // each * each]
+    return torch.from_numpy(samples)[order].view(-1, each)
