@@ -29,6 +29,9 @@ from polyview.trials.design import Trial
 os.environ.pop("COLUMNS", None)
 os.environ.pop("LINES", None)
 
+# Threads of one small product wait for one another, and on a busy machine that takes a hundred times the work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Ray lets its workers yield to all else that runs, and so to the test file beside, which would starve them.
 os.environ.setdefault("RAY_worker_niceness", "0")
 # Nor does it start a worker for each CPU ahead of need: most would end unused.

@@ -1,6 +1,7 @@
 """How fast meshes become views.
 
-    python tests/benchmarks/rendering.py [--quick] [--facekit FOLDER] [--json rendering.json] [--only files]
+    python tests/benchmarks/rendering.py [--quick] [--facekit FOLDER] [--json rendering.json]
+        [--only files] [--before CHECKOUT]
 
 All rows of a table are measured in one run, taking turns, and the best of the turns counts: only their ratios mean
 anything on a machine that others use too. CPU time is that of all threads, so a driver that draws on many cores
@@ -45,6 +46,7 @@ FACEKIT_FACE = 9409
 JOBS = Path(__file__).with_name("rendering_jobs.py")
 TITLES = {
     "drawing": "Drawing, 224 px",
+    "reading": "Reading mesh files alone, and to 3 views, 224 px, one core",
     "files": "Mesh file to shard, 3 views, 224 px",
     "memory": "Peak memory of polyview render, 2 workers, 3 views, 64 px",
 }
@@ -56,11 +58,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer turns, fewer meshes: to see that it runs")
     parser.add_argument("--facekit", default=os.environ.get("POLYVIEW_FACEKIT"), help="ICT-FaceKit's folder")
     parser.add_argument("--json", type=Path, default=Path("rendering.json"), help="where the numbers go")
+    parser.add_argument("--before", type=Path, help="a checkout of another version, whose times stand beside")
     parser.add_argument("--only", choices=TITLES, nargs="+", default=list(TITLES), help="which tables")
     options = parser.parse_args()
     console, face = Console(width=120), _face(options.facekit)
+    meshes = {"face": face, "scan": _scan_like()}
     measures = {
-        "drawing": lambda: _drawings({"face": face, "scan": _scan_like()}, turns=2 if options.quick else 6),
+        "drawing": lambda: _drawings(meshes, turns=2 if options.quick else 6),
+        "reading": lambda: _reading(
+            {"face": face, "scan": _scan_like()}, options.before, turns=1 if options.quick else 4
+        ),
         "files": lambda: _files(face, quick=options.quick),
         "memory": lambda: _memory(face, counts=(50, 200) if options.quick else (200, 2000)),
     }
@@ -230,6 +237,37 @@ def _with_texture(mesh: Mesh) -> Mesh:
     return Mesh(mesh.vertices, mesh.faces, mesh.colors, uv, texture, mesh.nose)
 
 
+def _reading(meshes: dict[str, Mesh], before: Path | None, turns: int) -> list[dict[str, Any]]:
+    """MB/s of reading each file to a mesh, and milliseconds to three views, each way in a process, taking turns."""
+    platforms = {"polyview": JOBS.parents[2] / "platform"} | ({"before": before / "platform"} if before else {})
+    with tempfile.TemporaryDirectory() as folder:
+        for name, mesh in meshes.items():
+            for suffix in ("obj", "ply", "wrl"):
+                _write_face(mesh, Path(folder, f"{name}.{suffix}"))
+        sizes = {file.name: file.stat().st_size / 1e6 for file in sorted(Path(folder).iterdir())}
+        best: dict[tuple[str, str], float] = {}
+        for _ in range(turns):
+            for way, job, platform in (
+                *((way, "reading", path) for way, path in platforms.items()),
+                *((f"{way}, 3 views", "viewing", path) for way, path in platforms.items()),
+                ("trimesh, or line by line", "usual_reading", platforms["polyview"]),
+            ):
+                seconds = _job(job, folder, platform=platform)
+                for file in sizes:
+                    best[file, way] = min(best.get((file, way), np.inf), seconds[file])
+    return [
+        {
+            "file": file,
+            "MB": sizes[file],
+            "way": way,
+            "cpu ms": 1e3 * seconds,
+            "MB/s": sizes[file] / seconds,
+            "x trimesh": best[file, "trimesh, or line by line"] / seconds,
+        }
+        for (file, way), seconds in sorted(best.items())
+    ]
+
+
 def _files(mesh: Mesh, quick: bool) -> list[dict[str, Any]]:
     """Meshes per second from file to shard, each way in a process of its own, start-up apart."""
     rows = []
@@ -270,17 +308,31 @@ def _memory(mesh: Mesh, counts: Sequence[int]) -> list[dict[str, Any]]:
 def _write_faces(mesh: Mesh, suffix: str, folder: Path) -> bool:
     """Eight files that differ; whether polyview can read them."""
     for number in range(8):
-        vertices = mesh.vertices * (1 + 0.01 * number)
-        path = folder / f"{number}.{suffix}"
-        if suffix == "wrl":
-            _write_vrml(vertices, mesh.faces, path)
-        else:
-            trimesh.Trimesh(vertices, mesh.faces, process=False).export(path)
+        vertices = mesh.vertices * np.float32(1 + 0.01 * number)
+        _write_face(Mesh(vertices, mesh.faces), folder / f"{number}.{suffix}")
     try:
         load_mesh(f"0.{suffix}", None, str(folder))
     except ValueError:
         return False
     return True
+
+
+def _write_face(mesh: Mesh, path: Path) -> None:
+    if path.suffix == ".wrl":
+        _write_vrml(mesh.vertices, mesh.faces, path)
+    elif path.suffix == ".obj" and mesh.uv is not None:
+        _write_textured(mesh, mesh.uv, path)
+    else:
+        surface = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+        surface.export(path, **({"encoding": "ascii"} if path.suffix == ".ply" else {}))
+
+
+def _write_textured(mesh: Mesh, uv: NDArray[np.float32], path: Path) -> None:
+    """As scanners write it: texture coordinates, and corners such as 7/7."""
+    lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in mesh.vertices.tolist()]
+    lines += [f"vt {across:.6f} {up:.6f}" for across, up in uv.tolist()]
+    lines += [f"f {a}/{a} {b}/{b} {c}/{c}" for a, b, c in (mesh.faces + 1).tolist()]
+    path.write_text("\n".join(lines) + "\n")
 
 
 def _write_vrml(vertices: NDArray[np.float32], faces: NDArray[np.int32], path: Path) -> None:
@@ -292,10 +344,14 @@ def _write_vrml(vertices: NDArray[np.float32], faces: NDArray[np.int32], path: P
     )
 
 
-def _job(name: str, *arguments: object) -> dict[str, Any]:
-    """Run one of `rendering_jobs.py` in a process of its own; adds the peak memory of it and its children."""
+def _job(name: str, *arguments: object, platform: Path | None = None) -> dict[str, Any]:
+    """Run one of `rendering_jobs.py` in a process of its own; adds the peak memory of it and its children.
+
+    platform: the folder that polyview is imported from, where it is not this one's.
+    """
     command = [sys.executable, str(JOBS), name, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    environment = os.environ | ({"PYTHONPATH": str(platform)} if platform else {})
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         peak = 0.0
         while process.poll() is None:
             peak = max(peak, _memory_of(process.pid))

@@ -1,6 +1,6 @@
-"""What the benchmark runs in processes of their own: `python rendering_jobs.py usual_loop|render FOLDER COUNT …`.
+"""What the benchmark runs in processes of their own: `python rendering_jobs.py JOB FOLDER [COUNT …]`.
 
-The last line on standard output is JSON: meshes, seconds.
+The last line on standard output is JSON: meshes, seconds; or of each file in the folder the seconds of CPU time.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import polars as pl
 import trimesh
 from PIL import Image
 
+from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import SCHEMA, Manifest
 from polyview.corpus.mesh import Mesh
-from polyview.recipe import Rendering
+from polyview.recipe import Geometry, Rendering
 from polyview.rendering import opengl, pipeline
 from polyview.rendering.cameras import FIELD_OF_VIEW, Camera, frame
+from polyview.rendering.renderer import make_renderer
 from polyview.storage.home import Home
 
 RIG = (Camera(-30.0, 0.0), Camera(0.0, 0.0), Camera(30.0, 0.0))
@@ -82,6 +84,46 @@ def render(folder: Path, count: int, workers: int, size: int) -> dict[str, float
     return {"meshes": count, "start-up s": started - begun, "seconds": seconds}
 
 
+def reading(folder: Path) -> dict[str, float]:
+    """Each file to a mesh."""
+    from polyview.corpus.formats.reader import read_mesh
+
+    return _fastest(folder, lambda file: read_mesh(file.name, None, str(folder)))
+
+
+def usual_reading(folder: Path) -> dict[str, float]:
+    """Each file to a mesh, with trimesh or as scripts read it."""
+    return _fastest(folder, _load)
+
+
+def viewing(folder: Path) -> dict[str, float]:
+    """Each file to three views, with what polyview does for the meshes of a folder by default."""
+    try:
+        geometry = Geometry(unit="auto", axes="auto")
+    except ValueError:  # a version that does not guess
+        geometry = Geometry()
+    renderer = make_renderer(Rendering(size=SIZE))
+
+    def draw(file: Path) -> None:
+        renderer.render(load_mesh(file.name, None, str(folder), geometry), RIG)
+
+    return _fastest(folder, draw)
+
+
+def _fastest(folder: Path, work: Callable[[Path], object]) -> dict[str, float]:
+    """Seconds of CPU time of the fastest of many runs on each file, the first of which is not counted."""
+    seconds = {}
+    for file in sorted(folder.iterdir()):
+        work(file)
+        best, started = float("inf"), time.perf_counter()
+        while time.perf_counter() - started < 0.7:
+            begun = time.process_time()
+            work(file)
+            best = min(best, time.process_time() - begun)
+        seconds[file.name] = best
+    return seconds
+
+
 def _manifest(folder: Path, count: int) -> Manifest:
     files = sorted(path.name for path in folder.iterdir())
     rows = pl.DataFrame(
@@ -98,5 +140,6 @@ def _manifest(folder: Path, count: int) -> Manifest:
 
 if __name__ == "__main__":
     job, folder, *numbers = sys.argv[1:]
-    jobs: dict[str, Callable[..., dict[str, float]]] = {"usual_loop": usual_loop, "render": render}
+    known = (usual_loop, render, reading, usual_reading, viewing)
+    jobs: dict[str, Callable[..., dict[str, float]]] = {function.__name__: function for function in known}
     print(json.dumps(jobs[job](Path(folder), *map(int, numbers))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from polyview.corpus.inspection import inspect
@@ -31,3 +32,11 @@ def test_extent_colour_and_guesses_of_a_few_meshes_are_said(tmp_path: Path) -> N
 def test_few_of_many_are_loaded() -> None:
     manifest = scan(Corpus(generator=Generator(subjects=20))).manifest
     assert "of 3 meshes looked at" in inspect(manifest, 3)[0]
+
+
+@pytest.mark.parametrize(("corners", "backs"), [("f 1 2 3 4", False), ("f 4 3 2 1", True)])
+def test_a_surface_that_shows_its_back_is_said(tmp_path: Path, corners: str, backs: bool) -> None:
+    (tmp_path / "a_neutral.obj").write_text(f"{POINTS}{corners}\n")
+    (tmp_path / "b_anger.obj").write_text(f"{POINTS}{corners}\n")
+    lines = inspect(scan(Corpus(dataset="folder", root=str(tmp_path), pattern="{subject}_{expression}.obj")).manifest)
+    assert any("2 of 2 turned with the backs of their triangles to the front camera" in line for line in lines) == backs

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from polyview.corpus.inspection import inspect
 from polyview.corpus.labels import meanings, nearest
 from polyview.corpus.scan import Scan, scan
 from polyview.errors import UserError
@@ -245,3 +246,22 @@ def test_a_mesh_that_is_named_twice_in_two_ways(root: Path) -> None:
     found = scanned(root, table)
     assert len(found.manifest) == 1
     assert found.skipped.rows() == [("a/0.obj", "named a second time")] * 2
+
+
+def test_a_column_says_the_unit_of_each_file(root: Path) -> None:
+    for number in range(4):
+        (root / "a" / f"{number}.obj").write_text("v -1 -1 0\nv 1 -1 0\nv 1 1 0\nf 1 2 3\n")
+    rows = "".join(f"a/{n}.obj,anna,anger,{unit}\n" for n, unit in enumerate(("m", "cm", "76.5", "")))
+    manifest = scanned(root, f"path,subject,expression,unit\n{rows}", geometry={"unit": 50.0}).manifest
+    assert manifest.frame["unit"].to_list() == [1000.0, 10.0, 76.5, None]
+    assert inspect(manifest)[0] == "20 to 2000 mm large, of 4 meshes looked at"
+    bare = "".join(f"a/{n}.obj,anna,anger,\n" for n in range(4))
+    without = scanned(root, f"path,subject,expression\n{bare}".replace(",\n", "\n")).manifest
+    assert scanned(root, f"path,subject,expression,unit\n{bare}").manifest.fingerprint == without.fingerprint
+    assert "unit" not in without.frame.columns
+
+
+@pytest.mark.parametrize("unit", ["inches", "0", "-1", "inf"])
+def test_a_unit_that_is_none_is_refused(root: Path, unit: str) -> None:
+    with pytest.raises(UserError, match=f"line 2: unit '{unit}' is not m, cm, mm, um or the millimetres"):
+        scanned(root, f"path,subject,expression,unit\na/0.obj,anna,anger,{unit}\n")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from polyview.modeling.fusion import AttentionFusion, build_fusion
+from polyview.recipe import Modeling, load_experiment
+from polyview.training.loop import make_optimizer
 
 WIDTH = 16
 
@@ -19,6 +23,10 @@ def views_of(count: int, batch: int = 3, seed: int = 0) -> Tensor:
 
 def angles_of(count: int) -> Tensor:
     return torch.stack([torch.linspace(-60, 60, count), torch.linspace(-10, 15, count)], dim=-1)
+
+
+def fusion_of(name: str, count: int) -> nn.Module:
+    return build_fusion(Modeling.model_validate({"fusion": name}), 2, WIDTH, count)
 
 
 def trained_attention() -> AttentionFusion:
@@ -34,7 +42,7 @@ def trained_attention() -> AttentionFusion:
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_an_untrained_fusion_is_the_mean_of_the_views(name: str, count: int) -> None:
     views = views_of(count)
-    fused = build_fusion(name, WIDTH, count)(views, angles_of(count))  # type: ignore[arg-type]
+    fused = fusion_of(name, count)(views, angles_of(count))
     torch.testing.assert_close(fused, normalize(views.mean(dim=1), dim=-1))
 
 
@@ -51,7 +59,7 @@ def test_attention_tells_the_views_apart_by_their_angles() -> None:
 
 
 def test_the_mean_does_not_look_at_angles() -> None:
-    fusion, views, angles = build_fusion("mean", WIDTH, 5), views_of(5), angles_of(5)
+    fusion, views, angles = fusion_of("mean", 5), views_of(5), angles_of(5)
     assert torch.equal(fusion(views, angles), fusion(views, angles.flip(0)))
 
 
@@ -73,3 +81,35 @@ def test_training_reaches_the_encoding_of_angles_and_learns_which_view_counts() 
         optimizer.step()
     assert not torch.equal(fusion.encode_angles.weight, start)
     assert loss(1000).item() < 0.5 * before
+
+
+def informative_batch(by: str, seed: int) -> tuple[Tensor, Tensor]:
+    """Views (B, 3, D) of which one says the target (B, D); which one is told by where it stands, or by how it looks."""
+    generator = torch.Generator().manual_seed(seed)
+    target = normalize(torch.randn(64, WIDTH, generator=generator), dim=-1)
+    target[:, 0] = 0
+    views = normalize(torch.randn(64, 3, WIDTH, generator=generator), dim=-1)
+    views[..., 0] = -0.5
+    place = torch.full((64,), 2) if by == "angle" else torch.randint(3, (64,), generator=generator)
+    marked = normalize(target, dim=-1) * 0.85
+    marked[:, 0] = 0.5
+    views[torch.arange(64), place] = marked
+    return normalize(views, dim=-1), normalize(marked, dim=-1)
+
+
+@pytest.mark.parametrize("by", ["angle", "looks"])
+@pytest.mark.parametrize("name", ["quickstart", "smile_vlm"])
+def test_the_recipes_own_optimiser_finds_the_view_that_says_something(name: str, by: str) -> None:
+    torch.manual_seed(0)
+    training = load_experiment(Path("experiments") / f"{name}.yaml").training
+    fusion, angles = AttentionFusion(WIDTH), angles_of(3)
+    optimizer = make_optimizer(fusion, training)
+    for seed in range(800):
+        views, target = informative_batch(by, seed)
+        optimizer.zero_grad()
+        (1 - (fusion(views, angles) * target).sum(-1)).mean().backward()
+        optimizer.step()
+    views, target = informative_batch(by, 9999)
+    chosen = (views * target.unsqueeze(1)).sum(-1).argmax(1)
+    weights = fusion.weights(views, angles).mean(-1)
+    assert weights.gather(1, chosen.unsqueeze(1)).mean() > 0.7

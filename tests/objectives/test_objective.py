@@ -46,7 +46,7 @@ def test_total_is_the_weighted_sum_of_the_terms(batch: BatchEmbeddings) -> None:
     expected = {
         "decorrelation": decorrelation(batch.projections, 0.1),
         "alignment": alignment(batch.views, batch.fused, batch.text, batch.prompt_index, batch.logit_scale),
-        "redundancy": redundancy(batch.fused, batch.text[batch.prompt_index], "full"),
+        "redundancy": redundancy(batch.fused, batch.text, batch.prompt_index, "full"),
     }
     total, values = total_loss(objective, batch)
     assert values == expected

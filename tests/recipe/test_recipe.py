@@ -74,7 +74,7 @@ training: {lr: -1, epochs: 1.5, precision: fp3}
     assert first == f"{path}: 11 errors"
     for error in (
         "name: 'two words' is not allowed",
-        "traning: unknown key; nearest is training; allowed here: name, corpus,",
+        "traning: unknown key; nearest is training; allowed here: name, revision, corpus,",
         "corpus.dataset: 'synthetik' is not allowed; expected 'synthetic', 'facekit', ",
         "corpus.expresions: unknown key; nearest is corpus.expressions",
         "rendering.size: 8 is not allowed; input should be greater than or equal to 16",
@@ -172,6 +172,8 @@ def test_a_setting_that_came_later_changes_no_hash_of_a_recipe_without_it(tiny: 
     assert with_overrides(tiny, later).digest == tiny.digest
     used = [{"language.labelled": 0.5}, {"language.unlabelled": "pseudo"}, {"evaluation.shots": [5]}]
     assert len({tiny.digest, *(with_overrides(tiny, more).digest for more in used)}) == 4
+    assert "frames" not in tiny.model_dump(mode="json")["model"]
+    assert tiny.digest == with_overrides(tiny, {"model.frames": 8}).digest
 
 
 def test_the_hash_changes_with_every_other_value(tiny: Experiment) -> None:
@@ -368,6 +370,10 @@ def test_a_file_of_prompts_that_leaves_a_class_out_is_refused(recipe: Path, tmp_
         (
             ["objective={alignment: {}}", "language.prompts=pseudo", "language.pseudo.start=1"],
             "language.pseudo.start needs a term without text",
+        ),
+        (
+            ["model.temporal=attention", "corpus.frames=apex"],
+            "model.temporal: attention needs several frames of a sequence, and corpus.frames: apex leaves one; use",
         ),
     ],
 )

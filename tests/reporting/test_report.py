@@ -195,7 +195,7 @@ def test_without_text_no_label_was_read(tmp_path: Path) -> None:
         .model_dump_json()
         .replace('"label"', '"none"')
         .replace('"alignment":{"weight":1.0}', '"alignment":null')
-        .replace('"redundancy":{"weight":0.05,"form":"off_diagonal"}', '"redundancy":null')
+        .replace('"redundancy":{"weight":0.5,"form":"text_directions"}', '"redundancy":null')
     )
     text = markdown(outcome(tmp_path, study=vision))
     assert "no label was read" in text

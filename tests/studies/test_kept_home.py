@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from polyview.cli import main
@@ -128,7 +129,12 @@ def runs_of(home: Home) -> dict[str, tuple[str, dict[str, float], dict[str, str]
     """Every run in MLflow by its id: status, metrics and parameters."""
     client = MlflowClient(home.tracking_uri)
     found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
-    return {run.info.run_id: (run.info.status, run.data.metrics, run.data.params) for run in found}
+    return {run.info.run_id: (run.info.status, run.data.metrics, _old_params(run)) for run in found}
+
+
+def _old_params(run: Run) -> dict[str, str]:
+    """A run's parameters without that which recipes had not yet."""
+    return {key: value for key, value in run.data.params.items() if key != "revision"}
 
 
 def main_until_exit(*words: str) -> None:

@@ -1,7 +1,7 @@
 """Several workers, each on its part of a fixed global batch: `python one_step.py FOLDER`.
 
-FOLDER has steps.json: the recipes by name, the store, the subjects, and the numbers of workers to try. Each worker
-leaves there its loss, gradients and running statistics as NAME-DTYPE-WORKERS-RANK.safetensors.
+FOLDER has steps.json: the recipes and their stores by name, the subjects, and the numbers of workers to try. Each
+worker leaves there its loss, gradients and running statistics as NAME-DTYPE-WORKERS-RANK.safetensors.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def step(job: TrainingJob, dtype: torch.dtype) -> dict[str, torch.Tensor]:
             trainer.parallel = DistributedDataParallel(trainer.model)
     trainer.parallel.train()
     batch = next(trainer.batches.epoch(0, trainer.share))
-    loss, _ = trainer.loss(dataclasses.replace(batch, images=batch.images.to(dtype)))
+    loss, *_ = trainer.loss(dataclasses.replace(batch, images=batch.images.to(dtype)))
     loss.backward()
     found = {"loss": loss.detach()}
     for name, weight in trainer.model.named_parameters():
@@ -54,7 +54,7 @@ def work(folder: Path, asked: dict[str, Any], rank: int) -> None:
             dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=workers)
         for name, recipe in asked["recipes"].items():
             experiment = Experiment.model_validate_json(json.dumps(recipe))
-            job = TrainingJob(experiment, Path(asked["store"]), tuple(asked["subjects"]), folder / "checkpoints")
+            job = TrainingJob(experiment, Path(asked["stores"][name]), tuple(asked["subjects"]), folder / "checkpoints")
             for dtype in (torch.float32, torch.float64):
                 bits = torch.finfo(dtype).bits
                 save_file(step(job, dtype), folder / f"{name}-{bits}-{workers}-{rank}.safetensors")

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from polyview.modeling.towers import load_open_clip
+from polyview.recipe import Experiment, with_overrides
+from polyview.rendering.store import ViewStore
 from polyview.training.batches import Share
 from polyview.training.loop import Trainer, TrainingJob
 
@@ -37,7 +39,7 @@ def step(job: TrainingJob) -> tuple[Tensor, dict[str, Tensor]]:
     trainer.angles = trainer.angles.double()
     trainer.model.double().train()
     batch = next(trainer.batches.epoch(0, Share()))
-    loss, _ = trainer.loss(dataclasses.replace(batch, images=batch.images.double()))
+    loss, *_ = trainer.loss(dataclasses.replace(batch, images=batch.images.double()))
     loss.backward()
     gradients = {name: weight.grad for name, weight in trainer.model.named_parameters() if weight.grad is not None}
     return loss.detach(), gradients
@@ -53,6 +55,19 @@ def test_a_batch_in_parts_has_the_loss_and_gradient_of_the_whole(make_job: MakeJ
     norm = torch.stack([gradient.norm() for gradient in whole[1].values()]).norm()
     for name, gradient in whole[1].items():
         assert (in_parts[1][name] - gradient).norm() <= 1e-12 * norm, name
+
+
+def test_films_in_parts_have_the_loss_and_gradient_of_the_whole(
+    tiny: Experiment, store_of: Callable[[Experiment], ViewStore], tmp_path: Path
+) -> None:
+    changes = {"corpus.generator.frames": 3, "model.temporal": "attention", "model.frames": 3}
+    whole = with_overrides(tiny, {**changes, "model.tower": "small-vit"})
+    store, in_parts = store_of(whole), with_overrides(whole, {"training.accumulate": 5})
+    people = tuple(sorted(set(store.labels("subject"))))
+    steps = [step(TrainingJob(recipe, store.folder, people, tmp_path)) for recipe in (whole, in_parts)]
+    torch.testing.assert_close(steps[0][0], steps[1][0], rtol=1e-12, atol=0)
+    torch.testing.assert_close(steps[0][1], steps[1][1], rtol=1e-9, atol=1e-12)
+    assert any(name.startswith("temporal.") for name in steps[0][1])
 
 
 def test_parts_keep_less_for_the_way_back(make_job: MakeJob) -> None:

@@ -98,6 +98,15 @@ def test_augmentation_is_torchs_own_affine_warp_of_the_lit_picture(size: int) ->
     torch.testing.assert_close(drawn.apply(images), warped.unflatten(0, (4, 2)))
 
 
+def test_all_frames_of_a_film_are_augmented_alike() -> None:
+    generator = torch.Generator().manual_seed(0)
+    films = torch.rand(4, 2, 5, 3, 9, 9, generator=generator)
+    drawn = Augmentation.draw(4, 2, generator)
+    augmented = drawn.apply(films)
+    for frame in range(5):
+        torch.testing.assert_close(augmented[:, :, frame], drawn.apply(films[:, :, frame]))
+
+
 def test_a_batch_larger_than_the_samples_is_refused(batches: Batches) -> None:
     with pytest.raises(UserError, match=r"training.batch_size is 64 and there are 36 samples"):
         dataclasses.replace(batches, batch_size=64)

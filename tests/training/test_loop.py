@@ -140,7 +140,7 @@ def test_every_trained_parameter_has_a_gradient_and_every_frozen_one_stays(
     before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
     trainer.assign(0)
     trainer.parallel.train()
-    loss, _ = trainer.loss(next(trainer.batches.epoch(0, Share())))
+    loss, *_ = trainer.loss(next(trainer.batches.epoch(0, Share())))
     loss.backward()
     parameters = dict(trainer.model.named_parameters())
     assert {name for name, weight in parameters.items() if weight.requires_grad} == {

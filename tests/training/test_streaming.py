@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from polyview.errors import UserError
-from polyview.recipe import Experiment, with_overrides
+from polyview.recipe import Experiment, Modeling, with_overrides
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import ViewStore
@@ -22,12 +22,16 @@ MakeJob = Callable[..., TrainingJob]
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 
-@pytest.mark.parametrize("temporal", ["frame", "mean"])
-def test_pictures_come_in_the_order_in_which_they_are_asked_for(make_job: MakeJob, temporal: str) -> None:
-    job = make_job()
-    samples, views = open_samples(job.store, temporal), cameras(job.experiment.rendering.views)
+@pytest.mark.parametrize("temporal", ["frame", "mean", "attention"])
+def test_pictures_come_in_the_order_in_which_they_are_asked_for(
+    tiny: Experiment, store_of: Callable[[Experiment], ViewStore], temporal: str
+) -> None:
+    changes = {"corpus.generator.subjects": 4, "corpus.generator.frames": 3, "model.temporal": temporal}
+    experiment = with_overrides(tiny, changes)
+    store, views = store_of(experiment).folder, cameras(experiment.rendering.views)
+    samples = open_samples(store, experiment.model)
     batches = np.array_split(np.random.default_rng(0).permutation(len(samples)), 9)
-    found = list(stream(job.store, temporal, views, batches))
+    found = list(stream(store, experiment.model, views, batches))
     for rows, pictures in zip(batches, found, strict=True):
         np.testing.assert_array_equal(pictures, samples.gather(rows, views))
 
@@ -54,7 +58,7 @@ def test_cameras_that_are_added_to_a_store_can_be_read_where_it_was_read_before(
         part = store_of(with_overrides(tiny, {"rendering.views.count": count}))
         rig = cameras(part.rendering.views)
         shutil.copytree(part.folder, tmp_path / "store" / f"{count}-views")
-        found = Reader(tmp_path / "store", "frame", rig)({"rows": [5, 0]})
+        found = Reader(tmp_path / "store", Modeling(), rig)({"rows": [5, 0]})
         np.testing.assert_array_equal(found["views"], part.gather(np.array([5, 0]), rig))
 
 
@@ -62,4 +66,4 @@ def test_a_store_that_is_gone_is_named(make_job: MakeJob) -> None:
     job = make_job()
     nowhere = job.folder / "nowhere"
     with pytest.raises(UserError, match=f"{nowhere}: no complete view store"):
-        list(itertools.islice(stream(nowhere, "frame", cameras(job.experiment.rendering.views), [np.arange(2)]), 1))
+        list(itertools.islice(stream(nowhere, Modeling(), cameras(job.experiment.rendering.views), [np.arange(2)]), 1))

@@ -39,18 +39,26 @@ RECIPES = {
         "language.labelled": 0.25,
         "language.unlabelled": "pseudo",
     },
+    "films": {"corpus.generator.frames": 2, "model.temporal": "attention", "model.frames": 2},
 }
 Step = dict[str, Tensor]
 StepOf = Callable[[str, int, int, int], Step]
 
 
 @pytest.fixture(scope="module")
-def step_of(tiny: Experiment, tiny_store: ViewStore, tmp_path_factory: pytest.TempPathFactory) -> StepOf:
+def step_of(
+    tiny: Experiment,
+    tiny_store: ViewStore,
+    store_of: Callable[[Experiment], ViewStore],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> StepOf:
     """What each worker computed on the same global batch, in processes of torch alone, by recipe, bits, W and rank."""
     folder = tmp_path_factory.mktemp("steps")
-    recipes = {name: with_overrides(tiny, changes).model_dump(mode="json") for name, changes in RECIPES.items()}
+    varied = {name: with_overrides(tiny, changes) for name, changes in RECIPES.items()}
+    recipes = {name: recipe.model_dump(mode="json") for name, recipe in varied.items()}
+    stores = dict.fromkeys(RECIPES, str(tiny_store.folder)) | {"films": str(store_of(varied["films"]).folder)}
     people = sorted(set(tiny_store.labels("subject")))
-    asked = {"workers": WORKERS, "recipes": recipes, "store": str(tiny_store.folder), "subjects": people}
+    asked = {"workers": WORKERS, "recipes": recipes, "stores": stores, "subjects": people}
     (folder / "steps.json").write_text(json.dumps(asked))
     script = Path(__file__).with_name("one_step.py")
     command = [sys.executable, "-W", "ignore", str(script), str(folder)]

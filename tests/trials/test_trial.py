@@ -222,13 +222,45 @@ def test_another_corpus_is_tested_on_whole(tiny: Experiment, store_of: StoreOf, 
     assert again["value"].to_list() == [record.scores[f"knn/{metric}"] for metric in ("accuracy", "uf1", "uar")]
 
 
-@pytest.mark.parametrize("temporal", ["frame", "mean", "dynamic_image"])
+@pytest.mark.parametrize("temporal", ["frame", "mean", "dynamic_image", "attention"])
 def test_a_sequence_is_one_sample_of_the_test(
     tiny: Experiment, store_of: StoreOf, tmp_path: Path, temporal: str
 ) -> None:
     film = {"corpus.generator.frames": 3, "corpus.frames": "rise", "training.epochs": 1, "model.temporal": temporal}
     experiment = with_overrides(tiny, film)
     spec = TrialSpec(experiment, store_of(experiment).folder, tmp_path)
+    list(run_trial(spec))
+    record = Ledger(tmp_path).read(experiment.digest)
+    assert record is not None
+    assert sum(map(sum, record.confusions["linear"])) == 4 * 3
+
+
+def test_a_trial_on_films_goes_on_where_it_stood_and_its_checkpoint_scores_as_it_did(
+    tiny: Experiment, store_of: StoreOf, tmp_path: Path
+) -> None:
+    film = {"corpus.generator.frames": 3, "model.temporal": "attention", "model.frames": 3}
+    experiment = with_overrides(tiny, film)
+    store = store_of(experiment).folder
+    cut, whole = (TrialSpec(experiment, store, tmp_path / name) for name in ("cut", "whole"))
+    begun = run_trial(cut)
+    next(begun)
+    begun.close()
+    list(run_trial(cut))
+    list(run_trial(whole))
+    records = [Ledger(spec.trials).read(experiment.digest) for spec in (cut, whole)]
+    assert records[0] is not None
+    assert records[1] is not None
+    assert records[0].scores == records[1].scores
+    checkpoint = open_checkpoint(cut.trials / experiment.digest)
+    again = evaluate_checkpoint(checkpoint, ("knn",), store, None).results
+    assert again["value"].to_list() == [records[0].scores[f"knn/{metric}"] for metric in ("accuracy", "uf1", "uar")]
+
+
+def test_raw_pixels_of_films_are_those_of_all_frames(tiny: Experiment, store_of: StoreOf, tmp_path: Path) -> None:
+    film = {"corpus.generator.frames": 3, "model.temporal": "attention", "model.frames": 3}
+    experiment = with_overrides(tiny, {**film, **REFERENCES["raw pixels"]})
+    spec = TrialSpec(experiment, store_of(experiment).folder, tmp_path)
+    check(spec)
     list(run_trial(spec))
     record = Ledger(tmp_path).read(experiment.digest)
     assert record is not None

@@ -96,7 +96,7 @@ def expressivity(seed: int, person: int) -> NDArray[np.float64]:
 def _sequence(generator: Generator, person: int, expression: str, sequence: int) -> Iterator[Frame]:
     rng = np.random.default_rng([generator.seed, person, zlib.crc32(expression.encode()), sequence])
     apex = rng.uniform(*generator.apex)
-    peak = _peak(rng, expression, apex)
+    peak = _peak(rng, expression, apex, generator.variety)
     nuisance = {unit: float(rng.uniform(0, _NUISANCE[unit])) for unit in ACTION_UNITS if rng.random() < 0.3}
     yaw, pitch = np.clip(rng.normal(0.0, generator.pose, 2), -3 * generator.pose, 3 * generator.pose)
     for frame in range(generator.frames):
@@ -114,8 +114,9 @@ def _sequence(generator: Generator, person: int, expression: str, sequence: int)
         )
 
 
-def _peak(rng: np.random.Generator, expression: str, apex: float) -> Activations:
+def _peak(rng: np.random.Generator, expression: str, apex: float, variety: float) -> Activations:
     prototype = _PROTOTYPES[expression]
     shown = dict(prototype.core)
     shown.update((unit, weight) for unit, weight in prototype.companions.items() if rng.random() < 0.5)
-    return {unit: min(apex * weight * rng.uniform(0.8, 1.15), 1.0) for unit, weight in shown.items()}
+    least = 0.8 - 0.3 * variety
+    return {unit: min(apex * weight * rng.uniform(least, 1.15), 1.0) for unit, weight in shown.items()}

@@ -25,7 +25,8 @@ class GeneratedFace:
 
     seed and person together are the identity; activations are weights of action units in [0, 1]; yaw and pitch
     of the head are in degrees (yaw > 0 turns to the subject's left, pitch > 0 looks up); noise in millimetres;
-    version is the generator's, so that a changed generator makes other paths.
+    version is the generator's, so that a changed generator makes other paths; variety is left out of a path where
+    it is 0.
     """
 
     seed: int
@@ -36,6 +37,7 @@ class GeneratedFace:
     noise: float
     holes: int
     version: int
+    variety: float = 0.0
 
     @classmethod
     def of_frame(cls, frame: Frame, generator: Generator, version: int) -> GeneratedFace:
@@ -49,13 +51,15 @@ class GeneratedFace:
             noise=generator.noise,
             holes=generator.holes,
             version=version,
+            variety=generator.variety,
         )
 
     def path(self, scheme: str) -> str:
         """For example `synthetic:version=1&seed=0&person=17&holes=0&yaw=3.1&pitch=-1.2&noise=0.0&au6=0.7&au12=0.83`."""
         numbers = {name: getattr(self, name) for name in _NUMBERS}
         units = {f"au{unit}": weight for unit, weight in sorted(self.activations.items())}
-        return scheme + urlencode(numbers | units)
+        variety = {"variety": self.variety} if self.variety else {}
+        return scheme + urlencode(numbers | variety | units)
 
     @classmethod
     def parse(cls, path: str, scheme: str, version: int) -> GeneratedFace:
@@ -70,6 +74,7 @@ class GeneratedFace:
                 yaw=float(values.pop("yaw")),
                 pitch=float(values.pop("pitch")),
                 noise=float(values.pop("noise")),
+                variety=float(values.pop("variety", 0.0)),
                 activations={int(name.removeprefix("au")): float(weight) for name, weight in values.items()},
             )
         except (KeyError, ValueError) as error:
@@ -80,6 +85,11 @@ class GeneratedFace:
         if unknown:
             raise MeshError(f"action units {unknown} are not among {list(ACTION_UNITS)}")
         return face
+
+    def random(self, stream: int) -> np.random.Generator:
+        """Chances of this face alone: the same face has the same, and each stream has its own."""
+        key = hashlib.blake2b(self.path("").encode(), digest_size=8, salt=stream.to_bytes(1, "little")).digest()
+        return np.random.default_rng(int.from_bytes(key, "little"))
 
     def units(self) -> NDArray[np.float64]:
         """The activations as a vector in the order of `ACTION_UNITS`."""
@@ -119,8 +129,7 @@ def as_scanned(mesh: Mesh, face: GeneratedFace, pivot: NDArray[np.float64]) -> M
     )
     if not (face.noise or face.holes):
         return mesh
-    key = hashlib.blake2b(face.path("").encode(), digest_size=8).digest()
-    rng = np.random.default_rng(int.from_bytes(key, "little"))
+    rng = face.random(0)
     noise = rng.normal(0.0, face.noise, mesh.vertices.shape).astype(np.float32)
     return replace(mesh, vertices=mesh.vertices + noise, faces=_with_holes(mesh, face.holes, rng))
 

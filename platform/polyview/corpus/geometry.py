@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polyview.corpus.formats.landmarks import Landmarks
 from polyview.corpus.mesh import Mesh, MeshError, nose_tip
-from polyview.corpus.orientation import HEAD, Way, guess_axes, guess_unit, turn_to
+from polyview.corpus.orientation import HEAD, Way, guess_axes, guess_unit, shows_backs, turn_to
 from polyview.recipe import Axes, Geometry
 
 Vector = NDArray[np.float64]
@@ -24,6 +24,11 @@ _NOSE_BEHIND = 5.0
 """Millimetres that a nose cannot lie behind the plane of eyes and mouth, unless their left and right are swapped."""
 _NOSE_REACH = 25.0
 """Millimetres from the middle of the nose's outline within which its tip is."""
+
+_BACKS = (
+    "turned with the backs of their triangles to the front camera: they look away (corpus.geometry.axes), are "
+    "mirrored, or are wound clockwise; look at the sheet"
+)
 
 
 def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mesh:
@@ -54,6 +59,8 @@ def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mes
         mesh = _turned(mesh, axes.T.astype(np.float32))
     if geometry.align != "none":
         mesh = _centred(mesh)
+    if shows_backs(mesh):
+        mesh = replace(mesh, guesses=(*mesh.guesses, _BACKS))
     return cropped(mesh, geometry.crop) if geometry.crop else mesh
 
 
@@ -149,7 +156,7 @@ def _turn(
     """What turns the mesh upright and to the front, where anything does, and what was guessed of it."""
     if isinstance(geometry.axes, Axes):
         return turn_to(Way.named(geometry.axes.up), Way.named(geometry.axes.front)), ()
-    if geometry.axes is None or landmarks is not None or np.ptp(mesh.vertices, axis=0).max() > HEAD[1]:
+    if geometry.axes is None or landmarks is not None or mesh.sides.max() > HEAD[1]:
         return None, ()
     ways = guess_axes(mesh)
     if ways is None or ways == UPRIGHT:
@@ -159,7 +166,7 @@ def _turn(
 
 def _with_face_found(mesh: Mesh) -> Mesh:
     """The mesh with the nose of a bust or a body, which is not its foremost point: it is looked for in the head."""
-    height = float(np.ptp(mesh.vertices[:, 1]))
+    height = float(mesh.sides[1])
     if mesh.nose is not None or height <= HEAD[1]:
         return mesh
     head = mesh.vertices[mesh.vertices[:, 1] >= mesh.vertices[:, 1].max() - _HEAD_HEIGHT]

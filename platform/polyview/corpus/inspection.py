@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import numpy as np
-
 from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.mesh import Mesh, MeshError
@@ -18,9 +16,10 @@ def inspect(manifest: Manifest, count: int = LOOKED_AT) -> list[str]:
     rows = manifest.frame[:: max(1, len(manifest) // count)].head(count)
     meshes: list[Mesh] = []
     lines: list[str] = []
-    for path, texture in rows.select("path", "texture").iter_rows():
+    for row in rows.iter_rows(named=True):
+        path = row["path"]
         try:
-            meshes.append(load_mesh(path, texture, manifest.root, manifest.geometry))
+            meshes.append(load_mesh(path, row["texture"], manifest.root, manifest.geometry, row.get("unit")))
         except MeshError as error:
             lines.append(f"cannot be used: {path}: {error}")
     if meshes:
@@ -31,7 +30,7 @@ def inspect(manifest: Manifest, count: int = LOOKED_AT) -> list[str]:
 
 
 def _sizes(meshes: list[Mesh]) -> str:
-    longest = [float(np.ptp(mesh.vertices, axis=0).max()) for mesh in meshes]
+    longest = [float(mesh.sides.max()) for mesh in meshes]
     return f"{min(longest):.0f} to {max(longest):.0f} mm large, of {len(meshes)} meshes looked at"
 
 

@@ -9,8 +9,12 @@ from polyview.recipe import Geometry
 _AS_IT_IS = Geometry()
 
 
-def load_mesh(path: str, texture: str | None, root: str, geometry: Geometry = _AS_IT_IS) -> Mesh:
+def load_mesh(
+    path: str, texture: str | None, root: str, geometry: Geometry = _AS_IT_IS, unit: float | None = None
+) -> Mesh:
     """The mesh of one manifest row, prepared as `geometry` says and checked.
+
+    unit: millimetres per unit of this file, in place of the geometry's, where the row has it.
 
     A function of its arguments alone (and of the files they name). Raises `MeshError` that says why the mesh
     cannot be used.
@@ -26,6 +30,6 @@ def load_mesh(path: str, texture: str | None, root: str, geometry: Geometry = _A
         mesh, landmarks = facekit.load(path, root), None
     else:
         mesh, landmarks = read_mesh(path, texture, root), find_landmarks(path, root)
-    mesh = prepared(mesh, landmarks, geometry)
+    mesh = prepared(mesh, landmarks, geometry.model_copy(update={"unit": unit}) if unit else geometry)
     mesh.check()
     return mesh

@@ -25,6 +25,8 @@ SCHEMA = pl.Schema(
         "dataset": pl.String,
     }
 )
+OPTIONAL = pl.Schema({"unit": pl.Float64})
+"""Columns that a manifest has where a dataset tells them of any face: others, and their fingerprints, are without."""
 SKIPPED = pl.Schema({"path": pl.String, "reason": pl.String})
 _NULLABLE = {"texture"}
 _COMPANIONS = (".bnd", ".lm3", ".mtl")
@@ -35,8 +37,8 @@ _AS_IT_IS = Geometry()
 class Found:
     """What lies in a dataset's folder.
 
-    rows: the faces, in the columns of `SCHEMA`; skipped: path and reason of what cannot be used;
-    remarks: sentences about what was guessed.
+    rows: the faces, in the columns of `SCHEMA`, perhaps with those of `OPTIONAL`; skipped: path and reason of what
+    cannot be used; remarks: sentences about what was guessed.
     """
 
     rows: pl.DataFrame
@@ -47,6 +49,8 @@ class Found:
 @dataclass(frozen=True, eq=False)
 class Manifest:
     """One row per face frame, sorted by `sample_id`, in the columns of `SCHEMA`.
+
+    unit: a column of frames that need it, the millimetres per unit of that row's file; null where it is the geometry's.
 
     root: the folder that `path` and `texture` are relative to; empty where paths hold all that is needed.
     fingerprint: 16 hex digits that change with any row, with the size or time of any file named in one or lying
@@ -105,8 +109,9 @@ def _conformed(frame: pl.DataFrame) -> pl.DataFrame:
     missing = [name for name in SCHEMA if name not in frame.columns]
     if missing:
         raise UserError(f"the manifest lacks the columns {', '.join(missing)}; it needs {', '.join(SCHEMA)}")
+    optional = {name: kind for name, kind in OPTIONAL.items() if name in frame.columns and frame[name].count()}
     try:
-        frame = frame.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+        frame = frame.select(pl.col(name).cast(kind) for name, kind in {**SCHEMA, **optional}.items())
     except pl.exceptions.PolarsError as error:
         raise UserError(f"the manifest's columns have wrong types: {str(error).splitlines()[0]}") from None
     empty = [name for name in SCHEMA if name not in _NULLABLE and frame[name].null_count()]

@@ -35,6 +35,13 @@ class Mesh:
     nose: NDArray[np.float32] | None = None
     guesses: tuple[str, ...] = ()
 
+    @property
+    def sides(self) -> NDArray[np.float64]:
+        """(3,) how large the mesh is along each axis."""
+        columns = np.ascontiguousarray(self.vertices.T).astype(np.float64)
+        extents: NDArray[np.float64] = columns.max(axis=1) - columns.min(axis=1)
+        return extents
+
     def check(self) -> None:
         """Raises `MeshError` that says what is wrong, unless the mesh can be rendered."""
         if not len(self.vertices):
@@ -44,8 +51,8 @@ class Mesh:
         for name, array, columns in (("vertices", self.vertices, 3), ("faces", self.faces, 3), ("uv", self.uv, 2)):
             if array is not None and (array.ndim != 2 or array.shape[1] != columns):
                 raise MeshError(f"{name} have shape {array.shape}, expected (n, {columns})")
-        broken = int((~np.isfinite(self.vertices).all(axis=1)).sum())
-        if broken:
+        if not np.isfinite(self.vertices).all():
+            broken = int((~np.isfinite(self.vertices).all(axis=1)).sum())
             raise MeshError(f"{broken} of {len(self.vertices)} vertices are not finite")
         low, high = int(self.faces.min()), int(self.faces.max())
         if low < 0 or high >= len(self.vertices):
@@ -53,7 +60,7 @@ class Mesh:
         for name, attribute in (("colors", self.colors), ("uv", self.uv)):
             if attribute is not None and len(attribute) != len(self.vertices):
                 raise MeshError(f"{len(attribute)} {name} for {len(self.vertices)} vertices")
-        if not np.ptp(self.vertices, axis=0).any():
+        if not self.sides.any():
             raise MeshError("all vertices lie in one point")
 
 

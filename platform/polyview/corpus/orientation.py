@@ -25,7 +25,10 @@ _CLEAR = 1.4
 """How many times as good the better of two readings must be to be believed."""
 _BULGING = 0.3
 """How closely the depth of a face goes with the distance from its middle, at least; that of a flat piece does not."""
+_ENOUGH_POINTS, _ENOUGH_FACES = 10_000, 4_000
+"""A mesh shows its unit and axes in so many that are spread over it."""
 _GRID = 24
+_MOST = 0.75
 _FEW = 5
 
 
@@ -58,12 +61,12 @@ def turn_to(up: Way, front: Way) -> NDArray[np.float32]:
 
 def extent(mesh: Mesh) -> str:
     """The mesh's sides in words, such as 0.14 x 0.18 x 0.076."""
-    return " x ".join(f"{side:.3g}" for side in np.ptp(mesh.vertices.astype(np.float64), axis=0))
+    return " x ".join(f"{side:.3g}" for side in mesh.sides)
 
 
 def guess_unit(mesh: Mesh) -> tuple[float, str]:
     """Millimetres per unit of the file, and the unit's name; raises `MeshError` where no unit makes it a head."""
-    sides = np.ptp(mesh.vertices.astype(np.float64), axis=0)
+    sides = mesh.sides
     longest = float(sides.max())
     if longest > _SLIM * sides.min() and (person := _unit_within(longest, BODY)):
         return person
@@ -90,7 +93,7 @@ def guess_axes(mesh: Mesh) -> tuple[Way, Way] | None:
     An open scan looks where its surface does and bulges; of a closed head, the nose is the sharpest of its ends. The
     surface is alike on both sides of the axis from ear to ear; a nose falls off steeper below its tip than above.
     """
-    points = mesh.vertices[:: max(1, len(mesh.vertices) // 20_000)].astype(np.float64)
+    points = mesh.vertices[:: max(1, len(mesh.vertices) // _ENOUGH_POINTS)].astype(np.float64)
     front = _front_of_scan(mesh) or _front_of_head(points)
     if front is None:
         return None
@@ -104,7 +107,7 @@ def guess_axes(mesh: Mesh) -> tuple[Way, Way] | None:
 
 def _front_of_scan(mesh: Mesh) -> Way | None:
     """Where an open surface looks: along the axis that its area is turned to, to the side to which it bulges."""
-    corners = mesh.vertices.astype(np.float64)[mesh.faces]
+    corners = mesh.vertices[mesh.faces[:: max(1, len(mesh.faces) // _ENOUGH_FACES)]].astype(np.float64)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     areas, whole = np.linalg.norm(normals, axis=1), normals.sum(axis=0)
     size = np.linalg.norm(whole)
@@ -130,6 +133,17 @@ def _front_of_head(points: Points) -> Way | None:
     return Way(2, 1) if sharpness[Way(2, 1)] * _CLEAR > sharpness[best] else best
 
 
+def shows_backs(mesh: Mesh) -> bool:
+    """Whether most of the triangles that lie foremost turn their backs to the front, as they are wound."""
+    a, b, c = mesh.vertices[mesh.faces[:: max(1, len(mesh.faces) // _ENOUGH_FACES)]].astype(np.float64).swapaxes(0, 1)
+    forward = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    middles = (a + b + c) / 3
+    order = middles[:, 2].argsort()
+    foremost = np.zeros(_GRID * _GRID)
+    foremost[_cells(middles[order, :2])] = forward[order]  # of those in one cell, the last and foremost stays
+    return bool(np.count_nonzero(foremost < 0) > _MOST * np.count_nonzero(foremost))
+
+
 def _tip(points: Points, axis: int, sign: int) -> float:
     """How wide the end of the surface is there: the spread of what lies within a fortieth of its depth.
 
@@ -150,11 +164,16 @@ def _lopsidedness(points: Points, across: int, along: int, front: Way) -> float:
 
 def _relief(points: Points, across: int, along: int, front: Way) -> Points:
     """(G, G) how far the surface comes forward in each cell of a grid; nan where it is not."""
-    flat = points[:, [across, along]]
-    cells = ((flat - flat.min(axis=0)) / np.maximum(np.ptp(flat, axis=0), 1e-9) * (_GRID - 1e-6)).astype(np.int64)
     relief = np.full(_GRID * _GRID, -np.inf)
-    np.maximum.at(relief, cells[:, 0] * _GRID + cells[:, 1], front.sign * points[:, front.axis])
+    np.maximum.at(relief, _cells(points[:, [across, along]]), front.sign * points[:, front.axis])
     return np.where(np.isfinite(relief), relief, np.nan).reshape(_GRID, _GRID)
+
+
+def _cells(flat: Points) -> NDArray[np.int64]:
+    """The number of the grid's cell in which each of (N, 2) places lies."""
+    places = (flat - flat.min(axis=0)) / np.maximum(np.ptp(flat, axis=0), 1e-9) * (_GRID - 1e-6)
+    cells: NDArray[np.int64] = places.astype(np.int64) @ np.array([_GRID, 1])
+    return cells
 
 
 def _upward(points: Points, upright: int, front: Way) -> int:

@@ -25,15 +25,18 @@ def embed(
     """Fused embeddings (N, D) float32, L2-normalised, of the samples `rows` seen by `cameras`."""
     model = model.to(device).eval()
     angles = torch.tensor([[camera.yaw, camera.pitch] for camera in cameras], device=device)
-    parts = []
-    for start in range(0, len(rows), BATCH):
-        images = to_images(store.gather(rows[start : start + BATCH], cameras)).to(device)
+    parts, size = [], max(1, BATCH // store.frames)
+    for start in range(0, len(rows), size):
+        images = to_images(store.gather(rows[start : start + size], cameras)).to(device)
         parts.append(model.fuse(model.encode_views(images), angles).cpu().numpy())
     return np.concatenate(parts)
 
 
 def raw_pixels(store: ViewStore, rows: NDArray[np.int64], cameras: Sequence[Camera]) -> NDArray[np.float32]:
-    """All views' pixels in a row, (N, V·S·S·3) float32 in [0, 1]: the features that any embedding must beat."""
+    """All views' pixels in a row, (N, V·S·S·3) float32 in [0, 1]: the features that any embedding must beat.
+
+    Of films, the pixels of all frames, T times as many.
+    """
     return store.gather(rows, cameras).reshape(len(rows), -1).astype(np.float32) / np.float32(255)
 
 

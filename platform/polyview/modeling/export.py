@@ -20,9 +20,9 @@ _PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 def export_towers(model: MultiviewModel, experiment: Experiment, folder: Path) -> None:
     """Write the image and the text tower to `folder`, whole or not at all; pictures are of the rendering's size.
 
-    open_clip has no place for the fusion of views, the projector and the supervised head: a face there is one view's
-    embedding, or the mean of several. Raises `UserError` if `folder` has something in it, or open_clip could not read
-    what would be written. Source of the layout: `open_clip.push_to_hf_hub`, of version 3.3.
+    open_clip has no place for attention over time, the fusion of views, the projector and the supervised head: a face
+    there is one picture's embedding, or the mean of several. Raises `UserError` if `folder` has something in it, or
+    open_clip could not read what would be written. Source of the layout: `open_clip.push_to_hf_hub`, of version 3.3.
     """
     folder = folder.resolve()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from polyview.recipe import Modeling
 
 
 class MeanFusion(nn.Module):
@@ -22,9 +22,46 @@ class MeanFusion(nn.Module):
 
 
 class AttentionFusion(nn.Module):
-    """The mean of the views plus attention over them, each view told apart by its camera's yaw and pitch.
+    """A weighted mean of the views: each part of the embedding has its own weights, by what it sees and from where.
 
-    The attention's output starts at zero, so an untrained fusion is the mean.
+    A view's key is a linear map of its embedding plus its camera's code, both of length one; a learned query for each
+    part is compared with the keys. Keys start at zero, so an untrained fusion is the plain mean; the queries do not, so
+    it can learn at once. The queries are kept in one dimension, which the optimiser does not decay.
+    """
+
+    def __init__(self, width: int, parts: int = 4) -> None:
+        super().__init__()
+        self.parts = parts
+        self.encode_angles = nn.Linear(4, width)
+        self.keys = nn.Linear(width, width, bias=False)
+        self.queries = nn.Parameter(torch.randn(width))
+        nn.init.zeros_(self.keys.weight)
+
+    def forward(
+        self,
+        views: Tensor,  # (B, V, D)
+        angles: Tensor,  # (V, 2)
+    ) -> Tensor:
+        """Views (B, V, D), L2-normalised, seen from `angles` (V, 2) in degrees, to (B, D), L2-normalised."""
+        weights = self.weights(views, angles).unsqueeze(-1)
+        return functional.normalize((weights * views.unflatten(-1, (self.parts, -1))).sum(1).flatten(1), dim=-1)
+
+    def weights(
+        self,
+        views: Tensor,  # (B, V, D)
+        angles: Tensor,  # (V, 2)
+    ) -> Tensor:
+        """How much each view counts in each part of the embedding: (B, V, parts), which sum to one over the views."""
+        keys = self.keys(views + functional.normalize(self.encode_angles(_directions(angles)), dim=-1))
+        logits = (keys * self.queries).unflatten(-1, (self.parts, -1)).sum(-1)
+        return logits.softmax(dim=1)
+
+
+class ResidualAttentionFusion(nn.Module):
+    """What `attention` was in recipes of revision 1: the mean of the views plus attention over them.
+
+    Its query starts at zero and is decayed, and its codes of angles are ten times as large as the views, so that it
+    hardly learns: it is here for the checkpoints that have it.
     """
 
     def __init__(self, width: int, heads: int = 4) -> None:
@@ -40,8 +77,7 @@ class AttentionFusion(nn.Module):
         angles: Tensor,  # (V, 2)
     ) -> Tensor:
         """Views (B, V, D) seen from `angles` (V, 2), yaw and pitch in degrees, to (B, D), L2-normalised."""
-        radians = torch.deg2rad(angles)
-        tokens = views + self.encode_angles(torch.cat([radians.sin(), radians.cos()], dim=-1))
+        tokens = views + self.encode_angles(_directions(angles))
         attended, _ = self.attention(self.query.expand(len(views), -1, -1), tokens, tokens, need_weights=False)
         return functional.normalize(views.mean(dim=1) + attended.squeeze(1), dim=-1)
 
@@ -64,12 +100,20 @@ class ConcatFusion(nn.Module):
         return functional.normalize(self.mix(views.flatten(1)), dim=-1)
 
 
-def build_fusion(name: Literal["attention", "mean", "concat"], width: int, views: int) -> nn.Module:
-    """The fusion called `name` of so many views, for embeddings of `width`."""
-    match name:
+def build_fusion(modeling: Modeling, revision: int, width: int, views: int) -> nn.Module:
+    """The fusion that a recipe asks for, of so many views, for embeddings of `width`."""
+    match modeling.fusion:
         case "attention":
-            return AttentionFusion(width)
+            return AttentionFusion(width) if revision > 1 else ResidualAttentionFusion(width)
         case "mean":
             return MeanFusion()
         case "concat":
             return ConcatFusion(width, views)
+
+
+def _directions(
+    angles: Tensor,  # (V, 2)
+) -> Tensor:
+    """The sines and cosines (V, 4) of yaws and pitches in degrees."""
+    radians = torch.deg2rad(angles)
+    return torch.cat([radians.sin(), radians.cos()], dim=-1)

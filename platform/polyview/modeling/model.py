@@ -1,4 +1,4 @@
-"""The model that is pretrained: an image tower over every view, their fusion, a projector, a text tower."""
+"""The model that is pretrained: an image tower over every view (or film), their fusion, a projector, a text tower."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from polyview.modeling.fusion import build_fusion
+from polyview.modeling.temporal import TemporalAttention
 from polyview.modeling.towers import build_towers
 from polyview.recipe import Experiment
 
@@ -37,8 +38,10 @@ class Embeddings:
 class MultiviewModel(nn.Module):
     """open_clip's towers, a fusion of views, and a projector: the head on which view and pair losses are computed.
 
-    A recipe with a supervised term has a linear `classifier` besides. Weights come from torch's global seed, or from
-    `model.pretrained`.
+    With `model.temporal: attention` a view is a film, and `temporal` makes one embedding of its frames before the
+    views are compared or fused: view losses hold that all cameras saw the same movement, and not what a face looked
+    like at one moment. A recipe with a supervised term has a linear `classifier` besides. Weights come from torch's
+    global seed, or from `model.pretrained`.
     """
 
     mean: Tensor
@@ -55,7 +58,8 @@ class MultiviewModel(nn.Module):
         self.register_buffer("mean", torch.tensor(visual.image_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(visual.image_std).view(3, 1, 1), persistent=False)
         self.width = self._measure_width(size)
-        self.fusion = build_fusion(modeling.fusion, self.width, experiment.rendering.views.count)
+        self.temporal = TemporalAttention(self.width) if modeling.temporal == "attention" else None
+        self.fusion = build_fusion(modeling, experiment.revision, self.width, experiment.rendering.views.count)
         self.projector = build_projector(self.width, modeling.projector)
         self.classifier: nn.Linear | None = None
         if experiment.objective.supervised:
@@ -63,11 +67,11 @@ class MultiviewModel(nn.Module):
 
     def forward(
         self,
-        images: Tensor,  # (B, V, 3, S, S) float in [0, 1]
+        images: Tensor,  # (B, V, 3, S, S) or (B, V, T, 3, S, S) float in [0, 1]
         angles: Tensor,  # (V, 2) yaw and pitch in degrees
         tokens: Tensor | None,  # (K, context) int64
     ) -> Embeddings:
-        """Embed images (B, V, 3, S, S) in [0, 1] seen from angles (V, 2) in degrees, and tokens (K, context)."""
+        """Embed images, as `encode_views` takes them, seen from angles (V, 2) in degrees, and tokens (K, context)."""
         views = self.encode_views(images)
         fused = self.fuse(views, angles)
         return Embeddings(
@@ -86,22 +90,25 @@ class MultiviewModel(nn.Module):
 
     def encode_views(
         self,
-        images: Tensor,  # (B, V, 3, S, S) float in [0, 1]
+        images: Tensor,  # (B, V, 3, S, S) or (B, V, T, 3, S, S) float in [0, 1]
     ) -> Tensor:
         """Each view by itself: images (B, V, 3, S, S) float in [0, 1] to (B, V, D), L2-normalised float32.
+
+        Of films, (B, V, T, 3, S, S), the tower sees each frame by itself, and `temporal` makes one of them.
 
         With gradients, the tower takes the batch in `training.accumulate` parts: it keeps no part's activations but
         computes them again when the part's gradient is due (Gao et al. 2021, "GradCache"), and every loss sees the
         whole batch. Embeddings and gradients are those of the batch in one piece, unless the tower has batch norms:
         those see one part at a time.
         """
-        flat = ((images - self.mean) / self.std).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        flat = ((images - self.mean) / self.std).flatten(0, -4).contiguous(memory_format=torch.channels_last)
         if self.parts == 1 or not torch.is_grad_enabled():
             encoded = self.towers.encode_image(flat)
         else:
             parts = (checkpoint(self.towers.encode_image, part, use_reentrant=False) for part in flat.chunk(self.parts))
             encoded = torch.cat([*parts])
-        return normalised(encoded).unflatten(0, images.shape[:2])
+        embedded = normalised(encoded).unflatten(0, images.shape[:-3])
+        return embedded if self.temporal is None else normalised(self.temporal(embedded))
 
     def project(
         self,

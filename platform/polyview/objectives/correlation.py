@@ -44,3 +44,19 @@ def off_diagonal_energy(
     """sum_{i≠j} C_ij^2 over the last two dimensions."""
     diagonal = torch.diag_embed(correlation.diagonal(dim1=-2, dim2=-1))
     return (correlation - diagonal).square().sum((-2, -1))
+
+
+def per_dimension_and_pair(
+    correlation: Tensor,  # (..., D, D)
+    samples: int,
+) -> Tensor:
+    """mean_i (1 - C_ii)^2 + mean_{i≠j} C_ij^2 - 1/(N - 1), over the last two dimensions; N samples made C.
+
+    Means, and not sums, so that a weight is worth the same whatever D is; 1/(N - 1) is what the second mean is by
+    chance alone where nothing correlates, so that a value is worth the same whatever N is.
+    """
+    width = correlation.shape[-1]
+    loss = diagonal_error(correlation) / width
+    if width == 1:
+        return loss
+    return loss + off_diagonal_energy(correlation) / (width * (width - 1)) - 1 / max(samples - 1, 1)

@@ -96,7 +96,7 @@ def _value(term: object, batch: BatchEmbeddings) -> Tensor:
             return alignment(batch.views, batch.fused, text, prompt_index, batch.logit_scale)
         case terms.Redundancy():
             text, prompt_index = _text(batch)
-            return redundancy(batch.fused, text[prompt_index], term.form)
+            return redundancy(batch.fused, text, prompt_index, term.form)
         case terms.Joint():
             return joint(batch.projections)
         case terms.Contrast():

@@ -7,7 +7,15 @@ of a file is listed at once, with its dotted path. Read `experiment.py` first, t
 from polyview.recipe.corpus import EXPRESSIONS, OWN_EXPRESSIONS, Axes, Corpus, DatasetName, Generator, Geometry
 from polyview.recipe.evaluation import Evaluation, MetricName, ProbeName, few_shot
 from polyview.recipe.experiment import Experiment, Level, Modeling, Output, Rendering, Training, Views, digest
-from polyview.recipe.files import build_corpus, flat, load_experiment, load_study, to_yaml, with_overrides
+from polyview.recipe.files import (
+    build_corpus,
+    flat,
+    load_experiment,
+    load_stored_experiment,
+    load_study,
+    to_yaml,
+    with_overrides,
+)
 from polyview.recipe.language import Language, Pseudolabels
 from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scalar, Search, Study, same
 
@@ -43,6 +51,7 @@ __all__ = [
     "few_shot",
     "flat",
     "load_experiment",
+    "load_stored_experiment",
     "load_study",
     "same",
     "to_yaml",

@@ -52,6 +52,12 @@ class Generator(Model):
     pose: Weight = Field(5.0, description="standard deviation of the head's yaw and pitch, degrees")
     noise: Weight = Field(0.0, description="standard deviation of the scan noise, millimetres")
     holes: Natural = Field(0, description="scan holes per face")
+    variety: Unit = Field(
+        0.0,
+        exclude_if=equals(0),
+        description="synthetic only: 0 are heads of one kind; 1 have other proportions, muscles and colours (or none), "
+        "light in their texture, scans' faults",
+    )
     seed: Natural = 0
 
 

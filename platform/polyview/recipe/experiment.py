@@ -62,6 +62,9 @@ class Rendering(Model):
         return self
 
 
+FRAMES = 8
+
+
 class Modeling(Model):
     """The towers, and what joins the views."""
 
@@ -72,10 +75,15 @@ class Modeling(Model):
     )
     projector: tuple[Positive, ...] = Field((128, 128), description="widths of the decorrelation head; none if empty")
     fusion: Literal["attention", "mean", "concat"] = "attention"
-    temporal: Literal["frame", "mean", "dynamic_image"] = Field(
+    temporal: Literal["frame", "mean", "dynamic_image", "attention"] = Field(
         "frame",
         description="of a sequence: each frame is a sample, and their embeddings are averaged for the probes; or its "
-        "pictures become one, their mean or their dynamic image",
+        "pictures become one, their mean or their dynamic image; or a small transformer makes one of their embeddings",
+    )
+    frames: Annotated[int, Field(ge=2)] = Field(
+        FRAMES,
+        exclude_if=lambda frames: frames == FRAMES,
+        description="attention: how many frames of a sequence are taken, evenly spread; those of a shorter one repeat",
     )
 
 
@@ -110,6 +118,11 @@ class Experiment(Model):
     """One recipe, from faces to scores."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    revision: Annotated[int, Field(ge=1, le=2)] = Field(
+        2,
+        description="how defaults and parts are meant; 1, as once: decorrelation and redundancy are sums over all "
+        "dimensions, and fusion: attention is added to the mean",
+    )
     corpus: Corpus = Corpus()
     rendering: Rendering = Rendering()
     model: Modeling = Modeling()
@@ -133,6 +146,11 @@ class Experiment(Model):
             raise ValueError(f"objective.{name}.augment needs training.augment: true")
         if views < 2 and self.model.fusion == "concat":
             raise ValueError("model.fusion: concat joins two views or more, and rendering.views.count is 1; use mean")
+        if self.corpus.frames == "apex" and self.model.temporal in ("dynamic_image", "attention"):
+            raise ValueError(
+                f"model.temporal: {self.model.temporal} needs several frames of a sequence, and corpus.frames: apex "
+                "leaves one; use model.temporal: frame, or corpus.frames: rise"
+            )
         if self.language.prompts == "none" and objective.text_terms:
             raise ValueError(f"objective.{objective.text_terms[0]} needs text; language.prompts is none")
         strange = set(self.evaluation.test.expressions if self.evaluation.test else ()) - set(self.corpus.expressions)
@@ -165,7 +183,10 @@ class Experiment(Model):
             "corpus": {"max_rejected"},
             "training": {"workers", "ingest"},
         }
-        return digest(self.model_dump(mode="json", exclude=immaterial))
+        content = self.model_dump(mode="json", exclude=immaterial)
+        if self.revision == 1:
+            del content["revision"]
+        return digest(content)
 
 
 def digest(content: Any) -> str:

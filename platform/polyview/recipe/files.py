@@ -15,6 +15,7 @@ from yaml import YAMLError
 from polyview.errors import UserError
 from polyview.recipe.corpus import Corpus
 from polyview.recipe.experiment import Experiment
+from polyview.recipe.revisions import as_stored, with_defaults_of_its_revision
 from polyview.recipe.schema import Model
 from polyview.recipe.study import Study
 from polyview.recipe.validation import describe_errors
@@ -45,6 +46,11 @@ def load_experiment(path: Path, assignments: Sequence[str] = ()) -> Experiment:
     return _validate(Experiment, _updated(config, _parse(assignments)), str(path))
 
 
+def load_stored_experiment(path: Path) -> Experiment:
+    """Read an experiment that `to_yaml` of this or of an earlier version has written; raises `UserError`."""
+    return _validate(Experiment, as_stored(OmegaConf.to_container(_read(path))), str(path))
+
+
 def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
     """Read a study from YAML; raises `UserError`.
 
@@ -64,7 +70,7 @@ def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
 
 
 def to_yaml(experiment: Experiment) -> str:
-    """The experiment as YAML that `load_experiment` reads back."""
+    """The experiment as YAML that `load_stored_experiment` reads back."""
     return OmegaConf.to_yaml(OmegaConf.create(experiment.model_dump(mode="json")))
 
 
@@ -126,6 +132,9 @@ def _read_prompts(data: Any) -> None:
 
 def _validate(kind: type[M], data: Any, place: str) -> M:
     _read_prompts(data)
+    data = with_defaults_of_its_revision(data)
+    if isinstance(data.get("experiment"), dict):
+        data["experiment"] = with_defaults_of_its_revision(data["experiment"])
     try:
         # JSON mode keeps strictness and still takes lists for tuples.
         return kind.model_validate_json(json.dumps(data))

@@ -16,7 +16,11 @@ class Decorrelation(Model):
     """Barlow Twins over view pairs."""
 
     weight: Weight = 1.0
-    off_diagonal: Weight = 0.0051
+    off_diagonal: Weight | None = Field(
+        None,
+        description="null: means over dimensions and pairs, so that the weight holds for any width and batch; a "
+        "number: the published sums, with it (0.0051) before the squares off the diagonal",
+    )
     augment: bool = Field(False, description="with one view, make the second by augmentation")
 
 
@@ -27,10 +31,13 @@ class Alignment(Model):
 
 
 class Redundancy(Model):
-    """Cross-modal decorrelation of the fused and the text embeddings."""
+    """Cross-modal decorrelation of the fused and the text embeddings.
 
-    weight: Weight = 0.05
-    form: Literal["off_diagonal", "full"] = "off_diagonal"
+    off_diagonal and full, over all dimensions, punish what alignment asks for: see `objectives/redundancy.py`.
+    """
+
+    weight: Weight = 0.5
+    form: Literal["text_directions", "off_diagonal", "full"] = "text_directions"
 
 
 class Joint(Model):
@@ -110,6 +117,11 @@ class Objective(Model):
     def text_terms(self) -> tuple[str, ...]:
         """Those that read text."""
         return tuple(name for name in self.terms if name in ("alignment", "redundancy"))
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether the text tower gets a gradient: the redundancy along the text's directions takes them as given."""
+        return bool(self.alignment or (self.redundancy and self.redundancy.form != "text_directions"))
 
     @property
     def pair_terms(self) -> tuple[str, ...]:

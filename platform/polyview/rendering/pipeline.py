@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from polyview.corpus.load import load_mesh
-from polyview.corpus.manifest import Manifest
+from polyview.corpus.manifest import OPTIONAL, Manifest
 from polyview.corpus.mesh import MeshError
 from polyview.errors import UserError
 from polyview.parallel import in_parallel, start_ray
@@ -96,9 +96,10 @@ class ShardWriter:
         sample_ids: list[str] = []
         rejected: list[dict[str, str]] = []
         doubts: list[dict[str, str]] = []
-        for sample_id, path, texture in zip(job["sample_id"], job["path"], job["texture"], strict=True):
+        units = job.get("unit") or [None] * len(job["path"])
+        for sample_id, path, texture, unit in zip(job["sample_id"], job["path"], job["texture"], units, strict=True):
             try:
-                mesh = load_mesh(path, texture, self.root, self.geometry)
+                mesh = load_mesh(path, texture, self.root, self.geometry, unit)
                 drawn = views[:, len(sample_ids)] = renderer.render(mesh, self.cameras)
                 sample_ids.append(sample_id)
                 view = doubt_of(drawn[: len(self.cameras)], mesh, self.cameras, self.rendering)
@@ -237,7 +238,7 @@ def _remove_overtaken(store: Path) -> None:
 
 
 def _shard_jobs(frame: pl.DataFrame, rows: int) -> list[dict[str, Any]]:
-    columns = frame.select("sample_id", "path", "texture")
+    columns = frame.select("sample_id", "path", "texture", *(name for name in OPTIONAL if name in frame.columns))
     return [{"shard": number, **part.to_dict(as_series=False)} for number, part in enumerate(columns.iter_slices(rows))]
 
 

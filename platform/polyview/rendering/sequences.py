@@ -1,4 +1,4 @@
-"""Sequences as samples: a store in which each row is a whole sequence, its frames pooled into one picture a camera."""
+"""Sequences as samples: a store in which each row is a whole sequence, as one picture or one film a camera."""
 
 from __future__ import annotations
 
@@ -12,30 +12,33 @@ import polars as pl
 from numpy.typing import NDArray
 
 from polyview.errors import UserError
-from polyview.recipe import Output
+from polyview.recipe import Modeling, Output
 from polyview.rendering.cameras import Camera
 from polyview.rendering.store import Part, ViewStore
 
 Pooling = Literal["mean", "dynamic_image"]
-Temporal = Literal["frame"] | Pooling
 
 
-def open_samples(path: Path, temporal: Temporal) -> ViewStore:
-    """The store at `path` as samples: its frames, or its sequences; raises `UserError` where there is none."""
+def open_samples(path: Path, modeling: Modeling) -> ViewStore:
+    """The store at `path` as samples: its frames, or its sequences as `modeling` wants them.
+
+    Raises `UserError` where there is no store, or its sequences are too short for that.
+    """
     store = ViewStore.open(path)
-    return store if temporal == "frame" else SequenceStore(store.folder, store.parts, temporal)
+    match modeling.temporal:
+        case "frame":
+            return store
+        case "attention":
+            return FilmStore(store.folder, store.parts, modeling.frames)
+        case pooling:
+            return PooledStore(store.folder, store.parts, pooling)
 
 
 class SequenceStore(ViewStore):
-    """A view store whose rows are sequences; a row's id and labels are those of the sequence's most intense frame.
+    """A view store whose rows are sequences; a row's id and labels are those of the sequence's most intense frame."""
 
-    `mean` is the frames' mean picture, `dynamic_image` their approximate rank pooling. Raises `UserError` where a
-    sequence has too few frames for it.
-    """
-
-    def __init__(self, folder: Path, parts: Sequence[Part], pooling: Pooling) -> None:
+    def __init__(self, folder: Path, parts: Sequence[Part]) -> None:
         super().__init__(folder, parts)
-        self.pooling = pooling
         frames = pl.DataFrame({"sample_id": self.parts[0].sample_ids()}).with_row_index("row")
         self._sequences = (
             frames.join(self.manifest.frame, on="sample_id", maintain_order="left")
@@ -44,12 +47,6 @@ class SequenceStore(ViewStore):
             .agg("row", pl.col("sample_id").get(pl.col("intensity").arg_max()))
             .sort("sample_id")
         )
-        short = self._sequences.filter(pl.col("row").list.len() < 2)
-        if pooling == "dynamic_image" and len(short):
-            raise UserError(
-                f"model.temporal: dynamic_image needs two frames or more, and sequence {short['sequence'][0]!r} has "
-                "one; use frame"
-            )
 
     def __len__(self) -> int:
         return len(self._sequences)
@@ -59,14 +56,65 @@ class SequenceStore(ViewStore):
         """One per row."""
         return self._sequences["sample_id"].to_list()
 
+    def rows_in(self, sequence: int) -> NDArray[np.int64]:
+        """The rows of a sequence's frames in the store of frames, in the order of time."""
+        return np.array(self._sequences["row"][sequence], dtype=np.int64)
+
+
+class PooledStore(SequenceStore):
+    """Sequences as one picture a camera: the frames' `mean`, or their `dynamic_image` (approximate rank pooling).
+
+    Raises `UserError` where a sequence has too few frames for it.
+    """
+
+    def __init__(self, folder: Path, parts: Sequence[Part], pooling: Pooling) -> None:
+        super().__init__(folder, parts)
+        self.pooling = pooling
+        short = self._sequences.filter(pl.col("row").list.len() < 2)
+        if pooling == "dynamic_image" and len(short):
+            raise UserError(
+                f"model.temporal: dynamic_image needs two frames or more, and sequence {short['sequence'][0]!r} has "
+                "one; use frame"
+            )
+
     def gather(
         self, rows: NDArray[np.int64], cameras: Sequence[Camera], output: Output | None = None
     ) -> NDArray[np.uint8]:
         """The pooled views of some sequences, (B, V, size, size, 3) uint8; as `ViewStore.gather` does for frames."""
         pool = mean_image if self.pooling == "mean" else dynamic_image
-        frames = self._sequences["row"]
-        own = (np.array(frames[int(row)], dtype=np.int64) for row in rows)
-        return np.stack([pool(super(SequenceStore, self).gather(some, cameras, output)) for some in own])
+        own = (self.rows_in(int(row)) for row in rows)
+        return np.stack([pool(super(PooledStore, self).gather(some, cameras, output)) for some in own])
+
+
+class FilmStore(SequenceStore):
+    """Sequences as films of equally many frames a camera, each sequence's spread evenly over the whole of it.
+
+    A sequence of fewer frames is shown more slowly: some of its frames repeat, and its first and last stay where they
+    are. So every film has the same shape, whatever is trained with it. Raises `UserError` if all are single frames.
+    Source: the sparse sampling of Wang et al. 2016, "Temporal Segment Networks".
+    """
+
+    def __init__(self, folder: Path, parts: Sequence[Part], frames: int) -> None:
+        super().__init__(folder, parts)
+        self.frames = frames
+        if not (self._sequences["row"].list.len() > 1).any():
+            raise UserError(
+                "model.temporal: attention needs sequences of two frames or more, and all of these have one; use frame"
+            )
+
+    def gather(
+        self, rows: NDArray[np.int64], cameras: Sequence[Camera], output: Output | None = None
+    ) -> NDArray[np.uint8]:
+        """The films of some sequences, (B, V, T, size, size, 3) uint8; as `ViewStore.gather` does for frames."""
+        frames = [own[evenly(len(own), self.frames)] for own in map(self.rows_in, rows.tolist())]
+        views = super().gather(np.concatenate(frames), cameras, output)
+        films = views.reshape(len(rows), self.frames, *views.shape[1:])
+        return np.ascontiguousarray(films.swapaxes(1, 2))
+
+
+def evenly(count: int, chosen: int) -> NDArray[np.int64]:
+    """The places of `chosen` items spread evenly over `count`, the first and the last among them; some may repeat."""
+    return np.rint(np.linspace(0, count - 1, chosen)).astype(np.int64)
 
 
 def mean_image(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:

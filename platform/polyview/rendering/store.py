@@ -73,7 +73,12 @@ class Shard(NamedTuple):
 
 
 class ViewStore:
-    """A store, opened for reading; what it maps is shared with every process on the machine."""
+    """A store, opened for reading; what it maps is shared with every process on the machine.
+
+    `frames` is how many pictures of each camera a row has.
+    """
+
+    frames = 1
 
     def __init__(self, folder: Path, parts: Sequence[Part]) -> None:
         self.folder = folder

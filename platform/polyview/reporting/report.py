@@ -27,6 +27,7 @@ from polyview.analysis.findings import (
     notes,
     other_metrics,
     scores,
+    share_curves,
     verdicts,
 )
 from polyview.analysis.statistics import Comparison, compare, relation, signed
@@ -166,6 +167,8 @@ def _figures(outcome: Outcome) -> dict[str, str]:
         drawn["forest"] = figures.forest(variants, study.baseline, study.metric)
     if curves := loss_curves(outcome):
         drawn["curves"] = figures.curves(curves)
+    if shares := share_curves(outcome):
+        drawn["shares"] = figures.curves(shares)
     classes, confusions = confusions_of(outcome, study.baseline)
     if outcome.embeddings:
         table = pl.read_parquet(outcome.embeddings)

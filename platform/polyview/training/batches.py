@@ -32,7 +32,7 @@ class Share:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One worker's part of a step: images (n, V, 3, S, S) float in [0, 1].
+    """One worker's part of a step: images (n, V, 3, S, S) float in [0, 1], or films (n, V, T, 3, S, S).
 
     `chosen` (N,) int64 are the samples of the global batch, by their places in `Batches.rows`. `draw` is a random
     number that all workers share, for what is chosen once a batch.
@@ -122,7 +122,7 @@ class Batches:
         return draw, Augmentation.draw(self.size, len(self.cameras), generator) if self.augment else None
 
     def images(self, chosen: NDArray[np.int64]) -> Tensor:
-        """Some samples, by their places in `rows`, as they are: (n, V, 3, S, S) float32 in [0, 1]."""
+        """Some samples, by their places in `rows`, as they are: images float32 in [0, 1], as in `Batch`."""
         return to_images(self.store.gather(self.rows[chosen], self.cameras))
 
 
@@ -136,7 +136,7 @@ class Augmentation:
 
     @classmethod
     def draw(cls, samples: int, views: int, generator: torch.Generator) -> Augmentation:
-        """Independent draws for every view.
+        """Independent draws for every view; all frames of a film have the same, so that what moves is the face.
 
         Turn within 10 degrees, zoom within 10 %, shift within 5 % of the picture, light within 20 %.
         """
@@ -157,12 +157,17 @@ class Augmentation:
         return Augmentation(share.of(self.warp), share.of(self.gain), share.of(self.offset))
 
     def apply(self, images: Tensor) -> Tensor:
-        """Augment images (B, V, 3, S, S) in [0, 1]; the border is repeated where the picture moved away."""
+        """Augment images (B, V, 3, S, S) or films (B, V, T, 3, S, S) in [0, 1].
+
+        The border is repeated where the picture moved away.
+        """
         # A store's pictures have their colours side by side; a warp reads planes faster.
-        lit = (images.contiguous() * self.gain).add_(self.offset).clamp_(0, 1).flatten(0, 1)
-        grid = _affine_grid(self.warp.flatten(0, 1), images.shape[-1])
+        films = images.contiguous().unflatten(1, (-1, 1)) if images.dim() == 5 else images.contiguous()
+        lit = (films * self.gain[:, :, None]).add_(self.offset[:, :, None]).clamp_(0, 1).flatten(0, 2)
+        warp = self.warp.flatten(0, 1).repeat_interleave(films.shape[2], dim=0)
+        grid = _affine_grid(warp, images.shape[-1])
         warped = functional.grid_sample(lit, grid, padding_mode="border", align_corners=False)
-        return warped.unflatten(0, images.shape[:2])
+        return warped.reshape(images.shape)
 
 
 def _repeated(places: NDArray[np.int64], count: int, generator: torch.Generator) -> Tensor:
@@ -173,8 +178,8 @@ def _repeated(places: NDArray[np.int64], count: int, generator: torch.Generator)
 
 
 def to_images(views: NDArray[np.uint8]) -> Tensor:
-    """A store's views (B, V, S, S, 3) as a tower takes them: (B, V, 3, S, S) float32 in [0, 1]."""
-    return torch.from_numpy(views).permute(0, 1, 4, 2, 3).float().div_(255)
+    """A store's views (..., S, S, 3) as a tower takes them: (..., 3, S, S) float32 in [0, 1]."""
+    return torch.from_numpy(views).movedim(-1, -3).float().div_(255)
 
 
 def _affine_grid(warp: Tensor, size: int) -> Tensor:

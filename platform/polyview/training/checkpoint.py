@@ -18,7 +18,7 @@ from polyview.environment import describe_environment
 from polyview.errors import UserError
 from polyview.language.pseudolabels import SampleLabels
 from polyview.modeling.model import MultiviewModel
-from polyview.recipe import Experiment, digest, load_experiment, to_yaml
+from polyview.recipe import Experiment, digest, load_stored_experiment, to_yaml
 from polyview.storage.mirror import CachedPath, address, alone, fetch_folder, files, remove, upload_folder
 from polyview.training.history import Epoch, Progress
 
@@ -61,7 +61,7 @@ class Checkpoint:
 
     @property
     def experiment(self) -> Experiment:
-        return load_experiment(self.folder / "experiment.yaml")
+        return load_stored_experiment(self.folder / "experiment.yaml")
 
     @property
     def source(self) -> Source:

@@ -121,10 +121,10 @@ def _mean_views(model: MultiviewModel, batches: Batches, share: Share, device: t
 
     Where one chunk ends and the next begins does not depend on the number of workers, so neither do the bits.
     """
-    samples = len(batches.rows)
+    samples, chunk_size = len(batches.rows), max(1, CHUNK // batches.store.frames)
     means = torch.zeros(samples, model.width, device=device)
-    for start in range(share.rank * CHUNK, samples, share.size * CHUNK):
-        chunk = np.arange(start, min(start + CHUNK, samples))
-        means[start : start + CHUNK] = normalised(model.encode_views(batches.images(chunk).to(device)).mean(dim=1))
+    for start in range(share.rank * chunk_size, samples, share.size * chunk_size):
+        chunk = np.arange(start, min(start + chunk_size, samples))
+        means[start : start + chunk_size] = normalised(model.encode_views(batches.images(chunk).to(device)).mean(dim=1))
     pooled: NDArray[np.float32] = pool(means).cpu().numpy()
     return pooled

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 class Epoch(BaseModel):
     """One epoch: the mean loss, each unweighted term, the learning rate, samples per second, `system/…` of `Usage`.
 
+    `share/…` and `cosine/…` are each term's part of the last batch's gradient and its cosine with the other terms'.
     `epoch` counts from 1; `ended` is in Unix seconds; `precision` is the format that the towers computed in, empty in
     records of versions that did not keep it.
     """

@@ -21,6 +21,7 @@ from polyview.language.pseudolabels import SampleLabels
 from polyview.modeling.model import Embeddings, MultiviewModel
 from polyview.modeling.towers import tokenize
 from polyview.objectives.objective import BatchEmbeddings, total_loss
+from polyview.objectives.shares import gradient_products, gradient_shares
 from polyview.recipe import Experiment, Training
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
@@ -37,12 +38,13 @@ from polyview.training.classes import (
     pseudo_classes,
     subject_numbers,
 )
-from polyview.training.collectives import gather, synchronize_batch_norm, world_size
+from polyview.training.collectives import gather, pool, synchronize_batch_norm, world_size
 from polyview.training.history import Epoch, Progress
 from polyview.training.precision import DTYPES, choose_precision
 from polyview.training.usage import Usage
 
 MAX_GRADIENT_NORM = 1.0
+_OF_ONE_BATCH = ("share/", "cosine/")
 
 # A path that is written as its address, and read on another machine.
 StoredPath = Annotated[Path, PlainValidator(resolve), PlainSerializer(address)]
@@ -133,7 +135,8 @@ class Trainer:
         self.parallel.train()
         for step, batch in enumerate(self.batches.epoch(epoch, self.share, before.steps), before.steps):
             self._set_lr(epoch * self.batches.steps + step)
-            for name, value in self.train_step(batch, epoch).items():
+            last = step + 1 == self.batches.steps
+            for name, value in self.train_step(batch, epoch, with_shares=last).items():
                 totals[name] = totals.get(name, 0.0) + value
             if step + 1 < self.batches.steps and warned():
                 self._save(Progress(steps=step + 1, totals=totals, seconds=time.perf_counter() - started))
@@ -142,7 +145,10 @@ class Trainer:
 
     def _metrics(self, totals: Mapping[str, float], seconds: float) -> dict[str, float]:
         """What an epoch is remembered by, of the sums of what its steps measured."""
-        metrics = {name: total / self.batches.steps for name, total in totals.items()}
+        metrics = {
+            name: total if name.startswith(_OF_ONE_BATCH) else total / self.batches.steps
+            for name, total in totals.items()
+        }
         samples = self.batches.steps * self.batches.size
         return metrics | {
             "lr": self.state.optimizer.param_groups[0]["lr"],
@@ -151,13 +157,17 @@ class Trainer:
             **self.usage.read(),
         }
 
-    def train_step(self, batch: Batch, epoch: int) -> dict[str, float]:
-        """Take one step; returns the loss and each unweighted term. Raises `FloatingPointError` if it is not finite."""
-        loss, terms = self.loss(batch)
+    def train_step(self, batch: Batch, epoch: int, with_shares: bool = False) -> dict[str, float]:
+        """Take one step; returns the loss and each unweighted term, and on request each term's share of the gradient.
+
+        Raises `FloatingPointError` if the loss is not finite.
+        """
+        loss, terms, views = self.loss(batch)
         if not math.isfinite(loss.item()):
             raise FloatingPointError(
                 f"the loss is {loss.item()} in epoch {epoch + 1}; the batch had {', '.join(batch.sample_ids[:8])}, …"
             )
+        shares = self._shares(terms, views) if with_shares else {}
         optimizer, scaler = self.state.optimizer, self.state.scaler
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
@@ -166,10 +176,16 @@ class Trainer:
         scaler.step(optimizer)
         scaler.update()
         self.model.clamp_logit_scale()
-        return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
+        return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}, **shares}
 
-    def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """The objective on the global batch of which `batch` is this worker's part, and each of its terms."""
+    def _shares(self, terms: Mapping[str, Tensor], views: Tensor) -> dict[str, float]:
+        products = pool(gradient_products(self.job.experiment.objective, terms, views))
+        return gradient_shares([*terms], products)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor], Tensor]:
+        """The objective on the global batch of which `batch` is this worker's part, each of its terms, and the
+        embeddings (n, V, D) of this worker's views, from which they were computed.
+        """
         objective, assignment, chosen = self.job.experiment.objective, self.sample_labels, batch.chosen.numpy()
         if assignment is None:
             objective = objective.without_text()
@@ -204,7 +220,7 @@ class Trainer:
         if objective != self.job.experiment.objective:
             # Distributed gradients wait for all parameters, also for those whose terms rest.
             loss = loss + 0 * sum(weight.sum() for weight in self.model.parameters() if weight.requires_grad)
-        return loss, terms
+        return loss, terms, embeddings.views
 
     def _set_lr(self, step: int) -> None:
         training = self.job.experiment.training
@@ -223,7 +239,7 @@ def schedule(step: int, steps: int, warmup: float) -> float:
 def make_batches(job: TrainingJob) -> Batches:
     """The batches of a job: the samples of its subjects, seen by its views."""
     experiment = job.experiment
-    store = open_samples(job.store, experiment.model.temporal)
+    store = open_samples(job.store, experiment.model)
     views = cameras(experiment.rendering.views)
     if len(views) == 1 and experiment.objective.augment:
         # Each copy is augmented by itself, and the pair is what the losses compare.
@@ -232,7 +248,7 @@ def make_batches(job: TrainingJob) -> Batches:
     if experiment.training.ingest == "streaming":
         from polyview.training.streaming import stream  # and with it Ray Data, which takes a second
 
-        read = functools.partial(stream, job.store, experiment.model.temporal, views)
+        read = functools.partial(stream, job.store, experiment.model, views)
     rows = store.rows_of(job.subjects)
     labelled, with_others = labelled_part(experiment, store, rows)
     return Batches(
@@ -284,7 +300,7 @@ def freeze_unused(model: MultiviewModel, experiment: Experiment) -> None:
         elif name == "towers.logit_bias":
             used = False
         else:
-            used = name.startswith("towers.visual.") or text_is_used
+            used = name.startswith(("towers.visual.", "temporal.")) or objective.trains_text
         parameter.requires_grad_(used and parameter.requires_grad)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment
+from polyview.recipe.revisions import as_stored
 from polyview.storage.home import replacing
 from polyview.storage.mirror import address, files, move, refresh
 from polyview.training.history import Epoch
@@ -107,13 +109,14 @@ class Ledger:
     def _read(self, trial_id: str) -> Record | None:
         path = self.path(trial_id)
         try:
-            return Record.model_validate_json(path.read_bytes())
+            content = json.loads(path.read_bytes())
+            content["experiment"] = as_stored(content["experiment"])
+            return Record.model_validate_json(json.dumps(content))
         except FileNotFoundError:
             return None
-        except ValidationError as error:
-            raise UserError(
-                f"{address(path)}: not a trial's record ({error.error_count()} errors); delete it to re-run"
-            ) from None
+        except (ValueError, TypeError, KeyError) as error:
+            count = error.error_count() if isinstance(error, ValidationError) else 1
+            raise UserError(f"{address(path)}: not a trial's record ({count} errors); delete it to re-run") from None
 
     def read_all(self, trial_ids: Iterable[str]) -> dict[str, Record]:
         """The records that there are, by trial id."""

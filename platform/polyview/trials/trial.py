@@ -59,10 +59,10 @@ class TrialSpec:
 
     def sides(self) -> tuple[Faces, Faces]:
         """The training subjects' faces and the test subjects' faces; raises `UserError` if it cannot."""
-        experiment, temporal = self.experiment, self.experiment.model.temporal
-        store = open_samples(self.store, temporal)
+        experiment, modeling = self.experiment, self.experiment.model
+        store = open_samples(self.store, modeling)
         if self.test:
-            return Faces(store, everyone(store)), Faces(other := open_samples(self.test, temporal), everyone(other))
+            return Faces(store, everyone(store)), Faces(other := open_samples(self.test, modeling), everyone(other))
         split = split_of(experiment, store)
         return Faces(store, split.train), Faces(store, split.test)
 

@@ -12,13 +12,18 @@ import polars as pl
 from polyview.corpus.datasets.table import cleaned, read_table
 from polyview.corpus.formats.limits import FORMATS, below, format_of
 from polyview.corpus.labels import key, meanings
-from polyview.corpus.manifest import SCHEMA, Found
+from polyview.corpus.manifest import OPTIONAL, SCHEMA, Found
 from polyview.errors import UserError
 from polyview.recipe import Corpus
 
 _REQUIRED = ("path", "subject", "expression")
 _FIELDS = {"subject": "[^/]+", "expression": "[^/]+", "sequence": "[^/]+", "intensity": r"\d*\.?\d+", "frame": r"\d+"}
-_NUMBERS = {"intensity": "a number", "frame": "a whole number"}
+_NUMBERS = {
+    "intensity": "a number",
+    "frame": "a whole number",
+    "unit": "m, cm, mm, um or the millimetres of one unit",
+}
+_UNITS = {"m": 1000.0, "cm": 10.0, "mm": 1.0, "um": 0.001, "µm": 0.001}
 _OUTSIDE = "lies outside of the dataset's folder"
 
 
@@ -26,8 +31,9 @@ def scan(corpus: Corpus) -> Found:
     """The faces of `corpus.table`, or of the files that fit `corpus.pattern`, and what was skipped.
 
     Of a table, only path, subject and expression are needed. A missing sample_id is the path; intensity 1
-    (0 if neutral); sequence the sample_id; frame 0. Paths are relative to `corpus.root` and never leave it.
-    An expression is one of `corpus.expressions`, however it is written, or stays as it is.
+    (0 if neutral); sequence the sample_id; frame 0; unit that of `corpus.geometry`. Paths are relative to
+    `corpus.root` and never leave it. An expression is one of `corpus.expressions`, however it is written, or stays
+    as it is.
     Raises `UserError` where the folder or the table cannot be read.
     """
     root = Path(corpus.root or "").expanduser()
@@ -38,7 +44,7 @@ def scan(corpus: Corpus) -> Found:
     table = _completed(_with_numbers(table))
     table = table.with_columns(reason=pl.coalesce(_gap(), "reason", _excess(), _repetition()))
     skipped = table.filter(pl.col("reason").is_not_null()).select(pl.coalesce("path", "row").alias("path"), "reason")
-    return Found(table.filter(pl.col("reason").is_null()).select(list(SCHEMA)), skipped)
+    return Found(table.filter(pl.col("reason").is_null()).select([*SCHEMA, *OPTIONAL]), skipped)
 
 
 def _listed(root: Path, table: str | None) -> pl.DataFrame:
@@ -98,7 +104,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _with_all_columns(table: pl.DataFrame) -> pl.DataFrame:
-    absent = [name for name in (*SCHEMA, "row") if name not in table.columns]
+    absent = [name for name in (*SCHEMA, *OPTIONAL, "row") if name not in table.columns]
     return table.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)
 
 
@@ -135,12 +141,16 @@ def _unreadable(path: str | None) -> str | None:
 
 
 def _with_numbers(table: pl.DataFrame) -> pl.DataFrame:
-    """The table with its numbers as such, also where the decimal mark is a comma."""
+    """The table with its numbers as such, also where the decimal mark is a comma or a unit has a name."""
+    names = {name: str(unit) for name, unit in _UNITS.items()}
+    table = table.with_columns(unit=pl.col("unit").replace(names))
     values = [pl.col(name).str.replace(",", ".", literal=True).cast(pl.Float64, strict=False) for name in _NUMBERS]
     numbers = table.select(values)
     for name, kind in _NUMBERS.items():
         number = numbers[name]
         wrong = table[name].is_not_null() & (number.is_null() | ~number.is_finite())
+        if name == "unit":
+            wrong |= number <= 0
         if name == "frame":
             wrong |= number != number.cast(pl.Int64, strict=False)
         if wrong.fill_null(False).any():

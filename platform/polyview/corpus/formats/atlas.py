@@ -17,8 +17,8 @@ _MARGIN = 1
 
 
 def joined(
-    tiles: list[Picture], places: NDArray[np.float64], corners: NDArray[np.int64], of_corner: NDArray[np.int64]
-) -> tuple[Picture, NDArray[np.float64], NDArray[np.int64]]:
+    tiles: list[Picture], places: NDArray[np.float64], corners: NDArray[np.int32], of_corner: NDArray[np.int64]
+) -> tuple[Picture, NDArray[np.float64], NDArray[np.int32]]:
     """One picture of all tiles; the texture coordinates in it, and each corner's index of them.
 
     places (n, 2): the texture coordinates of each corner in its own tile; corners (n,): `END` after each polygon;
@@ -35,10 +35,10 @@ def joined(
     down = origins[of_corner, 0] + _MARGIN + (1 - inner[:, 1]) * sizes[:, 0]
     right = origins[of_corner, 1] + _MARGIN + inner[:, 0] * sizes[:, 1]
     found, index = np.unique(right / width + 1j * (1 - down / height), return_inverse=True)
-    return atlas, np.column_stack([found.real, found.imag]), np.where(corners == END, END, index)
+    return atlas, np.column_stack([found.real, found.imag]), np.where(corners == END, END, index).astype(np.int32)
 
 
-def _within_one_tile(places: NDArray[np.float64], corners: NDArray[np.int64]) -> NDArray[np.float64]:
+def _within_one_tile(places: NDArray[np.float64], corners: NDArray[np.int32]) -> NDArray[np.float64]:
     """Coordinates in [0, 1], each polygon moved as a whole to the tile that most of it lies in."""
     places = np.nan_to_num(places)
     if places.min() >= 0 and places.max() <= 1:

@@ -29,7 +29,7 @@ def read(data: bytes, companions: Companions) -> Mesh:
         raise MeshError("empty: no two scanned points of the grid lie on one surface")
     used, renumbered = np.unique(faces, return_inverse=True)
     faces = renumbered.reshape(-1, 3)
-    corners = np.column_stack([faces, np.full(len(faces), END)]).ravel()
+    corners = np.column_stack([faces, np.full(len(faces), END)]).ravel().astype(np.int32)
     mesh = surface(points[used], corners, _upward(values[3:].T[used], points[used]))
     return Mesh(mesh.vertices, mesh.faces, uv=mesh.uv, texture=companions.picture(None))
 

@@ -208,8 +208,8 @@ def _picture_transform(data: bytes, suffix: str) -> NDArray[np.float64] | None:
     return np.array([[cos * wide, sin * tall, across], [-sin * wide, cos * tall, down]])
 
 
-def _as_polygons(faces: NDArray[np.int32]) -> NDArray[np.int64]:
-    return np.column_stack([faces, np.full(len(faces), END)]).ravel().astype(np.int64)
+def _as_polygons(faces: NDArray[np.int32]) -> NDArray[np.int32]:
+    return np.column_stack([faces, np.full(len(faces), END)]).ravel().astype(np.int32)
 
 
 def _painted(data: bytes, loaded: Any) -> NDArray[np.uint8] | None:

@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 from polyview.corpus.formats.atlas import joined
 from polyview.corpus.formats.limits import Companions, check_face_count
 from polyview.corpus.formats.materials import Material, read_libraries, text_of
-from polyview.corpus.formats.numbers import as_colors, not_a_number, scan_number
+from polyview.corpus.formats.numbers import as_colors, not_a_number
 from polyview.corpus.formats.polygons import CORNERS_PER_FACE, END, surface
+from polyview.corpus.formats.scanner import byte_at, ends_line, next_line, next_word, scan_number, scan_whole
 from polyview.corpus.mesh import Mesh, MeshError
 
 _MOST_MATERIALS = 1_000_000
 _PLAIN = (0.78, 0.78, 0.78)
 """The colour of a material that has neither picture nor colour."""
-_NONE = -2
-"""An index that is absent, or that counts back beyond the first vertex."""
-_ABSURD = 1 << 40
-_SPACE, _TAB, _NEWLINE, _RETURN, _SLASH, _HASH = (np.uint8(ord(sign)) for sign in " \t\n\r/#")
-_V, _T, _F, _M, _U = (np.uint8(ord(letter)) for letter in "vtfmu")
+_NONE, _ABSURD = -2, -3
+"""An index that is absent, or that counts back beyond the first vertex; one that is no index at all."""
+_LARGEST_INDEX = np.iinfo(np.int32).max
+_SHORTEST_VERTEX, _SHORTEST_UV = len("v 1+2+3\n"), len("vt 1\n")
+_SPACE, _TAB, _NEWLINE, _RETURN, _SLASH = (np.uint8(ord(sign)) for sign in " \t\n\r/")
+_V, _T, _F, _M, _U, _S = (np.uint8(ord(letter)) for letter in "vtfmus")
 
 
 def read(data: bytes, companions: Companions) -> Mesh:
@@ -32,41 +34,70 @@ def read(data: bytes, companions: Companions) -> Mesh:
     Several materials become one texture. A material library that is missing means no picture; a picture that a
     material in use names must be there. Vertex colours serve where there is no picture.
     """
-    text = np.frombuffer(data, dtype=np.uint8)
-    counts = _count(text)
-    check_face_count(counts[2] // CORNERS_PER_FACE)
-    if counts[3] > _MOST_MATERIALS:
-        raise MeshError(f"{counts[3]} lines of materials, more than the {_MOST_MATERIALS} that a face may have")
-    vertices, uv = np.empty((counts[0], 6)), np.empty((counts[1], 2))
-    corners, uv_corners = np.empty(counts[2], np.int64), np.empty(counts[2], np.int64)
-    named = np.empty((counts[3], 2), np.int64)
-    bad_line, colored = _fill(text, vertices, uv, corners, uv_corners, named)
-    if bad_line >= 0:
-        raise not_a_number(text, bad_line)
-    if ((corners == _NONE) | (corners == _ABSURD)).any():
+    lines = _read_lines(np.frombuffer(data, dtype=np.uint8))
+    check_face_count(len(lines.corners) // CORNERS_PER_FACE)
+    if len(lines.named) > _MOST_MATERIALS:
+        raise MeshError(f"{len(lines.named)} lines of materials, more than the {_MOST_MATERIALS} that a face may have")
+    if len(lines.corners) and lines.corners.min() < END:
         raise MeshError("a face index is 0, is not a whole number, or counts back beyond the first vertex")
-    skin = _skin(data, named, corners, _Skin(*_texture_coordinates(uv, uv_corners), None), companions)
-    mesh = surface(
-        vertices[:, :3],
-        corners,
-        skin.uv,
-        skin.uv_corners,
-        colors=as_colors(vertices[:, 3:]) if colored and skin.texture is None else None,
-    )
+    bare = _Skin(*_texture_coordinates(lines.uv, lines.uv_corners), None)
+    skin = _skin(data, lines.named, lines.corners, bare, companions)
+    colors = None if lines.colors is None or skin.texture is not None else as_colors(lines.colors)
+    mesh = surface(lines.vertices, lines.corners, skin.uv, skin.uv_corners, colors)
     return replace(mesh, texture=skin.texture)
+
+
+class _Lines(NamedTuple):
+    """What the lines of a file say.
+
+    vertices (V, 3); colors (V, 3) where all vertices have one; uv (U, 2); corners and uv_corners (n,), `END` after
+    each face; named (M, 2): where each line of a library or a material begins, and the first corner after it.
+    """
+
+    vertices: NDArray[np.float64]
+    colors: NDArray[np.float64] | None
+    uv: NDArray[np.float64]
+    corners: NDArray[np.int32]
+    uv_corners: NDArray[np.int32]
+    named: NDArray[np.int64]
+
+
+def _read_lines(text: NDArray[np.uint8]) -> _Lines:
+    """All lines; raises `MeshError` that quotes what is not a number.
+
+    The arrays are as large as the count of lines and blanks allows, which is many times what is used: memory that
+    is never written to is never taken.
+    """
+    lines, blanks, faces = _count(text[1:], text[:-1])
+    check_face_count(faces)
+    most_vertices, most_uv = min(lines, len(text) // _SHORTEST_VERTEX + 1), min(lines, len(text) // _SHORTEST_UV + 1)
+    vertices, colors, uv = np.empty((most_vertices, 3)), np.empty((most_vertices, 3)), np.empty((most_uv, 2))
+    corners, uv_corners = np.empty(lines + blanks, np.int32), np.empty(lines + blanks, np.int32)
+    named, used = np.empty((lines, 2), np.int64), np.zeros(4, np.int64)
+    bad_place, colored = _fill(text.ctypes.data, len(text), vertices, colors, uv, corners, uv_corners, named, used)
+    if bad_place >= 0:
+        raise not_a_number(text, bad_place)
+    return _Lines(
+        vertices[: used[0]],
+        colors[: used[0]] if colored else None,
+        uv[: used[1]],
+        corners[: used[2]],
+        uv_corners[: used[2]],
+        named[: used[3]],
+    )
 
 
 class _Skin(NamedTuple):
     """Texture coordinates, which of them each corner has, and the picture that they are in."""
 
     uv: NDArray[np.float64] | None
-    uv_corners: NDArray[np.int64] | None
+    uv_corners: NDArray[np.int32] | None
     texture: NDArray[np.uint8] | None
 
 
 def _texture_coordinates(
-    uv: NDArray[np.float64], uv_corners: NDArray[np.int64]
-) -> tuple[NDArray[np.float64] | None, NDArray[np.int64] | None]:
+    uv: NDArray[np.float64], uv_corners: NDArray[np.int32]
+) -> tuple[NDArray[np.float64] | None, NDArray[np.int32] | None]:
     """Those of the file, with a place at (0, 0) for corners that have none; none where no corner has any."""
     absent = uv_corners == _NONE
     if absent[uv_corners != END].all():
@@ -75,7 +106,7 @@ def _texture_coordinates(
 
 
 def _skin(
-    data: bytes, named: NDArray[np.int64], corners: NDArray[np.int64], bare: _Skin, companions: Companions
+    data: bytes, named: NDArray[np.int64], corners: NDArray[np.int32], bare: _Skin, companions: Companions
 ) -> _Skin:
     """The coordinates with the picture of the materials in use; with all of them as one, where they are several."""
     if companions.texture or not len(corners):
@@ -109,7 +140,7 @@ def _material_lines(data: bytes, named: NDArray[np.int64]) -> tuple[list[str], l
 
 
 def _looks(
-    corners: NDArray[np.int64], uses: list[tuple[str, int]], materials: dict[str, Material]
+    corners: NDArray[np.int32], uses: list[tuple[str, int]], materials: dict[str, Material]
 ) -> tuple[list[Material], NDArray[np.int64]]:
     """What the faces look like, each look once, and the number of each corner's."""
     words, starts = zip(("", 0), *uses, strict=True)
@@ -141,144 +172,125 @@ def _tile(look: Material, companions: Companions) -> NDArray[np.uint8]:
 
 
 @njit(cache=True, nogil=True)
-def _next_line(text, i):  # type: ignore[no-untyped-def]
-    while i < len(text) and text[i] != _NEWLINE and text[i] != _RETURN:
-        i += 1
-    return i + 1
+def _count(text, before):  # type: ignore[no-untyped-def]
+    """How many lines there can be at most, how many blanks, and how many lines that begin as a face.
 
-
-@njit(cache=True, nogil=True)
-def _next_word(text, i):  # type: ignore[no-untyped-def]
-    """The place of the next word of this line; of its end, where there is none."""
-    while i < len(text) and (text[i] == _SPACE or text[i] == _TAB):
-        i += 1
-    return i
-
-
-@njit(cache=True, nogil=True)
-def _ends(text, i):  # type: ignore[no-untyped-def]
-    return i >= len(text) or text[i] == _NEWLINE or text[i] == _RETURN or text[i] == _HASH
-
-
-@njit(cache=True, nogil=True)
-def _key(text, i):  # type: ignore[no-untyped-def]
-    """What a line is: 1 vertex, 2 texture coordinate, 3 face, 4 material, 0 anything else."""
-    if i + 1 >= len(text):
-        return 0
-    first, second = text[i], text[i + 1]
-    blank = second in (_SPACE, _TAB)
-    if first == _V:
-        if blank:
-            return 1
-        return 2 if second == _T and i + 2 < len(text) and text[i + 2] in (_SPACE, _TAB) else 0
-    if first == _F and blank:
-        return 3
-    return 4 if (first == _M and second == _T) or (first == _U and second == 115) else 0  # mtllib, usemtl
-
-
-@njit(cache=True, nogil=True)
-def _count(text):  # type: ignore[no-untyped-def]
-    """How many vertices, texture coordinates, corners (with the end of each face) and material lines there are."""
-    counts = np.zeros(5, np.int64)
-    kind, at_start, in_word = 0, True, False
+    before: the text, one byte earlier.
+    """
+    lines, blanks, faces = np.int64(2), np.int64(1), np.int64(0)
     for i in range(len(text)):
-        sign = text[i]
-        if sign in (_NEWLINE, _RETURN):
-            counts[2] += kind == 3
-            kind, at_start = 0, True
-        elif sign in (_SPACE, _TAB):
-            in_word = False
-        elif sign == _HASH and kind == 3:
-            counts[2] += 1
-            kind = 0
-        elif at_start:
-            kind = _key(text, i)
-            counts[kind - 1] += kind != 3  # what is nothing goes to the last, which no one reads
-            at_start, in_word = False, True
-        elif kind == 3:
-            counts[2] += not in_word
-            in_word = True
-    counts[2] += kind == 3
-    return counts
+        lines += (text[i] == _NEWLINE) | (text[i] == _RETURN)
+        blanks += (text[i] == _SPACE) | (text[i] == _TAB)
+        faces += (text[i] == _F) & (before[i] == _NEWLINE)
+    return lines, blanks, faces
 
 
 @njit(cache=True, nogil=True)
-def _fill(text, vertices, uv, corners, uv_corners, named):  # type: ignore[no-untyped-def]
-    """Read all lines into arrays of the counted sizes: where one is faulty (or -1), and whether all have colours."""
-    at = np.zeros(4, np.int64)
-    colored = len(vertices) > 0
-    i = 0
-    while i < len(text):
-        i = _next_word(text, i)
-        kind = _key(text, i)
+def _is_blank(text, i):  # type: ignore[no-untyped-def]
+    return byte_at(text, i) == _SPACE or byte_at(text, i) == _TAB
+
+
+@njit(cache=True, nogil=True)
+def _key(text, i, end):  # type: ignore[no-untyped-def]
+    """What a line is: 1 vertex, 2 texture coordinate, 3 face, 4 material, 0 anything else."""
+    if i + 2 >= end:
+        return 0
+    first, second = byte_at(text, i), byte_at(text, i + 1)
+    if first == _V:
+        if _is_blank(text, i + 1):
+            return 1
+        return 2 if second == _T and _is_blank(text, i + 2) else 0
+    if first == _F and _is_blank(text, i + 1):
+        return 3
+    return 4 if (first == _M and second == _T) or (first == _U and second == _S) else 0  # mtllib, usemtl
+
+
+@njit(cache=True, nogil=True)
+def _fill(text, end, vertices, colors, uv, corners, uv_corners, named, used):  # type: ignore[no-untyped-def]
+    """Read all lines into the arrays: where one is faulty (or -1), and whether all vertices have colours.
+
+    used: how many rows of vertices, uv, corners and named are filled.
+    """
+    vertex, place, corner, name = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    colored, i = True, np.int64(0)
+    while i < end:
+        i = next_word(text, i, end)
+        kind = _key(text, i, end)
         if kind == 1:
-            found, i = _fill_row(text, i + 1, vertices[at[0]])
+            found, i = _fill_row(text, i + 1, end, vertices, vertex)
             if found < 3:
                 return i, False
-            colored = colored and found == 6
-            at[0] += 1
+            if colored:
+                found, i = _fill_row(text, i, end, colors, vertex)
+                colored = found == 3
+            vertex += 1
         elif kind == 2:
-            found, i = _fill_row(text, i + 2, uv[at[1]])
+            uv[place, 1] = 0.0
+            found, i = _fill_row(text, i + 2, end, uv, place)
             if found < 1:
                 return i, False
-            if found == 1:
-                uv[at[1], 1] = 0.0
-            at[1] += 1
+            place += 1
         elif kind == 3:
-            i = _next_word(text, i + 1)
-            while not _ends(text, i):
-                corner, uv_corner, after = _scan_corner(text, i, at[0], at[1])
+            i = next_word(text, i + 1, end)
+            while not ends_line(text, i, end):
+                corners[corner], uv_corners[corner], after = _scan_corner(text, i, end, vertex, place)
                 if after == i:
                     return i, False
-                corners[at[2]], uv_corners[at[2]] = corner, uv_corner
-                at[2] += 1
-                i = _next_word(text, after)
-            corners[at[2]] = uv_corners[at[2]] = END
-            at[2] += 1
+                corner += 1
+                i = next_word(text, after, end)
+            corners[corner] = uv_corners[corner] = END
+            corner += 1
         elif kind == 4:
-            named[at[3], 0], named[at[3], 1] = i, at[2]
-            at[3] += 1
-        i = _next_line(text, i)
-    return -1, colored
+            named[name, 0], named[name, 1] = i, corner
+            name += 1
+        i = next_line(text, i, end)
+    used[0], used[1], used[2], used[3] = vertex, place, corner, name
+    return np.int64(-1), colored and vertex > 0
 
 
 @njit(cache=True, nogil=True)
-def _fill_row(text, i, row):  # type: ignore[no-untyped-def]
-    """How many numbers the line has, as many as fit into row, and where they end."""
+def _fill_row(text, i, end, rows, row):  # type: ignore[no-untyped-def]
+    """How many numbers the rest of the line has, as many as fit into the row, and where they end."""
     found = 0
-    i = _next_word(text, i)
-    while not _ends(text, i) and found < len(row):
-        value, after = scan_number(text, i, len(text))
+    i = next_word(text, i, end)
+    while not ends_line(text, i, end) and found < rows.shape[1]:
+        value, after = scan_number(text, i, end)
         if after == i:
             return 0, i
-        row[found] = value
+        rows[row, found] = value
         found += 1
-        i = _next_word(text, after)
+        i = next_word(text, after, end)
     return found, i
 
 
 @njit(cache=True, nogil=True)
-def _scan_corner(text, i, vertices, uvs):  # type: ignore[no-untyped-def]
+def _scan_corner(text, i, end, vertices, uvs):  # type: ignore[no-untyped-def]
     """The vertex and the texture coordinate of a corner such as 7, 7/3, 7//2 or -1/-1/-1, and the place after it."""
-    corner, after = scan_number(text, i, len(text))
+    corner, after = _scan_index(text, i, end, vertices)
     if after == i:
-        return _NONE, _NONE, i
-    uv_corner = 0.0
-    if after < len(text) and text[after] == _SLASH:
-        after += 1
-        uv_corner, after = scan_number(text, after, len(text))
-        if after < len(text) and text[after] == _SLASH:
-            _, after = scan_number(text, after + 1, len(text))
-    if not (_ends(text, after) or text[after] == _SPACE or text[after] == _TAB):
-        return _NONE, _NONE, i
-    return _from_one(corner, vertices), _from_one(uv_corner, uvs), after
+        return corner, corner, i
+    uv_corner = np.int64(_NONE)
+    if after < end and byte_at(text, after) == _SLASH:
+        uv_corner, after = _scan_index(text, after + 1, end, uvs)
+        if after < end and byte_at(text, after) == _SLASH:
+            _, after = _scan_index(text, after + 1, end, np.int64(0))
+    if not (ends_line(text, after, end) or _is_blank(text, after)):
+        return corner, uv_corner, i
+    return corner, uv_corner, after
 
 
 @njit(cache=True, nogil=True)
-def _from_one(index, count):  # type: ignore[no-untyped-def]
-    """An index from zero, of one that counts from one, or back from the last of `count` so far."""
-    if index != np.floor(index) or abs(index) > 1e15:
-        return np.int64(_ABSURD)
+def _scan_index(text, at, end, count):  # type: ignore[no-untyped-def]
+    """The index at `at`, counted from zero, and the place after it: of one that counts from one, or back from the last.
+
+    count: how many there are so far.
+    """
+    index, after = scan_whole(text, at, end)
+    if after == at or not (ends_line(text, after, end) or _is_blank(text, after) or byte_at(text, after) == _SLASH):
+        value, after = scan_number(text, at, end)
+        if value != np.floor(value) or abs(value) > _LARGEST_INDEX:
+            return np.int64(_ABSURD), after
+        index = np.int64(value)
     if index > 0:
-        return np.int64(index) - 1
-    return np.int64(index) + count if index < 0 and index + count >= 0 else np.int64(_NONE)
+        return index - 1, after
+    return index + count if index < 0 and index + count >= 0 else np.int64(_NONE), after

@@ -53,7 +53,7 @@ def _rows(lines: list[bytes]) -> NDArray[np.float64]:
     return values.reshape(-1, width)
 
 
-def _faces(lines: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.uint8] | None]:
+def _faces(lines: list[bytes]) -> tuple[NDArray[np.int32], NDArray[np.uint8] | None]:
     """The polygons' corners, `END` after each, and the colour of each where all have one."""
     polygons: list[NDArray[np.float64]] = []
     colors = []

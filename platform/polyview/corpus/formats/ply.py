@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -28,6 +28,10 @@ _PLACES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"))
 _CORNERS = ("vertex_indices", "vertex_index")
 
 
+_Kinds = tuple[np.dtype[Any], np.dtype[Any] | None]
+"""The kind of a property's values, and that of its length where it is a list."""
+
+
 class _Property(NamedTuple):
     """kind: as numpy names it; length: the kind of a list's length, empty where it is no list."""
 
@@ -48,10 +52,13 @@ class _List(NamedTuple):
     values: NDArray[np.float64]
     lengths: NDArray[np.int64]
 
-    def ended(self) -> NDArray[np.int64]:
+    def ended(self) -> NDArray[np.int32]:
         """The values with `END` behind each row."""
-        ends = np.cumsum(self.lengths)
-        return np.insert(as_indices(self.values), ends, END)
+        indices = as_indices(self.values)
+        if len(self.lengths) and (self.lengths == self.lengths[0]).all():
+            rows = indices.reshape(len(self.lengths), -1)
+            return np.pad(rows, ((0, 0), (0, 1)), constant_values=END).ravel()
+        return np.insert(indices, np.cumsum(self.lengths), END)
 
 
 class _Table(NamedTuple):
@@ -150,6 +157,49 @@ def _table(body: NDArray[np.uint8], element: _Element, order: str) -> tuple[_Tab
     ]
     if any(length is not None and length.kind == "f" and length.itemsize != 8 for _, length in kinds):
         raise MeshError(f"not readable as .ply: a list of {element.name!r} has no whole length")
+    return _table_of_alike(body, element, kinds) or _table_of_any(body, element, kinds, order)
+
+
+def _table_of_alike(
+    body: NDArray[np.uint8], element: _Element, kinds: list[_Kinds]
+) -> tuple[_Table, NDArray[np.uint8]] | None:
+    """As `_table`, where all rows have lists of the same lengths, so that each has the same place in its row."""
+    fields: list[Any] = []
+    place = 0
+    for column, (kind, length) in enumerate(kinds):
+        count = 1
+        if length is not None:
+            if place + length.itemsize > len(body):
+                return None
+            count = _length(body, place, length.itemsize, length.str[0] == ">")
+            fields.append((f"length {column}", length))
+            place += length.itemsize
+        if not 0 <= count * kind.itemsize <= len(body) - place:
+            return None
+        fields.append((f"values {column}", kind, (count,)))
+        place += count * kind.itemsize
+    row = np.dtype(fields)
+    end = element.count * row.itemsize
+    if not end or end > len(body):
+        return None
+    rows = body[:end].view(row)
+    table = _Table({}, {})
+    for column, (name, (_, length)) in enumerate(zip(element.properties, kinds, strict=True)):
+        values = rows[f"values {column}"].astype(np.float64)
+        if length is None:
+            table.numbers[name] = values[:, 0]
+            continue
+        lengths = rows[f"length {column}"]
+        if (lengths != lengths[0]).any():
+            return None
+        table.lists[name] = _List(values.ravel(), lengths.astype(np.int64))
+    return table, body[end:]
+
+
+def _table_of_any(
+    body: NDArray[np.uint8], element: _Element, kinds: list[_Kinds], order: str
+) -> tuple[_Table, NDArray[np.uint8]]:
+    """As `_table`, row by row."""
     sizes = np.array([(kind.itemsize, length.itemsize if length else 0) for kind, length in kinds], np.int64)
     places = np.empty((element.count, len(kinds)), np.int64)
     lengths = np.empty((element.count, len(kinds)), np.int64)
@@ -208,17 +258,17 @@ def _length(body, at, size, big_endian):  # type: ignore[no-untyped-def]
     return value
 
 
-def _corners(tables: dict[str, _Table]) -> NDArray[np.int64]:
+def _corners(tables: dict[str, _Table]) -> NDArray[np.int32]:
     """The polygons' corners, `END` after each: those of the faces, or of the strips of triangles."""
     for name, strips in (("face", False), ("tristrips", True)):
         lists = tables[name].lists if name in tables else {}
         for key in _CORNERS:
             if key in lists:
                 return _unrolled(lists[key].ended()) if strips else lists[key].ended()
-    return np.empty(0, np.int64)
+    return np.empty(0, np.int32)
 
 
-def _unrolled(strips: NDArray[np.int64]) -> NDArray[np.int64]:
+def _unrolled(strips: NDArray[np.int32]) -> NDArray[np.int32]:
     """Triangles of strips, each of which -1 ends: each vertex makes one with the two before it, turned about."""
     place = np.arange(len(strips))
     start = np.maximum.accumulate(np.where(strips == END, place + 1, 0))
@@ -227,16 +277,16 @@ def _unrolled(strips: NDArray[np.int64]) -> NDArray[np.int64]:
     triangles = np.column_stack([strips[first + odd], strips[first + 1 - odd], strips[first + 2]])
     a, b, c = triangles.T
     triangles = triangles[(a != b) & (b != c) & (c != a)]
-    return np.column_stack([triangles, np.full(len(triangles), END)]).ravel()
+    return np.pad(triangles, ((0, 0), (0, 1)), constant_values=END).ravel()
 
 
 def _texture_coordinates(
-    vertices: dict[str, NDArray[np.float64]], faces: _Table, corners: NDArray[np.int64]
-) -> tuple[NDArray[np.float64] | None, NDArray[np.int64] | None]:
+    vertices: dict[str, NDArray[np.float64]], faces: _Table, corners: NDArray[np.int32]
+) -> tuple[NDArray[np.float64] | None, NDArray[np.int32] | None]:
     """Those of the faces' corners, or else of the vertices."""
     own = faces.lists.get("texcoord")
     if own is not None and len(own.values) == 2 * (corners != END).sum():
-        uv_corners = np.where(corners == END, END, np.cumsum(corners != END) - 1)
+        uv_corners = np.where(corners == END, END, np.cumsum(corners != END) - 1).astype(np.int32)
         return own.values.reshape(-1, 2), uv_corners
     for names in _PLACES:
         if set(names) <= vertices.keys():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from polyview.corpus.formats.limits import check_face_count
@@ -18,9 +19,9 @@ CORNERS_PER_FACE = 4
 
 def surface(
     vertices: NDArray[np.float64],
-    corners: NDArray[np.int64],
+    corners: NDArray[np.int32],
     uv: NDArray[np.float64] | None = None,
-    uv_corners: NDArray[np.int64] | None = None,
+    uv_corners: NDArray[np.int32] | None = None,
     colors: NDArray[np.uint8] | None = None,
 ) -> Mesh:
     """A mesh of polygons, as fans of triangles; vertices that have several texture coordinates are split.
@@ -31,9 +32,8 @@ def surface(
     """
     corners = _ended(corners)
     check_face_count(len(corners) // CORNERS_PER_FACE)
-    places = fans(corners)
-    check_face_count(len(places))
-    faces = corners[places]
+    faces = fans(corners, corners)
+    check_face_count(len(faces))
     _check_range(faces, len(vertices), "face index {} of {} vertices")
     if uv is None or not len(uv):
         return _mesh(vertices, faces, None, colors)
@@ -43,31 +43,28 @@ def surface(
         uv_corners = _ended(uv_corners)
         if len(uv_corners) != len(corners) or ((uv_corners == END) != (corners == END)).any():
             raise MeshError("the texture coordinates' polygons are not those of the faces")
-        uv_faces = uv_corners[places]
+        uv_faces = fans(corners, uv_corners)
     _check_range(uv_faces, len(uv), "texture index {} of {} texture coordinates")
-    faces, sources, of_uv = _split_at_seams(faces, uv_faces, len(vertices), len(uv))
-    return _mesh(vertices[sources], faces, uv[of_uv], None if colors is None else colors[sources])
+    faces, of_uv, doubled = _split_at_seams(faces, uv_faces, len(vertices), len(uv))
+    if len(doubled):
+        vertices = np.concatenate([vertices, vertices[doubled]])
+        colors = None if colors is None else np.concatenate([colors, colors[doubled]])
+    return _mesh(vertices, faces, uv[of_uv], colors)
 
 
-def fans(corners: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(T, 3) the places in `corners` of the triangles that its polygons are cut into, fan by fan.
+def fans(corners: NDArray[np.int32], values: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(T, 3) the values at the corners of the triangles that polygons are cut into, fan by fan.
 
-    Polygons of fewer than three corners give none.
+    values (n,): in step with corners. Polygons of fewer than three corners give no triangle.
     """
-    if len(corners) % 4 == 0 and (corners[3::4] == END).all() and np.count_nonzero(corners == END) * 4 == len(corners):
-        return np.arange(len(corners)).reshape(-1, 4)[:, :3]
-    ends = np.flatnonzero(corners == END)
-    starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
-    first = np.repeat(starts, ends - starts + 1)
-    place = np.arange(len(first))
-    inner = (place > first) & (corners != END)
-    second = place[:-1][inner[:-1] & inner[1:]]
-    return np.stack([first[second], second, second + 1], axis=1)
+    triangles = np.empty((max(len(corners) - 1, 0), 3), np.int32)
+    return triangles[: _fill_fans(corners, values, triangles)]
 
 
-def with_polygon_colors(mesh: Mesh, corners: NDArray[np.int64], colors: NDArray[np.uint8]) -> Mesh:
+def with_polygon_colors(mesh: Mesh, corners: NDArray[np.int32], colors: NDArray[np.uint8]) -> Mesh:
     """The mesh that `surface` made of these polygons, each in its own colour (P, 3): no vertex is shared any more."""
-    of_polygon = np.cumsum(_ended(corners) == END)[fans(_ended(corners))[:, 0]]
+    corners = _ended(corners)
+    of_polygon = fans(corners, np.cumsum(corners == END, dtype=np.int32))[:, 0]
     return replace(
         mesh,
         vertices=mesh.vertices[mesh.faces].reshape(-1, 3),
@@ -77,11 +74,11 @@ def with_polygon_colors(mesh: Mesh, corners: NDArray[np.int64], colors: NDArray[
     )
 
 
-def _ended(corners: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.append(corners, END) if len(corners) and corners[-1] != END else corners
+def _ended(corners: NDArray[np.int32]) -> NDArray[np.int32]:
+    return np.append(corners, np.int32(END)) if len(corners) and corners[-1] != END else corners
 
 
-def _check_range(indices: NDArray[np.int64], count: int, text: str) -> None:
+def _check_range(indices: NDArray[np.int32], count: int, text: str) -> None:
     if indices.size:
         low, high = int(indices.min()), int(indices.max())
         if low < 0 or high >= count:
@@ -89,33 +86,64 @@ def _check_range(indices: NDArray[np.int64], count: int, text: str) -> None:
 
 
 def _split_at_seams(
-    faces: NDArray[np.int64], uv_faces: NDArray[np.int64], count: int, uv_count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Faces that index vertices with one uv each; where each such vertex comes from, and which uv it has.
+    faces: NDArray[np.int32], uv_faces: NDArray[np.int32], count: int, uv_count: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Faces that index vertices with one uv each; the uv of each vertex; which vertices are doubled at the end.
 
-    A vertex keeps one of its uv's; each other one that it has makes a new vertex, after all others.
+    A vertex keeps the first of its uv's; each other one that it has makes a new vertex, after all others.
     """
-    own = np.zeros(count, dtype=np.int64)
-    own[faces] = uv_faces
+    own = np.zeros(count, dtype=np.int32)
+    if not _fill_own(faces, uv_faces, own):
+        return faces, own, own[:0]
     other = own[faces] != uv_faces
-    if not other.any():
-        return faces, np.arange(count), own
-    pairs, new = np.unique(faces[other] * uv_count + uv_faces[other], return_inverse=True)
+    pairs, new = np.unique(faces[other].astype(np.int64) * uv_count + uv_faces[other], return_inverse=True)
     faces = faces.copy()
     faces[other] = count + new
-    return faces, np.concatenate([np.arange(count), pairs // uv_count]), np.concatenate([own, pairs % uv_count])
+    sources, places = np.divmod(pairs, uv_count)
+    return faces, np.concatenate([own, places.astype(np.int32)]), sources.astype(np.int32)
+
+
+@njit(cache=True, nogil=True)
+def _fill_fans(corners, values, triangles):  # type: ignore[no-untyped-def]
+    """Fill in the triangles; returns how many they are."""
+    count, first = 0, 0
+    for place in range(len(corners)):
+        if corners[place] == END:
+            first = place + 1
+        elif place - first >= 2:
+            triangles[count, 0] = values[first]
+            triangles[count, 1] = values[place - 1]
+            triangles[count, 2] = values[place]
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _fill_own(faces, uv_faces, own):  # type: ignore[no-untyped-def]
+    """Fill in the first uv of each vertex; returns whether any vertex has another."""
+    bare = np.ones(len(own), np.bool_)
+    several = False
+    for face in range(len(faces)):
+        for corner in range(3):
+            vertex, place = faces[face, corner], uv_faces[face, corner]
+            if bare[vertex]:
+                bare[vertex] = False
+                own[vertex] = place
+            elif own[vertex] != place:
+                several = True
+    return several
 
 
 def _mesh(
     vertices: NDArray[np.float64],
-    faces: NDArray[np.int64],
+    faces: NDArray[np.int32],
     uv: NDArray[np.float64] | None,
     colors: NDArray[np.uint8] | None,
 ) -> Mesh:
     with np.errstate(over="ignore"):  # what does not fit becomes infinite, which the mesh's own check tells
         return Mesh(
             vertices=vertices.astype(np.float32),
-            faces=faces.astype(np.int32),
+            faces=faces,
             colors=colors,
             uv=None if uv is None else uv.astype(np.float32),
         )
