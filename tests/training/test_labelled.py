@@ -147,7 +147,7 @@ def test_a_batch_without_a_labelled_sample_gives_zero_and_a_gradient_of_zero(mak
     images = trainer.batches.images(nobody.numpy())
     batch = dataclasses.replace(first_batch(trainer), chosen=nobody, images=images)
     trainer.parallel.train()
-    loss, terms = trainer.loss(batch)
+    loss, terms, _ = trainer.loss(batch)
     silent = [term for term in terms if term in trainer.job.experiment.objective.label_terms]
     assert silent
     assert all(terms[term] == 0 for term in silent)
