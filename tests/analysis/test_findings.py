@@ -39,7 +39,7 @@ PSEUDO: dict[str, Any] = {"objective": {"contrast": {}, "alignment": {}}, "langu
 @pytest.mark.parametrize(
     ("changes", "people", "expected"),
     [
-        ({}, 140, "the labels of all 140 people: weak supervision as a prompt, full supervision as a class"),
+        ({}, 140, "the labels of all people: weak supervision as a prompt, full supervision as a class"),
         (FEW, 140, "the labels of 14 of 140 people: weak .*; the others are without text"),
         (FEW, None, "the labels of 10 % of the people: weak .*; the others are without text"),
         (FEW | {"objective": {"alignment": {}}}, 9, "the labels of 1 of 9 people: .*; the others are not used"),

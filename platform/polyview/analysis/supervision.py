@@ -27,12 +27,12 @@ def reads_identities(experiment: Experiment) -> bool:
 
 
 def labels_read(experiment: Experiment, people: int | None) -> str:
-    """Of how many of the `people` trained on labels may be read, as in `14 of 140 people`; None: they are not known."""
+    """Of how many of the `people` trained on labels may be read, as in `14 of 140 people`; None: not counted."""
     share = experiment.language.labelled
     if people is None:
         return f"{100 * share:.3g} % of the people" if share < 1 else "all people"
     count = count_labelled(people, share)
-    return f"{count} of {people} people" if count < people else f"all {people} people"
+    return f"{count} of {people} people" if count < people else "all people"
 
 
 def describe_supervision(experiment: Experiment, people: int | None) -> str:

@@ -130,7 +130,7 @@ def _kind(experiment: Experiment) -> str:
             experiment.corpus.model_dump(mode="json"),
             experiment.rendering.size,
             experiment.model.model_dump(mode="json"),
-            [training.batch_size, training.workers, training.precision],
+            [training.batch_size, training.workers, training.precision, experiment.language.labelled < 1],
             experiment.evaluation.model_dump(mode="json"),
         ]
     )
