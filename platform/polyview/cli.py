@@ -164,13 +164,17 @@ def evaluate(
 @app.command()
 def export(
     checkpoint: CheckpointFolder,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder that is made.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder, or the .safetensors, that is made.")],
 ) -> None:
-    """Write a checkpoint's towers as a folder that open_clip loads without polyview."""
-    from polyview.modeling.export import export_towers
+    """Write a checkpoint's towers as a folder that open_clip loads without polyview, or their weights as one file."""
+    from polyview.modeling.export import export_towers, export_weights
     from polyview.training.checkpoint import open_checkpoint
 
     opened = open_checkpoint(checkpoint)
+    if out.suffix == ".safetensors":
+        export_weights(opened.load_model(), out)
+        console.print(f"use       --set model.pretrained={out}", highlight=False, soft_wrap=True)
+        return
     export_towers(opened.load_model(), opened.experiment, out)
     console.print(
         f'load      open_clip.create_model_and_transforms("local-dir:{out}")', highlight=False, soft_wrap=True

@@ -11,6 +11,7 @@ from polyview.errors import UserError
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import CONFIG, build_towers, save_tokenizer
 from polyview.recipe import Experiment, Modeling
+from polyview.storage.home import replacing
 
 WEIGHTS = "open_clip_model.safetensors"
 
@@ -33,6 +34,16 @@ def export_towers(model: MultiviewModel, experiment: Experiment, folder: Path) -
         _write(model, experiment, temporary)
         _check(experiment, temporary)
         temporary.rename(folder)
+
+
+def export_weights(model: MultiviewModel, file: Path) -> None:
+    """Write the towers' weights alone to `file`, whole, in half precision: what `model.pretrained` may name."""
+    weights = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in model.towers.state_dict().items()
+    }
+    with replacing(file) as temporary:
+        save_file(weights, temporary)
 
 
 def _write(model: MultiviewModel, experiment: Experiment, folder: Path) -> None:

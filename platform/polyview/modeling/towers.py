@@ -16,6 +16,7 @@ import torch
 
 from polyview.errors import UserError
 from polyview.recipe import Modeling
+from polyview.recipe.weights import OWN, own_towers, weights_file
 
 CONFIG = "open_clip_config.json"
 """What open_clip calls the file that describes the towers in a folder."""
@@ -65,11 +66,12 @@ def build_towers(modeling: Modeling, image_size: int) -> Any:
     Raises `UserError` if the name is unknown, the weights cannot be had, or its patches cannot be dropped.
     """
     check_tower(modeling)
+    file = weights_file(modeling.tower, modeling.pretrained)
     try:
         with _without_warnings():
             towers = load_open_clip().create_model(
                 modeling.tower,
-                pretrained=modeling.pretrained,
+                pretrained=str(file) if file else modeling.pretrained,
                 force_image_size=image_size,
                 force_patch_dropout=modeling.patch_dropout,
                 force_preprocess_cfg=_preprocessing(modeling),
@@ -117,9 +119,10 @@ def _preprocessing(modeling: Modeling) -> dict[str, Any]:
 
     An open_clip config beside the file says it; else all weights that open_clip has for such a tower, if they agree.
     """
-    if not modeling.pretrained or not Path(modeling.pretrained).is_file():
+    file = weights_file(modeling.tower, modeling.pretrained)
+    if file is None:
         return {}
-    beside = Path(modeling.pretrained).with_name(CONFIG)
+    beside = file.with_name(CONFIG)
     if beside.is_file():
         said: dict[str, Any] = json.loads(beside.read_text()).get("preprocess_cfg", {})
         return said
@@ -146,8 +149,10 @@ def check_tower(modeling: Modeling) -> None:
     if tower not in names:
         close = difflib.get_close_matches(tower, names, n=3, cutoff=0.3)
         raise UserError(f"model.tower: open_clip has no model {tower!r}; nearest: {', '.join(close)}")
-    if not pretrained or Path(pretrained).is_file():
+    if not pretrained or weights_file(tower, pretrained):
         return
+    if pretrained == OWN:
+        raise UserError(f"model.pretrained: polyview has weights of {', '.join(own_towers())}, and none of {tower}")
     weights = open_clip.get_pretrained_cfg(tower, pretrained)
     if not weights:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(tower)) or "none"

@@ -17,6 +17,7 @@ from polyview.recipe.language import Language
 from polyview.recipe.objective import Objective
 from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Share, equals
 from polyview.recipe.training import Training
+from polyview.recipe.weights import weights_file
 
 Output = Literal["shaded", "color", "texture", "normal", "depth"]
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -72,7 +73,9 @@ class Modeling(Model):
     """The towers, and what joins the views."""
 
     tower: str = Field("tiny-resnet", description="an open_clip model's name, or one of polyview's own")
-    pretrained: str | None = Field(None, description="open_clip's tag of pretrained weights, or a local file")
+    pretrained: str | None = Field(
+        None, description="polyview: its own, of tiny-resnet; open_clip's tag of weights; or a local file"
+    )
     pretrained_content: tuple[str, str] | None = Field(
         None,
         exclude_if=equals(None),
@@ -109,8 +112,8 @@ class Modeling(Model):
     @classmethod
     def _is_of_the_file(cls, known: Any, info: ValidationInfo) -> Any:
         path = info.data.get("pretrained")
-        if path and Path(path).is_file():
-            return path, file_digest(Path(path))
+        if file := weights_file(info.data.get("tower", ""), path):
+            return path, file_digest(file)
         # A file that is gone, or another machine's, is the one that it was when the recipe was read.
         return tuple(known) if known and known[0] == path else None
 

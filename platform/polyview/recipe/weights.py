@@ -1,0 +1,22 @@
+"""Where pretrained weights lie that are a file: the user's own, or those that polyview brings along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+OWN = "polyview"
+"""What `model.pretrained` is for the weights that polyview brings along."""
+_FOLDER = Path(__file__).parents[1] / "modeling" / "weights"
+
+
+def weights_file(tower: str, pretrained: str | None) -> Path | None:
+    """The file of the weights `pretrained` of a tower; None where it is none, or not there."""
+    if not pretrained:
+        return None
+    file = _FOLDER / f"{tower}.safetensors" if pretrained == OWN else Path(pretrained)
+    return file if file.is_file() else None
+
+
+def own_towers() -> list[str]:
+    """The towers that polyview has weights of."""
+    return sorted(file.stem for file in _FOLDER.glob("*.safetensors"))
