@@ -36,7 +36,8 @@ def known_classes(experiment: Experiment, batches: Batches) -> SampleLabels | No
 
 def labelled_samples(experiment: Experiment, store: ViewStore, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which of the training samples `rows` (N,) are of subjects whose labels may be read: (N,) bool."""
-    owners = [store.labels("subject")[row] for row in rows]
+    subjects = store.labels("subject")
+    owners = [subjects[row] for row in rows]
     return np.isin(owners, labelled(owners, experiment.language.labelled, experiment.seed))
 
 
