@@ -1,0 +1,73 @@
+"""The weights that polyview brings along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from polyview import modeling
+from polyview.corpus.load import load_mesh
+from polyview.corpus.scan import scan
+from polyview.errors import UserError
+from polyview.evaluation.embedded import Embedded
+from polyview.evaluation.probes import zero_shot
+from polyview.modeling.export import export_weights
+from polyview.modeling.model import MultiviewModel
+from polyview.modeling.towers import build_towers, check_tower
+from polyview.recipe import Corpus, Experiment, Generator, Modeling, load_experiment, with_overrides
+from polyview.rendering.cameras import cameras
+from polyview.rendering.renderer import make_renderer
+from polyview.training.batches import to_images
+from polyview.training.loop import class_tokens
+
+RECIPE = Path("experiments/generator_pretraining.yaml")
+
+
+def start() -> Experiment:
+    return with_overrides(load_experiment(RECIPE), {"model.pretrained": "polyview"})
+
+
+def test_they_name_the_expressions_of_people_they_never_saw() -> None:
+    experiment = start()
+    corpus = Corpus(generator=Generator(subjects=8, sequences=1, seed=987, variety=1.0))
+    manifest, rig = scan(corpus).manifest, cameras(experiment.rendering.views)
+    renderer = make_renderer(experiment.rendering)
+    views = np.stack([renderer.render(load_mesh(path, None, ""), rig) for path in manifest.frame["path"]])
+    model = MultiviewModel(experiment).eval()
+    angles = torch.tensor([[camera.yaw, camera.pitch] for camera in rig])
+    with torch.inference_mode():
+        faces = model.fuse(model.encode_views(to_images(views)), angles).numpy()
+        anchors = model.encode_anchors(class_tokens(experiment)).numpy()
+    shown = manifest.frame["expression"].to_list()
+    named = zero_shot(Embedded(faces, shown, manifest.frame["subject"].to_list()), anchors, corpus.expressions)
+    assert np.mean(np.array(named) == shown) > 3 / 7
+
+
+def test_they_are_small() -> None:
+    folder = Path(modeling.__file__).parent / "weights"
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 8_000_000
+
+
+def test_a_tower_without_weights_of_its_own_is_refused() -> None:
+    with pytest.raises(UserError, match="polyview has weights of tiny-resnet, and none of ViT-B-32"):
+        check_tower(Modeling(tower="ViT-B-32", pretrained="polyview"))
+
+
+def test_other_weights_are_another_recipe() -> None:
+    own, none = start(), with_overrides(load_experiment(RECIPE), {"model.pretrained": None})
+    assert own.digest != none.digest
+    assert own.model.pretrained_content is not None
+    assert own.model.pretrained_content[1] in str(own.model_dump())
+
+
+def test_weights_written_as_one_file_are_the_towers_in_half_precision(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    model = MultiviewModel(with_overrides(load_experiment(RECIPE), {"model.pretrained": None}))
+    file = tmp_path / "weights.safetensors"
+    export_weights(model, file)
+    read = build_towers(Modeling(pretrained=str(file)), 64).state_dict()
+    for name, value in model.towers.state_dict().items():
+        torch.testing.assert_close(read[name], value, rtol=1e-3, atol=1e-6)
