@@ -103,9 +103,10 @@ def _skin(
         return bare._replace(texture=companions.picture(None))
     libraries, uses = _material_lines(data, named)
     materials = read_libraries(libraries, companions)
-    if not uses:
-        return bare._replace(texture=companions.picture(_only_picture(materials)))
-    looks, of_corner = _looks(corners, uses, materials)
+    if uses:
+        looks, of_corner = _looks(corners, uses, materials)
+    else:
+        looks, of_corner = [_only_picture(materials)], np.zeros(len(corners), np.int64)
     return painted(bare, looks, corners, of_corner, companions)
 
 
@@ -135,15 +136,15 @@ def _looks(
     return [looks[number] for number in used], renumbered
 
 
-def _only_picture(materials: dict[str, Material]) -> str | None:
-    """The picture of a mesh that names no material in use; raises `MeshError` where there are several."""
-    names = sorted({look.picture for look in materials.values() if look.picture})
-    if len(names) > 1:
+def _only_picture(materials: dict[str, Material]) -> Material:
+    """The look of a mesh that names no material in use; raises `MeshError` where there are several pictures."""
+    looks = {look.picture: look.look for look in materials.values() if look.picture}
+    if len(looks) > 1:
         raise MeshError(
-            f"has {len(names)} pictures ({', '.join(names[:3])}) and no usemtl that says where each belongs; "
+            f"has {len(looks)} pictures ({', '.join(sorted(looks)[:3])}) and no usemtl that says where each belongs; "
             "name one in the column texture of corpus.table"
         )
-    return names[0] if names else None
+    return next(iter(looks.values()), Material())
 
 
 @njit(cache=True, nogil=True)

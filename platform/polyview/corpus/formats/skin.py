@@ -37,11 +37,15 @@ def painted(
     of each corner's look. Nothing is added where the only look is plain.
     """
     if len(looks) == 1 and looks[0].picture:
-        return bare._replace(texture=companions.picture(looks[0].picture))
+        uv = bare.uv if bare.uv is None or not looks[0].is_moved else bare.uv * looks[0].scale + looks[0].offset
+        return bare._replace(uv=uv, texture=companions.picture(looks[0].picture))
     if len(looks) == 1 and looks[0].is_plain:
         return bare
     tiles = [_tile(look, companions) for look in looks]
     places = np.zeros((len(corners), 2)) if bare.uv is None else bare.uv[bare.uv_corners]
+    if any(look.is_moved for look in looks):
+        scales, offsets = np.array([look.scale for look in looks]), np.array([look.offset for look in looks])
+        places = places * scales[of_corner] + offsets[of_corner]
     texture, uv, uv_corners = joined(tiles, places, corners, of_corner)
     return Skin(uv, uv_corners, texture)
 
