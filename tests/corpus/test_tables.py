@@ -265,3 +265,29 @@ def test_a_column_says_the_unit_of_each_file(root: Path) -> None:
 def test_a_unit_that_is_none_is_refused(root: Path, unit: str) -> None:
     with pytest.raises(UserError, match=f"line 2: unit '{unit}' is not m, cm, mm, um or the millimetres"):
         scanned(root, f"path,subject,expression,unit\na/0.obj,anna,anger,{unit}\n")
+
+
+def test_files_are_found_in_another_case_and_in_another_form_of_unicode(root: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD"))
+    for folder in (decomposed, "Émile".upper()):
+        (root / folder).mkdir()
+        (root / folder / "Smile.OBJ").touch()
+        (root / folder / "Skin.png").touch()
+    rows = f"{composed}/smile.obj,zoe,anger,{composed}\\SKIN.PNG\nE\u0301mile/SMILE.obj,emile,anger,\n"
+    found = scanned(root, f"path,subject,expression,texture\n{rows}")
+    assert found.manifest.frame["path"].sort().to_list() == sorted([f"{decomposed}/Smile.OBJ", "ÉMILE/Smile.OBJ"])
+    assert found.manifest.frame["texture"].drop_nulls().to_list() == [f"{decomposed}/Skin.png"]
+    assert found.remarks == ()
+
+
+def test_the_very_name_comes_first_and_of_several_alike_none_is_guessed(root: Path) -> None:
+    for name in ("One.obj", "ONE.obj", "Two.obj", "TWO.obj"):
+        (root / name).touch()
+    found = scanned(root, "path,subject,expression\nOne.obj,anna,anger\ntwo.obj,anna,anger\nA/0.obj,anna,anger\n")
+    assert found.manifest.frame["path"].to_list() == ["One.obj", "a/0.obj", "two.obj"]
+    assert found.remarks == ("1 of 3 files are not there: two.obj",)
+
+
+def test_one_file_under_two_spellings_is_one(root: Path) -> None:
+    found = scanned(root, "path,subject,expression\na/0.obj,anna,anger\nA/0.OBJ,anna,anger\n")
+    assert found.skipped.rows() == [("a/0.obj", "named a second time")]

@@ -156,3 +156,45 @@ def test_a_picture_larger_than_memory_should_hold_is_read_smaller(
     picture = limits.read_texture(tmp_path / f"large.{suffix}")
     assert picture.shape[0] * picture.shape[1] <= 64 * 64
     assert np.allclose(picture.reshape(-1, 3).mean(axis=0), RED, atol=3)
+
+
+def four_colors(file: Path) -> None:
+    """A picture of red (lower left), green (lower right), blue (upper left) and white."""
+    Image.fromarray(np.array([[BLUE, (255,) * 3], [RED, GREEN]], np.uint8).repeat(8, 0).repeat(8, 1)).save(file)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("-s 0.4 0.4 1", [RED, RED]),
+        ("-s 0.4 0.4", [RED, RED]),
+        ("-s 0.4 0.4 1 -o 0.55 0.05 0", [GREEN, GREEN]),
+        ("-o 0.05 0.55 -clamp on -s 0.4 0.4 1", [BLUE, BLUE]),
+        ("-O .05 .55 -S 4e-1 .4", [BLUE, BLUE]),
+        ("-o 1.05 -0.45 0 -s 0.4 0.4 1", [BLUE, BLUE]),
+        ("-o 5 5 -o 0.05 0.55 -s 0.4 0.4", [BLUE, BLUE]),
+    ],
+)
+@pytest.mark.parametrize("use", ["usemtl skin\n", ""])
+def test_coordinates_are_scaled_and_moved_as_the_material_says(
+    tmp_path: Path, options: str, expected: list[tuple[int, ...]], use: str
+) -> None:
+    four_colors(tmp_path / "skin.png")
+    library = f"newmtl skin\nmap_Kd {options} skin.png\nKd 1 1 1\n"
+    assert halves(read(tmp_path, f"mtllib face.mtl\n{CORNERS}{use}{LOWER}{UPPER}", face=library)) == expected
+
+
+@pytest.mark.parametrize("options", ["-s 1 1 1 -o 0 0 0", "-s 1.2.3 1..0", "-s 1", "-o 0 0"])
+def test_options_that_move_nothing(tmp_path: Path, options: str) -> None:
+    four_colors(tmp_path / "skin.png")
+    library = f"newmtl skin\nmap_Kd {options} skin.png\n"
+    mesh = read(tmp_path, f"mtllib face.mtl\n{CORNERS}usemtl skin\n{LOWER}{UPPER}", face=library)
+    assert mesh.uv is not None
+    assert mesh.uv.tolist() == [[0, 0], [1, 0], [1, 1], [0, 1]]
+
+
+def test_each_material_moves_the_picture_its_own_way(tmp_path: Path) -> None:
+    four_colors(tmp_path / "skin.png")
+    library = "newmtl a\nmap_Kd -s 0.4 0.4 skin.png\nnewmtl b\nmap_Kd -s 0.4 0.4 -o 1.55 0.05 skin.png\n"
+    text = f"mtllib face.mtl\n{CORNERS}usemtl a\n{LOWER}usemtl b\n{UPPER}"
+    assert halves(read(tmp_path, text, face=library)) == [RED, GREEN]

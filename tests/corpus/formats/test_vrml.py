@@ -5,12 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from polyview.corpus.formats.reader import read_mesh
 from polyview.corpus.mesh import Mesh, MeshError
+from polyview.recipe import Rendering
+from polyview.rendering.cameras import Camera
+from polyview.rendering.renderer import make_renderer
 
 HEAD = "#VRML V2.0 utf8\n"
 TRIANGLE = "geometry IndexedFaceSet { coord Coordinate { point [0 0 0, 1 0 0, 0 1 0] } coordIndex [0 1 2 -1] }"
+
+RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (199, 199, 199)
+SQUARE = "point [-100 -100 0, 100 -100 0, 100 100 0, -100 100 0]"
+LOWER, UPPER = "0 1 2 -1", "0 2 3 -1"
+PLACES = "texCoord TextureCoordinate { point [0 0, 1 0, 1 1, 0 1] }"
 
 
 def read(folder: Path, text: str) -> Mesh:
@@ -97,7 +106,25 @@ def test_clockwise_faces_and_vertex_colours(tmp_path: Path) -> None:
         (TRIANGLE.replace("2 -1", "1.5 -1"), "face index 1.5 is not a whole number"),
         (TRIANGLE.replace("1 0 0", "1 0 zero"), "'zero,' at byte"),
         (TRIANGLE.replace("1 0 0", "1 0"), "8 numbers are no whole count of points of 3"),
-        (TRIANGLE * 2, "several surfaces"),
+        (TRIANGLE.replace("coordIndex", "color Color { color [1 0 0] } colorIndex [0 0] coordIndex"), "the colours'"),
+        (
+            TRIANGLE.replace("coordIndex", "color Color { color [1 0 0] } colorIndex [9 0 0 -1] coordIndex"),
+            "colour index 9 of 1 colours",
+        ),
+        (
+            TRIANGLE.replace("[0 1 2 -1]", "[0 1 2 -1 0 2 1] colorPerVertex FALSE color Color { color [1 0 0] }"),
+            "colour index 1 of 1 colours",
+        ),
+        (
+            TRIANGLE.replace(
+                "[0 1 2 -1]", "[0 1 2 -1 0 2 1] colorPerVertex FALSE color Color { color [1 0 0] } colorIndex [0]"
+            ),
+            "1 indices of colours for 2 faces",
+        ),
+        (
+            "".join(f"DEF g{n} Group {{ children [ USE g{n - 1} USE g{n - 1} ] }} " for n in range(40)) + TRIANGLE,
+            "uses its nodes more than",
+        ),
         ("{ " * 200_000, "words outside of its arrays"),
         (
             TRIANGLE.replace(
@@ -163,3 +190,101 @@ def test_a_mirroring_transform_turns_the_faces_about(tmp_path: Path) -> None:
     mesh = read(tmp_path, f"Transform {{ scale -1 1 1 children [ Shape {{ {TRIANGLE} }} ] }}")
     a, b, c = mesh.vertices[mesh.faces[0]]
     assert np.cross(b - a, c - a)[2] > 0
+
+
+def shape(corners: str, look: str = "", more: str = PLACES, coordinates: str = f"Coordinate {{ {SQUARE} }}") -> str:
+    return (
+        f"Shape {{ appearance Appearance {{ {look} }} "
+        f"geometry IndexedFaceSet {{ coord {coordinates} coordIndex [{corners}] {more} }} }}\n"
+    )
+
+
+def painted(folder: Path, name: str, color: tuple[int, int, int]) -> str:
+    """A texture node with a picture of one colour, which is written."""
+    Image.new("RGB", (4, 4), color).save(folder / name)
+    return f'texture ImageTexture {{ url "{name}" }}'
+
+
+def halves(mesh: Mesh) -> list[tuple[int, ...]]:
+    """What the camera sees of the lower right and of the upper left triangle."""
+    mesh.check()
+    shading = "color" if mesh.texture is None else "texture"
+    (view,) = make_renderer(Rendering(shading=shading, framing="whole")).render(mesh, [Camera(0, 0)])
+    return [tuple(view[place].tolist()) for place in ((40, 40), (24, 24))]
+
+
+def test_several_shapes_are_joined_each_with_its_own_look(tmp_path: Path) -> None:
+    red, green = painted(tmp_path, "a.png", RED), painted(tmp_path, "b.png", GREEN)
+    blue = "material Material { diffuseColor 0 0 1 }"
+    colored = "color Color { color [0 1 0 0 1 0 0 1 0 0 1 0] }"
+    by_face = "colorPerVertex FALSE color Color { color [0 1 0] }"
+    for lower, upper, expected in [
+        (shape(LOWER, red), shape(UPPER, green), [RED, GREEN]),
+        (shape(LOWER, red), shape(UPPER, red), [RED, RED]),
+        (shape(LOWER, red), shape(UPPER, blue, more=""), [RED, BLUE]),
+        (shape(LOWER, blue, more=""), shape(UPPER, f"{blue} {green}"), [BLUE, GREEN]),
+        (shape(LOWER, blue, more=""), shape(UPPER, "", more=""), [BLUE, GREY]),
+        (shape(LOWER, red), shape(UPPER, "", more=colored), [RED, GREEN]),
+        (shape(LOWER, blue, more=""), shape(UPPER, "", more=colored), [BLUE, GREEN]),
+        (shape(LOWER, blue, more=by_face), shape(UPPER, blue, more=""), [GREEN, BLUE]),
+    ]:
+        mesh = read(tmp_path, f"Group {{ children [ {lower} {upper} ] }}")
+        assert len(mesh.faces) == 2
+        assert halves(mesh) == expected
+
+
+def test_the_manifest_s_texture_is_that_of_all_shapes(tmp_path: Path) -> None:
+    painted(tmp_path, "skin.png", RED)
+    (tmp_path / "face.wrl").write_text(HEAD + shape(LOWER) + shape(UPPER, 'texture ImageTexture { url "gone.png" }'))
+    assert halves(read_mesh("face.wrl", "skin.png", str(tmp_path))) == [RED, RED]
+
+
+def test_nodes_that_are_used_again(tmp_path: Path) -> None:
+    red = painted(tmp_path, "a.png", RED).replace("texture ", "texture DEF skin ")
+    lower = shape(LOWER, red, coordinates=f"DEF all Coordinate {{ {SQUARE} }}")
+    assert halves(read(tmp_path, lower + shape(UPPER, "texture USE skin", coordinates="USE all"))) == [RED, RED]
+    moved = read(tmp_path, f"DEF one {shape(LOWER)} Transform {{ translation 0 0 9 children [ USE one ] }}")
+    assert sorted(set(moved.vertices[:, 2].tolist())) == [0, 9]
+
+
+def test_each_shape_has_its_own_winding(tmp_path: Path) -> None:
+    turned = shape("0 3 2 -1", more="ccw FALSE") + f"Transform {{ scale -1 1 1 children [ {shape(LOWER)} ] }}"
+    mesh = read(tmp_path, shape(LOWER) + turned)
+    a, b, c = mesh.vertices[mesh.faces].swapaxes(0, 1)
+    assert (np.cross(b - a, c - a)[:, 2] > 0).tolist() == [True] * 3
+
+
+def test_of_levels_and_of_a_switch_one_is_taken(tmp_path: Path) -> None:
+    levels = f"LOD {{ level [ {shape(LOWER)} {shape(UPPER)} ] }}"
+    assert len(read(tmp_path, levels).faces) == 1
+    switch = f"Switch {{ choice [ {shape(LOWER)} {shape(LOWER + ' ' + UPPER)} ] whichChoice 1 }}"
+    assert len(read(tmp_path, switch).faces) == 2
+    with pytest.raises(MeshError, match="no IndexedFaceSet"):
+        read(tmp_path, switch.replace("whichChoice 1", ""))
+
+
+@pytest.mark.parametrize(
+    "colors",
+    [
+        "colorPerVertex FALSE color Color { color [1 0 0, 0 0 1] }",
+        "colorPerVertex FALSE color Color { color [0 0 1, 0 1 0, 1 0 0] } colorIndex [2 0]",
+        "color Color { color [0 0 1, 1 0 0] } colorIndex [1 1 1 -1 0 0 0 -1]",
+        "color Color { color [0 0 1, 1 0 0] } colorIndex [1 1 1 -1 0 0 0]",
+    ],
+)
+@pytest.mark.parametrize("more", ["", PLACES])
+def test_colours_of_faces_and_of_corners(tmp_path: Path, colors: str, more: str) -> None:
+    assert halves(read(tmp_path, shape(f"{LOWER} {UPPER}", more=f"{colors} {more}"))) == [RED, BLUE]
+
+
+def test_colours_of_polygons_that_are_cut(tmp_path: Path) -> None:
+    colors = "colorPerVertex FALSE color Color { color [1 0 0, 0 0 1, 0 1 0] }"
+    mesh = read(tmp_path, shape("0 1 2 3 -1 0 1 -1 2 3 0", more=colors))
+    assert mesh.colors is not None
+    assert mesh.colors[mesh.faces[:, 0]].tolist() == [list(RED), list(RED), list(GREEN)]
+
+
+def test_a_lone_material_is_a_colour_unless_it_is_grey(tmp_path: Path) -> None:
+    both = f"{LOWER} {UPPER}"
+    assert halves(read(tmp_path, shape(both, "material Material { diffuseColor 0 0 1 }"))) == [BLUE, BLUE]
+    assert read(tmp_path, shape(both, "material Material { diffuseColor 0.8 0.8 0.8 }")).texture is None

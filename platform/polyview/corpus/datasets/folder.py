@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path, PureWindowsPath
 
 import polars as pl
 
 from polyview.corpus.datasets.table import cleaned, read_table
-from polyview.corpus.formats.limits import FORMATS, below, format_of
+from polyview.corpus.formats.limits import FORMATS, below, format_of, in_any_case, names_in
 from polyview.corpus.labels import key, meanings
 from polyview.corpus.manifest import OPTIONAL, SCHEMA, Found
 from polyview.errors import UserError
@@ -117,8 +118,9 @@ def _understood(table: pl.DataFrame, expressions: tuple[str, ...]) -> pl.DataFra
 def _placed(root: Path, table: pl.DataFrame) -> pl.DataFrame:
     """The table with its paths as seen from `root`, and a reason where one cannot be used."""
     paths, textures, reasons = [], [], []
+    names = cache(names_in)
     for path, texture in table.select("path", "texture").iter_rows():
-        own, picture = _place(root, path), _place(root, texture)
+        own, picture = _place(root, path, names), _place(root, texture, names)
         outside = [what for what, name, at in (("mesh", path, own), ("texture", texture, picture)) if name and not at]
         paths.append(own or path)
         textures.append(picture or texture)
@@ -127,11 +129,15 @@ def _placed(root: Path, table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(pl.Series(name, values, dtype=pl.String) for name, values in placed.items())
 
 
-def _place(root: Path, name: str | None) -> str | None:
+def _place(root: Path, name: str | None, names: Callable[[Path], dict[str, str]]) -> str | None:
+    """The path as seen from `root`, spelt as it is on disk if it is there; none where it leads out of `root`."""
     if name is None or PureWindowsPath(name).drive:
         return None
     place = below(root, name.replace("\\", "/"))
-    return None if place is None else place.as_posix()
+    if place is None:
+        return None
+    file = in_any_case(root, place, names)
+    return (file.relative_to(root) if file else place).as_posix()
 
 
 def _unreadable(path: str | None) -> str | None:

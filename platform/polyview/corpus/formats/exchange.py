@@ -20,7 +20,7 @@ from polyview.corpus.formats.limits import (
     pixels,
     read_bytes,
 )
-from polyview.corpus.formats.polygons import END, with_polygon_colors
+from polyview.corpus.formats.polygons import as_polygons, with_polygon_colors
 from polyview.corpus.mesh import Mesh, MeshError
 
 # What it has to say of a broken file, the error says.
@@ -72,7 +72,7 @@ def read(data: bytes, companions: Companions, suffix: str) -> Mesh:
         texture=companions.picture(None) if companions.texture else _own_texture(loaded),
     )
     painted = _painted(data, loaded) if suffix == ".stl" else None
-    return mesh if painted is None else with_polygon_colors(mesh, _as_polygons(mesh.faces), painted)
+    return mesh if painted is None else with_polygon_colors(mesh, as_polygons(mesh.faces), painted)
 
 
 class _Resolver:
@@ -206,10 +206,6 @@ def _picture_transform(data: bytes, suffix: str) -> NDArray[np.float64] | None:
     (across, down), (wide, tall) = found[0].get("offset", (0, 0)), found[0].get("scale", (1, 1))
     cos, sin = math.cos(found[0].get("rotation", 0)), math.sin(found[0].get("rotation", 0))
     return np.array([[cos * wide, sin * tall, across], [-sin * wide, cos * tall, down]])
-
-
-def _as_polygons(faces: NDArray[np.int32]) -> NDArray[np.int32]:
-    return np.column_stack([faces, np.full(len(faces), END)]).ravel().astype(np.int32)
 
 
 def _painted(data: bytes, loaded: Any) -> NDArray[np.uint8] | None:

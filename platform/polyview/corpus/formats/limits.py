@@ -6,11 +6,13 @@ import gzip
 import io
 import math
 import os
+import unicodedata
 import zlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +55,7 @@ class Companions:
         for path in dict.fromkeys((_plain(name), PurePosixPath(_plain(name)).name)):
             with suppress(MeshError):
                 inside(self.root, str(self.folder / path))
-                file = _in_any_case(self.folder, PurePosixPath(path))
+                file = in_any_case(self.folder, PurePosixPath(path))
                 if file and is_file(inside(self.root, str(file))):
                     return file
         return None
@@ -69,19 +71,31 @@ def _plain(name: str) -> str:
     return name.strip().strip("\"'").replace("\\", "/")
 
 
-def _in_any_case(folder: Path, path: PurePosixPath) -> Path | None:
-    """The entry at `path` below `folder`, where small and capital letters are one if no entry has that very name."""
+def names_in(folder: Path) -> dict[str, str]:
+    """The entries of a folder by their names without case and in one Unicode form; none of several that are alike."""
+    names: dict[str, list[str]] = defaultdict(list)
+    with suppress(OSError):
+        for entry in folder.iterdir():
+            names[_spelling(entry.name)].append(entry.name)
+    return {spelling: alike[0] for spelling, alike in names.items() if len(alike) == 1}
+
+
+def in_any_case(folder: Path, path: PurePath, names: Callable[[Path], dict[str, str]] = names_in) -> Path | None:
+    """The entry at `path` below `folder`, where case and Unicode form do not count if no entry has that very name.
+
+    names: how to list a folder, such as with a memory of those that are listed.
+    """
     found = folder
     for part in path.parts:
-        if (found / part).exists():
-            found /= part
-            continue
-        entries = sorted(found.iterdir()) if found.is_dir() else []
-        similar = next((entry for entry in entries if entry.name.lower() == part.lower()), None)
-        if similar is None:
+        name = part if os.path.lexists(found / part) else names(found).get(_spelling(part))
+        if name is None:
             return None
-        found = similar
+        found /= name
     return found
+
+
+def _spelling(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def inside(root: Path, path: str, name: str | None = None) -> Path:

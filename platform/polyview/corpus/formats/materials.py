@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polyview.corpus.formats.limits import Companions, read_bytes
 
 _LARGEST = 1 << 20
 _OPTION = re.compile(
-    r"-(?:(?:blendu|blendv|cc|clamp|texres|boost|bm|imfchan|type)\s+\S+|mm\s+\S+\s+\S+|[ost](?:\s+[-+.\d]\S*){1,3})\s+",
+    r"-(?:(?:blendu|blendv|cc|clamp|texres|boost|bm|imfchan|type)\s+\S+|mm\s+\S+\s+\S+|[ost](?:\s+[-+]?\.?\d\S*){1,3})\s+",
     re.IGNORECASE,
 )
 _COMMENT = re.compile(r"""(\.\w+["']?)\s+#.*$""")
@@ -19,20 +20,31 @@ _COMMENT = re.compile(r"""(\.\w+["']?)\s+#.*$""")
 
 @dataclass(frozen=True)
 class Material:
-    """picture: the file that map_Kd names; colour: Kd, from 0 to 1. None where the material does not say."""
+    """picture: the file that map_Kd names; colour: Kd, from 0 to 1. None where the material does not say.
+
+    scale, offset: what texture coordinates are multiplied by, and what is added then, before they are those of the
+    picture; so programs write and read the options -s and -o.
+    """
 
     picture: str | None = None
     colour: tuple[float, float, float] | None = None
+    scale: tuple[float, float] = (1.0, 1.0)
+    offset: tuple[float, float] = (0.0, 0.0)
 
     @property
     def look(self) -> Material:
         """What of it is seen: a picture hides the colour."""
-        return Material(self.picture) if self.picture else self
+        return replace(self, colour=None) if self.picture else Material(None, self.colour)
 
     @property
     def is_plain(self) -> bool:
         """Whether it has no picture, and no colour but a grey, as programs write by default."""
         return self.picture is None and (self.colour is None or len(set(self.colour)) == 1)
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether its picture lies elsewhere than the texture coordinates say."""
+        return (self.scale, self.offset) != ((1.0, 1.0), (0.0, 0.0))
 
 
 def read_libraries(lines: Iterable[str], companions: Companions) -> dict[str, Material]:
@@ -59,17 +71,38 @@ def parse(library: str) -> dict[str, Material]:
                 name = value
                 materials[name] = Material()
             case "map_kd" if value:
-                materials[name] = Material(picture_name(value), known.colour)
+                file, options = _split(value)
+                scale, offset = _pair(options, "-s", 1.0), _pair(options, "-o", 0.0)
+                materials[name] = Material(file, known.colour, scale, offset)
             case "kd":
-                materials[name] = Material(known.picture, _colour(value))
+                materials[name] = replace(known, colour=_colour(value))
     return materials
 
 
-def picture_name(value: str) -> str:
-    """The file's name in what follows `map_Kd`: behind options such as `-s 1 1 1`, with spaces, perhaps quoted."""
+def _split(value: str) -> tuple[str, list[list[str]]]:
+    """The file's name in what follows `map_Kd`, with spaces or perhaps quoted, and the options before it."""
+    options = []
     while match := _OPTION.match(value):
+        options.append(match[0].split())
         value = value[match.end() :]
-    return _COMMENT.sub(r"\1", value).strip("\"' ")
+    return _COMMENT.sub(r"\1", value).strip("\"' "), options
+
+
+def _pair(options: list[list[str]], name: str, default: float) -> tuple[float, float]:
+    """The first two numbers of an option, across and up; `default` for what it does not say."""
+    for key, *words in reversed(options):
+        if key.lower() == name:
+            across, up = (_number(word, default) for word in [*words, "", ""][:2])
+            return across, up
+    return default, default
+
+
+def _number(word: str, default: float) -> float:
+    try:
+        number = float(word)
+    except ValueError:
+        return default
+    return number if math.isfinite(number) else default
 
 
 def text_of(data: bytes) -> str:

@@ -9,17 +9,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from polyview.corpus.formats.atlas import joined
 from polyview.corpus.formats.limits import Companions, check_face_count
 from polyview.corpus.formats.materials import Material, read_libraries, text_of
 from polyview.corpus.formats.numbers import as_colors, not_a_number
 from polyview.corpus.formats.polygons import CORNERS_PER_FACE, END, surface
 from polyview.corpus.formats.scanner import byte_at, ends_line, next_line, next_word, scan_number, scan_whole
+from polyview.corpus.formats.skin import Skin, painted
 from polyview.corpus.mesh import Mesh, MeshError
 
 _MOST_MATERIALS = 1_000_000
-_PLAIN = (0.78, 0.78, 0.78)
-"""The colour of a material that has neither picture nor colour."""
 _NONE, _ABSURD = -2, -3
 """An index that is absent, or that counts back beyond the first vertex; one that is no index at all."""
 _LARGEST_INDEX = np.iinfo(np.int32).max
@@ -40,7 +38,7 @@ def read(data: bytes, companions: Companions) -> Mesh:
         raise MeshError(f"{len(lines.named)} lines of materials, more than the {_MOST_MATERIALS} that a face may have")
     if len(lines.corners) and lines.corners.min() < END:
         raise MeshError("a face index is 0, is not a whole number, or counts back beyond the first vertex")
-    bare = _Skin(*_texture_coordinates(lines.uv, lines.uv_corners), None)
+    bare = Skin(*_texture_coordinates(lines.uv, lines.uv_corners))
     skin = _skin(data, lines.named, lines.corners, bare, companions)
     colors = None if lines.colors is None or skin.texture is not None else as_colors(lines.colors)
     mesh = surface(lines.vertices, lines.corners, skin.uv, skin.uv_corners, colors)
@@ -87,14 +85,6 @@ def _read_lines(text: NDArray[np.uint8]) -> _Lines:
     )
 
 
-class _Skin(NamedTuple):
-    """Texture coordinates, which of them each corner has, and the picture that they are in."""
-
-    uv: NDArray[np.float64] | None
-    uv_corners: NDArray[np.int32] | None
-    texture: NDArray[np.uint8] | None
-
-
 def _texture_coordinates(
     uv: NDArray[np.float64], uv_corners: NDArray[np.int32]
 ) -> tuple[NDArray[np.float64] | None, NDArray[np.int32] | None]:
@@ -106,24 +96,18 @@ def _texture_coordinates(
 
 
 def _skin(
-    data: bytes, named: NDArray[np.int64], corners: NDArray[np.int32], bare: _Skin, companions: Companions
-) -> _Skin:
+    data: bytes, named: NDArray[np.int64], corners: NDArray[np.int32], bare: Skin, companions: Companions
+) -> Skin:
     """The coordinates with the picture of the materials in use; with all of them as one, where they are several."""
     if companions.texture or not len(corners):
         return bare._replace(texture=companions.picture(None))
     libraries, uses = _material_lines(data, named)
     materials = read_libraries(libraries, companions)
-    if not uses:
-        return bare._replace(texture=companions.picture(_only_picture(materials)))
-    looks, of_corner = _looks(corners, uses, materials)
-    if len(looks) == 1 and looks[0].picture:
-        return bare._replace(texture=companions.picture(looks[0].picture))
-    if len(looks) == 1 and looks[0].is_plain:
-        return bare
-    tiles = [_tile(look, companions) for look in looks]
-    places = np.zeros((len(corners), 2)) if bare.uv is None else bare.uv[bare.uv_corners]
-    texture, uv, uv_corners = joined(tiles, places, corners, of_corner)
-    return _Skin(uv, uv_corners, texture)
+    if uses:
+        looks, of_corner = _looks(corners, uses, materials)
+    else:
+        looks, of_corner = [_only_picture(materials)], np.zeros(len(corners), np.int64)
+    return painted(bare, looks, corners, of_corner, companions)
 
 
 def _material_lines(data: bytes, named: NDArray[np.int64]) -> tuple[list[str], list[tuple[str, int]]]:
@@ -152,23 +136,15 @@ def _looks(
     return [looks[number] for number in used], renumbered
 
 
-def _only_picture(materials: dict[str, Material]) -> str | None:
-    """The picture of a mesh that names no material in use; raises `MeshError` where there are several."""
-    names = sorted({look.picture for look in materials.values() if look.picture})
-    if len(names) > 1:
+def _only_picture(materials: dict[str, Material]) -> Material:
+    """The look of a mesh that names no material in use; raises `MeshError` where there are several pictures."""
+    looks = {look.picture: look.look for look in materials.values() if look.picture}
+    if len(looks) > 1:
         raise MeshError(
-            f"has {len(names)} pictures ({', '.join(names[:3])}) and no usemtl that says where each belongs; "
+            f"has {len(looks)} pictures ({', '.join(sorted(looks)[:3])}) and no usemtl that says where each belongs; "
             "name one in the column texture of corpus.table"
         )
-    return names[0] if names else None
-
-
-def _tile(look: Material, companions: Companions) -> NDArray[np.uint8]:
-    picture = companions.picture(look.picture)
-    if picture is not None:
-        return picture
-    colour = _PLAIN if look.colour is None else look.colour
-    return np.full((1, 1, 3), np.round(np.array(colour) * 255), np.uint8)
+    return next(iter(looks.values()), Material())
 
 
 @njit(cache=True, nogil=True)

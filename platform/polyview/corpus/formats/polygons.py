@@ -30,21 +30,21 @@ def surface(
     uv_corners (n,) indices into uv, in step with corners, or none where the indices of the vertices serve;
     colors (V, 3). The first V vertices of the mesh are those given. Raises `MeshError`.
     """
-    corners = _ended(corners)
+    corners = ended(corners)
     check_face_count(len(corners) // CORNERS_PER_FACE)
     faces = fans(corners, corners)
     check_face_count(len(faces))
-    _check_range(faces, len(vertices), "face index {} of {} vertices")
+    check_range(faces, len(vertices), "face index {} of {} vertices")
     if uv is None or not len(uv):
         return _mesh(vertices, faces, None, colors)
     if uv_corners is None:
         uv_faces = faces
     else:
-        uv_corners = _ended(uv_corners)
+        uv_corners = ended(uv_corners)
         if len(uv_corners) != len(corners) or ((uv_corners == END) != (corners == END)).any():
             raise MeshError("the texture coordinates' polygons are not those of the faces")
         uv_faces = fans(corners, uv_corners)
-    _check_range(uv_faces, len(uv), "texture index {} of {} texture coordinates")
+    check_range(uv_faces, len(uv), "texture index {} of {} texture coordinates")
     faces, of_uv, doubled = _split_at_seams(faces, uv_faces, len(vertices), len(uv))
     if len(doubled):
         vertices = np.concatenate([vertices, vertices[doubled]])
@@ -63,22 +63,44 @@ def fans(corners: NDArray[np.int32], values: NDArray[np.int32]) -> NDArray[np.in
 
 def with_polygon_colors(mesh: Mesh, corners: NDArray[np.int32], colors: NDArray[np.uint8]) -> Mesh:
     """The mesh that `surface` made of these polygons, each in its own colour (P, 3): no vertex is shared any more."""
-    corners = _ended(corners)
-    of_polygon = fans(corners, np.cumsum(corners == END, dtype=np.int32))[:, 0]
+    return with_corner_colors(mesh, corners, polygon_of_corner(corners), colors)
+
+
+def with_corner_colors(
+    mesh: Mesh, corners: NDArray[np.int32], color_corners: NDArray[np.int32], colors: NDArray[np.uint8]
+) -> Mesh:
+    """The mesh that `surface` made of these polygons, each corner in its own colour: no vertex is shared any more.
+
+    color_corners (n,): indices into colors (C, 3), in step with corners.
+    """
+    of_corner = fans(corners, color_corners)
+    check_range(of_corner, len(colors), "colour index {} of {} colours")
     return replace(
         mesh,
         vertices=mesh.vertices[mesh.faces].reshape(-1, 3),
         faces=np.arange(mesh.faces.size, dtype=np.int32).reshape(-1, 3),
-        colors=colors[of_polygon].repeat(3, axis=0),
+        colors=colors[of_corner].reshape(-1, 3),
         uv=None if mesh.uv is None else mesh.uv[mesh.faces].reshape(-1, 2),
     )
 
 
-def _ended(corners: NDArray[np.int32]) -> NDArray[np.int32]:
+def polygon_of_corner(corners: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(n,) the number of each corner's polygon, and of what ends it the next one's."""
+    return np.cumsum(corners == END, dtype=np.int32)
+
+
+def as_polygons(faces: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Triangles (F, 3) as a flat list of corners."""
+    return np.column_stack([faces, np.full(len(faces), END)]).ravel().astype(np.int32)
+
+
+def ended(corners: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The corners with an `END` after the last polygon too."""
     return np.append(corners, np.int32(END)) if len(corners) and corners[-1] != END else corners
 
 
-def _check_range(indices: NDArray[np.int32], count: int, text: str) -> None:
+def check_range(indices: NDArray[np.int32], count: int, text: str) -> None:
+    """Raises `MeshError` with `text`, which takes the index and the count, where an index is out of range."""
     if indices.size:
         low, high = int(indices.min()), int(indices.max())
         if low < 0 or high >= count:

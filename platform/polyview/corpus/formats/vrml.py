@@ -1,143 +1,189 @@
-"""VRML 2.0 (.wrl): one IndexedFaceSet with its picture, as BU-3DFE and BU-4DFE write it (ISO/IEC 14772-1)."""
+"""VRML 2.0 (.wrl), ISO/IEC 14772-1: face sets with their pictures and colours, joined to one mesh.
+
+BU-3DFE and BU-4DFE write one face set with one picture; programs for modelling write one for each material.
+"""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from polyview.corpus.formats.limits import Companions
-from polyview.corpus.formats.materials import text_of
-from polyview.corpus.formats.numbers import as_indices, read_numbers
-from polyview.corpus.formats.polygons import surface
+from polyview.corpus.formats.limits import LARGEST_FACES, Companions, check_face_count
+from polyview.corpus.formats.materials import Material, text_of
+from polyview.corpus.formats.nodes import Node, parse
+from polyview.corpus.formats.numbers import as_indices
+from polyview.corpus.formats.polygons import as_polygons, ended, polygon_of_corner, surface, with_corner_colors
+from polyview.corpus.formats.skin import Skin, color_of, painted
 from polyview.corpus.mesh import Mesh, MeshError
 
-_WORD = re.compile(rb'"([^"]*)"|#[^\r\n]*|[{}\[\]]|[^\s,{}\[\]"#]+')
-_ARRAYS = {
-    (b"Coordinate", b"point"): "points",
-    (b"TextureCoordinate", b"point"): "uv",
-    (b"Color", b"color"): "colors",
-    (b"IndexedFaceSet", b"coordIndex"): "corners",
-    (b"IndexedFaceSet", b"texCoordIndex"): "uv_corners",
-    (b"IndexedFaceSet", b"colorIndex"): "color_corners",
-}
-_TRANSFORM = {b"center": 3, b"rotation": 4, b"scale": 3, b"scaleOrientation": 4, b"translation": 3}
-"""The fields of a Transform, and how many numbers each has."""
-_MOST_WORDS = 100_000
-"""Outside of the arrays that are read: a face's file has a few dozen."""
+_MOST_VISITS = 100_000
+"""Of nodes, each as often as it is used."""
+_MOST_VERTICES = 3 * LARGEST_FACES
 
 
-@dataclass
-class _Node:
-    """A node that is open: its kind, and the fields of it that place what is in it."""
+class _Shape(NamedTuple):
+    """A face set, the nodes that say what it looks like, and the (4, 4) transform that places it."""
 
-    kind: bytes
-    fields: dict[bytes, NDArray[np.float64]] = field(default_factory=dict)
-
-
-@dataclass
-class _Scene:
-    """What a file holds: one face set's arrays and the nodes around it, its picture, whether faces are clockwise."""
-
-    arrays: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    around: list[_Node] = field(default_factory=list)
-    picture: str | None = None
-    clockwise: bool = False
+    face_set: Node
+    appearance: Sequence[Node]
+    matrix: NDArray[np.float64]
 
 
 def read(data: bytes, companions: Companions) -> Mesh:
-    """The mesh of a .wrl file, placed as the Transforms around it say; raises `MeshError`."""
+    """The mesh of all face sets of a .wrl file, placed as the Transforms around them say; raises `MeshError`.
+
+    Several materials become one texture. Colours of vertices or of faces serve where there is no picture.
+    """
     if not data.lstrip().startswith(b"#VRML V2.0"):
         raise MeshError("not a VRML 2.0 file: it does not begin with #VRML V2.0")
-    scene = _parse(data)
-    arrays = scene.arrays
-    if "points" in arrays and arrays["points"].size and "corners" not in arrays:
-        raise MeshError(f"a point cloud: {len(arrays['points']) // 3} points and no triangles")
-    if "points" not in arrays or "corners" not in arrays:
-        raise MeshError("holds no IndexedFaceSet with both point and coordIndex")
-    matrix, points = _placement(scene.around), _rows(arrays["points"], 3, "point")
+    nodes = parse(data)
+    shapes = list(_shapes(nodes[0]))
+    if not shapes:
+        raise _nothing(nodes)
+    meshes = list(_meshes(shapes))
+    looks = [_look(shape.appearance) for shape in shapes]
+    if len(shapes) == 1 and looks[0].picture is None:
+        looks = [_look(nodes)]  # the only picture of a file belongs to its only surface, wherever it stands
+    return _dressed(meshes, looks, companions)
+
+
+def _shapes(scene: Node) -> Iterator[_Shape]:
+    """All face sets that have faces; what stands outside of any Shape belongs to the scene as a whole."""
+    waiting = [(scene, scene, np.eye(4))]
+    for _ in range(_MOST_VISITS):
+        if not waiting:
+            return
+        node, shape, matrix = waiting.pop()
+        if node.kind == b"IndexedFaceSet" and _array(node, b"Coordinate", b"point") is not None:
+            if node.array(b"coordIndex") is not None:
+                yield _Shape(node, shape.nodes, matrix)
+        elif node.kind == b"Transform":
+            matrix = matrix @ _placement(node.numbers)
+        elif node.kind == b"Shape":
+            shape = node
+        waiting += [(child, shape, matrix) for child in reversed(_shown(node))]
+    raise MeshError(f"uses its nodes more than {_MOST_VISITS} times: not a face's mesh")
+
+
+def _shown(node: Node) -> list[Node]:
+    """The nodes in a node that are drawn: of levels of detail the first, of a switch the one that it chooses."""
+    if node.kind == b"LOD":
+        return node.nodes[:1]
+    if node.kind == b"Switch":
+        chosen = node.array(b"whichChoice")
+        return [] if chosen is None else [child for place, child in enumerate(node.nodes) if place == chosen[0]]
+    return node.nodes
+
+
+def _nothing(nodes: Sequence[Node]) -> MeshError:
+    """Why a file has no mesh: points alone, or no face set at all."""
+    points = [node.array(b"point") for node in nodes if node.kind == b"Coordinate"]
+    count = sum(len(values) // 3 for values in points if values is not None)
+    if count and not any(node.array(b"coordIndex") is not None for node in nodes):
+        return MeshError(f"a point cloud: {count} points and no triangles")
+    return MeshError("holds no IndexedFaceSet with both point and coordIndex")
+
+
+def _look(appearance: Sequence[Node]) -> Material:
+    """What the first picture says, or else the first material, of these nodes and of those in them."""
+    nodes = [*appearance, *(child for node in appearance if node.kind == b"Appearance" for child in node.nodes)]
+    names = [node.words[b"url"] for node in nodes if node.kind == b"ImageTexture" and b"url" in node.words]
+    colors = [node.array(b"diffuseColor") for node in nodes if node.kind == b"Material"]
+    picture = text_of(names[0]) if names else None
+    if picture or not colors or colors[0] is None:
+        return Material(picture)
+    red, green, blue = colors[0].clip(0, 1).tolist()
+    return Material(None, (red, green, blue))
+
+
+def _meshes(shapes: Sequence[_Shape]) -> Iterator[Mesh]:
+    """The triangles of each shape, as long as they are no more than a mesh may have; raises `MeshError`."""
+    faces, vertices = 0, 0
+    for shape in shapes:
+        mesh = _mesh(shape.face_set, shape.matrix)
+        faces, vertices = faces + len(mesh.faces), vertices + len(mesh.vertices)
+        check_face_count(faces)
+        if len(shapes) > 1 and vertices > _MOST_VERTICES:
+            raise MeshError(f"{vertices} vertices in its surfaces, more than the {_MOST_VERTICES} that a mesh may have")
+        yield mesh
+
+
+def _mesh(face_set: Node, matrix: NDArray[np.float64]) -> Mesh:
+    """The triangles of a face set where `matrix` places them, with their coordinates and colours."""
+    points, uv = _array(face_set, b"Coordinate", b"point"), _array(face_set, b"TextureCoordinate", b"point")
+    indices, uv_indices = face_set.array(b"coordIndex"), face_set.array(b"texCoordIndex")
+    vertices = _rows(np.empty(0) if points is None else points, 3, "point")
+    corners = ended(as_indices(np.empty(0) if indices is None else indices))
+    colors = _colors(face_set)
+    shared = _shares_colors(face_set) and colors is not None and len(colors) == len(vertices)
     with np.errstate(invalid="ignore"):  # what is not finite, the mesh's own check tells
-        placed = points @ matrix[:3, :3].T + matrix[:3, 3] if scene.around else points
+        placed = vertices if (matrix == np.eye(4)).all() else vertices @ matrix[:3, :3].T + matrix[:3, 3]
     mesh = surface(
         placed,
-        as_indices(arrays["corners"]),
-        _rows(arrays["uv"], 2, "texture point") if "uv" in arrays else None,
-        as_indices(arrays["uv_corners"]) if arrays.get("uv_corners", np.empty(0)).size else None,
-        _colors(arrays),
+        corners,
+        None if uv is None else _rows(uv, 2, "texture point"),
+        None if uv_indices is None else as_indices(uv_indices),
+        colors if shared else None,
     )
-    mirrored = bool(np.linalg.det(matrix[:3, :3]) < 0)
-    return Mesh(
-        vertices=mesh.vertices,
-        faces=np.ascontiguousarray(mesh.faces[:, ::-1]) if scene.clockwise != mirrored else mesh.faces,
-        colors=mesh.colors,
-        uv=mesh.uv,
-        texture=companions.picture(scene.picture),
-    )
+    if colors is not None and not shared:
+        mesh = with_corner_colors(mesh, corners, _color_corners(face_set, corners), colors)
+    clockwise, mirrored = face_set.words.get(b"ccw") == b"FALSE", bool(np.linalg.det(matrix[:3, :3]) < 0)
+    return replace(mesh, faces=np.ascontiguousarray(mesh.faces[:, ::-1])) if clockwise != mirrored else mesh
 
 
-def _parse(data: bytes) -> _Scene:
-    text = np.frombuffer(data, dtype=np.uint8)
-    scene = _Scene()
-    nodes: list[_Node] = []
-    before, place = b"", 0
-    for _ in range(_MOST_WORDS):
-        match = _WORD.search(data, place)
-        if match is None:
-            if nodes:
-                raise MeshError(f"ends within its {nodes[-1].kind.decode('latin-1')[:40]}: the file is cut")
-            return scene
-        word, place = match[0], match.end()
-        kind = nodes[-1].kind if nodes else b""
-        if word.startswith(b"#"):
-            continue
-        if word == b"{":
-            nodes.append(_Node(before))
-        elif word == b"}" and nodes:
-            nodes.pop()
-        elif word == b"[" and (kind, before) in _ARRAYS:
-            place = _read_array(scene, nodes, _ARRAYS[kind, before], text, place)
-        elif kind == b"Transform" and word in _TRANSFORM:
-            nodes[-1].fields[word], place = _few_numbers(data, place, _TRANSFORM[word])
-        elif word.startswith(b'"') and before == b"url" and kind == b"ImageTexture":
-            scene.picture = scene.picture or text_of(match[1])
-        elif before == b"ccw":
-            scene.clockwise = word == b"FALSE"
-        # A bracket leaves the field's name standing: url may be a list.
-        before = before if word == b"[" else word
-    raise MeshError(f"more than {_MOST_WORDS} words outside of its arrays: not a face's mesh")
+def _array(face_set: Node, kind: bytes, name: bytes) -> NDArray[np.float64] | None:
+    node = face_set.child(kind)
+    return None if node is None else node.array(name)
 
 
-def _read_array(scene: _Scene, nodes: list[_Node], name: str, text: NDArray[np.uint8], place: int) -> int:
-    """Read an array of the face set; returns where it ends."""
-    if name in scene.arrays:
-        raise MeshError("holds several surfaces; a face must be one")
-    scene.arrays[name], end = read_numbers(text, place)
-    if name == "points":
-        scene.around = [node for node in nodes if node.fields or node.kind == b"Transform"]
-    return end
+def _rows(values: NDArray[np.float64], columns: int, name: str) -> NDArray[np.float64]:
+    if len(values) % columns:
+        raise MeshError(f"{len(values)} numbers are no whole count of {name}s of {columns}: the file is cut or broken")
+    return values.reshape(-1, columns)
 
 
-def _few_numbers(data: bytes, place: int, count: int) -> tuple[NDArray[np.float64], int]:
-    """The next `count` numbers, and the place after them."""
-    match = re.compile(rb"(?:[\s,]*[-+.\deE]+){%d}" % count).match(data, place)
-    if match is None:
-        raise MeshError(f"a Transform at byte {place} does not have {count} numbers where it needs them")
-    return read_numbers(np.frombuffer(match[0], np.uint8))[0], match.end()
+def _colors(face_set: Node) -> NDArray[np.uint8] | None:
+    """(C, 3) the colours that vertices, corners or faces have."""
+    colors = _array(face_set, b"Color", b"color")
+    if colors is None:
+        return None
+    return (np.nan_to_num(_rows(colors, 3, "colour")).clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def _placement(around: list[_Node]) -> NDArray[np.float64]:
-    """The (4, 4) transform from a shape to the world: T C R SR S SR^-1 C^-1 of each Transform around it."""
+def _shares_colors(face_set: Node) -> bool:
+    """Whether the colours are the vertices' own."""
+    return face_set.words.get(b"colorPerVertex") != b"FALSE" and face_set.array(b"colorIndex") is None
+
+
+def _color_corners(face_set: Node, corners: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(n,) the index of each corner's colour: the corner's own, its face's or its vertex's; raises `MeshError`."""
+    values = face_set.array(b"colorIndex")
+    indices = None if values is None else as_indices(values)
+    if face_set.words.get(b"colorPerVertex") != b"FALSE":
+        indices = corners if indices is None else ended(indices)
+        if len(indices) != len(corners) or ((indices < 0) != (corners < 0)).any():
+            raise MeshError("the colours' polygons are not those of the faces")
+        return indices
+    faces = polygon_of_corner(corners)
+    if indices is None:
+        return faces
+    if len(indices) < faces[-1]:
+        raise MeshError(f"{len(indices)} indices of colours for {faces[-1]} faces")
+    return np.append(indices, np.int32(0))[faces.clip(max=len(indices))]
+
+
+def _placement(fields: dict[bytes, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The (4, 4) transform of what is in a Transform: T C R SR S SR^-1 C^-1."""
+    centre = fields.get(b"center", np.zeros(3))
+    turn, tilt = (_turn(fields.get(name)) for name in (b"rotation", b"scaleOrientation"))
     matrix = np.eye(4)
-    for fields in (node.fields for node in around):
-        centre = fields.get(b"center", np.zeros(3))
-        turn, tilt = (_turn(fields.get(name)) for name in (b"rotation", b"scaleOrientation"))
-        own = np.eye(4)
-        own[:3, :3] = turn @ tilt @ np.diag(fields.get(b"scale", np.ones(3))) @ tilt.T
-        own[:3, 3] = fields.get(b"translation", np.zeros(3)) + centre - own[:3, :3] @ centre
-        matrix = matrix @ own
+    matrix[:3, :3] = turn @ tilt @ np.diag(fields.get(b"scale", np.ones(3))) @ tilt.T
+    matrix[:3, 3] = fields.get(b"translation", np.zeros(3)) + centre - matrix[:3, :3] @ centre
     return matrix
 
 
@@ -149,15 +195,51 @@ def _turn(rotation: NDArray[np.float64] | None) -> NDArray[np.float64]:
     return turned
 
 
-def _rows(values: NDArray[np.float64], columns: int, name: str) -> NDArray[np.float64]:
-    if len(values) % columns:
-        raise MeshError(f"{len(values)} numbers are no whole count of {name}s of {columns}: the file is cut or broken")
-    return values.reshape(-1, columns)
+def _dressed(meshes: Sequence[Mesh], looks: Sequence[Material], companions: Companions) -> Mesh:
+    """One mesh of all, with the picture of their materials or with colours."""
+    colored = [mesh.colors is not None for mesh in meshes]
+    pictures = companions.texture or any(look.picture for look in looks)
+    if any(colored) and not pictures:
+        return _joined(
+            [replace(mesh, colors=_own_colors(mesh, look)) for mesh, look in zip(meshes, looks, strict=True)]
+        )
+    mesh = _joined(meshes)
+    if companions.texture:
+        return replace(mesh, texture=companions.picture(None))
+    numbers: dict[Material, int] = {}
+    of_mesh = [numbers.setdefault(_flat(*pair), len(numbers)) for pair in zip(meshes, looks, strict=True)]
+    of_corner = np.repeat(of_mesh, [4 * len(mesh.faces) for mesh in meshes])
+    corners = as_polygons(mesh.faces)
+    bare = Skin(None if mesh.uv is None else mesh.uv.astype(np.float64), corners)
+    skin = painted(bare, list(numbers), corners, of_corner, companions)
+    if skin.uv is bare.uv:
+        return replace(mesh, texture=skin.texture)
+    return replace(surface(mesh.vertices.astype(np.float64), corners, skin.uv, skin.uv_corners), texture=skin.texture)
 
 
-def _colors(arrays: dict[str, NDArray[np.float64]]) -> NDArray[np.uint8] | None:
-    """(V, 3) the vertices' colours, where there is one for each vertex."""
-    if "colors" not in arrays or "color_corners" in arrays or arrays["colors"].size != arrays["points"].size:
-        return None
-    colors: NDArray[np.uint8] = (np.nan_to_num(arrays["colors"]).clip(0, 1) * 255).round().astype(np.uint8)
-    return colors.reshape(-1, 3)
+def _flat(mesh: Mesh, look: Material) -> Material:
+    """What is seen of a mesh in a picture of all materials: of many colours their mean."""
+    if look.picture or mesh.colors is None:
+        return look
+    red, green, blue = (mesh.colors.mean(axis=0) / 255).tolist()
+    return Material(None, (red, green, blue))
+
+
+def _own_colors(mesh: Mesh, look: Material) -> NDArray[np.uint8]:
+    return np.tile(color_of(look), (len(mesh.vertices), 1)) if mesh.colors is None else mesh.colors
+
+
+def _joined(meshes: Sequence[Mesh]) -> Mesh:
+    """One mesh of all; with colours where all have them, and coordinates, elsewhere (0, 0), where any has them."""
+    if len(meshes) == 1:
+        return meshes[0]
+    starts = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes[:-1])])
+    colors = [mesh.colors for mesh in meshes if mesh.colors is not None]
+    placed = any(mesh.uv is not None for mesh in meshes)
+    uv = [np.zeros((len(mesh.vertices), 2), np.float32) if mesh.uv is None else mesh.uv for mesh in meshes]
+    return Mesh(
+        vertices=np.concatenate([mesh.vertices for mesh in meshes]),
+        faces=np.concatenate([mesh.faces + start for mesh, start in zip(meshes, starts, strict=True)]).astype(np.int32),
+        colors=np.concatenate(colors) if len(colors) == len(meshes) else None,
+        uv=np.concatenate(uv) if placed else None,
+    )
