@@ -79,4 +79,4 @@ def test_a_project_too_large_to_send_is_told_by_its_largest_files(tmp_path: Path
 
 
 def test_the_project_itself_is_far_below_the_limit() -> None:
-    pack(["doctor"], REPOSITORY, LIMIT // 8)
+    pack(["doctor"], REPOSITORY, LIMIT // 3)

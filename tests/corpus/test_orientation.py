@@ -147,7 +147,7 @@ def test_a_folder_s_meshes_are_looked_at_and_those_of_other_datasets_are_not(tmp
 
 
 def test_a_key_that_came_later_leaves_ids_as_they_were() -> None:
-    plain = Experiment.model_validate({"name": "a", "objective": {"alignment": {}}})
+    plain = Experiment.model_validate({"name": "a", "revision": 1, "objective": {"alignment": {}}})
     content = plain.model_dump(mode="json")
     assert "axes" not in content["corpus"]["geometry"]
     other = with_overrides(plain, {"corpus.geometry.axes": "auto"})

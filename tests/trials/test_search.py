@@ -224,7 +224,7 @@ def test_what_is_tried_beforehand_has_every_choice_that_stands_alone(tiny: Exper
         ({"space": {"training.epochs": {"integer": [1.5, 3]}}}, "valid integer"),
         ({"space": {"model.fusion": {"categorical": ["mean"]}}}, "at least 2 items"),
         ({"space": {"model.fusion": {"categorical": ["mean", "mean"]}}}, "choices repeat"),
-        ({"objectives": ["linear/accurracy"]}, "Input should be 'linear/accuracy'"),
+        ({"objectives": ["linear/accurracy"]}, "'linear/accurracy' is not allowed; expected 'linear/accuracy'"),
         ({"sampler": "cmaes", "objectives": ["linear/accuracy", "views"]}, "cmaes takes one objective"),
         ({"sampler": "cmaes", "space": {"training.lr": {"uniform": [0.1, 1]}}}, "two numeric keys"),
         ({"seed": 1}, "search.seed 1 is one of seeds"),
