@@ -191,3 +191,23 @@ def test_noise_has_the_size_asked_for_and_holes_take_faces_only() -> None:
 def test_a_path_that_means_nothing_is_refused(broken: str, reason: str) -> None:
     with pytest.raises(MeshError, match=reason):
         load_mesh(broken, None, "")
+
+
+def test_variety_makes_other_heads_of_the_same_people_and_each_the_same_one_twice() -> None:
+    plain, varied = (
+        scan(Corpus(generator=Generator(subjects=3, sequences=1, variety=amount))).manifest for amount in (0.0, 1.0)
+    )
+    assert not plain.frame["path"].str.contains("variety").any()
+    for usual, other in zip(plain.frame["path"][::7], varied.frame["path"][::7], strict=True):
+        mesh, again = load_mesh(other, None, ""), load_mesh(other, None, "")
+        assert np.array_equal(mesh.vertices, again.vertices)
+        assert np.array_equal(mesh.faces, again.faces)
+        assert mesh.colors is not None
+        assert again.colors is not None
+        assert np.array_equal(mesh.colors, again.colors)
+        average = load_mesh(usual, None, "")
+        moved = np.linalg.norm(mesh.vertices - average.vertices, axis=1)
+        assert 1.0 < np.median(moved) < 30.0
+        assert mesh.nose is not None
+        assert average.nose is not None
+        assert np.linalg.norm(mesh.nose - average.nose) < 25.0
