@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import secrets
 import shutil
@@ -266,3 +267,17 @@ def wait_for() -> Callable[..., Any]:
         raise AssertionError(f"nothing was seen; the driver said {driver.communicate(timeout=10)}")
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def add_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, dict[str, Any]], str]:
+    """Makes a model of a config known to open_clip under a name, as somebody would who has one of their own."""
+    from polyview.modeling.towers import load_open_clip  # and with it torch, which most tests do not need
+
+    def add(name: str, config: dict[str, Any]) -> str:
+        path = tmp_path_factory.mktemp("models") / f"{name}.json"
+        path.write_text(json.dumps(config))
+        load_open_clip().add_model_config(path)
+        return name
+
+    return add

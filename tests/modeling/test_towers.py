@@ -24,12 +24,9 @@ PICTURES = torch.linspace(-1, 1, 2 * 3 * 32 * 32).view(2, 3, 32, 32)
 
 
 @pytest.fixture(scope="module")
-def vit(tmp_path_factory: pytest.TempPathFactory) -> str:
+def vit(add_model: Callable[[str, dict[str, Any]], str]) -> str:
     """The name of a model that somebody has added to open_clip's own."""
-    path = tmp_path_factory.mktemp("configs") / "vit-for-tests.json"
-    path.write_text(json.dumps(TINY_VIT))
-    load_open_clip().add_model_config(path)
-    return path.stem
+    return add_model("vit-for-tests", TINY_VIT)
 
 
 def build(tower: str, pretrained: Path | str | None = None, size: int = 32, seed: int = 0) -> torch.nn.Module:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from polyview.modeling.towers import load_open_clip
 from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.training.loop import TrainingJob
@@ -28,12 +26,9 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+def clip(add_model: Callable[[str, dict[str, Any]], str]) -> str:
     """The name of a small model of CLIP's own kind: transformers of three layers each."""
-    path = tmp_path_factory.mktemp("clip") / "small-clip.json"
-    path.write_text(json.dumps(SMALL_CLIP))
-    load_open_clip().add_model_config(path)
-    return path.stem
+    return add_model("small-clip", SMALL_CLIP)
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from polyview.modeling.towers import load_open_clip
 from polyview.recipe import load_experiment, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.storage.home import REPOSITORY
@@ -26,12 +25,9 @@ AS_DEEP_AS_VIT_B = {
 
 
 @pytest.fixture(scope="module")
-def deep(tmp_path_factory: pytest.TempPathFactory) -> str:
+def deep(add_model: Callable[[str, dict[str, Any]], str]) -> str:
     """The name of a model with as many layers as ViT-B, and next to no width."""
-    path = tmp_path_factory.mktemp("towers") / "deep-and-narrow.json"
-    path.write_text(json.dumps(AS_DEEP_AS_VIT_B))
-    load_open_clip().add_model_config(path)
-    return path.stem
+    return add_model("deep-and-narrow", AS_DEEP_AS_VIT_B)
 
 
 @pytest.mark.slow

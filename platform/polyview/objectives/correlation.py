@@ -49,14 +49,16 @@ def off_diagonal_energy(
 def per_dimension_and_pair(
     correlation: Tensor,  # (..., D, D)
     samples: int,
+    dimensions: Tensor | None = None,  # scalar
 ) -> Tensor:
     """mean_i (1 - C_ii)^2 + mean_{i≠j} C_ij^2 - 1/(N - 1), over the last two dimensions; N samples made C.
 
     Means, and not sums, so that a weight is worth the same whatever D is; 1/(N - 1) is what the second mean is by
-    chance alone where nothing correlates, so that a value is worth the same whatever N is.
+    chance alone where nothing correlates, so that a value is worth the same whatever N is. Where C is the identity in
+    some dimensions, which say nothing, `dimensions` is how many the means are over, a tensor that stays on its device.
     """
-    width = correlation.shape[-1]
-    loss = diagonal_error(correlation) / width
-    if width == 1:
-        return loss
-    return loss + off_diagonal_energy(correlation) / (width * (width - 1)) - 1 / max(samples - 1, 1)
+    count = torch.tensor(correlation.shape[-1]) if dimensions is None else dimensions
+    pairs = count * (count - 1)
+    by_chance = (pairs > 0) / max(samples - 1, 1)
+    error, energy = diagonal_error(correlation), off_diagonal_energy(correlation)
+    return error / count.clamp(min=1) + energy / pairs.clamp(min=1) - by_chance

@@ -7,7 +7,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from polyview.objectives.correlation import cross_correlation, diagonal_error, off_diagonal_energy
+from polyview.objectives.correlation import (
+    cross_correlation,
+    diagonal_error,
+    off_diagonal_energy,
+    per_dimension_and_pair,
+)
 from polyview.objectives.float32 import in_float32
 
 _LEAST_ENERGY = 1e-6
@@ -58,21 +63,10 @@ def _along_text(
     # The eigenvectors of so small a matrix give the singular vectors of the batch's. Text that is not finite is seen
     # in the projections below, where it makes the loss so.
     energy, axes = torch.linalg.eigh(torch.nan_to_num(weighted @ weighted.T))
-    kept = (energy > _LEAST_ENERGY * energy[-1].clamp(min=torch.finfo(text.dtype).eps)).to(text.dtype)
+    kept = energy > _LEAST_ENERGY * energy[-1].clamp(min=torch.finfo(text.dtype).eps)
     directions = weighted.T @ axes
     correlation = cross_correlation(fused @ directions, (centred @ directions)[prompt_index])
-    return _mean_over(kept, correlation, len(fused))
-
-
-def _mean_over(
-    kept: Tensor,  # (K,) 0 or 1
-    correlation: Tensor,  # (K, K)
-    samples: int,
-) -> Tensor:
-    """`per_dimension_and_pair` of the kept dimensions alone; which they are is not asked of the device."""
-    count = kept.sum()
-    pairs = count * (count - 1)
-    error = kept * (1 - correlation.diagonal()).square()
-    energy = (kept * kept.unsqueeze(1) * (correlation - torch.diag(correlation.diagonal())).square()).sum()
-    by_chance = (pairs > 0) / max(samples - 1, 1)
-    return error.sum() / count.clamp(min=1) + energy / pairs.clamp(min=1) - by_chance
+    # Products, and not a choice: what is not finite stays so.
+    both = (kept & kept.unsqueeze(1)).to(correlation.dtype)
+    ideal = torch.eye(len(kept), dtype=correlation.dtype, device=correlation.device)
+    return per_dimension_and_pair(both * correlation + (1 - both) * ideal, len(fused), kept.sum())
