@@ -56,6 +56,7 @@ class Format(StrEnum):
     latex = "latex"
     html = "html"
     csv = "csv"
+    predictions = "predictions"
 
 
 @app.command()
@@ -215,7 +216,7 @@ def report(
 
     outcome = load_outcome(load_study(study, sets or []), open_home())
     if form is Format.table:
-        console.print(reports.table(outcome))
+        console.print(reports.table(outcome, console.width))
     else:
         sys.stdout.write(getattr(reports, form.value)(outcome))
 
@@ -341,7 +342,7 @@ def _run(study: Any, force: str | None = None) -> None:
 
     with watching() as watcher:
         outcome, failures = run_stages(study, open_home(), watcher, force)
-    console.print(table(outcome))
+    console.print(table(outcome, console.width))
     for failure in failures:
         errors.print(f"failed: {failure.trial.name}: {failure.reason}", f"  log: {failure.log}", sep="\n", markup=False)
     page = outcome.folder / "report" / "report.html"

@@ -26,6 +26,7 @@ def make_embedded() -> MakeEmbedded:
             features=features.astype(np.float32),
             labels=[f"class{k}" for k in what],
             subjects=[f"{prefix}{s}" for s in who],
+            names=[f"{prefix}{place}" for place in range(len(who))],
         )
 
     return make

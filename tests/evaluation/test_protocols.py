@@ -50,7 +50,7 @@ def test_a_subject_on_both_sides_is_refused_by_name(make_embedded: MakeEmbedded)
 
 
 def test_an_empty_side_is_refused(make_embedded: MakeEmbedded) -> None:
-    empty = Embedded(np.zeros((0, 16), np.float32), [], [])
+    empty = Embedded(np.zeros((0, 16), np.float32), [], [], [])
     with pytest.raises(UserError, match="no test samples"):
         evaluate(make_embedded("a"), empty, None, ["knn"], CLASSES, seed=0)
 
@@ -60,7 +60,7 @@ def test_few_shot_probes_are_linear_ones_of_so_many_training_people(make_embedde
     found = evaluate(train, test, None, ["linear"], CLASSES, seed=0, shots=(1, 5, 12))
     assert list(found.confusions) == ["linear", "linear@1", "linear@5", "linear@12"]
     assert found.confusions["linear@12"] == found.confusions["linear"]
-    by_hand = linear(train.of(few(train.subjects, 5, 0)), test, 0)
+    by_hand = linear(train.of(few(train.subjects, 5, 0)), test, 0).labels
     assert found.confusions["linear@5"] == confusion(test.labels, by_hand, CLASSES).tolist()
     accuracy = {row["probe"]: row["value"] for row in found.results.to_dicts() if row["metric"] == "accuracy"}
     assert 0.25 < accuracy["linear@1"] < accuracy["linear@12"]
@@ -80,3 +80,21 @@ def test_few_shot_probes_read_no_label_of_anybody_else(make_embedded: MakeEmbedd
 def test_more_shots_than_people_are_refused(make_embedded: MakeEmbedded) -> None:
     with pytest.raises(UserError, match=r"evaluation\.shots has 13, and there are 12 training subjects whose labels"):
         evaluate(make_embedded("a"), make_embedded("b"), None, ["linear"], CLASSES, seed=0, shots=(13,))
+
+
+def test_scores_are_of_what_every_probe_says_of_every_test_sample(
+    make_embedded: MakeEmbedded,
+) -> None:
+    train, test = make_embedded("a", noise=1.0), make_embedded("b", noise=1.0)
+    classes = sorted(set(test.labels))
+    anchors = np.random.default_rng(0).standard_normal((len(classes), 16)).astype(np.float32)
+    found = evaluate(train, test, anchors, ("linear", "knn", "zero_shot"), classes, seed=0, shots=(5,))
+    assert set(found.predictions["probe"]) == {"linear", "knn", "zero_shot", "linear@5"}
+    for (probe,), rows in found.predictions.group_by("probe"):
+        assert rows.select("sample", "subject", "truth").rows() == list(
+            zip(test.names, test.subjects, test.labels, strict=True)
+        )
+        right = float((rows["truth"] == rows["prediction"]).mean())  # type: ignore[arg-type]
+        accuracy = found.results.filter((pl.col("probe") == probe) & (pl.col("metric") == "accuracy"))["value"].item()
+        assert right == pytest.approx(accuracy)
+        assert rows["score"].is_between(-1 if probe == "zero_shot" else 1 / 4 - 1e-6, 1 + 1e-6).all()

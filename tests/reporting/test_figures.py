@@ -8,10 +8,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from polyview.analysis.inference import SeedScore
 from polyview.analysis.statistics import Comparison
 from polyview.reporting import figures
 
-SCORES = {"full": {0: 0.7, 1: 0.74, 2: 0.72}, "no text": {0: 0.4}, "absent": {}, "untrained": {0: 0.3, 1: 0.34}}
+LEVELS = {"full": (0.7, 0.74, 0.72), "no text": (0.4,), "absent": (), "untrained": (0.3, 0.34)}
+SCORES = {
+    name: {seed: SeedScore(level, ratio=0.4) for seed, level in enumerate(levels)} for name, levels in LEVELS.items()
+}
 
 
 def texts(svg: str) -> list[str]:
@@ -33,8 +37,8 @@ def test_a_figure_is_the_same_every_time() -> None:
 def test_the_forest_leaves_out_what_has_no_difference() -> None:
     comparisons = [
         Comparison("full", 3, 0.7, 0.02),
-        Comparison("no text", 3, 0.6, 0.02, 3, -0.1, -0.15, -0.05),
-        Comparison("single", 1, 0.6, math.nan, 1, -0.1),
+        Comparison("no text", 3, 0.6, 0.02, 3, 60, -0.1, -0.15, -0.05),
+        Comparison("single", 1, 0.6, math.nan, 1, difference=-0.1),
     ]
     shown = texts(figures.forest(comparisons, "full", "linear/accuracy"))
     assert {"no text", "single"} <= set(shown)

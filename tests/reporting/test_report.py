@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from polyview.analysis.findings import Outcome, Searched, comparisons, verdicts
+from polyview.analysis.comparisons import comparisons
+from polyview.analysis.findings import verdicts
+from polyview.analysis.outcome import Outcome, Searched
 from polyview.analysis.searches import best_trials
 from polyview.recipe import Experiment, Resources, Study
 from polyview.reporting.report import csv, html, latex, markdown, table, write
@@ -136,9 +138,19 @@ def test_the_terminal_table_sets_references_apart(tmp_path: Path) -> None:
     console.print(table(outcome(tmp_path)))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "linear/accuracy" in shown
-    assert re.search(r"full\s+│\s+3 │\s+\d\d\.\d ± \d\.\d │\s+— │", shown)
-    assert shown.index("├") < shown.index("untrained") < shown.index("raw pixels")
-    assert re.search("no alignment .* \u221228\\.\\d │ \u2212\\d+\\.\\d to \u2212\\d+\\.\\d", shown)
+    assert re.search(r"full\s+3\s+\d\d\.\d ± \d\.\d\s+—", shown)
+    assert shown.index("one view") < shown.index("untrained") < shown.index("raw pixels")
+    interval = "\u2212\\d+\\.\\d to \u2212\\d+\\.\\d"
+    assert re.search(rf"no alignment .* \u221228\.\d +{interval} +{interval} +0\.0\d+ +worse", shown)
+
+
+def test_a_narrow_terminal_has_the_interval_that_decides_and_every_name(tmp_path: Path) -> None:
+    console = Console(width=80, file=io.StringIO())
+    console.print(table(outcome(tmp_path), 80))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "these people" not in shown
+    assert re.search(r"one view .*\u2212\d+\.\d to \u2212\d\.\d", shown)
+    assert all(re.search(rf"^ *{name.split()[0]}", shown, re.MULTILINE) for name in LEVELS)
 
 
 def test_the_markdown_has_a_row_per_variant(tmp_path: Path) -> None:
@@ -146,7 +158,7 @@ def test_the_markdown_has_a_row_per_variant(tmp_path: Path) -> None:
     header = next(line for line in text.splitlines() if line.startswith("| variant"))
     for variant in LEVELS:
         assert row_of(text, variant).count("|") == header.count("|")
-    assert "cannot fall below 0.25" in text
+    assert "Nadeau and Bengio" in text  # no predictions were kept
     assert "has 30 of 100 as test subjects" in text
     assert "weak supervision" in text
     assert "6 min 52 s" in text

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from polyview import load_study
-from polyview.analysis.findings import confusions_of, scores
+from polyview.analysis.comparisons import scores
+from polyview.analysis.outcome import confusions_of
 from polyview.storage.home import REPOSITORY, Home
 from polyview.studies.driver import run_stages
 from polyview.trials.design import plan

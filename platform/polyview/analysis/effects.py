@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polyview.analysis.statistics import CONFIDENCE, SAME, holm
+from polyview.analysis.inference import CONFIDENCE, SeedScore, contrast, for_other_people
+from polyview.analysis.statistics import holm
 
 Cell = tuple[Any, ...]  # a value for each factor
 
@@ -21,8 +21,8 @@ class Effect:
     """What one factor, or several together, do to a score.
 
     For one factor, the mean over all else with the second value less that with the first. For two, half of what
-    the second factor's second value adds to the first factor's effect. `low` and `high` are the 95 % t interval
-    of a least-squares fit with a mean per seed, None where the seeds leave no residual; `p_holm` is `p` after
+    the second factor's second value adds to the first factor's effect. `low` and `high` are the 95 % interval for
+    other people under other seeds, of the effect in each seed, None where the seeds allow none; `p_holm` is `p` after
     Holm (1979) over all effects of the design. `aliases` are effects that the design cannot tell from this one.
     """
 
@@ -40,15 +40,15 @@ class Effect:
         return self.p_holm is not None and self.p_holm <= 1 - CONFIDENCE
 
 
-def effects(factors: Mapping[str, Sequence[Any]], scores: Mapping[Cell, Mapping[int, float]]) -> list[Effect]:
+def effects(factors: Mapping[str, Sequence[Any]], scores: Mapping[Cell, Mapping[int, SeedScore]]) -> list[Effect]:
     """Main effects and interactions of pairs from `scores` (cell -> seed -> score), main effects first.
 
     A factor with more than two values has an effect for each value but the first. Effects whose cells are all equal
-    in the design are listed once, as aliases. Cells without a score allow no effect at all: the list is empty.
+    in the design are listed once, as aliases. Cells without a seed in common allow no effect at all: the list is empty.
     """
     names, levels = list(factors), {name: list(values) for name, values in factors.items()}
-    tried = [cell for cell in scores if scores[cell]]
-    if len(tried) < len(scores) or not tried:
+    tried = list(scores)
+    if not tried or not set.intersection(*(set(scores[cell]) for cell in tried)):
         return []
     contrasts: dict[str, NDArray[np.float64]] = {}
     for order in (1, 2):
@@ -62,7 +62,9 @@ def effects(factors: Mapping[str, Sequence[Any]], scores: Mapping[Cell, Mapping[
                     for cell in tried
                 ]
                 contrasts[name] = np.prod(np.array(signs, dtype=np.float64), axis=1)
-    return _with_holm(_fitted(_without_aliases(contrasts), tried, scores))
+    found = [_effect(names, signs, list(scores.values())) for names, signs in _without_aliases(contrasts).items()]
+    adjusted = iter(holm([effect.p for effect in found if effect.p is not None]))
+    return [replace(effect, p_holm=next(adjusted)) if effect.p is not None else effect for effect in found]
 
 
 def _level_name(factor: str, levels: Sequence[Any], value: Any) -> str:
@@ -87,39 +89,17 @@ def _without_aliases(contrasts: Mapping[str, NDArray[np.float64]]) -> dict[tuple
     return {tuple(names): kept[key] for key, names in groups.items()}
 
 
-def _fitted(
-    contrasts: Mapping[tuple[str, ...], NDArray[np.float64]],
-    tried: Sequence[Cell],
-    scores: Mapping[Cell, Mapping[int, float]],
-) -> list[Effect]:
-    """A mean per cell and a shift per seed, by least squares; each effect is a contrast of the cells' means."""
-    # statsmodels takes seconds to import, which a study without a factorial need not wait for.
-    import statsmodels.api as sm
+def _effect(names: Sequence[str], signs: NDArray[np.float64], scores: Sequence[Mapping[int, SeedScore]]) -> Effect:
+    """The mean of the cells of one sign less that of the other, in each seed.
 
-    seeds = sorted({seed for cell in tried for seed in scores[cell]})
-    rows = [(row, seeds.index(seed), score) for row, cell in enumerate(tried) for seed, score in scores[cell].items()]
-    design = np.zeros((len(rows), len(tried) + len(seeds) - 1))
-    for at, (cell, seed, _) in enumerate(rows):
-        design[at, cell] = 1
-        if seed:
-            design[at, len(tried) + seed - 1] = 1
-    fit = sm.OLS(np.array([score for *_, score in rows]), design).fit()
-    spread = fit.df_resid > 0 and float(np.sqrt(fit.ssr / fit.df_resid)) > SAME
-    found = []
-    for (name, *aliases), signs in contrasts.items():
-        weights = np.zeros(design.shape[1])
-        weights[: len(tried)] = np.where(signs > 0, 1 / max((signs > 0).sum(), 1), 0)
-        weights[: len(tried)] -= np.where(signs < 0, 1 / max((signs < 0).sum(), 1), 0)
-        effect = Effect(name, float(weights @ fit.params), aliases=tuple(aliases))
-        if spread:
-            tested = fit.t_test(weights)
-            low, high = np.ravel(tested.conf_int(alpha=1 - CONFIDENCE))
-            effect = replace(effect, low=float(low), high=float(high), p=float(np.ravel(tested.pvalue)[0]))
-        found.append(effect)
-    return found
-
-
-def _with_holm(found: Sequence[Effect]) -> list[Effect]:
-    tested = [effect.p for effect in found if effect.p is not None and not math.isnan(effect.p)]
-    adjusted = iter(holm(tested))
-    return [replace(effect, p_holm=next(adjusted)) if effect.p is not None else effect for effect in found]
+    What a seed does to a factor is then part of the spread between seeds, and no residual is pooled that lacks it.
+    """
+    weights = np.where(signs > 0, 1 / max((signs > 0).sum(), 1), 0) - np.where(
+        signs < 0, 1 / max((signs < 0).sum(), 1), 0
+    )
+    in_seeds = list(contrast(scores, weights.tolist()).values())
+    effect = Effect(names[0], float(np.mean([one.score for one in in_seeds])), aliases=tuple(names[1:]))
+    if (found := for_other_people(in_seeds)) is None:
+        return effect
+    low, high = found.interval()
+    return replace(effect, low=low, high=high, p=found.p_zero())

@@ -29,7 +29,7 @@ def best_trials(study: Study, points: Sequence[Point], records: Mapping[str, Rec
     if study.search is None or (found := best(study, points, records)) is None:
         return []
     varied = with_overrides(study.experiment, found[0], f"{study.name}: {BEST}")
-    return repeated(BEST, varied, study.seeds)
+    return repeated(BEST, varied, study.all_seeds)
 
 
 def importance(study: Study, points: Sequence[Point], records: Mapping[str, Record]) -> dict[str, float]:

@@ -1,32 +1,42 @@
-"""What the scores say: every variant against the baseline, paired by seed, with the uncertainty said."""
+"""What the scores say: every variant against the baseline, paired by seed and person, with the uncertainty said."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-CONFIDENCE = 0.95
-EXACT_UP_TO = 16  # pairs; above, 2^16 random sign flips stand in for all of them
-SAME = 1e-12  # differences of scores closer than this differ by rounding alone
+from polyview.analysis.inference import (
+    CONFIDENCE,
+    SAME,
+    Estimate,
+    SeedScore,
+    contrast,
+    for_other_people,
+    for_these_people,
+)
+from polyview.analysis.sequential import looks, nominal_levels, sequential_p
+
+Verdict = Literal["better", "worse", "same", "open"]
+POWER = 0.8
+MOST_SEEDS = 100
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One variant, and its difference to the baseline over the seeds that both have.
+    """One variant, and its difference to the baseline over the seeds and test subjects that both have.
 
-    Scores keep their unit, so a difference of 0.061 is 6.1 points. What the seeds cannot give is None: the
-    baseline has no difference to itself, and one pair, or pairs that differ by exactly the same, have no spread
-    from which an interval could be made. `low` and `high` are the 95 % Student t interval of the paired
-    differences, not widened for the number of variants; `p` is the exact two-sided sign-flip permutation
-    test, `p_holm` is `p` after Holm (1979) over the variants compared; `t_holm` is the paired t-test after Holm,
-    which few seeds can pass and a permutation cannot; `effect` is the mean of the paired differences over their
-    standard deviation (Cohen's d_z). `family` counts the variants that Holm allows for.
+    Scores keep their unit, so a difference of 0.061 is 6.1 points. `low` and `high` are the 95 % interval of the
+    difference for other people under other seeds, `seeds_low` and `seeds_high` for these people under other seeds;
+    neither is widened for the number of variants. `p` is the two-sided p-value for other people, `p_adjusted` is that
+    after Holm (1979) over the `family` of variants compared, or after Bonferroni where there is a margin, and decides
+    the verdict; `p_same` is the adjusted p-value of a difference of a margin or more. Where a study was looked at
+    several times, after `looks`, all of these allow for it. What the scores cannot give is None.
     """
 
     variant: str
@@ -34,67 +44,68 @@ class Comparison:
     mean: float
     deviation: float
     pairs: int = 0
+    people: int = 0
     difference: float | None = None
     low: float | None = None
     high: float | None = None
+    seeds_low: float | None = None
+    seeds_high: float | None = None
     p: float | None = None
-    p_holm: float | None = None
-    t_holm: float | None = None
-    effect: float | None = None
+    p_adjusted: float | None = None
+    p_same: float | None = None
+    looks: int = 1
     family: int = 1
+    estimate: Estimate | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What may be claimed: where nothing differs, one study in twenty claims anything."""
+        if self.p_adjusted is not None and self.difference is not None and self.p_adjusted <= 1 - CONFIDENCE:
+            return "better" if self.difference > 0 else "worse"
+        return "same" if self.p_same is not None and self.p_same <= 1 - CONFIDENCE else "open"
 
     @property
     def significant(self) -> bool:
-        """Whether the difference may be claimed: where nothing differs, one study in twenty claims anything."""
-        return self.t_holm is not None and self.t_holm <= 1 - CONFIDENCE
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval, taken by itself, leaves out zero."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        """Whether a difference may be claimed."""
+        return self.verdict in ("better", "worse")
 
 
 def compare(
-    scores: Mapping[str, Mapping[int, float]], baseline: str, baselines: Mapping[str, str] = MappingProxyType({})
+    scores: Mapping[str, Mapping[int, SeedScore]],
+    baseline: str,
+    baselines: Mapping[str, str] = MappingProxyType({}),
+    margin: float | None = None,
+    looked_at: Sequence[int] = (),
 ) -> list[Comparison]:
     """Each variant of `scores` (variant -> seed -> score) against `baseline`, in the order given.
 
-    One that `baselines` names another baseline for is compared with that; Holm's adjustment is over all of them. A
-    variant without scores has a nan mean; without a baseline's scores no variant has a difference.
+    One that `baselines` names another baseline for is compared with that; the adjustment is over all of them. A
+    variant without scores has a nan mean; without a baseline's scores no variant has a difference. `margin`, in the
+    scores' unit, is the largest difference that is none. `looked_at` are the numbers of seeds at which the study is
+    looked at, if it goes on until it is decided.
     """
-    return _with_holm([_compared(name, own, scores, baselines.get(name, baseline)) for name, own in scores.items()])
-
-
-def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float] | None:
-    """The 95 % Student t interval of the mean; None where fewer than two values, or no spread, allow none."""
-    if len(values) < 2 or np.ptp(values) < SAME:
-        return None
-    error = float(stats.sem(values))
-    low, high = stats.t.interval(CONFIDENCE, len(values) - 1, loc=float(np.mean(values)), scale=error)
-    return float(low), float(high)
-
-
-def sign_flip(differences: NDArray[np.float64]) -> float:
-    """Two-sided p-value of a zero mean under random signs: the share of sign patterns at least as far from zero.
-
-    All 2^n patterns for up to 16 differences, so with n of them it is never below 2^(1-n).
-    """
-    exact = len(differences) <= EXACT_UP_TO
-    test = stats.permutation_test(
-        (differences,),
-        lambda sample, axis: np.mean(sample, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=np.inf if exact else 2**EXACT_UP_TO,
-        batch=2**12,
-        rng=None if exact else np.random.default_rng(0),
+    return adjust_comparisons(
+        [_compared(name, scores, baselines.get(name, baseline), margin, looked_at) for name in scores], margin
     )
-    return float(test.pvalue)
 
 
-def smallest_p(pairs: int) -> float:
-    """The smallest p-value that an exact two-sided sign-flip test of `pairs` differences can have."""
-    return 2.0 ** (1 - pairs)
+def adjust_comparisons(comparisons: Sequence[Comparison], margin: float | None = None) -> list[Comparison]:
+    """The comparisons as one family: with their p-values adjusted for its size."""
+    tested = [one for one in comparisons if one.p is not None]
+    p_values = [one.p for one in tested if one.p is not None]
+    adjusted = iter(holm(p_values) if margin is None else bonferroni(p_values))
+    same = iter(bonferroni([one.p_same for one in tested if one.p_same is not None]))
+    return [
+        one
+        if one.p is None
+        else replace(
+            one,
+            p_adjusted=next(adjusted),
+            p_same=None if one.p_same is None else next(same),
+            family=len(tested),
+        )
+        for one in comparisons
+    ]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -107,36 +118,73 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def seeds_needed(effect: float, power: float = 0.8, most: int = 1000) -> int | None:
-    """How many seeds a two-sided paired t-test at 5 % needs to find `effect` (d_z) with `power`; None above `most`."""
-    if effect == 0:
-        return None
-    seeds = np.arange(2, most + 1)
-    threshold = stats.t.isf((1 - CONFIDENCE) / 2, seeds - 1)
-    found = stats.nct.sf(threshold, seeds - 1, abs(effect) * np.sqrt(seeds)) >= power
-    return int(seeds[np.argmax(found)]) if found.any() else None
+def bonferroni(p_values: Sequence[float]) -> list[float]:
+    """Each p-value times their number.
+
+    A comparison that is tested for a difference and for the lack of one has one true null hypothesis at most, so that
+    their number is that of the comparisons. Holm's steps do not hold there.
+    """
+    return [min(1.0, len(p_values) * p) for p in p_values]
 
 
-def sentence(comparison: Comparison, metric: str, baseline: str) -> str:
-    """The finding in plain words, in points (hundredths) of `metric`; only a significant one is claimed."""
+def interval(scores: Iterable[SeedScore]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean score for other people under other seeds; None where the scores allow none."""
+    found = for_other_people(list(scores))
+    return found.interval() if found else None
+
+
+def seeds_needed(estimate: Estimate, family: int = 1) -> int | None:
+    """How many seeds would show a true mean as large as the estimated one with a power of 80 %; None if none would.
+
+    The study is then looked at from the seeds that are there on, until it is decided, and its claims are adjusted for
+    a `family` of comparisons. The people stay these many, and the more seeds there are the less that can help.
+    """
+    more = range(estimate.seeds + 1, MOST_SEEDS + 1)
+    low, high = -1, len(more)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _power(estimate, more[middle], family) >= POWER else (middle, high)
+    return more[high] if high < len(more) else None
+
+
+def _power(estimate: Estimate, seeds: int, family: int) -> float:
+    """The power of the last look of a study of so many seeds."""
+    planned = looks(estimate.seeds, seeds)
+    level = nominal_levels((1 - CONFIDENCE) / family, tuple(count / seeds for count in planned))[-1]
+    error = math.sqrt(estimate.seed_variance / seeds + estimate.people_variance)
+    threshold = stats.t.isf(level / 2, seeds - 1)
+    return float(stats.nct.sf(threshold, seeds - 1, abs(estimate.mean) / error)) if error else 1.0
+
+
+def sentence(comparison: Comparison, metric: str, baseline: str, margin: float | None = None) -> str:
+    """The finding in plain words, in points (hundredths) of `metric`; only what the verdict says is claimed."""
     name, difference = f"“{comparison.variant}”", comparison.difference
     if difference is None:
         return f"{name} has no seed in common with “{baseline}” yet, so nothing can be said."
     against = f"of {metric} against “{baseline}”"
-    if comparison.low is None or comparison.high is None:
+    if comparison.low is None or comparison.high is None or comparison.p_adjusted is None:
         return _without_interval(comparison, against)
-    if comparison.excludes_zero and comparison.t_holm is not None:
+    basis = f"{_count(comparison.pairs, 'seed')}{_of_people(comparison)}{_after_looks(comparison)}"
+    excludes_zero = comparison.low > 0 or comparison.high < 0
+    if comparison.verdict == "same" and margin is not None:
+        span = f"95 % interval {signed(comparison.low)} to {signed(comparison.high)}"
+        p = f"p {relation(comparison.p_same or 0.0)} {_adjustment(margin)}"
+        return (
+            f"{name} is the same as “{baseline}” within {100 * margin:g} points of {metric}: {signed(difference)} "
+            f"({span}, {p}, {basis})."
+        )
+    if comparison.significant or excludes_zero:
         sign, verb = (1, "gain") if difference > 0 else (-1, "cost")
         low, high = sorted((sign * comparison.low, sign * comparison.high))
-        span = f"95 % interval {100 * low:.1f} to {100 * high:.1f}, t-test p {relation(comparison.t_holm)} after Holm"
-        size = f"{abs(100 * difference):.1f} points {against} ({span}, {comparison.pairs} seeds)"
+        span = f"95 % interval {_points(low)} to {_points(high)}, p {relation(comparison.p_adjusted)}"
+        size = f"{abs(100 * difference):.1f} points {against} ({span} {_adjustment(margin)}, {basis})"
         if comparison.significant:
             return f"{name} {verb}s {size}."
         return f"{name} may {verb} {size}: among {comparison.family} variants compared, one such interval can be luck."
     span = f"95 % interval {signed(comparison.low)} to {signed(comparison.high)}"
     return (
-        f"{name} shows no difference that {comparison.pairs} seeds could show: {signed(difference)} points {against} "
-        f"({span}).{_seeds_hint(comparison)}"
+        f"Whether {name} differs is open: {signed(difference)} points {against} ({span}, {basis})."
+        f"{_on_these_people(comparison)}{_seeds_hint(comparison)}"
     )
 
 
@@ -152,51 +200,98 @@ def relation(p: float) -> str:
 
 
 def _compared(
-    name: str, own: Mapping[int, float], scores: Mapping[str, Mapping[int, float]], baseline: str
+    name: str,
+    scores: Mapping[str, Mapping[int, SeedScore]],
+    baseline: str,
+    margin: float | None,
+    looked_at: Sequence[int],
 ) -> Comparison:
-    values = np.array(list(own.values()), dtype=np.float64)
+    values = np.array([one.score for one in scores[name].values()], dtype=np.float64)
     mean = float(values.mean()) if len(values) else math.nan
     deviation = float(values.std(ddof=1)) if len(values) > 1 else math.nan
     alone = Comparison(name, len(values), mean, deviation)
-    reference = scores.get(baseline, {})
-    shared = sorted(own.keys() & reference.keys())
-    if name == baseline or not shared:
+    differences = contrast([scores[name], scores.get(baseline, {})], [1, -1])
+    if name == baseline or not differences:
         return alone
-    differences = np.array([own[seed] - reference[seed] for seed in shared], dtype=np.float64)
-    paired = replace(alone, pairs=len(shared), difference=float(differences.mean()))
-    span = interval(differences)
-    if span is None:
+    stages = _stages(differences, looked_at)
+    shown = stages[-1]
+    people = len({person for one in shown for person in one.people})
+    paired = replace(
+        alone,
+        pairs=len(shown),
+        people=people,
+        difference=float(np.mean([one.score for one in shown])),
+        looks=len(stages),
+    )
+    seeds, found = for_these_people(shown), [for_other_people(stage) for stage in stages]
+    if seeds:
+        paired = replace(paired, seeds_low=seeds.interval()[0], seeds_high=seeds.interval()[1])
+    if (last := found[-1]) is None:
         return paired
-    effect = float(differences.mean() / differences.std(ddof=1))
-    return replace(paired, low=span[0], high=span[1], p=sign_flip(differences), effect=effect)
+    low, high = last.interval()
+    fractions = [count / looked_at[-1] for count in looked_at] if looked_at else [1.0]
+    made = [one for one in found if one]
+    paired = replace(
+        paired, low=low, high=high, estimate=last, p=sequential_p([one.p_zero() for one in made], fractions)
+    )
+    if margin is None:
+        return paired
+    return replace(paired, p_same=sequential_p([2 * one.p_outside(margin) for one in made], fractions) / 2)
 
 
-def _with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    tested = [one for one in comparisons if one.p is not None and one.effect is not None]
-    flips = holm([one.p for one in tested if one.p is not None])
-    tests = holm([_paired_t(one.effect, one.pairs) for one in tested if one.effect is not None])
-    adjusted = {
-        one.variant: replace(one, p_holm=flip, t_holm=test, family=len(tested))
-        for one, flip, test in zip(tested, flips, tests, strict=True)
-    }
-    return [adjusted.get(one.variant, one) for one in comparisons]
-
-
-def _paired_t(effect: float, pairs: int) -> float:
-    """The two-sided p-value of the paired t-test, whose statistic is the effect (d_z) times the root of the pairs."""
-    return float(2 * stats.t.sf(abs(effect) * math.sqrt(pairs), pairs - 1))
+def _stages(differences: Mapping[int, SeedScore], looked_at: Iterable[int]) -> list[list[SeedScore]]:
+    """What each look that has all its seeds has seen; all that there is if none has, or the study is looked at once."""
+    ordered = [differences[seed] for seed in sorted(differences)]
+    return [ordered[:count] for count in looked_at if count <= len(ordered)] or [ordered]
 
 
 def _without_interval(comparison: Comparison, against: str) -> str:
     assert comparison.difference is not None
     name, points = f"“{comparison.variant}”", signed(comparison.difference)
-    if comparison.pairs > 1:
+    if comparison.pairs == 1:
+        return f"{name}: {points} points {against} in a single seed, which cannot tell a difference from luck."
+    if comparison.seeds_low is None or comparison.seeds_high is None:
         return f"{name} differs by exactly {points} points {against} in each of {comparison.pairs} seeds; no interval."
-    return f"{name}: {points} points {against} in a single seed, which cannot tell a difference from luck."
+    return (
+        f"Whether {name} differs is open: {points} points {against}, and no predictions were kept from which to tell "
+        f"for other people.{_on_these_people(comparison)}"
+    )
+
+
+def _on_these_people(comparison: Comparison) -> str:
+    low, high = comparison.seeds_low, comparison.seeds_high
+    if low is None or high is None or low <= 0 <= high:
+        return ""
+    return f" For these people under other seeds the interval is {signed(low)} to {signed(high)}."
+
+
+def _adjustment(margin: float | None) -> str:
+    return "after Holm" if margin is None else "after Bonferroni"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _of_people(comparison: Comparison) -> str:
+    return f", {_count(comparison.people, 'test subject')}" if comparison.people else ""
+
+
+def _after_looks(comparison: Comparison) -> str:
+    return f", looked at {comparison.looks} times" if comparison.looks > 1 else ""
+
+
+def _points(score: float) -> str:
+    return f"{100 * score:.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _seeds_hint(comparison: Comparison) -> str:
-    needed = seeds_needed(comparison.effect) if comparison.effect is not None else None
-    if needed is None or needed <= comparison.pairs:
+    if comparison.estimate is None or abs(comparison.estimate.mean) < SAME or comparison.looks > 1:
         return ""
-    return f" If the true difference is this large, about {needed} seeds would show it."
+    needed = seeds_needed(comparison.estimate, comparison.family)
+    if needed is None:
+        return " More seeds alone would hardly show a difference this large; more people might."
+    return (
+        f" If it is this large, `seeds: {{first: {comparison.pairs}, most: {needed}, until: decided}}` would show it "
+        f"with a power of {100 * POWER:.0f} %."
+    )

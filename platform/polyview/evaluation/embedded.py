@@ -15,23 +15,25 @@ from polyview.storage.home import replacing
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """N samples: `features` (N, D) float32, and each one's expression label and subject."""
+    """N samples: `features` (N, D) float32, and each one's expression label, subject and name."""
 
     features: NDArray[np.float32]
     labels: list[str]
     subjects: list[str]
+    names: list[str]
 
     def __post_init__(self) -> None:
-        if not len(self.features) == len(self.labels) == len(self.subjects):
+        if not len(self.features) == len(self.labels) == len(self.subjects) == len(self.names):
             raise ValueError(
-                f"{len(self.features)} features, {len(self.labels)} labels and {len(self.subjects)} subjects "
-                "do not belong together"
+                f"{len(self.features)} features, {len(self.labels)} labels, {len(self.subjects)} subjects and "
+                f"{len(self.names)} names do not belong together"
             )
 
     def of(self, subjects: Collection[str]) -> Embedded:
         """The samples of some subjects."""
         own = [place for place, subject in enumerate(self.subjects) if subject in subjects]
-        return Embedded(self.features[own], [self.labels[n] for n in own], [self.subjects[n] for n in own])
+        chosen = ([column[n] for n in own] for column in (self.labels, self.subjects, self.names))
+        return Embedded(self.features[own], *chosen)
 
     def save(self, path: Path) -> None:
         """Write as Parquet, whole or not at all: subject, expression, and embedding, an array of D float32."""
@@ -44,7 +46,7 @@ class Embedded:
 def pooled(frames: Embedded, sequences: Sequence[str]) -> Embedded:
     """One sample per sequence and expression: the mean of its frames' features, which keep their mean length.
 
-    `sequences` names each frame's. Order is that of each sequence's first frame.
+    `sequences` names each frame's, and then the sample. Order is that of each sequence's first frame.
     """
     places: dict[tuple[str, str, str], list[int]] = {}
     for place, key in enumerate(zip(frames.subjects, sequences, frames.labels, strict=True)):
@@ -52,4 +54,5 @@ def pooled(frames: Embedded, sequences: Sequence[str]) -> Embedded:
     if len(places) == len(sequences):
         return frames
     features = np.stack([frames.features[own].mean(axis=0) for own in places.values()])
-    return Embedded(features, [label for _, _, label in places], [subject for subject, _, _ in places])
+    subjects, names, labels = (list(column) for column in zip(*places, strict=True))
+    return Embedded(features, labels, subjects, names)

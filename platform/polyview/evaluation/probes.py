@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,18 @@ NEIGHBOURS = 20
 BLOCK = 4096
 
 
-def linear(train: Embedded, test: Embedded, seed: int) -> list[str]:
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """What a probe says of N samples: `labels`, and of each label the probe's `score` (N,).
+
+    The score is the probability of the linear probe, the share of the votes of the neighbours, the cosine of zero-shot.
+    """
+
+    labels: list[str]
+    scores: Features
+
+
+def linear(train: Embedded, test: Embedded, seed: int) -> Predicted:
     """The test labels that a multinomial logistic regression fitted on `train` predicts.
 
     Features are standardised by the training set's statistics and divided by the square root of their number, so that
@@ -39,8 +51,8 @@ def linear(train: Embedded, test: Embedded, seed: int) -> list[str]:
     with threadpool_limits(limits=1):
         fitted, asked = coordinates(train.features, test.features)
         strength = _best_strength(fitted, labels, np.asarray(train.subjects), seed)
-        predicted: list[str] = _classifier().set_params(C=strength).fit(fitted, labels).predict(asked).tolist()
-    return predicted
+        model = _classifier().set_params(C=strength).fit(fitted, labels)
+        return Predicted(model.predict(asked).tolist(), model.predict_proba(asked).max(axis=1))
 
 
 def _best_strength(
@@ -110,22 +122,22 @@ def _standardise(
     return (train - mean) * scale, (test - mean) * scale
 
 
-def knn(train: Embedded, test: Embedded) -> list[str]:
+def knn(train: Embedded, test: Embedded) -> Predicted:
     """The test labels by a vote of the nearest training samples in cosine distance, each weighted by 1 / distance.
 
     There are 20 voters, or as many as the smallest training class has members.
     """
     voters = min(NEIGHBOURS, *Counter(train.labels).values())
-    model = KNeighborsClassifier(voters, metric="cosine", weights="distance")
-    predicted: list[str] = model.fit(train.features, train.labels).predict(test.features).tolist()
-    return predicted
+    model = KNeighborsClassifier(voters, metric="cosine", weights="distance").fit(train.features, train.labels)
+    return Predicted(model.predict(test.features).tolist(), model.predict_proba(test.features).max(axis=1))
 
 
 def zero_shot(
     test: Embedded,
     anchors: NDArray[np.floating],  # (K, D)
     classes: Sequence[str],
-) -> list[str]:
+) -> Predicted:
     """The class whose text anchor has the largest cosine to the sample; `anchors` (K, D) are in `classes`' order."""
     directions = anchors / np.linalg.norm(anchors, axis=1, keepdims=True)
-    return [classes[best] for best in (test.features @ directions.T).argmax(axis=1)]
+    cosines = test.features @ directions.T / np.linalg.norm(test.features, axis=1, keepdims=True)
+    return Predicted([classes[best] for best in cosines.argmax(axis=1)], cosines.max(axis=1))

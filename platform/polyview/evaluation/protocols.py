@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,23 +13,36 @@ from polyview.corpus.splits import few
 from polyview.errors import UserError
 from polyview.evaluation.embedded import Embedded
 from polyview.evaluation.metrics import confusion, scores
-from polyview.evaluation.probes import knn, linear, zero_shot
+from polyview.evaluation.probes import Predicted, knn, linear, zero_shot
 from polyview.recipe import ProbeName, few_shot
 
 SCHEMA = pl.Schema(
     {"protocol": pl.String, "fold": pl.Int64, "probe": pl.String, "metric": pl.String, "value": pl.Float64}
 )
 
+PREDICTIONS = pl.Schema(
+    {
+        "probe": pl.String,
+        "sample": pl.String,
+        "subject": pl.String,
+        "truth": pl.String,
+        "prediction": pl.String,
+        "score": pl.Float32,
+    }
+)
+"""A row per probe and test sample; `sample` is a sequence's name where that is one sample; `score` as `Predicted`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """`results`, one row per probe and metric (see `SCHEMA`), and each probe's confusion matrix over `classes`.
 
-    `test` are the samples that were asked about.
+    `test` are the samples that were asked about, `predictions` what each probe said of each (see `PREDICTIONS`).
     """
 
     test: Embedded
     results: pl.DataFrame
+    predictions: pl.DataFrame
     confusions: dict[str, list[list[int]]]
     classes: list[str]
 
@@ -53,7 +66,7 @@ def evaluate(
     Raises `UserError` if a subject is on both sides, a side is empty, or there are fewer people than `shots` has.
     """
     _refuse_shared_subjects(train, test)
-    predicted: dict[str, list[str]] = {
+    predicted: dict[str, Predicted] = {
         probe: _predict(probe, train, test, anchors, classes, seed)
         for probe in probes
         if probe != "zero_shot" or anchors is not None
@@ -63,12 +76,32 @@ def evaluate(
         predicted[few_shot(people)] = linear(train.of(few(train.subjects, people, seed)), test, seed)
     rows = []
     confusions: dict[str, list[list[int]]] = {}
-    for probe, labels in predicted.items():
-        counts = confusion(test.labels, labels, classes)
+    for probe, found in predicted.items():
+        counts = confusion(test.labels, found.labels, classes)
         confusions[probe] = counts.tolist()
         for metric, value in scores(counts).items():
             rows.append((protocol, fold, probe, metric, value))
-    return Evaluation(test, pl.DataFrame(rows, schema=SCHEMA, orient="row"), confusions, list(classes))
+    results = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    return Evaluation(test, results, _predictions(test, predicted), confusions, list(classes))
+
+
+def _predictions(test: Embedded, predicted: Mapping[str, Predicted]) -> pl.DataFrame:
+    tables = [
+        pl.DataFrame(
+            {
+                "probe": [probe] * len(test.labels),
+                "sample": test.names,
+                "subject": test.subjects,
+                "truth": test.labels,
+                "prediction": found.labels,
+                "score": found.scores,
+            },
+            schema=PREDICTIONS,
+            strict=False,
+        )
+        for probe, found in predicted.items()
+    ]
+    return pl.concat(tables)
 
 
 def check_shots(people: int, labelled: int) -> None:
@@ -98,7 +131,7 @@ def _predict(
     anchors: NDArray[np.floating] | None,
     classes: Sequence[str],
     seed: int,
-) -> list[str]:
+) -> Predicted:
     match probe:
         case "linear":
             return linear(train, test, seed)

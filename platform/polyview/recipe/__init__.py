@@ -17,7 +17,7 @@ from polyview.recipe.files import (
     with_overrides,
 )
 from polyview.recipe.language import Language, Pseudolabels
-from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scalar, Search, Study, same
+from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scalar, Search, Study, UntilDecided, same
 from polyview.recipe.training import Training
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "Search",
     "Study",
     "Training",
+    "UntilDecided",
     "Views",
     "build_corpus",
     "digest",

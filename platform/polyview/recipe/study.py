@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from polyview.recipe.evaluation import MetricName, check_metric
 from polyview.recipe.experiment import Experiment
@@ -130,13 +130,42 @@ class Search(Model):
         return self
 
 
+class UntilDecided(Model):
+    """Seeds that are added for the comparisons that are open, until none is."""
+
+    first: Annotated[int, Field(ge=2)] = Field(3, description="seeds before the first look, and between two looks")
+    most: Annotated[int, Field(ge=3)] = Field(description="seeds at which whatever is open stays so")
+    until: Literal["decided"] = "decided"
+
+    @model_validator(mode="after")
+    def _adds_seeds(self) -> Self:
+        if self.most <= self.first:
+            raise ValueError(f"most is {self.most} and first {self.first}: nothing can be added; raise most")
+        return self
+
+
+SeedList = Annotated[tuple[Seed, ...], Field(min_length=1)]
+Seeds = Annotated[
+    Annotated[SeedList, Tag("|list")] | Annotated[UntilDecided, Tag("|until")],
+    Discriminator(lambda seeds: "|until" if isinstance(seeds, dict | UntilDecided) else "|list"),
+]
+
+
 class Study(Model):
     """A comparison: one experiment, varied."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     experiment: Experiment
-    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
+    seeds: Seeds = (0, 1, 2)
     metric: MetricName = "linear/accuracy"
+    metrics: tuple[MetricName, ...] = Field(
+        (),
+        exclude_if=equals(()),
+        description="further metrics to compare the variants in; with metric they are one family of comparisons",
+    )
+    margin: PositiveFloat | None = Field(
+        None, exclude_if=equals(None), description="points of the metric within which a variant counts as the same"
+    )
     baseline: str = "full"
     remove: dict[str, str | Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -154,14 +183,30 @@ class Study(Model):
 
     @model_validator(mode="after")
     def _lists_are_sound(self) -> Self:
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds repeat: {list(self.seeds)}")
+        if len(set(self.all_seeds)) < len(self.all_seeds):
+            raise ValueError(f"seeds repeat: {list(self.all_seeds)}")
+        if self.metric in self.metrics or len(set(self.metrics)) < len(self.metrics):
+            raise ValueError(f"metrics are others than metric, {self.metric}, each once; they are {list(self.metrics)}")
         for name, lists in (("grid", self.grid), ("across", self.across)):
             if empty := [key for key, values in lists.items() if not values]:
                 raise ValueError(f"{name} lists no value for {', '.join(empty)}")
         both = sorted(set(self.remove) & set(self.variants))
         if both:
             raise ValueError(f"named in both remove and variants: {', '.join(both)}")
+        return self
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds that a variant runs under; of a study that goes on until it is decided, at most."""
+        return tuple(range(self.seeds.most)) if isinstance(self.seeds, UntilDecided) else self.seeds
+
+    @model_validator(mode="after")
+    def _until_decided_compares_variants(self) -> Self:
+        others = {"grid": self.grid, "fraction": self.fraction, "search": self.search}
+        if isinstance(self.seeds, UntilDecided) and (beside := [name for name, one in others.items() if one]):
+            raise ValueError(
+                f"seeds are added until variants are decided, which {beside[0]} does not wait for; list the seeds"
+            )
         return self
 
     @model_validator(mode="after")
@@ -177,7 +222,7 @@ class Study(Model):
     @model_validator(mode="after")
     def _probes_make_the_metrics(self) -> Self:
         evaluation = self.experiment.evaluation
-        for name in (self.metric, *(self.search.objectives if self.search else ())):
+        for name in (self.metric, *self.metrics, *(self.search.objectives if self.search else ())):
             probe = name.partition("/")[0]
             if "/" not in name or probe in evaluation.measured:
                 continue
@@ -199,7 +244,7 @@ class Study(Model):
 
     @model_validator(mode="after")
     def _best_is_run_on_fresh_seeds(self) -> Self:
-        if self.search and self.search.seed in self.seeds:
+        if self.search and self.search.seed in self.all_seeds:
             raise ValueError(
                 f"search.seed {self.search.seed} is one of seeds; the best point is run again on seeds that it was "
                 "not chosen by, so take another"

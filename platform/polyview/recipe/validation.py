@@ -20,7 +20,8 @@ def describe_errors(kind: type[BaseModel], error: ValidationError, place: str) -
 
 
 def _describe(kind: type[BaseModel], detail: ErrorDetails) -> str:
-    path = ".".join(str(part) for part in detail["loc"])
+    # A part that begins with a bar says which of several kinds a value was taken for.
+    path = ".".join(str(part) for part in detail["loc"] if not str(part).startswith("|"))
     message = detail["msg"].removeprefix("Value error, ")
     match detail["type"]:
         case "extra_forbidden":

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
 from polyview.analysis.effects import Effect
+from polyview.analysis.inference import SeedScore
 from polyview.analysis.statistics import Comparison, interval
 
 # Okabe and Ito (2008), the yellow left out: it is too light for lines on white.
@@ -43,20 +44,22 @@ STYLE: dict[Any, Any] = {
 Curve = Mapping[int, float]  # epoch -> value
 
 
-def comparison(scores: Mapping[str, Mapping[int, float]], baseline: str, references: Iterable[str], metric: str) -> str:
+def comparison(
+    scores: Mapping[str, Mapping[int, SeedScore]], baseline: str, references: Iterable[str], metric: str
+) -> str:
     """Each variant's mean with its 95 % interval and its single seeds, in percent; `references` at the bottom."""
     with mpl.rc_context(STYLE):
         figure, axes = _rows(len(scores))
         references = set(references)
         for row, (name, by_seed) in enumerate(scores.items()):
-            values = 100 * np.array(list(by_seed.values()), dtype=np.float64)
+            values = _percent(by_seed)
             color = BASELINE if name == baseline else QUIET if name in references else INK
             axes.plot(values, np.full(len(values), row + 0.22), ".", color=color, alpha=0.45, markersize=6)
             if len(values):
-                _interval(axes, row, float(values.mean()), interval(values), color)
+                _interval(axes, row, float(values.mean()), _span(by_seed), color)
         reference = scores.get(baseline, {})
         if reference:
-            axes.axvline(100 * float(np.mean(list(reference.values()))), color=BASELINE, lw=0.8, ls=":", zorder=0)
+            axes.axvline(float(_percent(reference).mean()), color=BASELINE, lw=0.8, ls=":", zorder=0)
         if 0 < len(references) < len(scores):
             axes.axhline(len(scores) - len(references) - 0.5, color="#cccccc", lw=0.8)
         _name_rows(axes, list(scores), baseline)
@@ -111,18 +114,17 @@ def embedding_map(embeddings: NDArray[np.float32], labels: Sequence[str], classe
         return _svg(figure)
 
 
-def view_counts(curve: Mapping[int, Mapping[int, float]], metric: str) -> str:
+def view_counts(curve: Mapping[int, Mapping[int, SeedScore]], metric: str) -> str:
     """The mean by the number of views (views -> seed -> score) with its 95 % interval and single seeds, in percent."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
         axes = figure.add_subplot()
-        values = {count: 100 * np.array(list(by_seed.values())) for count, by_seed in curve.items()}
-        axes.plot(list(values), [found.mean() for found in values.values()], "-o", color=INK, lw=1.6)
-        for count, found in values.items():
-            axes.plot(np.full(len(found), count + 0.08), found, ".", color=QUIET, markersize=6)
-            if span := interval(found):
+        axes.plot(list(curve), [_percent(by_seed).mean() for by_seed in curve.values()], "-o", color=INK, lw=1.6)
+        for count, by_seed in curve.items():
+            axes.plot(np.full(len(by_seed), count + 0.08), _percent(by_seed), ".", color=QUIET, markersize=6)
+            if span := _span(by_seed):
                 axes.plot((count, count), span, color=INK, lw=1.6)
-        axes.set_xticks(list(values))
+        axes.set_xticks(list(curve))
         axes.grid(axis="y", color="#eeeeee", lw=0.8)
         axes.set_xlabel("views")
         axes.set_ylabel(f"{metric}, %")
@@ -130,7 +132,11 @@ def view_counts(curve: Mapping[int, Mapping[int, float]], metric: str) -> str:
 
 
 def curves_across(
-    curves: Mapping[str, Mapping[float, Mapping[int, float]]], baseline: str, axis: str, metric: str, logarithmic: bool
+    curves: Mapping[str, Mapping[float, Mapping[int, SeedScore]]],
+    baseline: str,
+    axis: str,
+    metric: str,
+    logarithmic: bool,
 ) -> str:
     """Each method's mean (method -> x -> seed -> score) with its 95 % interval, in percent; the baseline is bold."""
     with mpl.rc_context(STYLE):
@@ -143,12 +149,11 @@ def curves_across(
             # Beside one another, or the intervals at one place would hide one another.
             aside = (number - (len(curves) - 1) / 2) / max(len(curves), 2)
             found = {_beside(place, aside, places, logarithmic): by_seed for place, by_seed in sorted(curve.items())}
-            values = {place: 100 * np.array(list(by_seed.values())) for place, by_seed in found.items()}
-            means = [one.mean() for one in values.values()]
+            means = [_percent(by_seed).mean() for by_seed in found.values()]
             style = DASHES[number // len(PALETTE) % len(DASHES)]
-            axes.plot(list(values), means, style, marker="o", ms=4.5, color=color, lw=width, label=name)
-            for place, one in values.items():
-                if span := interval(one):
+            axes.plot(list(found), means, style, marker="o", ms=4.5, color=color, lw=width, label=name)
+            for place, by_seed in found.items():
+                if span := _span(by_seed):
                     axes.plot((place, place), span, color=color, lw=1.2, alpha=0.8)
         axes.set_xticks(places, [f"{place:g}" for place in places])
         axes.minorticks_off()
@@ -269,6 +274,15 @@ def _scaled(values: Sequence[Any], logarithmic: bool) -> tuple[NDArray[np.float6
     heights = (shown - low) / spread if spread else np.full(len(shown), 0.5)
     ends = [(0.0, f"{numbers.min():.3g}"), (1.0, f"{numbers.max():.3g}")] if spread else [(0.5, f"{numbers[0]:.3g}")]
     return heights, ends
+
+
+def _percent(by_seed: Mapping[int, SeedScore]) -> NDArray[np.float64]:
+    return 100 * np.array([one.score for one in by_seed.values()], dtype=np.float64)
+
+
+def _span(by_seed: Mapping[int, SeedScore]) -> tuple[float, float] | None:
+    span = interval(by_seed.values())
+    return span and (100 * span[0], 100 * span[1])
 
 
 def _rows(count: int) -> tuple[Figure, Axes]:

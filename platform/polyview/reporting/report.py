@@ -11,36 +11,36 @@ from pathlib import Path
 import jinja2
 import polars as pl
 import yaml
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from polyview.analysis.findings import (
+from polyview.analysis.comparisons import comparisons, scores
+from polyview.analysis.curves import loss_curves, share_curves
+from polyview.analysis.findings import verdicts
+from polyview.analysis.notes import learned_from, notes
+from polyview.analysis.outcome import (
     Outcome,
     absent,
-    comparisons,
     confusions_of,
     cost,
     environment,
     finished,
-    learned_from,
-    loss_curves,
-    notes,
     other_metrics,
-    scores,
-    share_curves,
-    verdicts,
+    predictions_table,
 )
-from polyview.analysis.statistics import Comparison, compare, relation, signed
+from polyview.analysis.statistics import Comparison, compare
 from polyview.reporting import figures
+from polyview.reporting.rows import NONE, THESE_PEOPLE, comparison_cells, comparison_heads, level
 from polyview.reporting.sections import sections
 from polyview.storage.home import replacing
 from polyview.trials.design import REFERENCES, baselines
 from polyview.trials.watcher import duration
 
-__all__ = ["Outcome", "csv", "html", "latex", "markdown", "table", "write"]
+__all__ = ["Outcome", "csv", "html", "latex", "markdown", "predictions", "table", "write"]
 
-FEWEST_ON_A_MAP = 10
-NONE, UI = "—", "http://127.0.0.1:5000"
+WIDE = 110  # columns of a terminal
+UI = "http://127.0.0.1:5000"
 _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -52,18 +52,23 @@ _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
 }
 
 
-def table(outcome: Outcome) -> Table:
-    """Variant, seeds, mean ± deviation, difference to the baseline with its 95 % interval; references come last."""
+def table(outcome: Outcome, width: int = 120) -> Table:
+    """Each variant against the baseline, references last; a narrow one leaves out two columns."""
     study = outcome.study
-    shown = Table(title=f"{study.name}: {study.metric}, %", title_justify="left")
-    shown.add_column("variant")
-    for head in ("seeds", "mean ± deviation", f"difference to {study.baseline}, points", "95 % interval"):
-        shown.add_column(head, justify="right")
+    heads = comparison_heads(outcome, study.metric)
+    heads[2] = "mean ±\ndeviation"
+    shown = Table(title=f"{study.name}: {study.metric}, %", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    columns = [place for place, head in enumerate(heads) if width >= WIDE or head not in ("seeds", THESE_PEOPLE)]
+    shown.add_column(heads[0], min_width=14, overflow="fold")
+    for place in columns[1:]:
+        head = heads[place].replace(", ", ",\n").replace(" to ", "\nto ")
+        shown.add_column(head, justify="right", no_wrap=True)
     own = set(baselines(study).values())
     for family in comparisons(outcome, study.metric):
         for one in family:
             style = "bold" if one.variant in own else "dim" if one.variant in REFERENCES else None
-            shown.add_row(*(Text(cell) for cell in _cells(one, outcome)[:5]), style=style)
+            cells = comparison_cells(one, outcome)
+            shown.add_row(*(Text(cells[place]) for place in columns), style=style)
         shown.add_section()
     return shown
 
@@ -78,7 +83,14 @@ def markdown(outcome: Outcome) -> str:
             f"**{count} of {len(outcome.trials)} trials have no result** (not run yet, or failed): {'; '.join(names)}."
         )
     families = comparisons(outcome, study.metric)
-    parts.append(_markdown_table([_heads(outcome), *(_cells(one, outcome) for family in families for one in family)]))
+    parts.append(
+        _markdown_table(
+            [
+                comparison_heads(outcome, outcome.study.metric),
+                *(comparison_cells(one, outcome) for family in families for one in family),
+            ]
+        )
+    )
     if others := _other_rows(outcome):
         parts += ["Mean ± standard deviation over seeds, in percent:", _markdown_table(others)]
     parts += notes(outcome)
@@ -99,6 +111,11 @@ def html(outcome: Outcome) -> str:
 def csv(outcome: Outcome) -> str:
     """One row per trial and metric: trial, variant, seed, fold, metric, value; the points of a search last."""
     return _results(outcome).write_csv()
+
+
+def predictions(outcome: Outcome) -> str:
+    """One row per trial, probe and test sample, as CSV."""
+    return predictions_table(outcome).write_csv()
 
 
 def _results(outcome: Outcome) -> pl.DataFrame:
@@ -123,15 +140,16 @@ def latex(outcome: Outcome) -> str:
     """The table for a paper that uses booktabs: the best mean in bold, marks explained in comments above."""
     families = [family for family in comparisons(outcome, outcome.study.metric) if family]
     best = max((one.mean for family in families for one in family if one.seeds), default=math.nan)
+    adjustment = "Bonferroni" if outcome.study.margin else "Holm"
     rows: list[str] = []
     for family in families:
         rows += [r"\midrule", *(_latex_row(one, outcome, one.mean == best) for one in family)]
     return "\n".join(
         [
-            "% Bold: the best mean; dagger: p <= 0.05 after Holm, paired t-test. Needs booktabs.",
-            r"\begin{tabular}{lrrrr}",
+            f"% Bold: the best mean; dagger: p <= 0.05 after {adjustment}, for other people. Needs booktabs.",
+            r"\begin{tabular}{lrrrrrr}",
             r"\toprule",
-            " & ".join(map(_latex, _heads(outcome)[:5])) + r" \\",
+            " & ".join(map(_latex, comparison_heads(outcome, outcome.study.metric)[:-1])) + r" \\",
             *rows,
             r"\bottomrule",
             r"\end{tabular}",
@@ -194,8 +212,8 @@ def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
         finished=len(finished(outcome)),
         absent=absent(outcome),
         verdicts=verdicts(outcome),
-        heads=_heads(outcome),
-        families=[[_cells(one, outcome) for one in family] for family in comparisons(outcome, study.metric)],
+        heads=comparison_heads(outcome, outcome.study.metric),
+        families=[[comparison_cells(one, outcome) for one in family] for family in comparisons(outcome, study.metric)],
         notes=notes(outcome),
         sections=sections(outcome),
         others=_other_rows(outcome),
@@ -212,42 +230,9 @@ def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
     )
 
 
-def _heads(outcome: Outcome) -> list[str]:
-    study = outcome.study
-    return [
-        "variant",
-        "seeds",
-        f"{study.metric}, %",
-        f"difference to {study.baseline}",
-        "95 % interval",
-        "d",
-        "p",
-        "Holm",
-    ]
-
-
-def _cells(one: Comparison, outcome: Outcome) -> list[str]:
-    planned = len({trial.seed for trial in outcome.trials if trial.variant == one.variant})
-    return [
-        one.variant,
-        str(planned) if one.seeds == planned else f"{one.seeds} of {planned}",
-        _level(one),
-        NONE if one.difference is None else signed(one.difference),
-        NONE if one.low is None or one.high is None else f"{signed(one.low)} to {signed(one.high)}",
-        NONE if one.effect is None else f"{one.effect:+.1f}".replace("-", "\N{MINUS SIGN}"),
-        *(NONE if p is None else relation(p).lstrip("= ") for p in (one.p, one.p_holm)),
-    ]
-
-
-def _level(one: Comparison) -> str:
-    if not one.seeds:
-        return NONE
-    return f"{100 * one.mean:.1f}" + ("" if math.isnan(one.deviation) else f" ± {100 * one.deviation:.1f}")
-
-
 def _other_rows(outcome: Outcome) -> list[list[str]]:
     names = other_metrics(outcome)
-    levels = {name: {one.variant: _level(one) for one in compare(scores(outcome, name), "")} for name in names}
+    levels = {name: {one.variant: level(one) for one in compare(scores(outcome, name), "")} for name in names}
     variants = scores(outcome, outcome.study.metric)
     return [["variant", *names], *([one, *(levels[name][one] for name in names)] for one in variants)] if names else []
 
@@ -293,10 +278,10 @@ def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _latex_row(one: Comparison, outcome: Outcome, best: bool) -> str:
-    name, seeds, level, difference, span = map(_latex, _cells(one, outcome)[:5])
-    level = rf"\textbf{{{level}}}" if best else level
+    name, seeds, mean, difference, *rest, _ = map(_latex, comparison_cells(one, outcome))
+    mean = rf"\textbf{{{mean}}}" if best else mean
     difference += r"$^{\dagger}$" if one.significant else ""
-    return " & ".join([name, seeds, level, difference, span]) + r" \\"
+    return " & ".join([name, seeds, mean, difference, *rest]) + r" \\"
 
 
 def _latex(text: str) -> str:

@@ -9,22 +9,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polyview.analysis.comparisons import comparisons, margin_of, scores
 from polyview.analysis.effects import Effect, effects
-from polyview.analysis.findings import Finding, Outcome, confusions_of, finished, scores
+from polyview.analysis.findings import Finding
+from polyview.analysis.outcome import Outcome, confusions_of, finished
 from polyview.analysis.searches import BEST, best, importance, pareto
-from polyview.analysis.statistics import relation, signed
+from polyview.analysis.statistics import relation, sentence, signed
 from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment, digest
 from polyview.reporting import figures
+from polyview.reporting.rows import NONE, comparison_cells, comparison_heads
 from polyview.trials.design import cells, crossed_name, fraction_cells, methods, point_name, short_names
 from polyview.trials.ledger import pruned_trials
 from polyview.trials.search import COSTS, objectives, values, wanted
 
-NONE = "—"
 READING = (
     "An effect is the mean with a factor's second value less that with its first, over all else; of two factors, half "
-    "of what one adds to the other's effect. Intervals are those of a least-squares fit with a mean per combination "
-    "and a shift per seed, which takes the rest to be equally noisy everywhere; each is for itself."
+    "of what one adds to the other's effect. Each is taken in every seed and test subject by itself; intervals are for "
+    "other people under other seeds, each for itself, and p is after Holm over all effects."
 )
 
 
@@ -53,7 +55,21 @@ def sections(outcome: Outcome) -> list[Section]:
             found.append(_factorial(outcome, title, levels, chosen))
     if study.search:
         found.append(_search(outcome))
+    found += [_further_metric(outcome, metric) for metric in study.metrics]
     return [*found, *_across(outcome), *_view_counts(outcome), *_classes(outcome), *_failures(outcome)]
+
+
+def _further_metric(outcome: Outcome, metric: str) -> Section:
+    """The comparisons in a metric that the study compares in beside its own."""
+    variants, _ = comparisons(outcome, metric)
+    baseline, margin = outcome.study.baseline, margin_of(outcome.study)
+    sentences = [
+        Finding(sentence(one, metric, baseline, margin), one.verdict != "open")
+        for one in variants
+        if one.difference is not None
+    ]
+    rows = [comparison_heads(outcome, metric), *(comparison_cells(one, outcome) for one in variants)]
+    return Section(f"In {metric}", f"metric-{metric.replace('/', '-')}", sentences, rows)
 
 
 def _factorial(
@@ -127,7 +143,7 @@ def _across(outcome: Outcome) -> list[Section]:
     axis = f"people whose labels are read, of {people}" if of_labels else short_names([key])[key]
     rows = [[axis, *curves]]
     for place in sorted(set(places)):
-        at_place = [list(curve.get(place, {}).values()) for curve in curves.values()]
+        at_place = [[one.score for one in curve.get(place, {}).values()] for curve in curves.values()]
         rows.append([f"{place:g}", *(f"{100 * np.mean(one):.1f}" if one else NONE for one in at_place)])
     drawn = {method: curve for method, curve in curves.items() if curve}
     if not drawn:
@@ -158,7 +174,7 @@ def _view_counts(outcome: Outcome) -> list[Section]:
     rows = [["views", "variant", f"{metric}, %", "training, seconds"]]
     for count, by_seed in curve.items():
         seconds = [record.seconds.get("train", 0.0) for _, record in finished(outcome, named[count])]
-        mean = 100 * float(np.mean(list(by_seed.values())))
+        mean = 100 * float(np.mean([one.score for one in by_seed.values()]))
         rows.append([str(count), named[count], f"{mean:.1f}", f"{np.mean(seconds):.1f}"])
     text = ", ".join(f"{row[2]} with {row[0]}" for row in rows[1:])
     return [

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from polyview.analysis.findings import finished
+from polyview.analysis.outcome import finished
 from polyview.analysis.searches import BEST
 from polyview.errors import UserError
 from polyview.parallel import stop_ray
@@ -76,7 +76,7 @@ def run_stages(study: Study, home: Home, watcher: Watcher, force: str | None = N
         stack.enter_context(last_act(driver.tracker.abort))
         try:
             driver.open()
-            driver.run(trials)
+            driver.run_needed()
             driver.search()
             outcome = driver.report()
             driver.close(outcome)
@@ -203,6 +203,7 @@ class Driver:
         missing = self._log_ended(trials, {})
         done = len(trials) - len(missing)
         self.watcher.say(f"trials: {len(trials)} in the study, {done} done before, {len(missing)} to run")
+        self._predict_again([trial for trial in trials if trial not in missing])
         if missing:
             # Ray takes seconds to import, which a study that finds all its trials done need not wait for.
             from polyview.trials.scheduler import run_trials
@@ -210,6 +211,35 @@ class Driver:
             self._estimate([trial.experiment for trial in missing], missing)
             with self._stage("trials", len(missing)):
                 run_trials(missing, self._workplace(), self)
+
+    def run_needed(self) -> None:
+        """Run what the study needs; if it goes on until it is decided, look after each step what it still needs."""
+        tried: set[str] = set()
+        while True:
+            needed = [trial for trial in load_outcome(self.study, self.home).trials if trial.variant != BEST]
+            further = [trial for trial in needed if trial.id not in tried]
+            if not further:
+                return
+            if tried:
+                names = ", ".join(dict.fromkeys(trial.variant for trial in further))
+                self.watcher.say(f"open after {min(trial.seed for trial in further)} seeds, so more are run: {names}")
+            self.run(further)
+            tried |= {trial.id for trial in further}
+
+    def _predict_again(self, trials: Sequence[Trial]) -> None:
+        """Make the predictions of finished trials that an earlier version did not keep, which intervals are made of."""
+        kept = Ledger(self.home.trials).read_predictions(trial.id for trial in trials)
+        without = [trial for trial in trials if trial.id not in kept]
+        if not without:
+            return
+        from polyview.trials.trial import predict_again
+
+        self.watcher.stage("predictions", len(without))
+        self.watcher.say(f"predictions: {len(without)} trials of an earlier version are scored again")
+        for done, trial in enumerate(without, 1):
+            if reason := predict_again(self._workplace().spec(trial)):
+                self.watcher.say(f"{trial.name}: no predictions could be made, as {reason}")
+            self.watcher.advance(done)
 
     def search(self) -> None:
         """Run what the study's search lacks, if it has one, and then its best point on the study's own seeds."""

@@ -11,7 +11,7 @@ from polyview.recipe import Experiment, Study, digest
 from polyview.storage.home import Home
 from polyview.studies.outcome import load_outcome
 from polyview.trials.capacity import concurrent_trials, demand
-from polyview.trials.design import Trial
+from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import Ledger, Record, pruned_trials
 from polyview.trials.search import check_search, possible_renderings, wanted
 from polyview.trials.views import views_to_render
@@ -21,13 +21,15 @@ from polyview.trials.views import views_to_render
 class Estimate:
     """What is done of a study, and what the rest would take.
 
-    `trials` are the known ones with their state; `later` counts those that a search has yet to ask for. `timed` of
-    the `missing` trials have comparable ones in the ledger, on which the seconds rest: `seconds` of all of them
-    together, if each ran alone, of which `gpus` are occupied; `concurrent` run at once.
+    `trials` are the known ones with their state; `later` counts those that a search has yet to ask for, `undecided`
+    those that are added at most while comparisons are open, which the cost leaves out. `timed` of the `missing` trials
+    have comparable ones in the ledger, on which the seconds rest: `seconds` of all of them together, if each ran alone,
+    of which `gpus` are occupied; `concurrent` run at once.
     """
 
     trials: Sequence[tuple[Trial, str]]
     later: int
+    undecided: int
     missing: int
     views: int
     timed: int
@@ -41,6 +43,8 @@ class Estimate:
         found = [f"{done} of {done + self.missing} trials are done", f"{self.views} views have to be rendered"]
         if self.later:
             found[0] += f"; {self.later} of the others are of points that the search has yet to ask for"
+        if self.undecided:
+            found.append(f"at most {self.undecided} further trials are added for comparisons that stay open")
         if not self.missing:
             return found
         if not self.timed:
@@ -76,6 +80,7 @@ def estimate(study: Study, home: Home) -> Estimate:
     return Estimate(
         trials=states,
         later=later,
+        undecided=max(len(plan(study)) - len(outcome.trials), 0),
         missing=len(missing),
         views=views_to_render([*(trial.experiment for trial in trials), *possible_renderings(study)], home),
         timed=len(seconds),
@@ -92,7 +97,7 @@ def _state(trial: Trial, done: Iterable[str], failed: Iterable[str]) -> str:
 def _later(study: Study, searched: int, best_known: bool) -> int:
     if study.search is None:
         return 0
-    return wanted(study) - searched + (0 if best_known else len(study.seeds))
+    return wanted(study) - searched + (0 if best_known else len(study.all_seeds))
 
 
 def _times(experiments: Sequence[Experiment], ledger: Ledger) -> list[float | None]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
-from polyview.analysis.findings import Outcome, Searched, scores
+from polyview.analysis.comparisons import scores
+from polyview.analysis.needed import needed_trials
+from polyview.analysis.outcome import Outcome, Searched
 from polyview.analysis.searches import best_trials
 from polyview.recipe import Study
 from polyview.storage.home import Home, replacing
@@ -56,7 +58,7 @@ def load_outcome(study: Study, home: Home) -> Outcome:
     records |= ledger.read_all(trial.id for trial in again)
     trials = [*trials, *again]
     embeddings = [ledger.embeddings(trial.id) for trial in trials if trial.variant == study.baseline]
-    return Outcome(
+    outcome = Outcome(
         study,
         trials,
         records,
@@ -68,14 +70,20 @@ def load_outcome(study: Study, home: Home) -> Outcome:
         Searched(points, searched, interim_scores_of(study, searched, ledger)),
         _first_existing(embeddings),
         _load_links(folder / LINKS),
+        ledger.read_predictions(records),
     )
+    return replace(outcome, trials=needed_trials(outcome))
 
 
 def mean_scores(outcome: Outcome) -> dict[str, float]:
     """The mean of the study's metric over the seeds of each variant."""
     metric = outcome.study.metric
     by_variant = scores(outcome, metric)
-    return {f"{name}/{metric}": fmean(by_seed.values()) for name, by_seed in by_variant.items() if by_seed}
+    return {
+        f"{name}/{metric}": fmean(one.score for one in by_seed.values())
+        for name, by_seed in by_variant.items()
+        if by_seed
+    }
 
 
 def is_complete(outcome: Outcome) -> bool:

@@ -15,8 +15,9 @@ from pathlib import Path
 import polars as pl
 
 from polyview import recipe
-from polyview.analysis.findings import Outcome, comparisons, verdicts
-from polyview.analysis.statistics import Comparison
+from polyview.analysis.comparisons import comparisons
+from polyview.analysis.findings import verdicts
+from polyview.analysis.outcome import Outcome, predictions_table
 from polyview.recipe import Study
 from polyview.storage.home import Home, check_writable
 from polyview.storage.mirror import expanded, resolve
@@ -40,6 +41,8 @@ _COMPARISON = {
     "difference": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
+    "seeds_low": pl.Float64,
+    "seeds_high": pl.Float64,
     "p": pl.Float64,
     "verdict": pl.String,
 }
@@ -49,8 +52,8 @@ _COMPARISON = {
 class Results:
     """What is known of a study, as tables. Scores lie between 0 and 1, so a difference of 0.02 is two points.
 
-    `scores`, `history` and `failures` have a row per trial and more, and name the trial by its id, its variant, its
-    seed and its fold. The points of a search come last in them; they are in none of the comparisons.
+    `scores`, `history`, `predictions` and `failures` have a row per trial and more, and name the trial by its id, its
+    variant, its seed and its fold. The points of a search come last in them; they are in none of the comparisons.
     """
 
     outcome: Outcome
@@ -99,23 +102,34 @@ class Results:
     def comparison(self) -> pl.DataFrame:
         """Each variant against the baseline in the study's metric, paired by seed; the two references come last.
 
-        `mean` and `deviation` are over the `seeds`; `low` and `high` bound the 95 % interval of the `difference`;
-        `p` is that of the paired t-test after Holm's adjustment, and decides the `verdict`, which is `baseline`,
-        `better`, `worse` or `open`. What the seeds cannot give is null.
+        `mean` and `deviation` are over the `seeds`. `low` and `high` bound the 95 % interval of the `difference` for
+        other people under other seeds, `seeds_low` and `seeds_high` that for these people under other seeds. `p` is
+        the adjusted p-value that decides the `verdict`, which is `baseline`, `better`, `worse`, `same` or `open`.
+        What the scores cannot give is null.
         """
         families, own = comparisons(self.outcome, self.study.metric), set(baselines(self.study).values())
         rows = [
             (
                 one.variant,
                 one.seeds,
-                *(_defined(value) for value in (one.mean, one.deviation, one.difference, one.low, one.high)),
-                one.t_holm,
-                _verdict(one, one.variant in own),
+                *map(_defined, (one.mean, one.deviation, one.difference, one.low, one.high)),
+                *map(_defined, (one.seeds_low, one.seeds_high)),
+                one.p_same if one.verdict == "same" else one.p_adjusted,
+                "baseline" if one.variant in own else one.verdict,
             )
             for family in families
             for one in family
         ]
         return pl.DataFrame(rows, schema=_COMPARISON, orient="row")
+
+    @property
+    def predictions(self) -> pl.DataFrame:
+        """What each probe said of each test sample: trial, variant, seed, fold, probe, sample, subject, truth and more.
+
+        The `score` of each `prediction` is the probability of the linear probe, the share of the neighbours' votes, or
+        the cosine of zero-shot.
+        """
+        return predictions_table(self.outcome)
 
     @cached_property
     def failures(self) -> pl.DataFrame:
@@ -207,11 +221,3 @@ def _key(trial: Trial) -> tuple[str, str, int, int]:
 
 def _defined(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
-
-
-def _verdict(one: Comparison, is_baseline: bool) -> str:
-    if is_baseline:
-        return "baseline"
-    if not one.significant or one.difference is None:
-        return "open"
-    return "better" if one.difference > 0 else "worse"

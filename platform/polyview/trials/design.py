@@ -129,7 +129,7 @@ def size(study: Study) -> int:
     designed += math.prod(map(len, study.grid.values())) if study.grid else 0
     designed += 1 + len(REFERENCES) * study.references + (study.search is not None)
     designed *= math.prod(map(len, study.across.values()))
-    repeats = len(study.seeds) * study.experiment.evaluation.repeats
+    repeats = len(study.all_seeds) * study.experiment.evaluation.repeats
     return designed * repeats + (study.search.trials if study.search else 0)
 
 
@@ -149,7 +149,7 @@ def plan(study: Study) -> list[Trial]:
         except UserError as error:
             errors.append(str(error))
             continue
-        own = repeated(name, varied, study.seeds)
+        own = repeated(name, varied, study.all_seeds)
         owner = owners.setdefault(own[0].id, name)
         if owner == name:
             trials += own

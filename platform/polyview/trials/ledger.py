@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from polyview.errors import UserError
@@ -100,6 +101,21 @@ class Ledger:
     def embeddings(self, trial_id: str) -> Path:
         """Where a trial leaves its embeddings of the test subjects, as `Embedded.save` writes them."""
         return self.folder / trial_id / "embeddings.parquet"
+
+    def predictions(self, trial_id: str) -> Path:
+        """Where a trial leaves what each probe said of each test sample, as `evaluation.PREDICTIONS`."""
+        return self.folder / trial_id / "predictions.parquet"
+
+    def write_predictions(self, trial_id: str, table: pl.DataFrame) -> None:
+        """Write a trial's predictions, whole or not at all; its record is written after them."""
+        with replacing(self.predictions(trial_id)) as temporary:
+            table.write_parquet(temporary)
+
+    def read_predictions(self, trial_ids: Iterable[str]) -> dict[str, pl.DataFrame]:
+        """The predictions that there are, by trial id; earlier versions kept none."""
+        paths = {trial_id: self.predictions(trial_id) for trial_id in trial_ids}
+        refresh(paths.values())
+        return {trial_id: pl.read_parquet(path) for trial_id, path in paths.items() if path.exists()}
 
     def read(self, trial_id: str) -> Record | None:
         """The record of a trial, or None if it has not finished; raises `UserError` if the file is damaged."""

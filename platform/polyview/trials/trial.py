@@ -157,6 +157,7 @@ def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] =
         evaluation = score(experiment, model, train_faces, test_faces)
         if model:
             evaluation.test.save(ledger.embeddings(trial_id))
+        ledger.write_predictions(trial_id, evaluation.predictions)
         ledger.write(
             Record(
                 id=trial_id,
@@ -164,7 +165,7 @@ def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] =
                 started=started,
                 ended=time.time(),
                 history=history,
-                scores={f"{row['probe']}/{row['metric']}": row["value"] for row in evaluation.results.to_dicts()},
+                scores=_scores(evaluation),
                 confusions=evaluation.confusions,
                 classes=tuple(evaluation.classes),
                 seconds={
@@ -178,6 +179,33 @@ def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] =
                 environment=describe_environment(),
             )
         )
+
+
+def predict_again(spec: TrialSpec) -> str | None:
+    """Make the predictions that a finished trial of an earlier version did not keep, from its checkpoint.
+
+    Returns why that cannot be: there is no checkpoint, the faces are others, or the scores are not the record's.
+    """
+    experiment, ledger = spec.experiment, Ledger(spec.trials)
+    folder = spec.trials / experiment.digest
+    with locked(folder / "lock"):
+        fetch_pictures(experiment, *spec.stores)
+        fetch_checkpoint(folder)
+        record, sides = ledger.read(experiment.digest), spec.sides()
+        if record is None or record.manifest != fingerprint(*sides):
+            return "its faces are others now"
+        if experiment.training.trains and latest_checkpoint(folder) is None:
+            return "its checkpoint is gone"
+        model = None if is_raw_pixels(experiment) else _load_model(experiment, folder)
+        evaluation = score(experiment, model, *sides)
+        if _scores(evaluation) != record.scores:
+            return "its checkpoint scores otherwise on this machine"
+        ledger.write_predictions(record.id, evaluation.predictions)
+        return None
+
+
+def _scores(evaluation: Evaluation) -> dict[str, float]:
+    return {f"{row['probe']}/{row['metric']}": row["value"] for row in evaluation.results.to_dicts()}
 
 
 def score(experiment: Experiment, model: MultiviewModel | None, train: Faces, test: Faces) -> Evaluation:
@@ -205,13 +233,14 @@ def _embedded(experiment: Experiment, model: MultiviewModel | None, faces: Faces
     # Two corpora may call different people by one name.
     views, store = cameras(experiment.rendering.views), faces.store
     rows = store.rows_of(faces.subjects)
-    expressions, owners, sequences = (
-        [column[row] for row in rows] for column in map(store.labels, ("expression", "subject", "sequence"))
+    expressions, owners, sequences, names = (
+        [column[row] for row in rows]
+        for column in (*map(store.labels, ("expression", "subject", "sequence")), store.sample_ids)
     )
     features: NDArray[np.float32] = (
         embed(model, store, rows, views, default_device()) if model else raw_pixels(store, rows, views)
     )
-    return pooled(Embedded(features, expressions, [prefix + owner for owner in owners]), sequences)
+    return pooled(Embedded(features, expressions, [prefix + owner for owner in owners], names), sequences)
 
 
 def interim_score(spec: TrialSpec, metric: str) -> float | None:

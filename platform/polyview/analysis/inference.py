@@ -1,0 +1,158 @@
+"""How large a difference of scores is: under other seeds for these people, and for other people too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+CONFIDENCE = 0.95
+SAME = 1e-12  # differences of scores closer than this differ by rounding alone
+SEED_WEIGHT = 2.5
+"""How much the uncertain variance between few seeds counts in the degrees of freedom; chosen by simulation."""
+
+
+@dataclass(frozen=True)
+class SeedScore:
+    """A score under one seed, and what each test subject contributes to it.
+
+    `people` has a value per test subject, whose mean is the score but for the bias of the jackknife; it is empty where
+    predictions were not kept. `ratio` is that of test subjects to training subjects if each seed draws its own, else
+    None.
+    """
+
+    score: float
+    people: Mapping[str, float] = field(default_factory=dict)
+    ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The mean of one number over seeds, and its uncertainty.
+
+    `error` is the standard error of `mean`, with so many `degrees` of freedom. `seed_variance` is the variance of one
+    seed's number, and `people_variance` what is left of the squared error however many seeds there are.
+    """
+
+    mean: float
+    seeds: int
+    seed_variance: float
+    people_variance: float
+    degrees: float
+
+    @cached_property
+    def error(self) -> float:
+        return math.sqrt(self.seed_variance / self.seeds + self.people_variance)
+
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """The two-sided Student t interval of the mean."""
+        half = -float(special.stdtrit(self.degrees, (1 - confidence) / 2)) * self.error
+        return self.mean - half, self.mean + half
+
+    def p_zero(self) -> float:
+        """The two-sided p-value of a true mean of zero."""
+        return float(2 * special.stdtr(self.degrees, -abs(self.mean) / self.error))
+
+    def p_outside(self, margin: float) -> float:
+        """The p-value of a true mean `margin` or more from zero, the larger of two one-sided ones (Schuirmann 1987)."""
+        return float(special.stdtr(self.degrees, (abs(self.mean) - margin) / self.error))
+
+
+def contrast(scores: Sequence[Mapping[int, SeedScore]], weights: Sequence[float]) -> dict[int, SeedScore]:
+    """The weighted sum of several variants' scores (variant, then seed), over the seeds and people that all have."""
+    shared = sorted(set.intersection(*(set(one) for one in scores)))
+    return {seed: _weighted([one[seed] for one in scores], weights) for seed in shared}
+
+
+def _weighted(scores: Sequence[SeedScore], weights: Sequence[float]) -> SeedScore:
+    people = set.intersection(*(set(one.people) for one in scores))
+    pairs = list(zip(scores, weights, strict=True))
+    return SeedScore(
+        sum(weight * one.score for one, weight in pairs),
+        {name: sum(weight * one.people[name] for one, weight in pairs) for name in sorted(people)},
+        scores[0].ratio if all(one.ratio is not None for one in scores) else None,
+    )
+
+
+def for_these_people(scores: Sequence[SeedScore]) -> Estimate | None:
+    """The mean score under other seeds, for the same people; None where the seeds are fewer than two, or all alike."""
+    values = np.array([one.score for one in scores])
+    if len(values) < 2 or np.ptp(values) < SAME:
+        return None
+    return Estimate(float(values.mean()), len(values), float(values.var(ddof=1)), 0.0, len(values) - 1)
+
+
+def for_other_people(scores: Sequence[SeedScore]) -> Estimate | None:
+    """The mean score where both the seeds and the test subjects are others, drawn as these were.
+
+    People and seeds are crossed random effects: a person who is a test subject of several seeds makes their scores
+    alike, which the spread between seeds does not show. The covariance of two seeds' scores through the people they
+    share is estimated by the products of those people's deviations, by moments, and added to the variance of the
+    mean of independent seeds; degrees of freedom are Satterthwaite's (1946), never below those of the paired t-test.
+    Without people, a hold-out drawn anew by every seed is corrected by its `ratio` (Nadeau and Bengio 2003). None
+    where neither can be had, or nothing varies.
+    """
+    if not all(one.people for one in scores):
+        return _corrected(scores)
+    values = np.array([one.score for one in scores])
+    if len(values) < 2:
+        return None
+    if (shared := _shared(_table(scores))) is None:
+        return _corrected(scores)
+    seed_variance, degrees = float(values.var(ddof=1)), len(values) - 1
+    variance = seed_variance / len(values) + shared.covariance
+    if variance < SAME**2:
+        return None
+    spread = (SEED_WEIGHT if shared.covariance else 1) * (seed_variance / len(values)) ** 2 / degrees
+    spread += shared.uncertainty / 2
+    effective = variance**2 / spread if spread else math.inf
+    return Estimate(float(values.mean()), len(values), seed_variance, shared.covariance, max(effective, degrees))
+
+
+def _corrected(scores: Sequence[SeedScore]) -> Estimate | None:
+    """The mean of hold-outs drawn anew by every seed, of whose people nothing is known (Nadeau and Bengio 2003)."""
+    within, ratio = for_these_people(scores), scores[0].ratio
+    if within is None or ratio is None:
+        return None
+    return replace(within, people_variance=within.seed_variance * ratio)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """The covariance of two seeds' scores through the people that both have, and the variance of that estimate."""
+
+    covariance: float
+    uncertainty: float
+
+
+def _table(scores: Sequence[SeedScore]) -> NDArray[np.float64]:
+    """The people's values, (J seeds, P people), nan where a person is no test subject of the seed."""
+    names = sorted({name for one in scores for name in one.people})
+    return np.array([[one.people.get(name, math.nan) for name in names] for one in scores])
+
+
+def _shared(table: NDArray[np.float64]) -> _Shared | None:  # (J, P)
+    """None where too few people are shared by seeds to tell what they have in common."""
+    tested = ~np.isnan(table)
+    counts = tested.sum(axis=1)  # (J,)
+    centred = np.where(tested, table - np.nanmean(table, axis=1, keepdims=True), 0.0)
+    pairs = ~np.eye(len(table), dtype=bool)
+    both = (tested.astype(np.float64) @ tested.T)[pairs]
+    one, other = (np.broadcast_to(side, pairs.shape)[pairs] for side in (counts[:, None], counts[None, :]))
+    # Deviations from a seed's own mean vary less than the people do, and less together.
+    expected = (both * (1 - 1 / one - 1 / other + both / (one * other))).sum()
+    if expected < 1:
+        return None if both.any() else _Shared(0.0, 0.0)
+    person = max(float((centred.sum(axis=0) ** 2 - (centred**2).sum(axis=0)).sum() / expected), 0.0)
+    rest = max(float((centred**2).sum() / max((counts - 1).sum(), 1)) - person, 0.0)
+    overlap = float((both / (one * other)).mean())
+    # Of normal values: twice the trace of (A Sigma)^2, where A adds the products of a person's different seeds.
+    times = tested.sum(axis=0)  # (P,)
+    together = (times - 1) * person + rest
+    variance = 2 * (together**2 * times**2 - 2 * together * rest * times + rest**2 * times).sum()
+    return _Shared(overlap * person, float((overlap / expected) ** 2 * variance))

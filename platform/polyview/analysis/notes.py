@@ -1,0 +1,135 @@
+"""How to read a study's numbers, what they were learned from, and what they cannot say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from polyview.analysis.comparisons import comparisons
+from polyview.analysis.curves import idle_terms
+from polyview.analysis.outcome import Outcome, finished
+from polyview.analysis.statistics import Comparison
+from polyview.analysis.supervision import describe_supervision
+from polyview.recipe import Study, UntilDecided
+from polyview.trials.design import REFERENCES
+
+
+def notes(outcome: Outcome) -> list[str]:
+    """How to read the numbers, and what they cannot say."""
+    variants, references = comparisons(outcome, outcome.study.metric)
+    pairs = max((one.pairs for one in [*variants, *references]), default=0)
+    if not finished(outcome):
+        return []
+    if pairs < 2:
+        return ["One seed has no spread: neither an interval nor a test is possible. Add seeds to the study."]
+    reading = [_how_to_read(outcome.study, variants), *_of_whom(outcome, [*variants, *references])]
+    if len(trained := _precisions(outcome)) > 1:
+        counts = ", ".join(f"{count} in {precision}" for precision, count in sorted(trained.items()))
+        reading.append(
+            f"The trials were not all trained in one precision ({counts}): differences between them may come from "
+            "that. Set training.precision to compare like with like."
+        )
+    reading += [
+        f"In {outcome.study.baseline} {term} had {share:.1%} of the gradient at most: leaving it out says nothing of "
+        f"what it could earn. Raise objective.{term}.weight."
+        for term, share in idle_terms(outcome).items()
+    ]
+    return reading
+
+
+def _how_to_read(study: Study, variants: Sequence[Comparison]) -> str:
+    family = max((one.family for one in variants), default=1)
+    adjustment = "Bonferroni" if study.margin else "Holm"
+    adjusted = f" after {adjustment} over the {family} comparisons" if family > 1 else ""
+    text = (
+        "± is the standard deviation over seeds. Differences are to the baseline, paired by seed and test subject, in "
+        "points. The interval and p are for other people under other seeds: both are taken as drawn at random, and a "
+        "test subject of several seeds is one person. Beside them is Student's interval over seeds, for these people "
+        f"under other seeds. Intervals are each for itself; p is{adjusted or ' that of the one comparison'}, and a "
+        "difference is claimed where it is at most 0.05."
+    )
+    if study.margin:
+        text += (
+            f" A variant is the same where two one-sided tests exclude differences of {study.margin:g} points or more."
+        )
+    if isinstance(study.seeds, UntilDecided):
+        text += (
+            f" Seeds were added, {study.seeds.first} at a time and {study.seeds.most} at most, for the comparisons "
+            "that were open; p allows for every look (Lan and DeMets 1983, spending as Pocock), and intervals are "
+            "those of the last look."
+        )
+    return text
+
+
+def _of_whom(outcome: Outcome, compared: Sequence[Comparison]) -> list[str]:
+    """What the numbers cannot say of other people."""
+    evaluation, found = outcome.study.experiment.evaluation, []
+    if any(one.pairs > 1 and not one.people for one in compared):
+        text = "Predictions of some trials were not kept. Their intervals for other people are "
+        found.append(
+            text + "those of hold-outs drawn by each seed, corrected for what these share (Nadeau and Bengio 2003)."
+            if evaluation.protocol == "holdout"
+            else text + "not known; run the study again to have them made from its checkpoints."
+        )
+    if evaluation.protocol == "holdout":
+        found.append(
+            "A seed changes the test subjects, the weights and the batches. Every seed draws its training people from "
+            "the same people, which is not allowed for: intervals are of other test subjects, not of other training "
+            "people."
+        )
+    else:
+        found.append("Training people are the same under every seed: intervals are not of other training people.")
+    return found
+
+
+def _precisions(outcome: Outcome) -> Counter[str]:
+    """How many finished trials were trained in each precision."""
+    return Counter(record.precision for _, record in finished(outcome) if record.precision)
+
+
+def learned_from(outcome: Outcome) -> list[str]:
+    """What the towers were allowed to see: the faces, the source of the text, and who the test subjects were."""
+    study = outcome.study
+    corpus, views = study.experiment.corpus, study.experiment.rendering.views
+    prints = sorted({record.manifest for _, record in finished(outcome) if record.manifest})
+    faces = f"Faces: {corpus.dataset}, {len(corpus.expressions)} expressions, {views.count} views of "
+    faces += f"{study.experiment.rendering.size} pixels" + (f"; manifest {', '.join(prints)}." if prints else ".")
+    return [faces, _supervision(outcome), *_people(outcome)]
+
+
+def _supervision(outcome: Outcome) -> str:
+    people = {trial.id: len(record.train_subjects) or None for trial, record in finished(outcome)}
+    largest = max((count for count in people.values() if count), default=None)
+    variants: dict[str, dict[str, None]] = {}
+    for trial in outcome.trials:
+        if trial.variant not in REFERENCES:
+            text = describe_supervision(trial.experiment, people.get(trial.id, largest))
+            variants.setdefault(text, {})[trial.variant] = None
+    said = [
+        text + (f" ({', '.join(f'“{name}”' for name in names)})" if len(variants) > 1 else "")
+        for text, names in variants.items()
+    ]
+    return f"Supervision in pretraining: {'; '.join(said)}."
+
+
+def _people(outcome: Outcome) -> list[str]:
+    sides = {
+        (len(record.train_subjects), len(record.test_subjects))
+        for _, record in finished(outcome)
+        if record.test_subjects
+    }
+    evaluation = outcome.study.experiment.evaluation
+    if evaluation.test:
+        return [
+            f"People: pretraining and probes saw the {train} of {outcome.study.experiment.corpus.dataset}, and scores "
+            f"are of the {test} of {evaluation.test.dataset}, whom neither saw."
+            for train, test in sorted(sides)
+        ]
+    fewer = any(trial.experiment.language.labelled < 1 for trial in outcome.trials)
+    probed = "those of the other {} whose labels may be read" if fewer else "the other {}"
+    each = f"each of {evaluation.repeats} folds" if evaluation.repeats > 1 else "every seed"
+    return [
+        f"People: {each} has {test} of {train + test} as test subjects, drawn before pretraining. Probes are "
+        f"fitted on {probed.format(train)} and scored on the test subjects, whom pretraining never saw."
+        for train, test in sorted(sides)
+    ]

@@ -1,0 +1,122 @@
+"""A study and all that is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from polyview.evaluation.protocols import PREDICTIONS
+from polyview.recipe import Study
+from polyview.trials.design import Trial
+from polyview.trials.ledger import InterimScores, Record, TrialFailure
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The points that a study's search has tried, the trial of each, and their interim scores."""
+
+    points: Sequence[dict[str, Any]] = ()
+    trials: Sequence[Trial] = ()
+    interim_scores: Mapping[str, InterimScores] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A study and all that is known of it.
+
+    `trials` are those that it asks for, `records` the finished ones by trial id, `stages` the wall seconds of each
+    stage, `sheet` a PNG with some of the views, `folder` the study's own, `failures` how trials failed by trial id,
+    `searched` its search's trials, which are in none of the others' comparisons, `embeddings` the table that the
+    baseline's first trial left of the test subjects, `links` where each trial is found in MLflow's user interface,
+    `predictions` the tables of the probes' predictions by trial id.
+    """
+
+    study: Study
+    trials: list[Trial]
+    records: dict[str, Record]
+    stages: dict[str, float]
+    sheet: Path | None
+    tracking_uri: str
+    folder: Path
+    failures: Mapping[str, TrialFailure] = field(default_factory=dict)
+    searched: Searched = Searched()
+    embeddings: Path | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
+    predictions: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+
+
+def finished(outcome: Outcome, variant: str | None = None) -> list[tuple[Trial, Record]]:
+    """The trials that have a record, of one variant or of all."""
+    return [
+        (trial, outcome.records[trial.id])
+        for trial in outcome.trials
+        if trial.id in outcome.records and variant in (None, trial.variant)
+    ]
+
+
+def absent(outcome: Outcome) -> list[str]:
+    """The trials without a record (not run yet, or failed), a line per variant."""
+    missing: dict[str, list[str]] = {}
+    for trial in outcome.trials:
+        if trial.id not in outcome.records:
+            missing.setdefault(trial.variant, []).append(trial.repeat)
+    return [f"{variant}: {', '.join(repeats)}" for variant, repeats in missing.items()]
+
+
+def other_metrics(outcome: Outcome) -> list[str]:
+    """Every metric that some trial has, but for the study's own."""
+    names = dict.fromkeys(name for _, record in finished(outcome) for name in record.scores)
+    return [name for name in names if name != outcome.study.metric]
+
+
+def confusions_of(outcome: Outcome, variant: str) -> tuple[Sequence[str], dict[str, NDArray[np.int64]]]:
+    """The classes, and each probe's confusion counts of a variant summed over its seeds."""
+    found = [record for _, record in finished(outcome, variant)]
+    probes = dict.fromkeys(probe for record in found for probe in record.confusions)
+    summed = {
+        probe: np.sum([record.confusions[probe] for record in found if probe in record.confusions], axis=0)
+        for probe in probes
+    }
+    return (found[0].classes if found else ()), summed
+
+
+def cost(outcome: Outcome) -> tuple[float, float]:
+    """The trial-hours and GPU-hours that the finished trials took, those of the search included."""
+    records = outcome.records.values()
+    seconds = {record.id: sum(record.seconds.values()) for record in records}
+    workers = {record.id: record.experiment.training.workers for record in records}
+    gpu_seconds = sum(seconds[trial_id] * workers[trial_id] for trial_id in seconds) * outcome.study.resources.gpus
+    return sum(seconds.values()) / 3600, gpu_seconds / 3600
+
+
+def environment(outcome: Outcome) -> dict[str, str]:
+    """What the trials ran with; values that differ between trials are all listed."""
+    values: dict[str, dict[str, None]] = {}
+    for _, record in finished(outcome):
+        precision = {"precision": record.precision} if record.precision else {}
+        for name, value in (record.environment | precision).items():
+            values.setdefault(name, {})[value] = None
+    return {name: "; ".join(found) for name, found in values.items()}
+
+
+def predictions_table(outcome: Outcome) -> pl.DataFrame:
+    """What each probe said of each test sample: trial, variant, seed, fold, and the columns of `PREDICTIONS`."""
+    tables = [
+        outcome.predictions[trial.id].select(
+            pl.lit(trial.id).alias("trial"),
+            pl.lit(trial.variant).alias("variant"),
+            pl.lit(trial.seed, pl.Int64).alias("seed"),
+            pl.lit(trial.experiment.evaluation.fold, pl.Int64).alias("fold"),
+            *PREDICTIONS,
+        )
+        for trial in (*outcome.trials, *outcome.searched.trials)
+        if trial.id in outcome.predictions
+    ]
+    trial_columns = pl.Schema({"trial": pl.String, "variant": pl.String, "seed": pl.Int64, "fold": pl.Int64})
+    return pl.concat([pl.DataFrame(schema={**trial_columns, **PREDICTIONS}), *tables])

@@ -1,0 +1,54 @@
+"""A comparison as the cells of a row, which every format shows."""
+
+from __future__ import annotations
+
+import math
+
+from polyview.analysis.outcome import Outcome
+from polyview.analysis.statistics import Comparison, relation, signed
+from polyview.trials.design import baselines
+
+NONE = "—"
+THESE_PEOPLE = "these people"
+
+
+def comparison_heads(outcome: Outcome, metric: str) -> list[str]:
+    """The heads of the columns of `comparison_cells`."""
+    return [
+        "variant",
+        "seeds",
+        f"{metric}, %",
+        f"difference to {outcome.study.baseline}",
+        "95 % interval, other people",
+        THESE_PEOPLE,
+        "p, Bonferroni" if outcome.study.margin else "p, Holm",
+        "verdict",
+    ]
+
+
+def comparison_cells(one: Comparison, outcome: Outcome) -> list[str]:
+    """A comparison as text: scores in percent, differences in points, and the p-value that decides the verdict."""
+    planned = len({trial.seed for trial in outcome.trials if trial.variant == one.variant})
+    is_baseline = one.variant in baselines(outcome.study).values()
+    p = one.p_same if one.verdict == "same" else one.p_adjusted
+    return [
+        one.variant,
+        str(planned) if one.seeds == planned else f"{one.seeds} of {planned}",
+        level(one),
+        NONE if one.difference is None else signed(one.difference),
+        _span(one.low, one.high),
+        _span(one.seeds_low, one.seeds_high),
+        NONE if p is None else relation(p).lstrip("= "),
+        NONE if is_baseline else one.verdict,
+    ]
+
+
+def level(one: Comparison) -> str:
+    """Mean ± standard deviation over seeds, in percent."""
+    if not one.seeds:
+        return NONE
+    return f"{100 * one.mean:.1f}" + ("" if math.isnan(one.deviation) else f" ± {100 * one.deviation:.1f}")
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return NONE if low is None or high is None else f"{signed(low)} to {signed(high)}"
