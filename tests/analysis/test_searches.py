@@ -73,6 +73,21 @@ def test_importance_goes_to_the_key_that_matters(tiny: Experiment) -> None:
     assert importance(study, points[:3], records_of(study, points[:3], near_two)) == {}
 
 
+def test_a_key_that_is_searched_over_its_logarithm_is_weighed_over_it(tiny: Experiment) -> None:
+    study = study_of(tiny)
+    rng = np.random.default_rng(1)
+    points = [
+        {key: float(value) for key, value in zip(WEIGHTS, (10 ** rng.uniform(-3, 0), rng.uniform(0.5, 2)), strict=True)}
+        for _ in range(40)
+    ]
+
+    def by_exponent(point: Point) -> float:
+        return 0.5 - 0.1 * float(np.log10(point["objective.decorrelation.weight"])) + 0.01 * float(rng.normal())
+
+    shares = importance(study, points, records_of(study, points, by_exponent))
+    assert shares["objective.decorrelation.weight"] > 0.9
+
+
 def test_the_front_holds_what_nothing_beats_in_both_accuracy_and_views(tiny: Experiment) -> None:
     space = {"rendering.views.count": {"integer": [2, 6]}}
     study = study_of(tiny, space=space, sampler="nsga2", objectives=["linear/accuracy", "views"])

@@ -357,6 +357,17 @@ def test_a_factorial_is_told_by_its_effects(tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "report" / "figures" / "full-factorial.svg").read_text()
 
 
+def test_a_factorial_may_be_over_lists(tmp_path: Path) -> None:
+    study = Study.model_validate_json(
+        """{"name": "lists", "references": false,
+        "experiment": {"name": "e", "objective": {"alignment": {}}},
+        "grid": {"model.projector": [[64, 64], [32], []], "model.fusion": ["mean", "attention"]}}"""
+    )
+    levels = {name: 0.5 + 0.1 * ("32" in name) for name in [trial.variant for trial in plan(study)]}
+    text = markdown(outcome(tmp_path, study, levels))
+    assert re.search(r"- projector=\[32\] \(\[64, 64\] to \[32\]\): \+(9|10)\.\d points", text)
+
+
 def search_outcome(folder: Path, count: int = 12) -> Outcome:
     study = Study.model_validate_json(
         """{"name": "hunt", "references": false, "seeds": [0, 1, 2],
@@ -388,7 +399,7 @@ def test_a_search_is_told_by_its_best_its_front_and_what_matters(tmp_path: Path)
     found = search_outcome(tmp_path)
     text = markdown(found)
     assert "12 of 12 points of the search (nsga2) have a result." in text
-    assert "the row “best found” is its re-run" in text
+    assert "the row “best found” is scored on the test subjects, whom the search never saw" in text
     assert re.search(r"variance of linear/accuracy over the space \(fANOVA\): .*count \d\d %", text)
     assert "Pareto front" in text
     assert row_of(text, "best found").split("|")[2].strip() == "3"

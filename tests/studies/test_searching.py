@@ -82,7 +82,19 @@ def test_a_search_runs_each_point_once_reports_the_best_and_goes_on_where_it_was
     assert [trial.variant for trial in outcome.trials] == ["full", "best found"]
     best = max((outcome.records[t.id] for t in outcome.searched.trials), key=lambda r: r.scores["linear/accuracy"])
     again = outcome.records[outcome.trials[1].id].experiment
-    assert again.model_copy(update={"seed": 1000}) == best.experiment
+    alike = {"name": True, "seed": True, "evaluation": {"validation"}}
+    assert again.model_dump(exclude=alike) == best.experiment.model_dump(exclude=alike)
+    # Whom the best is scored on, no point has seen.
+    seen = {
+        person
+        for trial in outcome.searched.trials
+        for side in ("train_subjects", "validation_subjects")
+        for person in getattr(outcome.records[trial.id], side)
+    }
+    tested = {person for trial in outcome.trials for person in outcome.records[trial.id].test_subjects}
+    assert tested
+    assert not tested & seen
+    assert all(not outcome.records[trial.id].test_subjects for trial in outcome.searched.trials)
     stores = sorted(home.stores.glob("*/*/store.json"))
     assert len(stores) == 1
 

@@ -53,6 +53,13 @@ def test_references_can_be_left_out(tiny: Experiment) -> None:
     assert [trial.variant for trial in plan(study_of(tiny, references=False))] == ["full", "full"]
 
 
+def test_references_look_at_what_the_baseline_looks_at(tiny: Experiment) -> None:
+    study = study_of(tiny, baseline="small", variants={"small": {"rendering.size": 24, "rendering.views.count": 2}})
+    for trial in plan(study):
+        rendering = trial.experiment.rendering
+        assert (rendering.size, rendering.views.count) == (24, 2), trial.name
+
+
 def test_the_baseline_may_be_one_of_the_variants(tiny: Experiment) -> None:
     study = study_of(tiny, baseline="mean", variants={"mean": {"model.fusion": "mean"}}, references=False)
     assert {trial.experiment.model.fusion for trial in plan(study)} == {"mean"}

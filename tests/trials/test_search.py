@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from polyview.analysis.searches import importance
 from polyview.errors import UserError
-from polyview.recipe import Experiment, Study
+from polyview.recipe import Experiment, Study, with_overrides
 from polyview.rendering.cameras import cameras
 from polyview.trials import search
+from polyview.trials.design import plan
 from polyview.trials.ledger import InterimScores, Record
 from polyview.trials.space import Point, contains, suggest
 
@@ -239,6 +240,30 @@ def test_a_search_that_makes_no_sense_is_refused_when_it_is_read(
 ) -> None:
     with pytest.raises(ValidationError, match=error):
         study_of(tiny, **asked)
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "error"),
+    [
+        ({"protocol": "loso", "folds": 12}, "under loso everybody is one; set experiment.evaluation.protocol"),
+        ({"protocol": "subject_kfold"}, "under subject_kfold everybody is one"),
+        ({"validation": 0.2}, "set search.validation instead"),
+    ],
+)
+def test_a_search_is_refused_whose_best_could_not_be_tested(
+    tiny: Experiment, evaluation: dict[str, Any], error: str
+) -> None:
+    recipe = with_overrides(tiny, {f"evaluation.{key}": value for key, value in evaluation.items()})
+    with pytest.raises(ValidationError, match=error):
+        study_of(recipe)
+
+
+def test_all_seeds_of_a_search_have_the_same_test_subjects(tiny: Experiment) -> None:
+    study = study_of(tiny)
+    trials = [*plan(study), *search.make_trials(study, [{}])]
+    assert {trial.experiment.evaluation.split_seed for trial in trials} == {study.all_seeds[0]}
+    own = study_of(with_overrides(tiny, {"evaluation.split_seed": 7}))
+    assert {trial.experiment.evaluation.split_seed for trial in plan(own)} == {7}
 
 
 def test_an_objective_that_no_probe_makes_is_refused(tiny: Experiment) -> None:

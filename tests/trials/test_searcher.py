@@ -96,6 +96,24 @@ def test_points_that_make_no_experiment_are_passed_over_until_the_space_is_empty
     assert sorted(found) == [(1, True), (2, False), (2, True)]
 
 
+@pytest.mark.parametrize("sampler", ["nsga2", "tpe", "random", "qmc"])
+def test_a_small_space_is_searched_to_its_end(tiny: Experiment, tmp_path: Path, sampler: str) -> None:
+    space = {
+        "rendering.views.count": {"integer": [2, 5]},
+        "model.fusion": {"categorical": ["mean", "attention"]},
+        "training.augment": {"categorical": [True, False]},
+    }
+    study = study_of(tiny, space=space, sampler=sampler, trials=16, objectives=["linear/accuracy", "views"])
+    session, found = Session(study, tmp_path), set()
+    for number in range(16):
+        experiment = session.ask(str(number))
+        assert experiment is not None
+        session.answer(str(number), experiment, 0.5)
+        found.add(experiment.digest)
+    assert len(found) == 16
+    assert session.ask("over") is None
+
+
 def test_a_point_that_fails_ends_no_search_of_several_objectives(tiny: Experiment, tmp_path: Path) -> None:
     session = Session(study_of(tiny, sampler="nsga2", objectives=["linear/accuracy", "parameters"]), tmp_path)
     failed = session.ask("a")

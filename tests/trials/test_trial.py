@@ -20,7 +20,15 @@ from polyview.rendering.store import ViewStore
 from polyview.training.checkpoint import open_checkpoint
 from polyview.trials.design import REFERENCES
 from polyview.trials.ledger import Ledger
-from polyview.trials.trial import TrialSpec, check_faces, check_recipe, evaluate_checkpoint, interim_score, run_trial
+from polyview.trials.trial import (
+    TrialSpec,
+    check_faces,
+    check_recipe,
+    evaluate_checkpoint,
+    interim_score,
+    predict_again,
+    run_trial,
+)
 
 Assign = Callable[..., TrialSpec]
 StoreOf = Callable[[Experiment], ViewStore]
@@ -285,6 +293,57 @@ def test_half_precision_trains_and_goes_on_where_it_stood(assign: Assign) -> Non
     resumed = Ledger(cut.trials).read(cut.experiment.digest)
     assert resumed is not None
     assert [epoch.metrics["loss"] for epoch in resumed.history] == losses
+
+
+@pytest.mark.parametrize("changes", [{}, {"evaluation__split_seed": 5}])
+@pytest.mark.parametrize("seed", [0, 1, 5])
+def test_validation_subjects_are_of_the_training_side(assign: Assign, changes: dict[str, Any], seed: int) -> None:
+    train, test = assign(seed=seed, **changes).sides()
+    less, validation = assign(seed=seed, evaluation__validation=0.25, **changes).sides()
+    assert {*less.subjects, *validation.subjects} == set(train.subjects)
+    assert not {*less.subjects, *validation.subjects} & set(test.subjects)
+    assert len(validation.subjects) == 2
+
+
+def test_with_a_split_seed_all_seeds_have_the_same_test_subjects(assign: Assign) -> None:
+    sides = [assign(seed=seed, evaluation__split_seed=5).sides()[1].subjects for seed in range(3)]
+    assert sides == 3 * [assign(seed=5).sides()[1].subjects]
+
+
+def test_a_trial_with_validation_subjects_scores_them_and_leaves_the_test_subjects_alone(assign: Assign) -> None:
+    spec = assign(evaluation__validation=0.25)
+    test = assign().sides()[1].subjects
+    list(run_trial(spec))
+    ledger = Ledger(spec.trials)
+    record = ledger.read(spec.experiment.digest)
+    assert record is not None
+    assert record.test_subjects == ()
+    assert not {*record.train_subjects, *record.validation_subjects} & set(test)
+    said = ledger.read_predictions([record.id])[record.id]
+    assert set(said["subject"]) == set(record.validation_subjects)
+
+
+def test_predictions_that_an_earlier_version_did_not_keep_are_made_from_the_checkpoint(assign: Assign) -> None:
+    spec = assign()
+    list(run_trial(spec))
+    ledger, trial_id = Ledger(spec.trials), spec.experiment.digest
+    before = ledger.read_predictions([trial_id])[trial_id]
+    assert set(before["probe"]) == {"linear", "knn", "zero_shot"}
+    ledger.predictions(trial_id).unlink()
+    assert predict_again(spec) is None
+    assert ledger.read_predictions([trial_id])[trial_id].equals(before)
+
+
+def test_predictions_that_are_not_the_records_are_not_kept(assign: Assign) -> None:
+    spec = assign()
+    list(run_trial(spec))
+    ledger, trial_id = Ledger(spec.trials), spec.experiment.digest
+    record = ledger.read(trial_id)
+    assert record is not None
+    ledger.predictions(trial_id).unlink()
+    ledger.write(record.model_copy(update={"scores": record.scores | {"knn/accuracy": 0.123}}))
+    assert "scores otherwise" in (predict_again(spec) or "")
+    assert ledger.read_predictions([trial_id]) == {}
 
 
 FEW = {"language__labelled": 0.3, "evaluation__shots": [1, 2]}  # 2 of 8 training people

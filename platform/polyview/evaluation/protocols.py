@@ -101,7 +101,7 @@ def _predictions(test: Embedded, predicted: Mapping[str, Predicted]) -> pl.DataF
         )
         for probe, found in predicted.items()
     ]
-    return pl.concat(tables)
+    return pl.concat([pl.DataFrame(schema=PREDICTIONS), *tables])
 
 
 def check_shots(people: int, labelled: int) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from polyview.recipe.corpus import Corpus
-from polyview.recipe.schema import Model, Natural, Positive, Share, equals
+from polyview.recipe.schema import Model, Natural, Positive, Seed, Share, equals
 
 ProbeName = Literal["linear", "knn", "zero_shot"]
 MEASURES = ("accuracy", "uf1", "uar")
@@ -51,6 +51,17 @@ class Evaluation(Model):
     )
     fold: Natural = Field(0, description="which of the folds has the test subjects; a study runs them all")
     test: Corpus | None = Field(None, description="cross_dataset: the faces that are tested on, all of them")
+    split_seed: Seed | None = Field(
+        None,
+        exclude_if=equals(None),
+        description="of the draw of test subjects; null: the recipe's seed, so that every seed of a study has others",
+    )
+    validation: Share | None = Field(
+        None,
+        exclude_if=equals(None),
+        description="share of the training subjects that neither pretraining nor a probe sees, and that are scored in "
+        "place of the test subjects, which stay unseen; for choices, as a search makes them",
+    )
     probes: tuple[ProbeName, ...] = Field(("linear", "knn", "zero_shot"), min_length=1)
     shots: tuple[Positive, ...] = Field(
         (),
@@ -74,6 +85,13 @@ class Evaluation(Model):
             raise ValueError(f"fold is {self.fold}, and protocol {self.protocol} has folds 0 to {self.repeats - 1}")
         if (self.test is not None) != (self.protocol == "cross_dataset"):
             raise ValueError("protocol cross_dataset needs test, the corpus to be tested on; the others have none")
+        if self.validation and self.repeats > 1:
+            raise ValueError(
+                f"validation subjects are no test subjects, and under {self.protocol} everybody is one; use holdout or "
+                "cross_dataset"
+            )
+        if self.split_seed is not None and self.protocol in ("loso", "cross_dataset"):
+            raise ValueError(f"split_seed draws test subjects, and {self.protocol} draws none; leave it out")
         if len(set(self.shots)) < len(self.shots):
             raise ValueError(f"shots repeat: {list(self.shots)}")
         return self

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from polyview.recipe.evaluation import MetricName, check_metric
 from polyview.recipe.experiment import Experiment
-from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Weight, equals
+from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Share, Weight, equals
 
 CostName = Literal["views", "parameters", "seconds"]
 ObjectiveName = Annotated[str, AfterValidator(lambda name: check_metric(name, get_args(CostName)))]
@@ -95,6 +95,11 @@ class Search(Model):
     )
     seed: Seed = Field(1000, description="of the sampler and of every point's trial; none of the study's seeds")
     prune: Pruning | None = None
+    validation: Share = Field(
+        0.25,
+        exclude_if=equals(0.25),
+        description="share of the training subjects that no point trains on, and by whose scores points are chosen",
+    )
 
     @model_validator(mode="after")
     def _sampler_can(self) -> Self:
@@ -239,6 +244,21 @@ class Study(Model):
         if prune and epochs is not None and prune.every >= epochs:
             raise ValueError(
                 f"search.prune.every {prune.every} leaves nothing to stop of experiment.training.epochs {epochs}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _search_leaves_people_to_test_on(self) -> Self:
+        evaluation = self.experiment.evaluation
+        if self.search and evaluation.repeats > 1:
+            raise ValueError(
+                f"a search must not see the test subjects, and under {evaluation.protocol} everybody is one; set "
+                "experiment.evaluation.protocol to holdout or cross_dataset"
+            )
+        if self.search and evaluation.validation:
+            raise ValueError(
+                "experiment.evaluation.validation has scores be of validation subjects, and the best point of a search "
+                "is to be scored on test subjects; set search.validation instead"
             )
         return self
 

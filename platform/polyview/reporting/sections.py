@@ -76,10 +76,10 @@ def _factorial(
     outcome: Outcome, title: str, levels: Mapping[str, Sequence[Any]], chosen: Mapping[str, Mapping[str, Any]]
 ) -> Section:
     metric, by_variant, names = outcome.study.metric, scores(outcome, outcome.study.metric), short_names(list(levels))
-    factors = {names[key]: list(values) for key, values in levels.items()}
+    factors = {names[key]: [str(value) for value in values] for key, values in levels.items()}
     # A combination that is the baseline's own is not run beside it.
     scored = {name: by_variant.get(name, by_variant.get(outcome.study.baseline, {})) for name in chosen}
-    found = effects(factors, {tuple(cell.values()): scored[name] for name, cell in chosen.items()})
+    found = effects(factors, {tuple(map(str, cell.values())): scored[name] for name, cell in chosen.items()})
     key = title.lower().replace(" ", "-")
     if not found:
         waiting = sum(not by_seed for by_seed in scored.values())
@@ -242,10 +242,9 @@ def _search(outcome: Outcome) -> Section:
     level = f"{100 * record.scores[study.metric]:.1f} % {study.metric}"
     sentences.append(
         Finding(
-            f"The best of them, {point_name(_rounded(point))}, has {level}. "
-            "That is the highest of many and so flatters it, and it was chosen by the test subjects of seed "
-            f"{study.search.seed}: the row “{BEST}” is its re-run on the study's seeds, which draw others of the same "
-            "people as test subjects.",
+            f"The best of them, {point_name(_rounded(point))}, has {level} on {len(record.validation_subjects)} "
+            "validation subjects, whom no point was trained on. That is the highest of many and so flatters it: the "
+            f"row “{BEST}” is scored on the test subjects, whom the search never saw, under the study's seeds.",
             False,
         )
     )

@@ -144,12 +144,14 @@ class Driver:
                 self.tracker.log(failed_run(trial, outcome.failures[trial.id]))
 
     def log_best_model(self, outcome: Outcome) -> None:
-        """Keep, in MLflow, the model of the trial with the study's highest score, for open_clip to load."""
-        metric = self.study.metric
-        trained = [one for one in finished(outcome) if one[1].history and metric in one[1].scores]
+        """Keep, in MLflow, a model for open_clip to load: the search's best, else the baseline, of the first seed.
+
+        To take the trial with the highest test score would be a choice made on the test subjects.
+        """
+        trained = [one for one in finished(outcome, BEST) or finished(outcome, self.study.baseline) if one[1].history]
         if not trained:
             return
-        trial, record = max(trained, key=lambda one: one[1].scores[metric])
+        trial, record = trained[0]
         try:
             self.tracker.log_model(finished_run(trial, record), partial(self._export, trial))
         except (UserError, OSError) as error:

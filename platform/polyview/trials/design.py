@@ -76,12 +76,14 @@ def methods(study: Study) -> dict[str, dict[str, Any]]:
 
     Raises `UserError` if two variants have one name, or the baseline looks like a variant misspelt.
     """
+    own = study.variants.get(study.baseline, {})
+    references = {name: {**own, **overrides} for name, overrides in REFERENCES.items()} if study.references else {}
     families: list[Mapping[str, Mapping[str, Any]]] = [
         {name: dict.fromkeys([keys] if isinstance(keys, str) else keys) for name, keys in study.remove.items()},
         study.variants,
         cells(study.grid),
         fraction_cells(study.fraction),
-        REFERENCES if study.references else {},
+        references,
     ]
     named: dict[str, dict[str, Any]] = {study.baseline: {}}
     for family in families:
@@ -133,6 +135,18 @@ def size(study: Study) -> int:
     return designed * repeats + (study.search.trials if study.search else 0)
 
 
+def studied_experiment(study: Study) -> Experiment:
+    """The experiment that a study varies; if it searches, all seeds have the same test subjects.
+
+    Otherwise the test subjects of one seed would be among those by whom another's point was chosen.
+    """
+    experiment, evaluation = study.experiment, study.experiment.evaluation
+    if study.search is None or evaluation.protocol != "holdout" or evaluation.split_seed is not None:
+        return experiment
+    fixed = evaluation.model_copy(update={"split_seed": study.all_seeds[0]})
+    return experiment.model_copy(update={"evaluation": fixed})
+
+
 def plan(study: Study) -> list[Trial]:
     """All trials of a study, variant by variant; a point of a factorial that is the baseline is not run beside it.
 
@@ -145,7 +159,7 @@ def plan(study: Study) -> list[Trial]:
     points = cells(study.grid) | fraction_cells(study.fraction)
     for name, overrides in variants(study).items():
         try:
-            varied = with_overrides(study.experiment, overrides, f"{study.name}: variant {name!r}")
+            varied = with_overrides(studied_experiment(study), overrides, f"{study.name}: variant {name!r}")
         except UserError as error:
             errors.append(str(error))
             continue

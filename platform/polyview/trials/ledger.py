@@ -23,7 +23,8 @@ class Record(BaseModel):
     """One finished trial. Times are Unix seconds; `seconds` is the wall time of each stage.
 
     `scores` are keyed `probe/metric`, as in `linear/accuracy`; `confusions` by probe, rows true, columns
-    predicted, in the order of `classes`.
+    predicted, in the order of `classes`. Scores are of the test subjects, or of the validation subjects where there
+    are any.
     """
 
     # A score may be undefined, and a record that has one must still be readable.
@@ -40,6 +41,7 @@ class Record(BaseModel):
     seconds: dict[str, float] = {}
     train_subjects: tuple[str, ...] = ()
     test_subjects: tuple[str, ...] = ()
+    validation_subjects: tuple[str, ...] = ()
     manifest: str = ""
     parameters: int = 0
     environment: dict[str, str] = {}

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from polyview.errors import UserError
 from polyview.recipe import Experiment, Language, Parameter, Pruning, Search, Study, with_overrides
 from polyview.recipe.objective import Alignment, Objective
 from polyview.storage.home import replacing
-from polyview.trials.design import Trial
+from polyview.trials.design import Trial, studied_experiment
 from polyview.trials.ledger import InterimScores, Ledger, Record, pruned_trials
 from polyview.trials.space import Point, Space, choices, combinations, contains, ends, is_discrete, suggest
 
@@ -44,10 +44,16 @@ class Points:
 
 
 def make_trial(study: Study, point: Point, number: int) -> Trial:
-    """The trial of one point; `number` counts from 1. Raises `UserError` if the point makes no valid experiment."""
-    assert study.search is not None
-    varied = with_overrides(study.experiment, point, f"{study.name}: search at {point}")
-    return Trial(f"search {number}", study.search.seed, varied.model_copy(update={"seed": study.search.seed}))
+    """The trial of one point, scored on validation subjects; `number` counts from 1.
+
+    Raises `UserError` if the point makes no valid experiment.
+    """
+    search = study.search
+    assert search is not None
+    varied = with_overrides(studied_experiment(study), point, f"{study.name}: search at {point}")
+    evaluation = varied.evaluation.model_copy(update={"validation": search.validation})
+    scored = varied.model_copy(update={"seed": search.seed, "evaluation": evaluation})
+    return Trial(f"search {number}", search.seed, scored)
 
 
 def make_trials(study: Study, points: Sequence[Point]) -> list[Trial]:
@@ -90,6 +96,23 @@ def wanted(study: Study) -> int:
     if len(points) > 2 * search.trials:
         return search.trials
     return min(search.trials, sum(not _errors(study.experiment, point) for point in points))
+
+
+def untried(study: Study, known: Container[str]) -> Point | None:
+    """A point whose trial is none of the known ones; None if there is none, or the space has no end of them."""
+    assert study.search is not None
+    space = study.search.space
+    if not all(map(is_discrete, space.values())):
+        return None
+    every = combinations(space, {key: choices(parameter) for key, parameter in space.items()})
+    return next(
+        (
+            point
+            for point in every
+            if not _errors(study.experiment, point) and make_trial(study, point, 0).id not in known
+        ),
+        None,
+    )
 
 
 def samples(study: Study) -> list[Trial]:

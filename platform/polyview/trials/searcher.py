@@ -15,7 +15,7 @@ from polyview.errors import UserError
 from polyview.recipe import Study
 from polyview.trials.design import Trial
 from polyview.trials.ledger import InterimScores, Ledger, Record, pruned_trials
-from polyview.trials.search import Points, make_study, make_trial, make_trials, objectives, values
+from polyview.trials.search import Points, make_study, make_trial, make_trials, objectives, untried, values
 from polyview.trials.space import Point, suggest
 from polyview.trials.trial import Workplace
 
@@ -71,12 +71,21 @@ class LedgerSearch(Searcher):
             if trial.id in self.known:
                 self._report(suggestion, trial)
                 continue
-            self.points.append(point)
-            self.file.write(self.points)
-            self.known[trial.id] = trial
-            self.running[trial_id] = (suggestion, trial)
-            return {"spec": self.workplace.spec(trial)}
-        return str(Searcher.FINISHED)
+            return self._run(trial_id, suggestion, trial, point)
+        # A sampler that breeds points from one another may come back to the same ones for ever.
+        if (other := untried(self.study, self.known)) is None:
+            return str(Searcher.FINISHED)
+        self.optuna.enqueue_trial(other)
+        suggestion, point = self._next()
+        return self._run(trial_id, suggestion, make_trial(self.study, point, len(self.points) + 1), point)
+
+    def _run(self, trial_id: str, suggestion: Any, trial: Trial, point: Point) -> dict[str, Any]:
+        """Note a new point; returns what Tune runs its trial with."""
+        self.points.append(point)
+        self.file.write(self.points)
+        self.known[trial.id] = trial
+        self.running[trial_id] = (suggestion, trial)
+        return {"spec": self.workplace.spec(trial)}
 
     def prunes(self, trial_id: str, epoch: int, score: float, seconds: float) -> bool:
         """Whether to prune a trial whose model has this score after so many epochs; the score is kept in the ledger.

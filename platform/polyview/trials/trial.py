@@ -58,13 +58,19 @@ class TrialSpec:
         return (self.store, self.test) if self.test else (self.store,)
 
     def sides(self) -> tuple[Faces, Faces]:
-        """The training subjects' faces and the test subjects' faces; raises `UserError` if it cannot."""
+        """The faces that are trained on and those that are scored, the test subjects' or the validation subjects'.
+
+        Raises `UserError` where there are too few people.
+        """
         experiment, modeling = self.experiment, self.experiment.model
         store = open_samples(self.store, modeling)
+        train = everyone(store) if self.test else split_of(experiment, store).train
+        if experiment.evaluation.validation:
+            chosen = holdout(train, experiment.evaluation.validation, split_seed(experiment))
+            return Faces(store, chosen.train), Faces(store, chosen.test)
         if self.test:
-            return Faces(store, everyone(store)), Faces(other := open_samples(self.test, modeling), everyone(other))
-        split = split_of(experiment, store)
-        return Faces(store, split.train), Faces(store, split.test)
+            return Faces(store, train), Faces(other := open_samples(self.test, modeling), everyone(other))
+        return Faces(store, train), Faces(store, split_of(experiment, store).test)
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,8 @@ def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] =
                     "evaluate": time.time() - trained,
                 },
                 train_subjects=train_faces.subjects,
-                test_subjects=test_faces.subjects,
+                test_subjects=() if experiment.evaluation.validation else test_faces.subjects,
+                validation_subjects=test_faces.subjects if experiment.evaluation.validation else (),
                 manifest=manifest,
                 parameters=sum(parameter.numel() for parameter in model.parameters()) if model else 0,
                 environment=describe_environment(),
@@ -303,10 +310,16 @@ def split_of(experiment: Experiment, store: ViewStore) -> Split:
     evaluation, subjects = experiment.evaluation, everyone(store)
     match evaluation.protocol:
         case "subject_kfold":
-            return kfold(subjects, evaluation.folds, evaluation.fold, experiment.seed)
+            return kfold(subjects, evaluation.folds, evaluation.fold, split_seed(experiment))
         case "loso":
             return leave_one_out(subjects, evaluation.folds, evaluation.fold)
-    return holdout(subjects, evaluation.share, experiment.seed)
+    return holdout(subjects, evaluation.share, split_seed(experiment))
+
+
+def split_seed(experiment: Experiment) -> int:
+    """The seed by which test subjects and validation subjects are drawn."""
+    own = experiment.evaluation.split_seed
+    return experiment.seed if own is None else own
 
 
 def everyone(store: ViewStore) -> tuple[str, ...]:
