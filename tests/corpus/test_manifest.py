@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from polyview.corpus import contents
 from polyview.corpus.manifest import SCHEMA, Manifest
 from polyview.errors import UserError
 
@@ -45,14 +46,41 @@ def test_the_order_of_rows_does_not_count(rows: pl.DataFrame, tmp_path: Path) ->
     assert forward.frame.equals(backward.frame)
 
 
-def test_the_fingerprint_changes_with_a_file(rows: pl.DataFrame, tmp_path: Path) -> None:
+def test_the_fingerprint_changes_with_what_a_file_holds_and_not_with_its_time(
+    rows: pl.DataFrame, tmp_path: Path
+) -> None:
+    before = Manifest.build(rows, str(tmp_path))
+    former = before.former_fingerprint
+    os.utime(tmp_path / "b.obj", (1, 1))
+    touched = Manifest.build(rows, str(tmp_path))
+    assert touched.fingerprint == before.fingerprint
+    assert touched.former_fingerprint != former
+    held = (tmp_path / "b.obj").read_text()
+    (tmp_path / "b.obj").write_text(held.replace("0", "1", 1))
+    assert Manifest.build(rows, str(tmp_path)).fingerprint != before.fingerprint
+    (tmp_path / "b.obj").write_text(held)
+    assert Manifest.build(rows, str(tmp_path)).fingerprint == before.fingerprint
+
+
+def test_a_file_is_read_once_while_its_size_and_time_stay(
+    rows: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for path in tmp_path.glob("*.obj"):
+        os.utime(path, (1, 1))
     before = Manifest.build(rows, str(tmp_path)).fingerprint
-    os.utime(tmp_path / "b.obj", (1, 1))
-    touched = Manifest.build(rows, str(tmp_path)).fingerprint
-    (tmp_path / "b.obj").write_text("v 0 0 0\nv 1 0 0\n")
-    os.utime(tmp_path / "b.obj", (1, 1))
-    grown = Manifest.build(rows, str(tmp_path)).fingerprint
-    assert len({before, touched, grown}) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(contents, "_digest", lambda path: pytest.fail(f"{path} was read again"))
+        assert Manifest.build(rows, str(tmp_path)).fingerprint == before
+
+
+def test_where_nothing_can_be_remembered_files_are_read_again(
+    rows: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Manifest.build(rows, str(tmp_path)).fingerprint
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert Manifest.build(rows, str(tmp_path)).fingerprint == before
 
 
 @pytest.mark.parametrize("suffix", [".bnd", ".lm3", ".mtl"])

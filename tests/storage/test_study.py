@@ -92,7 +92,7 @@ def test_a_study_goes_on_where_it_stood_on_another_machines_empty_disk(first: st
     assert {parts[0] for parts in names.values()} == {"views", "trials", "studies"}
     trials = [parts[2] for parts in names.values() if parts[0] == "trials"]
     assert sorted(name.partition("-")[0] for name in trials) == sorted(
-        2 * ["embeddings.parquet", "epoch", "lock", "record.json"]
+        2 * ["embeddings.parquet", "epoch", "lock", "predictions.parquet", "record.json"]
     )
 
 
@@ -210,4 +210,4 @@ def test_a_variant_that_is_forced_is_set_aside_in_the_bucket(url: str, study_fil
     assert not ledger.set_aside(trial.id)
     assert ledger.read(trial.id) is None
     assert f"trials/{trial.id}.1/record.json" in objects(url)
-    assert not [name for name in objects(url) if name.startswith(f"trials/{trial.id}/")]
+    assert [name for name in objects(url) if name.startswith(f"trials/{trial.id}/")] == [f"trials/{trial.id}/lock"]

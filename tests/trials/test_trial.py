@@ -19,7 +19,7 @@ from polyview.recipe import Experiment, Generator, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.training.checkpoint import open_checkpoint
 from polyview.trials.design import REFERENCES
-from polyview.trials.ledger import Ledger
+from polyview.trials.ledger import Ledger, Record
 from polyview.trials.trial import (
     TrialSpec,
     check_faces,
@@ -344,6 +344,28 @@ def test_predictions_that_are_not_the_records_are_not_kept(assign: Assign) -> No
     ledger.write(record.model_copy(update={"scores": record.scores | {"knn/accuracy": 0.123}}))
     assert "scores otherwise" in (predict_again(spec) or "")
     assert ledger.read_predictions([trial_id]) == {}
+
+
+def test_what_was_made_of_faces_that_have_changed_is_set_aside_and_kept(
+    assign: Assign, tiny_store: ViewStore, tmp_path: Path
+) -> None:
+    spec = assign()
+    list(run_trial(spec))
+    ledger, trial_id = Ledger(spec.trials), spec.experiment.digest
+    before = ledger.read(trial_id)
+    changed = tmp_path / "changed"
+    shutil.copytree(tiny_store.folder, changed)
+    manifest = tiny_store.manifest
+    Manifest(manifest.frame, manifest.root, "f" * 16).save(changed / "manifest.parquet")
+    list(run_trial(dataclasses.replace(spec, store=changed)))
+    after = ledger.read(trial_id)
+    assert before is not None
+    assert after is not None
+    assert (before.manifest, after.manifest) == (manifest.fingerprint, "f" * 16)
+    kept = spec.trials / f"{trial_id}.1"
+    assert Record.model_validate_json((kept / "record.json").read_text()) == before
+    assert open_checkpoint(kept).source.manifest == manifest.fingerprint
+    assert (kept / "predictions.parquet").is_file()
 
 
 FEW = {"language__labelled": 0.3, "evaluation__shots": [1, 2]}  # 2 of 8 training people

@@ -23,6 +23,11 @@ def notes(outcome: Outcome) -> list[str]:
     if pairs < 2:
         return ["One seed has no spread: neither an interval nor a test is possible. Add seeds to the study."]
     reading = [_how_to_read(outcome.study, variants), *_of_whom(outcome, [*variants, *references])]
+    if outcome.stale:
+        reading.append(
+            f"{len(outcome.stale)} results are left out: they are of faces that have changed since. Running the study "
+            "again keeps them beside the new ones."
+        )
     if len(trained := _precisions(outcome)) > 1:
         counts = ", ".join(f"{count} in {precision}" for precision, count in sorted(trained.items()))
         reading.append(

@@ -34,7 +34,7 @@ class Outcome:
     stage, `sheet` a PNG with some of the views, `folder` the study's own, `failures` how trials failed by trial id,
     `searched` its search's trials, which are in none of the others' comparisons, `embeddings` the table that the
     baseline's first trial left of the test subjects, `links` where each trial is found in MLflow's user interface,
-    `predictions` the tables of the probes' predictions by trial id.
+    `predictions` the tables of the probes' predictions by trial id, `stale` records of faces that have changed since.
     """
 
     study: Study
@@ -49,6 +49,7 @@ class Outcome:
     embeddings: Path | None = None
     links: Mapping[str, str] = field(default_factory=dict)
     predictions: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    stale: Mapping[str, Record] = field(default_factory=dict)
 
 
 def finished(outcome: Outcome, variant: str | None = None) -> list[tuple[Trial, Record]]:

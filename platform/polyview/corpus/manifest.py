@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from polyview.corpus.contents import content_digests
 from polyview.errors import UserError
 from polyview.recipe import Geometry
 from polyview.storage.home import replacing
@@ -53,8 +57,8 @@ class Manifest:
     unit: a column of frames that need it, the millimetres per unit of that row's file; null where it is the geometry's.
 
     root: the folder that `path` and `texture` are relative to; empty where paths hold all that is needed.
-    fingerprint: 16 hex digits that change with any row, with the size or time of any file named in one or lying
-    beside the mesh as its landmarks or materials, and with the geometry.
+    fingerprint: 16 hex digits that change with any row, with the content of any file named in one or lying beside the
+    mesh as its landmarks or materials, and with the geometry.
     geometry: what is done to each mesh as it is loaded.
     """
 
@@ -68,6 +72,11 @@ class Manifest:
         """A manifest of these rows, in any order; raises `UserError` where they do not fit the schema."""
         frame = _conformed(frame).sort("sample_id")
         return cls(frame, root, _fingerprint(frame, root, geometry), geometry)
+
+    @cached_property
+    def former_fingerprint(self) -> str:
+        """The fingerprint that earlier versions gave these files, which changed with their times too."""
+        return _former_fingerprint(self.frame, self.root, self.geometry)
 
     def save(self, path: Path) -> None:
         """Write as Parquet, with root, fingerprint and geometry in the file's metadata."""
@@ -124,27 +133,52 @@ def _conformed(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _fingerprint(frame: pl.DataFrame, root: str, geometry: Geometry) -> str:
+    files = {name: Path(root, name) for name in _named(frame)} if root else {}
+    held = content_digests(path for name in files.values() for path in (name, *_companions(name)))
+
+    def of_row(row: Mapping[str, Any]) -> list[str]:
+        own = [files[name] for name in (row["path"], row["texture"]) if name in files]
+        beside = _companions(own[0]) if own and row["path"] in files else []
+        return [held[path] for path in (*own, *beside) if path in held]
+
+    return _digest_of(frame, geometry, of_row)
+
+
+def _former_fingerprint(frame: pl.DataFrame, root: str, geometry: Geometry) -> str:
+    """The fingerprint as it was when files counted by their size and time."""
+
+    def of_row(row: Mapping[str, Any]) -> list[Any]:
+        own = [_size_and_time(Path(root, name)) for name in (row["path"], row["texture"]) if root and name]
+        beside = _companions(Path(root, row["path"])) if root and row["path"] else []
+        return [*own, *filter(None, map(_size_and_time, beside))]
+
+    return _digest_of(frame, geometry, of_row)
+
+
+def _digest_of(frame: pl.DataFrame, geometry: Geometry, files_of: Callable[[Mapping[str, Any]], Sequence[Any]]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     if geometry != _AS_IT_IS:
         later = {"axes"} if geometry.axes is None else set()  # older fingerprints stay as they were
         digest.update(geometry.model_dump_json(exclude=later).encode())
     for row in frame.iter_rows(named=True):
-        files = [_size_and_time(root, name) for name in (row["path"], row["texture"]) if root and name]
-        digest.update(repr((*row.values(), *files, *_companions(root, row["path"]))).encode())
+        digest.update(repr((*row.values(), *files_of(row))).encode())
     return digest.hexdigest()
 
 
-def _companions(root: str, path: str) -> list[tuple[int, int]]:
-    if not root or not Path(path).name:
-        return []
-    found = [_size_and_time(root, str(Path(path).with_suffix(suffix))) for suffix in _COMPANIONS]
-    return [status for status in found if status]
+def _named(frame: pl.DataFrame) -> list[str]:
+    """The files that rows name, as meshes or as textures."""
+    names = pl.concat([frame["path"], frame["texture"]]).drop_nulls().unique(maintain_order=True)
+    return [name for name in names if name]
 
 
-def _size_and_time(root: str, name: str) -> tuple[int, int] | None:
+def _companions(mesh: Path) -> list[Path]:
+    """What may lie beside a mesh and belong to it: landmarks and materials."""
+    return [mesh.with_suffix(suffix) for suffix in _COMPANIONS] if mesh.name else []
+
+
+def _size_and_time(path: Path) -> tuple[int, int] | None:
     try:
-        status = Path(root, name).stat()
+        status = path.stat()
     except (OSError, ValueError):
-        # Generated faces have no file; a file that is gone is told by the renderer.
         return None
     return status.st_size, status.st_mtime_ns

@@ -179,14 +179,17 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def move(folder: Path, to: Path) -> None:
-    """Give a folder another name; in a bucket its files one after the other, in their order."""
+def move(folder: Path, to: Path, but: str) -> None:
+    """Give all that is in a folder another folder, except the file named `but`; in a bucket one after the other."""
     if isinstance(folder, CachedPath):
         bucket, key = _object(folder)
         for name in bucket.stamps(f"{key}/"):
-            bucket.move(name, _object(to)[1] + name.removeprefix(key))
-    if folder.exists():
-        folder.rename(to)
+            if name != f"{key}/{but}":
+                bucket.move(name, _object(to)[1] + name.removeprefix(key))
+    to.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir() if folder.exists() else ():
+        if path.name != but:
+            path.rename(to / path.name)
 
 
 @contextmanager

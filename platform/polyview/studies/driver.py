@@ -32,6 +32,7 @@ from polyview.studies.outcome import (
     load_outcome,
     mean_scores,
     refresh_folder,
+    save_faces,
     save_links,
     study_folder,
 )
@@ -50,7 +51,7 @@ from polyview.trials.search import (
     samples,
     wanted,
 )
-from polyview.trials.views import PreparedViews, prepare_views
+from polyview.trials.views import PreparedViews, manifests_of, prepare_views
 from polyview.trials.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher
             "MLflow's store stays on this machine: SQLite cannot live in a bucket. MLFLOW_TRACKING_URI names one "
             "for all machines"
         )
+    save_faces(folder, views.fingerprints)
     driver = Driver(study, home, views, stages, watcher, Tracker(home, study.name, watcher.say))
     driver.check(tried)
     driver.warn_of_emulation(tried)
@@ -197,14 +199,19 @@ class Driver:
         return self._of_these_faces(trials, interim_scores_of(self.study, trials, Ledger(self.home.trials)))
 
     def _of_these_faces(self, trials: Sequence[Trial], found: Mapping[str, Known]) -> dict[str, Known]:
-        manifests = {trial.id: self.views.manifest_of(trial.experiment) for trial in trials}
-        return {trial_id: one for trial_id, one in found.items() if one.manifest == manifests[trial_id]}
+        manifests = {trial.id: manifests_of(trial.experiment, self.views.fingerprints) for trial in trials}
+        return {trial_id: one for trial_id, one in found.items() if one.manifest in manifests[trial_id]}
 
     def run(self, trials: Sequence[Trial]) -> None:
         """Log the trials that have a record, and run the others."""
         missing = self._log_ended(trials, {})
         done = len(trials) - len(missing)
         self.watcher.say(f"trials: {len(trials)} in the study, {done} done before, {len(missing)} to run")
+        if stale := Ledger(self.home.trials).read_all(trial.id for trial in missing):
+            self.watcher.say(
+                f"{len(stale)} results are of faces that have changed since: they are kept, as ID.1 and so on beside "
+                "the new ones, and their trials run again"
+            )
         self._predict_again([trial for trial in trials if trial not in missing])
         if missing:
             # Ray takes seconds to import, which a study that finds all its trials done need not wait for.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
+from polyview.analysis.outcome import Outcome
 from polyview.analysis.searches import BEST
 from polyview.recipe import Experiment, Study, digest
 from polyview.storage.home import Home
@@ -41,6 +42,8 @@ class Estimate:
         """The estimate as lines of text."""
         done = sum(state == "done" for _, state in self.trials)
         found = [f"{done} of {done + self.missing} trials are done", f"{self.views} views have to be rendered"]
+        if stale := sum(state.startswith("stale") for _, state in self.trials):
+            found[0] += f"; {stale} have results of faces that have changed since, which are kept beside the new ones"
         if self.later:
             found[0] += f"; {self.later} of the others are of points that the search has yet to ask for"
         if self.undecided:
@@ -67,10 +70,12 @@ def estimate(study: Study, home: Home) -> Estimate:
 
     if study.search:
         check_search(study)
-    outcome = load_outcome(study, home)
+    planned = [trial.experiment for trial in plan(study)]
+    views, faces = views_to_render([*planned, *possible_renderings(study)], home)
+    outcome = load_outcome(study, home, faces)
     trials = [*outcome.trials, *outcome.searched.trials]
     ended = {*outcome.records, *pruned_trials(outcome.searched.interim_scores)}
-    states = [(trial, _state(trial, ended, outcome.failures.keys())) for trial in trials]
+    states = [(trial, _state(trial, ended, outcome)) for trial in trials]
     missing = [trial.experiment for trial, state in states if state != "done"]
     later = _later(study, len(outcome.searched.trials), any(trial.variant == BEST for trial in trials))
     missing += [study.experiment] * later
@@ -80,9 +85,9 @@ def estimate(study: Study, home: Home) -> Estimate:
     return Estimate(
         trials=states,
         later=later,
-        undecided=max(len(plan(study)) - len(outcome.trials), 0),
+        undecided=max(len(planned) - len(outcome.trials), 0),
         missing=len(missing),
-        views=views_to_render([*(trial.experiment for trial in trials), *possible_renderings(study)], home),
+        views=views,
         timed=len(seconds),
         seconds=statistics.fmean(seconds) * len(missing) if seconds else 0.0,
         gpus=resources.gpus * study.experiment.training.workers,
@@ -90,8 +95,12 @@ def estimate(study: Study, home: Home) -> Estimate:
     )
 
 
-def _state(trial: Trial, done: Iterable[str], failed: Iterable[str]) -> str:
-    return "done" if trial.id in done else "failed, to run again" if trial.id in failed else "to run"
+def _state(trial: Trial, ended: Container[str], outcome: Outcome) -> str:
+    if trial.id in ended:
+        return "done"
+    if trial.id in outcome.stale:
+        return "stale, to run again"
+    return "failed, to run again" if trial.id in outcome.failures else "to run"
 
 
 def _later(study: Study, searched: int, best_known: bool) -> int:
@@ -136,6 +145,6 @@ def _kind(experiment: Experiment) -> str:
             experiment.rendering.size,
             experiment.model.model_dump(mode="json"),
             [training.batch_size, training.workers, training.precision, experiment.language.labelled < 1],
-            experiment.evaluation.model_dump(mode="json"),
+            experiment.evaluation.model_dump(mode="json", exclude={"fold", "split_seed", "validation"}),
         ]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -15,11 +15,13 @@ from polyview.analysis.searches import best_trials
 from polyview.recipe import Study
 from polyview.storage.home import Home, replacing
 from polyview.storage.mirror import refresh
-from polyview.trials.design import plan
-from polyview.trials.ledger import Ledger, pruned_trials
+from polyview.trials.design import Trial, plan
+from polyview.trials.ledger import Ledger, Record, pruned_trials
 from polyview.trials.search import Points, interim_scores_of, make_trials, wanted
+from polyview.trials.views import Fingerprints, corpus_digest, manifests_of
 
 POINTS, LINKS, STAGES, SHEET = "points.json", "links.json", "stages.json", "views.png"
+FACES = "faces.json"
 
 
 @dataclass
@@ -45,17 +47,22 @@ def study_folder(study: Study, home: Home) -> Path:
     return home.studies / f"{study.name}-{study.experiment.digest[:8]}"
 
 
-def load_outcome(study: Study, home: Home) -> Outcome:
-    """What the ledger knows of a study; nothing is run."""
+def load_outcome(study: Study, home: Home, faces: Fingerprints | None = None) -> Outcome:
+    """What the ledger knows of a study; nothing is run.
+
+    `faces` are those that its results have to be of, if they are others than it last ran on.
+    """
     trials, folder, ledger = plan(study), study_folder(study, home), Ledger(home.trials)
     refresh_folder(folder)
     sheet = folder / SHEET
     points = Points(folder / POINTS).read(study.search) if study.search else []
     searched = make_trials(study, points)
-    records = ledger.read_all(trial.id for trial in [*trials, *searched])
+    faces = _load_faces(folder / FACES) if faces is None else faces
+    records, stale = _of_one_corpus([*trials, *searched], ledger, faces)
     # Until the search is over, another point may yet be the best.
     again = best_trials(study, points, records) if len(points) >= wanted(study) else []
-    records |= ledger.read_all(trial.id for trial in again)
+    of_best, stale_of_best = _of_one_corpus(again, ledger, faces)
+    records |= of_best
     trials = [*trials, *again]
     embeddings = [ledger.embeddings(trial.id) for trial in trials if trial.variant == study.baseline]
     outcome = Outcome(
@@ -71,8 +78,35 @@ def load_outcome(study: Study, home: Home) -> Outcome:
         _first_existing(embeddings),
         _load_links(folder / LINKS),
         ledger.read_predictions(records),
+        stale | stale_of_best,
     )
     return replace(outcome, trials=needed_trials(outcome))
+
+
+def _of_one_corpus(
+    trials: Sequence[Trial], ledger: Ledger, faces: Fingerprints
+) -> tuple[dict[str, Record], dict[str, Record]]:
+    """The records of the faces that the study last ran on, and those of faces that have changed since, by trial id.
+
+    Where the study did not note its faces, as earlier versions did not, they are those of the newest record of each
+    corpus.
+    """
+    found = ledger.read_all(trial.id for trial in trials)
+    newest: dict[str, Record] = {}
+    for trial in trials:
+        if record := found.get(trial.id):
+            corpus = corpus_digest(trial.experiment)
+            newest[corpus] = max(record, newest.get(corpus, record), key=lambda one: one.ended)
+    current = {
+        trial.id: manifests_of(trial.experiment, faces) or [newest[corpus_digest(trial.experiment)].manifest]
+        for trial in trials
+        if trial.id in found
+    }
+    stale = {trial_id for trial_id, record in found.items() if record.manifest not in current[trial_id]}
+    return (
+        {trial_id: record for trial_id, record in found.items() if trial_id not in stale},
+        {trial_id: found[trial_id] for trial_id in stale},
+    )
 
 
 def mean_scores(outcome: Outcome) -> dict[str, float]:
@@ -96,7 +130,7 @@ def is_complete(outcome: Outcome) -> bool:
 
 def refresh_folder(folder: Path) -> None:
     """Have here what a study keeps beside its records."""
-    refresh(folder / name for name in (POINTS, LINKS, STAGES, SHEET))
+    refresh(folder / name for name in (POINTS, LINKS, STAGES, SHEET, FACES))
 
 
 def save_links(folder: Path, links: dict[str, str]) -> None:
@@ -104,6 +138,17 @@ def save_links(folder: Path, links: dict[str, str]) -> None:
     path = folder / LINKS
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(_load_links(path) | links))
+
+
+def save_faces(folder: Path, fingerprints: Fingerprints) -> None:
+    """Note which faces the study runs on, by which its results are told from those of faces that have changed."""
+    with replacing(folder / FACES) as temporary:
+        temporary.write_text(json.dumps(fingerprints))
+
+
+def _load_faces(path: Path) -> Fingerprints:
+    found: Fingerprints = json.loads(path.read_text()) if path.exists() else {}
+    return found
 
 
 def _first_existing(paths: Iterable[Path]) -> Path | None:

@@ -176,16 +176,12 @@ def fetch_checkpoint(folder: Path) -> None:
             fetch_folder(newest[0], folder / newest[0].name.rpartition("-")[0])
 
 
-def drop_checkpoints_of_others(folder: Path, source: Source) -> None:
-    """Delete the checkpoints in a trial's folder that were trained on anything but `source`.
+def has_checkpoint_of_others(folder: Path, source: Source) -> bool:
+    """Whether a trial's folder has a checkpoint that was trained on anything but `source`.
 
     Going on from one would let today's test subjects have been seen in pretraining.
     """
-    for path in _finished(folder):
-        if Checkpoint(path).source != source:
-            _drop([path])
-            for older in files(folder, _PACKED):
-                remove(older)
+    return any(Checkpoint(path).source != source for path in _finished(folder))
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

@@ -18,6 +18,8 @@ from polyview.storage.home import replacing
 from polyview.storage.mirror import address, files, move, refresh
 from polyview.training.history import Epoch
 
+LOCK = "lock"
+
 
 class Record(BaseModel):
     """One finished trial. Times are Unix seconds; `seconds` is the wall time of each stage.
@@ -183,11 +185,12 @@ class Ledger:
             temporary.write_text(interim_scores.model_dump_json(indent=1, by_alias=True))
 
     def set_aside(self, trial_id: str) -> bool:
-        """Move a trial's record and checkpoints out of the way, to `<trial id>.1` and so on; False if it has none."""
-        if not (files(self.folder / trial_id, "record.json") or files(self.folder / trial_id, "looks.json")):
+        """Move all that a trial has left to `<trial id>.1` and so on; False if that is nothing. Its lock stays."""
+        folder = self.folder / trial_id
+        if not any(path.name != LOCK for path in (*files(folder, "*"), *files(folder, "*/*"))):
             return False
         names = (self.folder / f"{trial_id}.{number}" for number in itertools.count(1))
-        move(self.folder / trial_id, next(path for path in names if not files(path, "*")))
+        move(folder, next(path for path in names if not files(path, "*")), but=LOCK)
         return True
 
     def find(self, prefix: str) -> Record:

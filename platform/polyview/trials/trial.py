@@ -28,15 +28,15 @@ from polyview.storage.home import locked
 from polyview.training.checkpoint import (
     Checkpoint,
     Source,
-    drop_checkpoints_of_others,
     fetch_checkpoint,
+    has_checkpoint_of_others,
     latest_checkpoint,
     open_checkpoint,
 )
 from polyview.training.history import Epoch
 from polyview.training.loop import Trainer, TrainingJob, class_tokens, fetch_pictures, make_batches, never
 from polyview.trials.design import PIXELS, Trial
-from polyview.trials.ledger import Ledger, Record
+from polyview.trials.ledger import LOCK, Ledger, Record
 from polyview.trials.views import PreparedViews
 
 
@@ -136,20 +136,23 @@ def default_device() -> torch.device:
 def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] = train_alone) -> Generator[Epoch]:
     """Run a trial from where it stands; yields the epochs it trains and leaves its record in the ledger.
 
-    A trial that has a record of these faces does nothing. One process at a time works on a trial: a second waits.
+    A trial that has a record of these faces does nothing; what it has of others is set aside. One process at a time
+    works on a trial: a second waits.
     """
     experiment, ledger = spec.experiment, Ledger(spec.trials)
     trial_id = experiment.digest
     folder = spec.trials / trial_id
-    with locked(folder / "lock"):
+    with locked(folder / LOCK):
         fetch_pictures(experiment, *spec.stores)
         fetch_checkpoint(folder)
         train_faces, test_faces = spec.sides()
         manifest = fingerprint(train_faces, test_faces)
-        if (known := ledger.read(trial_id)) and known.manifest == manifest:
+        known = ledger.read(trial_id)
+        if known and known.manifest == manifest:
             return
         source = Source(manifest=train_faces.store.manifest.fingerprint, subjects=train_faces.subjects)
-        drop_checkpoints_of_others(folder, source)
+        if known or has_checkpoint_of_others(folder, source):
+            ledger.set_aside(trial_id)
         started = time.time()
         if experiment.training.trains:
             yield from train(TrainingJob(experiment, spec.store, train_faces.subjects, folder))
@@ -195,7 +198,7 @@ def predict_again(spec: TrialSpec) -> str | None:
     """
     experiment, ledger = spec.experiment, Ledger(spec.trials)
     folder = spec.trials / experiment.digest
-    with locked(folder / "lock"):
+    with locked(folder / LOCK):
         fetch_pictures(experiment, *spec.stores)
         fetch_checkpoint(folder)
         record, sides = ledger.read(experiment.digest), spec.sides()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from polyview.corpus.manifest import Manifest
 from polyview.corpus.scan import scan
 from polyview.recipe import Corpus, Experiment, Rendering, Views, digest
 from polyview.rendering.cameras import Camera, cameras
@@ -15,13 +16,16 @@ from polyview.storage.home import Home
 from polyview.storage.mirror import address
 from polyview.trials.watcher import Watcher
 
+Fingerprints = dict[str, list[str]]
+"""Of the faces that experiments share, by their digest: the manifest's fingerprint, and that of an earlier version."""
+
 
 @dataclass
 class PreparedViews:
     """Where the views of each experiment are; `seconds` is the wall time of what had to be rendered."""
 
     stores: dict[str, Path] = field(default_factory=dict)
-    fingerprints: dict[str, str] = field(default_factory=dict)
+    fingerprints: Fingerprints = field(default_factory=dict)
     seconds: float = 0.0
 
     def store_of(self, experiment: Experiment) -> Path:
@@ -35,8 +39,16 @@ class PreparedViews:
 
     def manifest_of(self, experiment: Experiment) -> str:
         """The fingerprint of the experiment's faces, or both if it is tested on another corpus."""
-        own = [self.fingerprints[_faces(corpus, experiment.rendering)] for corpus in corpora(experiment)]
-        return "+".join(dict.fromkeys(own))
+        return manifests_of(experiment, self.fingerprints)[0]
+
+
+def manifests_of(experiment: Experiment, fingerprints: Fingerprints) -> list[str]:
+    """What a record's manifest is if it is of today's faces: today's, and what an earlier version called the same.
+
+    Empty where the faces are not among the fingerprints.
+    """
+    own = [fingerprints.get(_faces(corpus, experiment.rendering), []) for corpus in corpora(experiment)]
+    return ["+".join(dict.fromkeys(names)) for names in zip(*own, strict=True)] if all(own) else []
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,11 @@ def corpora(experiment: Experiment) -> list[Corpus]:
     return [experiment.corpus, test] if test else [experiment.corpus]
 
 
+def corpus_digest(experiment: Experiment) -> str:
+    """What experiments share that are of the same people: the corpora, however they are rendered."""
+    return digest([corpus.model_dump(mode="json") for corpus in corpora(experiment)])
+
+
 def prepare_views(experiments: Iterable[Experiment], home: Home, watcher: Watcher) -> PreparedViews:
     """Render what the experiments need and is not there yet; raises `UserError` if the faces cannot be used."""
     prepared = PreparedViews()
@@ -86,7 +103,7 @@ def prepare_views(experiments: Iterable[Experiment], home: Home, watcher: Watche
             lambda done, _total: watcher.advance(done),
         )
         prepared.stores[need.faces] = summary.store
-        prepared.fingerprints[need.faces] = found.manifest.fingerprint
+        prepared.fingerprints[need.faces] = _fingerprints(found.manifest)
         faces_and_views = f"views: {summary.rendered} faces x {len(need.cameras)} views"
         if summary.cached:
             watcher.say(f"{faces_and_views}, rendered before ({address(summary.store)})")
@@ -100,14 +117,19 @@ def prepare_views(experiments: Iterable[Experiment], home: Home, watcher: Watche
     return prepared
 
 
-def views_to_render(experiments: Iterable[Experiment], home: Home) -> int:
-    """How many pictures the experiments need that are not there yet."""
-    missing = 0
+def views_to_render(experiments: Iterable[Experiment], home: Home) -> tuple[int, Fingerprints]:
+    """How many pictures the experiments need that are not there yet, and which faces these are of."""
+    missing, fingerprints = 0, Fingerprints()
     for need in needs(experiments):
         manifest = scan(need.corpus).manifest
+        fingerprints[need.faces] = _fingerprints(manifest)
         if not is_rendered(manifest, need.rendering, need.cameras, home):
             missing += len(manifest) * len(need.cameras)
-    return missing
+    return missing, fingerprints
+
+
+def _fingerprints(manifest: Manifest) -> list[str]:
+    return [manifest.fingerprint, manifest.former_fingerprint]
 
 
 def _union(rigs: Iterable[Views]) -> tuple[Camera, ...]:

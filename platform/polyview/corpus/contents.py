@@ -1,0 +1,80 @@
+"""Hashes of what files hold, so that faces are known by their contents and not by when they were written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+
+from polyview.errors import UserError
+from polyview.storage.mirror import expanded
+
+AT_ONCE = 8
+JUST_WRITTEN = 2_000_000_000  # nanoseconds, within which a file may change and keep its time
+_TABLE = "create table if not exists contents (path text primary key, size integer, changed integer, digest text)"
+_KNOWN = "select path, size, changed, digest from contents where path in (select value from json_each(?))"
+
+
+def content_digests(paths: Iterable[Path]) -> dict[Path, str]:
+    """Thirty-two hex digits of the BLAKE2 hash of each file that is there.
+
+    A file of the same size and time as when it was last read is not read again: this is remembered in
+    `polyview/contents.db` in the user's cache folder, if that can be written.
+    """
+    states = {path: state for path in dict.fromkeys(paths) if (state := _state(path))}
+    remembered = _remembered(states)
+    found = {path: remembered[path][1] for path, state in states.items() if remembered.get(path, ((), ""))[0] == state}
+    missing = [path for path in states if path not in found]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        read = dict(zip(missing, pool.map(_digest, missing), strict=True))
+    old = time.time_ns() - JUST_WRITTEN
+    _remember([(path, states[path], digest) for path, digest in read.items() if digest and states[path][1] < old])
+    return found | {path: digest for path, digest in read.items() if digest}
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        # Generated faces have no file; a file that is gone is told by the renderer.
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError:
+        return None
+
+
+def _remembered(paths: Iterable[Path]) -> Mapping[Path, tuple[tuple[int, int], str]]:
+    with suppress(sqlite3.Error, OSError, UserError), closing(sqlite3.connect(_database(), timeout=5)) as database:
+        database.execute(_TABLE)
+        names = json.dumps([os.fspath(path) for path in paths])
+        rows = database.execute(_KNOWN, [names])
+        return {Path(path): ((size, changed), digest) for path, size, changed, digest in rows}
+    return {}
+
+
+def _remember(rows: Sequence[tuple[Path, tuple[int, int], str]]) -> None:
+    if not rows:
+        return
+    with suppress(sqlite3.Error, OSError, UserError), closing(sqlite3.connect(_database(), timeout=5)) as database:
+        flat = [(str(path), *state, digest) for path, state, digest in rows]
+        with database:
+            database.execute(_TABLE)
+            database.executemany("insert or replace into contents values (?, ?, ?, ?)", flat)
+
+
+def _database() -> Path:
+    folder = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "XDG_CACHE_HOME") / "polyview"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "contents.db"
