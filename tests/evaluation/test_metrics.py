@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
-from polyview.evaluation.metrics import confusion, scores
+from polyview.evaluation.metrics import confusion, guessing, scores
 
 CLASSES = ("anger", "fear", "joy")
 TRUTH = ["anger", "anger", "anger", "anger", "fear", "fear", "joy", "joy"]
@@ -41,6 +41,15 @@ def test_guessing_one_class_of_an_unbalanced_test_has_the_recall_of_chance() -> 
     truth = ["anger"] * 8 + ["fear", "joy"]
     found = scores(confusion(truth, ["anger"] * 10, CLASSES))
     assert found == pytest.approx({"accuracy": 0.8, "uf1": (16 / 18) / 3, "uar": 1 / 3})
+
+
+@given(truth=st.lists(st.sampled_from(CLASSES), min_size=1, max_size=40), seed=st.integers(0, 9))
+def test_guessing_is_the_score_of_the_best_constant_answer(truth: list[str], seed: int) -> None:
+    noise = np.random.default_rng(seed).choice(CLASSES, len(truth)).tolist()
+    found = guessing(confusion(truth, noise, CLASSES))
+    constant = [scores(confusion(truth, [name] * len(truth), CLASSES)) for name in CLASSES]
+    assert found in [pytest.approx(one) for one in constant]
+    assert found["accuracy"] == pytest.approx(max(one["accuracy"] for one in constant))
 
 
 @given(pairs=st.lists(st.tuples(st.sampled_from(CLASSES), st.sampled_from(CLASSES)), min_size=1, max_size=40))

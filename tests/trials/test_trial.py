@@ -21,6 +21,7 @@ from polyview.training.checkpoint import open_checkpoint
 from polyview.trials.design import REFERENCES
 from polyview.trials.ledger import Ledger, Record
 from polyview.trials.trial import (
+    Faces,
     TrialSpec,
     check_faces,
     check_recipe,
@@ -28,6 +29,7 @@ from polyview.trials.trial import (
     interim_score,
     predict_again,
     run_trial,
+    shared_faces,
 )
 
 Assign = Callable[..., TrialSpec]
@@ -366,6 +368,56 @@ def test_what_was_made_of_faces_that_have_changed_is_set_aside_and_kept(
     assert Record.model_validate_json((kept / "record.json").read_text()) == before
     assert open_checkpoint(kept).source.manifest == manifest.fingerprint
     assert (kept / "predictions.parquet").is_file()
+
+
+def scores_of(spec: TrialSpec) -> dict[str, float]:
+    list(run_trial(spec))
+    record = Ledger(spec.trials).read(spec.experiment.digest)
+    assert record is not None
+    return record.scores
+
+
+@pytest.mark.parametrize(
+    ("changes", "reads"),
+    [
+        ({}, True),
+        ({"language__prompts": "pseudo"}, False),
+        ({"language__prompts": "none", "objective": {"decorrelation": {}}}, False),
+    ],
+)
+def test_exchanged_labels_change_pretraining_where_it_reads_labels_and_nowhere_else(
+    assign: Assign, changes: dict[str, Any], reads: bool
+) -> None:
+    probes = {"evaluation__probes": ["knn"], "training__epochs": 1, "training__lr": 0.1}
+    true, exchanged = (assign(**changes, **probes, language__shuffled=how) for how in ("none", "pretraining"))
+    list(run_trial(true))
+    list(run_trial(exchanged))
+    models = [
+        open_checkpoint(one.trials / one.experiment.digest).load_model().state_dict() for one in (true, exchanged)
+    ]
+    same = all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+    assert same != reads
+
+
+def test_from_exchanged_labels_the_probes_learn_nothing(assign: Assign) -> None:
+    raw = {key.replace(".", "__"): value for key, value in REFERENCES["raw pixels"].items()}
+    labels = {how: scores_of(assign(how, **raw, language__shuffled=how))["linear/accuracy"] for how in ("none", "all")}
+    assert labels["none"] > labels["all"] + 0.2
+
+
+def test_a_face_under_two_names_is_found_by_its_picture(assign: Assign, tiny_store: ViewStore, tmp_path: Path) -> None:
+    spec = assign()
+    train, test = spec.sides()
+    assert shared_faces(spec.experiment, train, test) == ()
+    twice = tmp_path / "twice"
+    shutil.copytree(tiny_store.folder, twice)
+    manifest = tiny_store.manifest
+    # The first test subject's neutral face is said to be a training subject's.
+    chosen = (pl.col("subject") == test.subjects[0]) & (pl.col("expression") == "neutral")
+    frame = manifest.frame.with_columns(subject=pl.when(chosen).then(pl.lit(train.subjects[0])).otherwise("subject"))
+    Manifest(frame, manifest.root, manifest.fingerprint).save(twice / "manifest.parquet")
+    mixed = Faces(ViewStore.open(twice), train.subjects)
+    assert len(shared_faces(spec.experiment, mixed, test)) == 1
 
 
 FEW = {"language__labelled": 0.3, "evaluation__shots": [1, 2]}  # 2 of 8 training people

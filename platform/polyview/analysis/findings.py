@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from polyview.analysis.comparisons import comparisons, margin_of
-from polyview.analysis.outcome import Outcome, finished
+from polyview.analysis.outcome import Outcome, confusions_of
 from polyview.analysis.statistics import Comparison, relation, sentence, signed
+from polyview.evaluation.metrics import guessing
 from polyview.recipe import Study
 from polyview.trials.design import RAW_PIXELS, UNTRAINED, baselines
 
@@ -43,9 +44,12 @@ def _level(outcome: Outcome, baseline: Comparison) -> Finding:
     spread = f" ± {100 * baseline.deviation:.1f}" if baseline.seeds > 1 else ""
     count = "1 seed" if baseline.seeds == 1 else f"{baseline.seeds} seeds"
     text = f"“{name}” reaches {100 * baseline.mean:.1f}{spread} % {metric} over {count}"
-    classes = len(finished(outcome, name)[0][1].classes)
-    guessing = metric.endswith(("/accuracy", "/uar")) and classes > 1
-    return Finding(text + (f"; guessing gives {100 / classes:.1f} %." if guessing else "."), True)
+    probe, _, measure = metric.partition("/")
+    counts = confusions_of(outcome, name)[1].get(probe)
+    if counts is None or len(counts) < 2:
+        return Finding(f"{text}.", True)
+    level = 100 * guessing(counts)[measure]
+    return Finding(f"{text}; naming the most frequent class always gives {level:.1f} %.", True)
 
 
 def _against_reference(found: Comparison, study: Study) -> Finding:

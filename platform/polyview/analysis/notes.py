@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from polyview.analysis.comparisons import comparisons
 from polyview.analysis.curves import idle_terms
@@ -12,6 +12,9 @@ from polyview.analysis.statistics import Comparison
 from polyview.analysis.supervision import describe_supervision
 from polyview.recipe import Study, UntilDecided
 from polyview.trials.design import REFERENCES
+
+DECIDING = ("polyview", "git_commit", "torch")
+"""What a result could differ by, of all that a record's environment names."""
 
 
 def notes(outcome: Outcome) -> list[str]:
@@ -27,6 +30,13 @@ def notes(outcome: Outcome) -> list[str]:
         reading.append(
             f"{len(outcome.stale)} results are left out: they are of faces that have changed since. Running the study "
             "again keeps them beside the new ones."
+        )
+    if differing := describe_versions(outcome):
+        reading.append(differing)
+    if shared := sorted({name for _, record in finished(outcome) for name in record.shared_faces}):
+        reading.append(
+            f"{len(shared)} faces of test subjects were trained on too, under another name: {', '.join(shared[:3])}"
+            f"{', …' if len(shared) > 3 else ''}. Mend the table of the corpus."
         )
     if len(trained := _precisions(outcome)) > 1:
         counts = ", ".join(f"{count} in {precision}" for precision, count in sorted(trained.items()))
@@ -85,6 +95,25 @@ def _of_whom(outcome: Outcome, compared: Sequence[Comparison]) -> list[str]:
     else:
         found.append("Training people are the same under every seed: intervals are not of other training people.")
     return found
+
+
+def describe_versions(outcome: Outcome) -> str | None:
+    """Which variants ran with which code, where that is not one and the same; None if it is."""
+    by_version: dict[str, dict[str, set[int]]] = {}
+    for trial, record in finished(outcome):
+        version = ", ".join(f"{name} {record.environment[name]}" for name in DECIDING if name in record.environment)
+        by_version.setdefault(version, {}).setdefault(trial.variant, set()).add(trial.seed)
+    if len(by_version) < 2:
+        return None
+    groups = [f"with {version or 'unknown versions'}: {_listed(ran)}" for version, ran in by_version.items()]
+    return (
+        "The trials were made by different code, and differences between them may come from that. "
+        f"{'; '.join(groups)}. Run a variant anew with --force to compare like with like."
+    )
+
+
+def _listed(ran: Mapping[str, set[int]]) -> str:
+    return ", ".join(f"{variant} (seeds {', '.join(map(str, sorted(seeds)))})" for variant, seeds in ran.items())
 
 
 def _precisions(outcome: Outcome) -> Counter[str]:

@@ -78,6 +78,11 @@ def few(subjects: Sequence[str], count: int, seed: int) -> tuple[str, ...]:
     return tuple(sorted(order[:count]))
 
 
+def exchanged(labels: Sequence[str], seed: int) -> list[str]:
+    """The labels in a random order, in which they say nothing of the samples that they are given to."""
+    return [labels[place] for place in np.random.default_rng([seed, 7]).permutation(len(labels))]
+
+
 def _shuffled(subjects: Sequence[str], seed: int) -> list[str]:
     names = sorted(set(subjects))
     return [names[i] for i in np.random.default_rng(seed).permutation(len(names))]

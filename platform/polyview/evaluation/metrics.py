@@ -26,6 +26,14 @@ def scores(counts: ArrayLike) -> dict[str, float]:
     }
 
 
+def guessing(counts: ArrayLike) -> dict[str, float]:
+    """The scores of naming the class that is true most often, whatever the sample; `counts` as for `scores`."""
+    true = np.asarray(counts).sum(axis=1)
+    always = np.zeros((len(true), len(true)), dtype=np.int64)
+    always[:, true.argmax()] = true
+    return scores(always)
+
+
 def confusion(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
     """Counts (K, K): row the true class, column the predicted one, both in the order of `classes`."""
     counts: NDArray[np.int64] = confusion_matrix(truth, predicted, labels=list(classes))

@@ -51,6 +51,12 @@ class Language(Model):
         exclude_if=equals("none"),
         description="prompts label: what text the other subjects' samples have, none or that of a pseudo-label",
     )
+    shuffled: Literal["none", "pretraining", "all"] = Field(
+        "none",
+        exclude_if=equals("none"),
+        description="for audits: exchange the labels of the training samples at random, those that pretraining may "
+        "read, or those of the probes too",
+    )
     ensemble: Positive = Field(4, description="prompts per class")
     attributes: bool = Field(False, description="a further prompt per class and sort of person, by age and gender")
     own: dict[str, tuple[str, ...]] = Field(

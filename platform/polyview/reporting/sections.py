@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polyview.analysis.audit import audit
 from polyview.analysis.comparisons import comparisons, margin_of, scores
 from polyview.analysis.effects import Effect, effects
 from polyview.analysis.findings import Finding
@@ -56,6 +57,8 @@ def sections(outcome: Outcome) -> list[Section]:
     if study.search:
         found.append(_search(outcome))
     found += [_further_metric(outcome, metric) for metric in study.metrics]
+    if audited := audit(outcome):
+        found.append(Section("Whether anything leaks", "audit", audited))
     return [*found, *_across(outcome), *_view_counts(outcome), *_classes(outcome), *_failures(outcome)]
 
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polyview.corpus.splits import labelled
+from polyview.corpus.splits import exchanged, labelled
 from polyview.language.pseudolabels import SampleLabels, assign
 from polyview.modeling.model import MultiviewModel, normalised
 from polyview.recipe import Experiment
@@ -27,10 +27,13 @@ def known_classes(experiment: Experiment, batches: Batches) -> SampleLabels | No
     if experiment.language.prompts != "label":
         return None
     number = {name: index for index, name in enumerate(experiment.corpus.expressions)}
-    labels, rows = batches.store.labels("expression"), batches.rows
+    every, rows = batches.store.labels("expression"), batches.rows
+    labels = [every[row] for row in rows]
+    if experiment.language.shuffled != "none":
+        labels = exchanged(labels, experiment.seed)
     readable = labelled_samples(experiment, batches.store, rows)
     label = np.arange(len(number), len(number) + len(rows), dtype=np.int64)
-    label[readable] = [number[labels[row]] for row in rows[readable]]
+    label[readable] = [number[labels[place]] for place in np.flatnonzero(readable)]
     return SampleLabels(label, np.ones(len(label), dtype=np.bool_), None if readable.all() else readable)
 
 

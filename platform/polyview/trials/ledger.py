@@ -26,7 +26,7 @@ class Record(BaseModel):
 
     `scores` are keyed `probe/metric`, as in `linear/accuracy`; `confusions` by probe, rows true, columns
     predicted, in the order of `classes`. Scores are of the test subjects, or of the validation subjects where there
-    are any.
+    are any; `shared_faces` names samples of theirs whose picture is also one of those trained on.
     """
 
     # A score may be undefined, and a record that has one must still be readable.
@@ -44,6 +44,7 @@ class Record(BaseModel):
     train_subjects: tuple[str, ...] = ()
     test_subjects: tuple[str, ...] = ()
     validation_subjects: tuple[str, ...] = ()
+    shared_faces: tuple[str, ...] = ()
     manifest: str = ""
     parameters: int = 0
     environment: dict[str, str] = {}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from polyview.corpus.splits import Split, holdout, kfold, labelled, leave_one_out
+from polyview.corpus.splits import Split, exchanged, holdout, kfold, labelled, leave_one_out
 from polyview.environment import describe_environment
 from polyview.errors import UserError
 from polyview.evaluation.embed import anchors, embed, raw_pixels
@@ -21,7 +22,7 @@ from polyview.evaluation.protocols import Evaluation, check_shots, evaluate
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import check_tower
 from polyview.recipe import Experiment, ProbeName, Resources, few_shot
-from polyview.rendering.cameras import cameras
+from polyview.rendering.cameras import Camera, cameras
 from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import ViewStore
 from polyview.storage.home import locked
@@ -184,6 +185,7 @@ def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] =
                 train_subjects=train_faces.subjects,
                 test_subjects=() if experiment.evaluation.validation else test_faces.subjects,
                 validation_subjects=test_faces.subjects if experiment.evaluation.validation else (),
+                shared_faces=shared_faces(experiment, train_faces, test_faces),
                 manifest=manifest,
                 parameters=sum(parameter.numel() for parameter in model.parameters()) if model else 0,
                 environment=describe_environment(),
@@ -214,6 +216,22 @@ def predict_again(spec: TrialSpec) -> str | None:
         return None
 
 
+def shared_faces(experiment: Experiment, train: Faces, test: Faces) -> tuple[str, ...]:
+    """The scored samples whose picture is also one of those trained on, bit for bit: one face under two names."""
+    first = cameras(experiment.rendering.views)[:1]
+    trained = {digest for _, digest in _pictures(train, first)}
+    return tuple(name for name, digest in _pictures(test, first) if digest in trained)
+
+
+def _pictures(faces: Faces, views: Sequence[Camera], at_once: int = 256) -> Iterator[tuple[str, bytes]]:
+    """Each sample's name, and a hash of what the cameras see of it."""
+    rows = faces.store.rows_of(faces.subjects)
+    for start in range(0, len(rows), at_once):
+        chunk = rows[start : start + at_once]
+        for row, picture in zip(chunk, faces.store.gather(chunk, views), strict=True):
+            yield faces.store.sample_ids[row], hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
+
+
 def _scores(evaluation: Evaluation) -> dict[str, float]:
     return {f"{row['probe']}/{row['metric']}": row["value"] for row in evaluation.results.to_dicts()}
 
@@ -224,10 +242,13 @@ def score(experiment: Experiment, model: MultiviewModel | None, train: Faces, te
     Probes read labels too: they are fitted on the subjects whose labels may be read alone. A sequence counts once, with
     its frames' mean embedding. Without a model, the features are the raw pixels.
     """
+    fitted = _embedded(experiment, model, train.labelled(experiment))
+    if experiment.language.shuffled == "all":
+        fitted = replace(fitted, labels=exchanged(fitted.labels, experiment.seed))
     learns_text = bool(experiment.objective.text_terms or experiment.model.pretrained)
     has_text = experiment.language.prompts != "none" and learns_text
     return evaluate(
-        train=_embedded(experiment, model, train.labelled(experiment)),
+        train=fitted,
         test=_embedded(experiment, model, test, "" if test.store is train.store else "test/"),
         anchors=anchors(model, experiment, default_device()) if model and has_text else None,
         probes=experiment.evaluation.probes,

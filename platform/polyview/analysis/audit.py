@@ -1,0 +1,72 @@
+"""Whether labels or test subjects leak: what must be at chance is, and what must not change does not."""
+
+from __future__ import annotations
+
+from polyview.analysis.comparisons import scores
+from polyview.analysis.findings import Finding
+from polyview.analysis.inference import for_other_people
+from polyview.analysis.outcome import Outcome, confusions_of, finished
+from polyview.analysis.supervision import supervision
+from polyview.evaluation.metrics import guessing
+from polyview.recipe import Experiment
+
+
+def audit(outcome: Outcome) -> list[Finding]:
+    """What the variants with exchanged labels show, and whether any test subject's face was trained on."""
+    experiments = {trial.variant: trial.experiment for trial in outcome.trials}
+    found = []
+    for variant, experiment in experiments.items():
+        if experiment.language.shuffled == "all":
+            found.append(_at_chance(outcome, variant))
+        elif experiment.language.shuffled == "pretraining":
+            found.append(_unchanged(outcome, variant, experiment))
+    return [*(one for one in found if one), _no_shared_faces(outcome)] if found else []
+
+
+def _at_chance(outcome: Outcome, variant: str) -> Finding | None:
+    metric = outcome.study.metric
+    probe, _, measure = metric.partition("/")
+    estimate = for_other_people(list(scores(outcome, metric)[variant].values()))
+    if estimate is None:
+        return None
+    chance, (low, high) = guessing(confusions_of(outcome, variant)[1][probe])[measure], estimate.interval()
+    level = f"{100 * estimate.mean:.1f} % {metric}, 95 % interval {100 * low:.1f} to {100 * high:.1f}; "
+    level += f"naming the most frequent class always gives {100 * chance:.1f}"
+    if low <= chance:
+        return Finding(f"“{variant}” is at chance, as it must be from exchanged labels: {level}.", True)
+    return Finding(f"“{variant}” is above chance from exchanged labels, so true ones leak: {level}.", True)
+
+
+def _unchanged(outcome: Outcome, variant: str, experiment: Experiment) -> Finding | None:
+    """Pretraining that reads no label must come to the same scores, to the last bit, whatever the labels are."""
+    if supervision(experiment) == "label":
+        return Finding(f"“{variant}” may read labels in pretraining, so exchanging them says nothing.", False)
+    true = {
+        _with_true_labels(trial.experiment): record
+        for trial, record in finished(outcome)
+        if trial.experiment.language.shuffled == "none"
+    }
+    pairs = [
+        (record, true[same])
+        for trial, record in finished(outcome, variant)
+        if (same := _with_true_labels(trial.experiment)) in true
+    ]
+    if not pairs:
+        return None
+    changed = sum(one.scores != other.scores for one, other in pairs)
+    if changed:
+        text = f"“{variant}” changes in {changed} of {len(pairs)} trials where labels are exchanged: they leak."
+    else:
+        text = f"“{variant}” is unchanged in all {len(pairs)} trials by exchanged labels: pretraining reads none."
+    return Finding(text, True)
+
+
+def _with_true_labels(experiment: Experiment) -> str:
+    return experiment.model_dump_json(exclude={"language": {"shuffled"}, "name": True})
+
+
+def _no_shared_faces(outcome: Outcome) -> Finding:
+    shared = sorted({name for _, record in finished(outcome) for name in record.shared_faces})
+    if shared:
+        return Finding(f"Faces of test subjects were trained on under another name: {', '.join(shared[:5])}.", True)
+    return Finding("No picture of a test subject is, bit for bit, among those that were trained on.", True)
