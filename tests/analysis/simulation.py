@@ -2,7 +2,7 @@
 
     python tests/analysis/simulation.py --studies 10000
 
-prints a table, a row per kind of study, and writes it as JSON with `-o FILE`.
+prints a table, a row per kind of study, then one with the worst of each design, and writes the first as JSON with `-o`.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ def study(
 class Rates:
     """Of so many studies of a kind, the percent that claimed what is not, and of intervals that covered the truth."""
 
+    group: str
     kind: str
     studies: int
     false_claims: float
@@ -104,7 +105,7 @@ class Rates:
 
     def row(self) -> str:
         plain = "" if self.paired_t is None else f"{self.paired_t:.1f}"
-        return f"| {self.kind} | {self.false_claims:.1f} | {self.covered:.1f} | {plain} |"
+        return f"| {self.group}, {self.kind} | {self.false_claims:.1f} | {self.covered:.1f} | {plain} |"
 
 
 def comparisons(design: str, seeds: int, people: int, noise: str, studies: int) -> Rates:
@@ -120,8 +121,8 @@ def comparisons(design: str, seeds: int, people: int, noise: str, studies: int) 
         spans = [(one.low, one.high) for one in found if one.low is not None and one.high is not None]
         covered += sum(low <= 0 <= high for low, high in spans)
         intervals += len(spans)
-    kind = f"{design}, {seeds} seeds, {people} people, {noise}"
-    return Rates(kind, studies, 100 * claims / studies, 100 * covered / intervals, 100 * plain / studies)
+    group, kind = f"{design}, {seeds} seeds", f"{people} people, {noise}"
+    return Rates(group, kind, studies, 100 * claims / studies, 100 * covered / intervals, 100 * plain / studies)
 
 
 def factorials(seeds: int, people: int, studies: int) -> Rates:
@@ -147,8 +148,9 @@ def factorials(seeds: int, people: int, studies: int) -> Rates:
             effect.low <= 0 <= effect.high for effect in found if effect.low is not None and effect.high is not None
         )
         intervals += len(found)
-    kind = f"factorial 2³, {seeds} seeds, {people} people"
-    return Rates(kind, studies, 100 * claims / studies, 100 * covered / intervals)
+    return Rates(
+        f"factorial 2³, {seeds} seeds", f"{people} people", studies, 100 * claims / studies, 100 * covered / intervals
+    )
 
 
 def until_decided(most: int, people: int, truth: float, studies: int, margin: float | None = None) -> Rates:
@@ -163,9 +165,14 @@ def until_decided(most: int, people: int, truth: float, studies: int, margin: fl
         spans = [(one.low, one.high, t) for one, t in zip(found, truths, strict=True) if one.low is not None]
         covered += sum(low <= true <= high for low, high, true in spans)  # type: ignore[operator]
         intervals += len(spans)
-    kind = f"until decided, at most {most} seeds, {people} people, two variants differ by {100 * truth:g} points"
-    kind += f", margin {100 * margin:g}" if margin else ""
-    return Rates(kind, studies, 100 * wrong / studies, 100 * covered / intervals)
+    group = f"until decided, at most {most} seeds" + (f", margin {100 * margin:g}" if margin else "")
+    return Rates(
+        group,
+        f"{people} people, two variants differ by {100 * truth:g} points",
+        studies,
+        100 * wrong / studies,
+        100 * covered / intervals,
+    )
 
 
 def run_until_decided(
@@ -204,6 +211,20 @@ def power(seeds: int, people: int, studies: int) -> tuple[float, float]:
     return float(np.mean(tests[0])), float(np.mean(tests[1]))
 
 
+def worst(found: Sequence[Rates]) -> list[str]:
+    """Of each design the mean and largest rate of false claims, and the range of the coverage, as rows of a table."""
+    groups: dict[str, list[Rates]] = {}
+    for rates in found:
+        groups.setdefault(rates.group, []).append(rates)
+    rows = ["| studies | false claims, % | most | intervals that cover, % |", "|---|---:|---:|---:|"]
+    for group, own in groups.items():
+        claims, covered = [one.false_claims for one in own], [one.covered for one in own]
+        rows.append(
+            f"| {group} | {np.mean(claims):.1f} | {max(claims):.1f} | {min(covered):.1f} to {max(covered):.1f} |"
+        )
+    return rows
+
+
 SEEDS, PEOPLE = (3, 5, 10, 20), (20, 50, 100)
 
 
@@ -223,13 +244,14 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
-    found = []
+    found: list[Rates] = []
     print("| studies | false claims, % | intervals that cover, % | one paired t-test, % |\n|---|---:|---:|---:|")
     for rates in table(arguments.studies):
-        found.append(asdict(rates))
+        found.append(rates)
         print(rates.row(), flush=True)
+    print(*worst(found), sep="\n")
     if arguments.output:
-        arguments.output.write_text(json.dumps(found, indent=1))
+        arguments.output.write_text(json.dumps([asdict(rates) for rates in found], indent=1))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from scipy import special
 
 CONFIDENCE = 0.95
 SAME = 1e-12  # differences of scores closer than this differ by rounding alone
-SEED_WEIGHT = 2.5
+SEED_WEIGHT = 4.0
 """How much the uncertain variance between few seeds counts in the degrees of freedom; chosen by simulation."""
 
 
