@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Column, Table
+from rich.text import Text
 
 from polyview.environment import check_arrival
 from polyview.errors import UserError
@@ -81,7 +82,7 @@ def scan(
     found.manifest.save(out)
     table = Table("expression", "faces", "subjects", "sequences", title=f"{len(found.manifest)} faces of {dataset}")
     for row in found.manifest.summary().iter_rows():
-        table.add_row(*map(str, row))
+        table.add_row(*(Text(str(cell)) for cell in row))
     console.print(table)
     for line in inspect(found.manifest):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -235,7 +236,7 @@ def compare(
     table = Table("", "", *(record.id for record in records), "difference")
     for section in differences(*records):
         for row in section.rows:
-            table.add_row(section.name, *row)
+            table.add_row(*map(Text, (section.name, *row)))
         table.add_section()
     console.print(table)
 
@@ -263,7 +264,8 @@ def doctor() -> None:
 
         found += check_nodes(home)
     for check in found:
-        table.add_row("[green]ok[/]" if check.ok else "[red]no[/]", check.name, check.detail, check.remedy)
+        state = Text("ok", "green") if check.ok else Text("no", "red")
+        table.add_row(state, *map(Text, (check.name, check.detail, check.remedy)))
     console.print(table)
 
 
@@ -293,7 +295,8 @@ def jobs(address: Address = None) -> None:
 
     table = Table(Column("job", no_wrap=True), "status", "started", "command")
     for job in Cluster(address).jobs():
-        table.add_row(job.id, job.status, f"{datetime.fromtimestamp(job.started):%Y-%m-%d %H:%M}", job.command)
+        started = f"{datetime.fromtimestamp(job.started):%Y-%m-%d %H:%M}"
+        table.add_row(*map(Text, (job.id, job.status, started, job.command)))
     console.print(table)
 
 
@@ -360,7 +363,7 @@ def _list_trials(study: Any) -> None:
     found = estimate(study, open_home())
     table = Table("trial", "variant", "seed", "state", title=study.name)
     for trial, state in found.trials:
-        table.add_row(trial.id, trial.variant, str(trial.seed), state)
+        table.add_row(*map(Text, (trial.id, trial.variant, str(trial.seed), state)))
     console.print(table)
     for line in found.lines():
         console.print(line, highlight=False, soft_wrap=True)

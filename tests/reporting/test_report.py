@@ -153,6 +153,15 @@ def test_a_narrow_terminal_has_the_interval_that_decides_and_every_name(tmp_path
     assert all(re.search(rf"^ *{name.split()[0]}", shown, re.MULTILINE) for name in LEVELS)
 
 
+@pytest.mark.parametrize("name", ["[x]", "[/x]", "[bold]", "a [/] b"])
+def test_names_in_brackets_are_text(tmp_path: Path, name: str) -> None:
+    study = STUDY.model_copy(update={"variants": {name: {"rendering.views.count": 1}}, "baseline": name})
+    console = Console(width=140, file=io.StringIO())
+    console.print(table(outcome(tmp_path, study, LEVELS | {name: 0.5}), 140))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert shown.count(name) >= 2  # its row, and the head of the differences
+
+
 def test_the_markdown_has_a_row_per_variant(tmp_path: Path) -> None:
     text = markdown(outcome(tmp_path))
     header = next(line for line in text.splitlines() if line.startswith("| variant"))

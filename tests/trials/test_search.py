@@ -15,6 +15,7 @@ from polyview.trials import search
 from polyview.trials.design import plan
 from polyview.trials.ledger import InterimScores, Record
 from polyview.trials.space import Point, contains, suggest
+from polyview.trials.views import corpora
 
 WEIGHTS = {
     "objective.decorrelation.weight": {"log_uniform": [0.001, 1.0]},
@@ -256,6 +257,14 @@ def test_a_search_is_refused_whose_best_could_not_be_tested(
     recipe = with_overrides(tiny, {f"evaluation.{key}": value for key, value in evaluation.items()})
     with pytest.raises(ValidationError, match=error):
         study_of(recipe)
+
+
+def test_of_another_corpus_a_searchs_points_see_nothing(tiny: Experiment) -> None:
+    test = tiny.corpus.model_dump(mode="json") | {"generator": {"seed": 5}}
+    crossed = with_overrides(tiny, {"evaluation.protocol": "cross_dataset", "evaluation.test": test})
+    (point,), best = search.make_trials(study_of(crossed), [{}]), plan(study_of(crossed))[0]
+    assert corpora(point.experiment) == [tiny.corpus]
+    assert len(corpora(best.experiment)) == 2
 
 
 def test_all_seeds_of_a_search_have_the_same_test_subjects(tiny: Experiment) -> None:

@@ -21,16 +21,18 @@ def notes(outcome: Outcome) -> list[str]:
     """How to read the numbers, and what they cannot say."""
     variants, references = comparisons(outcome, outcome.study.metric)
     pairs = max((one.pairs for one in [*variants, *references]), default=0)
-    if not finished(outcome):
-        return []
-    if pairs < 2:
-        return ["One seed has no spread: neither an interval nor a test is possible. Add seeds to the study."]
-    reading = [_how_to_read(outcome.study, variants), *_of_whom(outcome, [*variants, *references])]
+    reading = []
     if outcome.stale:
         reading.append(
             f"{len(outcome.stale)} results are left out: they are of faces that have changed since. Running the study "
             "again keeps them beside the new ones."
         )
+    if not finished(outcome):
+        return reading
+    if pairs < 2:
+        reading.append("One seed has no spread: neither an interval nor a test is possible. Add seeds to the study.")
+        return reading
+    reading += [_how_to_read(outcome.study, variants), *_of_whom(outcome, [*variants, *references])]
     if differing := describe_versions(outcome):
         reading.append(differing)
     if shared := sorted({name for _, record in finished(outcome) for name in record.shared_faces}):

@@ -75,6 +75,11 @@ class Evaluation(Model):
         return (*self.probes, *map(few_shot, self.shots))
 
     @property
+    def other_corpus(self) -> Corpus | None:
+        """The corpus whose faces are scored, if that is another than is trained on."""
+        return None if self.validation else self.test
+
+    @property
     def repeats(self) -> int:
         """How many folds there are, each with its own test subjects."""
         return self.folds if self.protocol in ("subject_kfold", "loso") else 1

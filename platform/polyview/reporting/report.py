@@ -59,10 +59,10 @@ def table(outcome: Outcome, width: int = 120) -> Table:
     heads[2] = "mean ±\ndeviation"
     shown = Table(title=f"{study.name}: {study.metric}, %", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     columns = [place for place, head in enumerate(heads) if width >= WIDE or head not in ("seeds", THESE_PEOPLE)]
-    shown.add_column(heads[0], min_width=14, overflow="fold")
+    shown.add_column(Text(heads[0]), min_width=14, overflow="fold")
     for place in columns[1:]:
         head = heads[place].replace(", ", ",\n").replace(" to ", "\nto ")
-        shown.add_column(head, justify="right", no_wrap=True)
+        shown.add_column(Text(head), justify="right", no_wrap=True)
     own = set(baselines(study).values())
     for family in comparisons(outcome, study.metric):
         for one in family:

@@ -40,7 +40,7 @@ from polyview.tracking.runs import failed_run, finished_run, pruned_run, study_t
 from polyview.tracking.tracker import SQLITE, Tracker
 from polyview.training.history import Epoch
 from polyview.trials.capacity import concurrent_trials, demand
-from polyview.trials.design import Trial, plan
+from polyview.trials.design import Trial, baselines, plan
 from polyview.trials.ledger import InterimScores, Ledger, Record, TrialFailure, pruned_trials
 from polyview.trials.search import (
     Points,
@@ -150,7 +150,8 @@ class Driver:
 
         To take the trial with the highest test score would be a choice made on the test subjects.
         """
-        trained = [one for one in finished(outcome, BEST) or finished(outcome, self.study.baseline) if one[1].history]
+        baseline = next(iter(baselines(self.study).values()))
+        trained = [one for one in finished(outcome, BEST) or finished(outcome, baseline) if one[1].history]
         if not trained:
             return
         trial, record = trained[0]

@@ -284,6 +284,8 @@ def _unfit(key: str) -> str | None:
     """Why a search must leave this key alone."""
     if key in ("name", "seed", "corpus.max_rejected", "training.ingest"):
         return "makes no other experiment"
+    if key.startswith("corpus.") and key.split(".")[1] not in ("frames", "every", "geometry"):
+        return "changes whose faces are trained and tested on"
     if key.split(".")[0] == "evaluation":
         return "changes what a score means"
     return "changes how many trials fit at once" if key == "training.workers" else None

@@ -65,7 +65,8 @@ class TrialSpec:
         """
         experiment, modeling = self.experiment, self.experiment.model
         store = open_samples(self.store, modeling)
-        train = everyone(store) if self.test else split_of(experiment, store).train
+        # With another corpus as the test, everybody is trained on; a search's points are scored on some of them.
+        train = everyone(store) if experiment.evaluation.test else split_of(experiment, store).train
         if experiment.evaluation.validation:
             chosen = holdout(train, experiment.evaluation.validation, split_seed(experiment))
             return Faces(store, chosen.train), Faces(store, chosen.test)

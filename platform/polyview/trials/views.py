@@ -34,12 +34,13 @@ class PreparedViews:
 
     def test_store_of(self, experiment: Experiment) -> Path | None:
         """The store of the corpus that the experiment is tested on, if that is another."""
-        test = experiment.evaluation.test
-        return self.stores[_faces(test, experiment.rendering)] if test else None
+        other = experiment.evaluation.other_corpus
+        return self.stores[_faces(other, experiment.rendering)] if other else None
 
     def manifest_of(self, experiment: Experiment) -> str:
         """The fingerprint of the experiment's faces, or both if it is tested on another corpus."""
-        return manifests_of(experiment, self.fingerprints)[0]
+        own = [self.fingerprints[_faces(corpus, experiment.rendering)][0] for corpus in corpora(experiment)]
+        return "+".join(dict.fromkeys(own))
 
 
 def manifests_of(experiment: Experiment, fingerprints: Fingerprints) -> list[str]:
@@ -74,8 +75,8 @@ def needs(experiments: Iterable[Experiment]) -> list[Need]:
 
 def corpora(experiment: Experiment) -> list[Corpus]:
     """The faces that are trained on, and those that are tested on if they are another corpus's."""
-    test = experiment.evaluation.test
-    return [experiment.corpus, test] if test else [experiment.corpus]
+    other = experiment.evaluation.other_corpus
+    return [experiment.corpus, other] if other else [experiment.corpus]
 
 
 def corpus_digest(experiment: Experiment) -> str:

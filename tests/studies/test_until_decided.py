@@ -1,0 +1,96 @@
+"""Studies whose results change what they need, on disk: seeds until it is decided, and faces that have changed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trimesh
+
+from polyview.analysis.notes import notes
+from polyview.corpus.load import load_mesh
+from polyview.corpus.scan import scan
+from polyview.recipe import Experiment, Study, UntilDecided, with_overrides
+from polyview.storage.home import Home
+from polyview.studies.driver import run_stages
+from polyview.studies.estimate import estimate
+from polyview.studies.outcome import is_complete, load_outcome
+from polyview.trials.design import REFERENCES
+from polyview.trials.ledger import Ledger
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def raw(tiny: Experiment) -> Experiment:
+    """Probes on pixels: a trial of it takes no training."""
+    return with_overrides(tiny, {**REFERENCES["raw pixels"], "evaluation.probes": ["linear", "knn"]})
+
+
+@pytest.fixture
+def scans(tiny: Experiment, tmp_path: Path) -> Path:
+    """The tiny recipe's generated heads as files."""
+    manifest = scan(tiny.corpus).manifest
+    for row in manifest.frame.iter_rows(named=True):
+        mesh = load_mesh(row["path"], None, "")
+        file = tmp_path / "faces" / row["subject"] / f"{row['expression']}.obj"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).export(file)
+    return tmp_path / "faces"
+
+
+def test_a_study_that_goes_on_until_decided_adds_seeds_and_ends(
+    raw: Experiment, home: Home, prepare: Any, listener: Any
+) -> None:
+    prepare(home, raw)
+    # The same pixels under two names of the background: nothing can be decided, so all seeds are run.
+    alike = {"alike": {"training.lr": 0.123}}
+    seeds = UntilDecided(first=2, most=5)
+    study = Study(name="until", experiment=raw, seeds=seeds, references=False, variants=alike, metric="knn/accuracy")
+    found = estimate(study, home)
+    assert (found.missing, found.undecided) == (4, 6)
+    assert "at most 6 further trials are added" in "\n".join(found.lines())
+    outcome, failures = run_stages(study, home, listener)
+    assert not failures
+    assert is_complete(outcome)
+    assert len(outcome.records) == 10
+    assert [said for said in listener.said if said.startswith("open after")] == [
+        "open after 2 seeds, so more are run: full, alike",
+        "open after 4 seeds, so more are run: full, alike",
+    ]
+    # A study that has ended runs nothing more.
+    again, _ = run_stages(study, home, listener)
+    assert again.records == outcome.records
+
+
+def test_results_of_faces_that_have_changed_are_left_out_and_kept(
+    raw: Experiment, home: Home, listener: Any, scans: Path
+) -> None:
+    corpus = {"corpus.dataset": "folder", "corpus.root": str(scans), "corpus.pattern": "{subject}/{expression}.obj"}
+    study = Study(name="changed", experiment=with_overrides(raw, corpus), seeds=(0, 1), references=False)
+    before, _ = run_stages(study, home, listener)
+    assert not before.stale
+    (mesh := sorted(scans.rglob("*.obj"))[0]).touch()
+    assert [state for _, state in estimate(study, home).trials] == ["done", "done"]
+    mesh.write_text(mesh.read_text() + "\n# scanned anew\n")
+    planned = estimate(study, home)
+    assert [state for _, state in planned.trials] == 2 * ["stale, to run again"]
+    after, _ = run_stages(study, home, listener)
+    assert not after.stale
+    assert {one.manifest for one in after.records.values()}.isdisjoint(one.manifest for one in before.records.values())
+    for trial_id in before.records:
+        assert (home.trials / f"{trial_id}.1" / "record.json").is_file()
+    # Had only one trial run again, the report would leave the other's result out.
+    ledger, (one, _) = Ledger(home.trials), before.records
+    shutil.copy(home.trials / f"{one}.1" / "record.json", ledger.path(one))
+    mixed = load_outcome(study, home)
+    assert mixed.stale.keys() == {one}
+    assert any("of faces that have changed since" in note for note in notes(mixed))
