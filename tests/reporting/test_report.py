@@ -19,8 +19,10 @@ from polyview.analysis.comparisons import comparisons
 from polyview.analysis.findings import verdicts
 from polyview.analysis.outcome import Outcome, Searched
 from polyview.analysis.searches import best_trials
+from polyview.analysis.statistics import holm
+from polyview.evaluation.protocols import PREDICTIONS
 from polyview.recipe import Experiment, Resources, Study
-from polyview.reporting.report import csv, html, latex, markdown, table, write
+from polyview.reporting.report import csv, html, latex, markdown, predictions, table, write
 from polyview.training.history import Epoch
 from polyview.trials.design import plan
 from polyview.trials.ledger import Record, TrialFailure
@@ -107,6 +109,21 @@ def outcome(
     return Outcome(study, trials, records, stages, sheet, "sqlite:////home/someone/outputs/mlflow.db", folder)
 
 
+def with_predictions(made: Outcome) -> Outcome:
+    """The outcome with predictions that agree with its confusion counts, a few of every class of every person."""
+    found = {}
+    for trial_id, one in made.records.items():
+        rows = [
+            (probe, f"s{place}", one.test_subjects[place % 30], CLASSES[true], CLASSES[told], 1.0)
+            for probe, counts in one.confusions.items()
+            for place, (true, told) in enumerate(
+                (true, told) for true in range(7) for told in range(7) for _ in range(counts[true][told])
+            )
+        ]
+        found[trial_id] = pl.DataFrame(rows, schema=PREDICTIONS, orient="row", strict=False)
+    return replace(made, predictions=found)
+
+
 def row_of(text: str, variant: str) -> str:
     return next(line for line in text.splitlines() if line.startswith(f"| {variant} |"))
 
@@ -160,6 +177,54 @@ def test_names_in_brackets_are_text(tmp_path: Path, name: str) -> None:
     console.print(table(outcome(tmp_path, study, LEVELS | {name: 0.5}), 140))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert shown.count(name) >= 2  # its row, and the head of the differences
+
+
+def test_with_predictions_a_report_speaks_of_so_many_test_subjects(tmp_path: Path) -> None:
+    kept = with_predictions(outcome(tmp_path))
+    text = markdown(kept)
+    assert "Nadeau" not in text
+    assert re.search(r"“no alignment” costs 28.\d points .* after Holm, 3 seeds, 30 test subjects\)", text)
+    table = pl.read_csv(io.StringIO(predictions(kept)))
+    assert table.columns[:6] == ["trial", "variant", "seed", "fold", "probe", "sample"]
+    one = table.filter(pl.col("variant") == "full", pl.col("seed") == 0, pl.col("probe") == "linear")
+    counts = np.array(kept.records[one["trial"][0]].confusions["linear"])
+    assert (one["truth"] == one["prediction"]).sum() == counts.trace()
+
+
+def test_within_a_margin_variants_are_the_same(tmp_path: Path) -> None:
+    study = STUDY.model_copy(update={"margin": 30.0})
+    text = markdown(with_predictions(outcome(tmp_path, study)))
+    assert re.search(r"“no redundancy” is the same as “full” within 30 points of linear/accuracy", text)
+    assert row_of(text, "no redundancy").endswith("| same |")
+    assert row_of(text, "no alignment").endswith("| worse |")
+    assert "p, Bonferroni" in text
+    assert "p is after Bonferroni over the 4 comparisons" in text
+
+
+def test_several_metrics_are_one_family(tmp_path: Path) -> None:
+    alone = comparisons(outcome(tmp_path), "linear/accuracy")[0]
+    study = STUDY.model_copy(update={"metrics": ("knn/accuracy",)})
+    made = outcome(tmp_path, study)
+    together = [*comparisons(made, "linear/accuracy")[0], *comparisons(made, "knn/accuracy")[0]]
+    assert {one.family for one in alone if one.p is not None} == {4}
+    assert {one.family for one in together if one.p is not None} == {8}
+    tested = [one for one in together if one.p is not None and one.p_adjusted is not None]
+    assert [one.p_adjusted for one in tested] == pytest.approx(holm([one.p for one in tested]))  # type: ignore[misc]
+    text = markdown(made)
+    assert "## In knn/accuracy" in text
+    assert "over the 8 comparisons" in text
+
+
+def test_results_of_different_code_are_told_apart(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    assert "different code" not in markdown(made)
+    records = dict(made.records)
+    for trial in made.trials:
+        if trial.variant == "one view":
+            one = records[trial.id]
+            records[trial.id] = one.model_copy(update={"environment": one.environment | {"torch": "2.14.0"}})
+    text = markdown(replace(made, records=records))
+    assert "with torch 2.14.0: one view (seeds 0, 1, 2)" in text
 
 
 def test_the_markdown_has_a_row_per_variant(tmp_path: Path) -> None:

@@ -46,9 +46,10 @@ def _seed_score(folds: Sequence[Record], predictions: Mapping[str, pl.DataFrame]
         score = metrics.scores(np.sum([fold.confusions[probe] for fold in folds], axis=0))[measure]
     drawn = evaluation.protocol == "holdout" and first.train_subjects
     ratio = len(first.test_subjects) / len(first.train_subjects) if drawn else None
-    if any(fold.id not in predictions for fold in folds):
+    said = [predictions[fold.id].filter(pl.col("probe") == probe) for fold in folds if fold.id in predictions]
+    if len(said) < len(folds) or any(one.is_empty() for one in said):
         return SeedScore(score, ratio=ratio)
-    predicted = pl.concat([predictions[fold.id] for fold in folds]).filter(pl.col("probe") == probe)
+    predicted = pl.concat(said)
     people = contributions(confusions_by_person(predicted, first.classes), measure)
     return SeedScore(score, people, ratio)
 
