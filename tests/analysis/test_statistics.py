@@ -190,7 +190,7 @@ def test_sentences_claim_what_is_significant_and_no_more() -> None:
     unclear = told(-0.05, 0.01, p=0.2)
     assert "Whether “no text” differs is open: \u22122.0 points" in unclear
     assert "95 % interval \u22125.0 to +1.0" in unclear
-    assert "`seeds: {first: 3, most: " in unclear
+    assert "seeds: {first: 3, most: " in unclear
     alike = told(-0.004, 0.006, p=1.0, p_same=0.02)
     assert alike.startswith("“no text” is the same as “full” within 1 points of linear/accuracy: +0.1")
     assert "p = 0.02 after Bonferroni" in alike
