@@ -292,6 +292,6 @@ def _seeds_hint(comparison: Comparison) -> str:
     if needed is None:
         return " More seeds alone would hardly show a difference this large; more people might."
     return (
-        f" If it is this large, seeds: {{first: {comparison.pairs}, most: {needed}, until: decided}} would show it with "
-        f"a power of {100 * POWER:.0f} %."
+        f" If it is this large, seeds: {{first: {comparison.pairs}, most: {needed}, until: decided}} would show it "
+        f"with a power of {100 * POWER:.0f} %."
     )

@@ -70,3 +70,10 @@ def _fitted(line: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width
     while font.getlength(line) > width:
         line = f"{line[:-2]}…"
     return line
+
+
+def one_of_each_expression(store: Path) -> tuple[ViewStore, list[int]]:
+    """The store, and the row of the first face of each expression."""
+    views = ViewStore.open(store)
+    first = {label: row for row, label in reversed(list(enumerate(views.labels("expression"))))}
+    return views, [first[label] for label in sorted(first)]

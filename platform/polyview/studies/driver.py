@@ -16,12 +16,12 @@ from polyview.analysis.outcome import finished
 from polyview.analysis.searches import BEST
 from polyview.errors import UserError
 from polyview.parallel import stop_ray
-from polyview.recipe import Experiment, Resources, Study
-from polyview.rendering.sheet import contact_sheet
-from polyview.rendering.store import ViewStore
+from polyview.recipe import Experiment, Study
+from polyview.rendering.sheet import contact_sheet, one_of_each_expression
 from polyview.reporting.report import Outcome, write
-from polyview.storage.home import Home, locked
+from polyview.storage.home import Home
 from polyview.storage.mirror import CachedPath
+from polyview.studies.checks import check_recipes, naming, only_driver
 from polyview.studies.interruption import last_act
 from polyview.studies.outcome import (
     POINTS,
@@ -70,7 +70,7 @@ def run_stages(study: Study, home: Home, watcher: Watcher, force: str | None = N
     """
     trials = plan(study)
     with ExitStack() as stack:
-        stack.enter_context(_only_driver(study_folder(study, home)))
+        stack.enter_context(only_driver(study_folder(study, home)))
         driver = _prepare(study, trials, home, watcher)
         if force is not None:
             _set_aside(load_outcome(study, home), force, Ledger(home.trials))
@@ -278,7 +278,7 @@ class Driver:
         """Write what is known: the contact sheet, MLflow's copy of it, the report; returns it."""
         self.watcher.stage("report", 1)
         store = self.views.store_of(plan(self.study)[0].experiment)
-        contact_sheet(*_one_of_each_expression(store), self._folder / SHEET)
+        contact_sheet(*one_of_each_expression(store), self._folder / SHEET)
         if self.tracker.returned():
             self.open()
             self.log_all(load_outcome(self.study, self.home))
@@ -388,31 +388,6 @@ class Driver:
         self.stages.record(name, time.perf_counter() - started)
 
 
-def check_recipes(trials: Sequence[Trial], ledger: Ledger, resources: Resources) -> None:
-    """Raises `UserError` that names the first trial without a record whose recipe no faces could make run here."""
-    records = ledger.read_all(trial.id for trial in trials)
-    missing = [trial for trial in trials if trial.id not in records]
-    if not missing:
-        return
-    # torch and Ray take seconds to import, which a study that finds all its trials done need not wait for.
-    from polyview.trials.scheduler import nodes
-    from polyview.trials.trial import check_recipe
-
-    for trial in missing:
-        with naming(trial):
-            check_recipe(trial.experiment)
-    concurrent_trials(nodes(), [demand(trial.experiment, resources) for trial in missing])
-
-
-@contextmanager
-def naming(trial: Trial) -> Iterator[None]:
-    """Says in a `UserError` which trial it is about."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{trial.name}: {error}") from None
-
-
 def _set_aside(outcome: Outcome, variant: str, ledger: Ledger) -> None:
     trials = [*outcome.trials, *outcome.searched.trials]
     names = dict.fromkeys(trial.variant for trial in trials)
@@ -421,20 +396,3 @@ def _set_aside(outcome: Outcome, variant: str, ledger: Ledger) -> None:
     for trial in trials:
         if trial.variant == variant:
             ledger.set_aside(trial.id)
-
-
-@contextmanager
-def _only_driver(folder: Path) -> Iterator[None]:
-    """Hold the study for this process; raises `UserError` if another process runs it now."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(folder / "lock", wait=False))
-        except BlockingIOError:
-            raise UserError(f"{folder.name}: another polyview is running this study; wait for it, or stop it") from None
-        yield
-
-
-def _one_of_each_expression(store: Path) -> tuple[ViewStore, list[int]]:
-    views = ViewStore.open(store)
-    first = {label: row for row, label in reversed(list(enumerate(views.labels("expression"))))}
-    return views, [first[label] for label in sorted(first)]

@@ -1,0 +1,50 @@
+"""What can be known to be wrong with trials before anything is rendered or trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from polyview.errors import UserError
+from polyview.recipe import Resources
+from polyview.storage.home import locked
+from polyview.trials.capacity import concurrent_trials, demand
+from polyview.trials.design import Trial
+from polyview.trials.ledger import Ledger
+
+
+def check_recipes(trials: Sequence[Trial], ledger: Ledger, resources: Resources) -> None:
+    """Raises `UserError` that names the first trial without a record whose recipe no faces could make run here."""
+    records = ledger.read_all(trial.id for trial in trials)
+    missing = [trial for trial in trials if trial.id not in records]
+    if not missing:
+        return
+    # torch and Ray take seconds to import, which a study that finds all its trials done need not wait for.
+    from polyview.trials.scheduler import nodes
+    from polyview.trials.trial import check_recipe
+
+    for trial in missing:
+        with naming(trial):
+            check_recipe(trial.experiment)
+    concurrent_trials(nodes(), [demand(trial.experiment, resources) for trial in missing])
+
+
+@contextmanager
+def naming(trial: Trial) -> Iterator[None]:
+    """Says in a `UserError` which trial it is about."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{trial.name}: {error}") from None
+
+
+@contextmanager
+def only_driver(folder: Path) -> Iterator[None]:
+    """Hold the study for this process; raises `UserError` if another process runs it now."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / "lock", wait=False))
+        except BlockingIOError:
+            raise UserError(f"{folder.name}: another polyview is running this study; wait for it, or stop it") from None
+        yield
