@@ -8,18 +8,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from polyview.evaluation.metrics import scores
+from polyview.evaluation.metrics import scores, scores_of_each
 
 
 def confusions_by_person(predictions: pl.DataFrame, classes: Sequence[str]) -> dict[str, NDArray[np.int64]]:
     """Each subject's confusion counts (K, K), rows true, from rows with `subject`, `truth` and `prediction`."""
-    people = predictions["subject"].unique().sort().to_list()
+    people: dict[str, int] = {}
+    owners = [people.setdefault(name, len(people)) for name in predictions["subject"]]
+    places = {name: place for place, name in enumerate(classes)}
+    truth, told = ([places[name] for name in predictions[column]] for column in ("truth", "prediction"))
     counts = np.zeros((len(people), len(classes), len(classes)), dtype=np.int64)
-    places = [
-        predictions[column].replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy()
-        for column, names in (("subject", people), ("truth", classes), ("prediction", classes))
-    ]
-    np.add.at(counts, tuple(places), 1)
+    np.add.at(counts, (owners, truth, told), 1)
     return dict(zip(people, counts, strict=True))
 
 
@@ -29,8 +28,10 @@ def contributions(counts: Mapping[str, NDArray[np.int64]], measure: str) -> dict
     Of an accuracy over people with equally many samples it is the subject's own accuracy; of other measures, what they
     have in its place (Tukey 1958). Empty for a single subject, without whom there is no score.
     """
-    total, people = np.sum(list(counts.values()), axis=0), len(counts)
+    each, people = np.array(list(counts.values())), len(counts)
     if people < 2:
         return {}
-    whole = scores(total)[measure]
-    return {name: people * whole - (people - 1) * scores(total - own)[measure] for name, own in counts.items()}
+    total = each.sum(axis=0)
+    without = scores_of_each(total - each)[measure]
+    values = people * scores(total)[measure] - (people - 1) * without
+    return dict(zip(counts, values.tolist(), strict=True))

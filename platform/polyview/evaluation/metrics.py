@@ -16,14 +16,28 @@ def scores(counts: ArrayLike) -> dict[str, float]:
     A class that neither the truth nor the prediction has counts in neither mean; a class that is predicted but never
     true has F1 zero and no recall.
     """
+    return {name: float(value) for name, value in scores_of_each(counts).items()}
+
+
+def scores_of_each(counts: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """The `scores` of each of many confusion matrices, (..., K, K); those of an empty one are nan."""
     table = np.asarray(counts, dtype=np.float64)
-    correct, true, predicted = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
-    there, asked = true > 0, true + predicted > 0
+    correct = np.diagonal(table, axis1=-2, axis2=-1)
+    true, predicted = table.sum(axis=-1), table.sum(axis=-2)
     return {
-        "accuracy": float(correct.sum() / table.sum()),
-        "uf1": float(np.mean(2 * correct[asked] / (true + predicted)[asked])),
-        "uar": float(np.mean(correct[there] / true[there])),
+        "accuracy": correct.sum(axis=-1) / np.maximum(true.sum(axis=-1), 1) + np.where(true.any(axis=-1), 0, np.nan),
+        "uf1": _mean_where(true + predicted > 0, 2 * correct, true + predicted),
+        "uar": _mean_where(true > 0, correct, true),
     }
+
+
+def _mean_where(
+    counted: NDArray[np.bool_], above: NDArray[np.float64], below: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The mean over the last axis of the fractions that are counted."""
+    fractions = np.divide(above, below, out=np.zeros_like(below), where=counted)
+    number = counted.sum(axis=-1)
+    return fractions.sum(axis=-1) / np.where(number > 0, number, np.nan)
 
 
 def guessing(counts: ArrayLike) -> dict[str, float]:
