@@ -345,7 +345,7 @@ def test_predictions_that_are_not_the_records_are_not_kept(assign: Assign) -> No
     ledger.predictions(trial_id).unlink()
     ledger.write(record.model_copy(update={"scores": record.scores | {"knn/accuracy": 0.123}}))
     assert "scores otherwise" in (predict_again(spec) or "")
-    assert ledger.read_predictions([trial_id]) == {}
+    assert ledger.read_predictions([trial_id])[trial_id].is_empty()
 
 
 def test_what_was_made_of_faces_that_have_changed_is_set_aside_and_kept(

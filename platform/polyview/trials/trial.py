@@ -18,7 +18,7 @@ from polyview.environment import describe_environment
 from polyview.errors import UserError
 from polyview.evaluation.embed import anchors, embed, raw_pixels
 from polyview.evaluation.embedded import Embedded, pooled
-from polyview.evaluation.protocols import Evaluation, check_shots, evaluate
+from polyview.evaluation.protocols import PREDICTIONS, Evaluation, check_shots, evaluate
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import check_tower
 from polyview.recipe import Experiment, ProbeName, Resources, few_shot
@@ -148,9 +148,9 @@ def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] =
         fetch_pictures(experiment, *spec.stores)
         fetch_checkpoint(folder)
         train_faces, test_faces = spec.sides()
-        manifest = fingerprint(train_faces, test_faces)
+        manifest, former = fingerprints(train_faces, test_faces)
         known = ledger.read(trial_id)
-        if known and known.manifest == manifest:
+        if known and known.manifest in (manifest, former):
             return
         source = Source(manifest=train_faces.store.manifest.fingerprint, subjects=train_faces.subjects)
         if known or has_checkpoint_of_others(folder, source):
@@ -197,7 +197,8 @@ def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] =
 def predict_again(spec: TrialSpec) -> str | None:
     """Make the predictions that a finished trial of an earlier version did not keep, from its checkpoint.
 
-    Returns why that cannot be: there is no checkpoint, the faces are others, or the scores are not the record's.
+    Returns why that cannot be: there is no checkpoint, the faces are others, or the scores are not the record's. Then
+    an empty table is kept, so that it is not tried again.
     """
     experiment, ledger = spec.experiment, Ledger(spec.trials)
     folder = spec.trials / experiment.digest
@@ -205,16 +206,21 @@ def predict_again(spec: TrialSpec) -> str | None:
         fetch_pictures(experiment, *spec.stores)
         fetch_checkpoint(folder)
         record, sides = ledger.read(experiment.digest), spec.sides()
-        if record is None or record.manifest != fingerprint(*sides):
-            return "its faces are others now"
+        if record is None or record.manifest not in fingerprints(*sides):
+            return _without_predictions(ledger, experiment.digest, "its faces are others now")
         if experiment.training.trains and latest_checkpoint(folder) is None:
-            return "its checkpoint is gone"
+            return _without_predictions(ledger, record.id, "its checkpoint is gone")
         model = None if is_raw_pixels(experiment) else _load_model(experiment, folder)
         evaluation = score(experiment, model, *sides)
         if _scores(evaluation) != record.scores:
-            return "its checkpoint scores otherwise on this machine"
+            return _without_predictions(ledger, record.id, "its checkpoint scores otherwise on this machine")
         ledger.write_predictions(record.id, evaluation.predictions)
         return None
+
+
+def _without_predictions(ledger: Ledger, trial_id: str, reason: str) -> str:
+    ledger.write_predictions(trial_id, pl.DataFrame(schema=PREDICTIONS))
+    return reason
 
 
 def shared_faces(experiment: Experiment, train: Faces, test: Faces) -> tuple[str, ...]:
@@ -352,9 +358,11 @@ def everyone(store: ViewStore) -> tuple[str, ...]:
     return tuple(sorted(set(store.labels("subject"))))
 
 
-def fingerprint(train: Faces, test: Faces) -> str:
-    """Which faces a trial's record is of: the manifest's fingerprint, or both manifests'."""
-    return "+".join(dict.fromkeys(faces.store.manifest.fingerprint for faces in (train, test)))
+def fingerprints(train: Faces, test: Faces) -> tuple[str, str]:
+    """Which faces a trial is of, by the fingerprint of the manifest or of both; and as earlier versions put it."""
+    manifests = [faces.store.manifest for faces in (train, test)]
+    now, former = ([one.fingerprint for one in manifests], [one.former_fingerprint for one in manifests])
+    return "+".join(dict.fromkeys(now)), "+".join(dict.fromkeys(former))
 
 
 def _load_model(experiment: Experiment, folder: Path) -> MultiviewModel:
