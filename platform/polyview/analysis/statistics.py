@@ -230,13 +230,12 @@ def _compared(
         return paired
     low, high = last.interval()
     fractions = [count / looked_at[-1] for count in looked_at] if looked_at else [1.0]
-    made = [one for one in found if one]
-    paired = replace(
-        paired, low=low, high=high, estimate=last, p=sequential_p([one.p_zero() for one in made], fractions)
-    )
+    p = sequential_p([one.p_zero() if one else 1.0 for one in found], fractions)
+    paired = replace(paired, low=low, high=high, estimate=last, p=p)
     if margin is None:
         return paired
-    return replace(paired, p_same=sequential_p([2 * one.p_outside(margin) for one in made], fractions) / 2)
+    outside = [one.p_outside(margin) if one else 1.0 for one in found]
+    return replace(paired, p_same=sequential_p([2 * one for one in outside], fractions) / 2)
 
 
 def _stages(differences: Mapping[int, SeedScore], looked_at: Iterable[int]) -> list[list[SeedScore]]:
