@@ -191,6 +191,16 @@ def test_with_predictions_a_report_speaks_of_so_many_test_subjects(tmp_path: Pat
     assert (one["truth"] == one["prediction"]).sum() == counts.trace()
 
 
+def test_the_p_value_of_the_table_decides_the_verdict_and_is_the_sentences(tmp_path: Path) -> None:
+    text = markdown(with_predictions(outcome(tmp_path, levels=LEVELS | {"no redundancy": 0.69, "one view": 0.68})))
+    for variant in ("no decorrelation", "no alignment", "no redundancy", "one view"):
+        p, verdict = (cell.strip() for cell in row_of(text, variant).split("|")[7:9])
+        assert (verdict in ("better", "worse")) == (p.startswith("<") or float(p) <= 0.05), variant
+        said = next(line for line in text.splitlines() if line.startswith("- ") and f"“{variant}”" in line)
+        assert (" costs " in said or " gains " in said) == (verdict != "open")
+        assert verdict == "open" or f"p {'' if p.startswith('<') else '= '}{p} after Holm" in said
+
+
 def test_within_a_margin_variants_are_the_same(tmp_path: Path) -> None:
     study = STUDY.model_copy(update={"margin": 30.0})
     text = markdown(with_predictions(outcome(tmp_path, study)))
