@@ -338,6 +338,7 @@ def test_latex_escapes_and_rules(tmp_path: Path) -> None:
     assert r"linear/accuracy, \%" in text
     assert text.count(r"\midrule") == 2
     assert text.isascii()
+    assert not re.search(r"(?<!\$)[<>]", text.partition("\n")[2])  # in text they are other signs
 
 
 def test_latex_has_the_best_in_bold_and_marks_what_is_clear(tmp_path: Path) -> None:
@@ -357,7 +358,7 @@ def has_booktabs() -> bool:
 
 @pytest.mark.skipif(not has_booktabs(), reason="needs LaTeX with booktabs (Debian: texlive-latex-recommended)")
 def test_latex_compiles_whatever_a_variant_is_called(tmp_path: Path) -> None:
-    odd = r"50 % of {a_b} & c#d ~ $5 ^ \e"
+    odd = r"[*50 % of {a_b} & <c#d> | ~ $5 ^ \e]"
     made = outcome(tmp_path)
     renamed = [replace(trial, variant=odd) if trial.variant == "one view" else trial for trial in made.trials]
     (tmp_path / "table.tex").write_text(latex(replace(made, trials=renamed)))

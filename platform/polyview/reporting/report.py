@@ -48,6 +48,8 @@ _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "±": r"$\pm$",
     "\N{MINUS SIGN}": "$-$",
     "·": r"$\cdot$",
+    **{letter: f"${letter}$" for letter in "<>|"},  # which text fonts have other letters for
+    **{letter: f"{{{letter}}}" for letter in "[]*"},  # which after a row's end belong to that
     NONE: "--",
 }
 
