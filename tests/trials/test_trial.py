@@ -358,7 +358,8 @@ def test_what_was_made_of_faces_that_have_changed_is_set_aside_and_kept(
     changed = tmp_path / "changed"
     shutil.copytree(tiny_store.folder, changed)
     manifest = tiny_store.manifest
-    Manifest(manifest.frame, manifest.root, "f" * 16).save(changed / "manifest.parquet")
+    other = manifest.frame.with_columns(pl.col("intensity") * 0.9)
+    Manifest(other, manifest.root, "f" * 16).save(changed / "manifest.parquet")
     list(run_trial(dataclasses.replace(spec, store=changed)))
     after = ledger.read(trial_id)
     assert before is not None

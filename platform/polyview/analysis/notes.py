@@ -31,8 +31,8 @@ def notes(outcome: Outcome) -> list[str]:
         return reading
     if pairs < 2:
         reading.append("One seed has no spread: neither an interval nor a test is possible. Add seeds to the study.")
-        return reading
-    reading += [_how_to_read(outcome.study, variants), *_of_whom(outcome, [*variants, *references])]
+    else:
+        reading += [_how_to_read(outcome.study, variants), *_of_whom(outcome, [*variants, *references])]
     if differing := describe_versions(outcome):
         reading.append(differing)
     if shared := sorted({name for _, record in finished(outcome) for name in record.shared_faces}):

@@ -16,7 +16,7 @@ from polyview.recipe import Study
 from polyview.storage.home import Home, replacing
 from polyview.storage.mirror import refresh
 from polyview.trials.design import Trial, plan
-from polyview.trials.ledger import Ledger, Record, pruned_trials
+from polyview.trials.ledger import InterimScores, Ledger, Record, pruned_trials
 from polyview.trials.search import Points, interim_scores_of, make_trials, wanted
 from polyview.trials.views import Fingerprints, corpus_digest, manifests_of
 
@@ -74,7 +74,7 @@ def load_outcome(study: Study, home: Home, faces: Fingerprints | None = None) ->
         home.tracking_uri,
         folder,
         ledger.read_failures(trial.id for trial in [*trials, *searched]),
-        Searched(points, searched, interim_scores_of(study, searched, ledger)),
+        Searched(points, searched, _interim_scores(study, searched, ledger, faces)),
         _first_existing(embeddings),
         _load_links(folder / LINKS),
         ledger.read_predictions(records),
@@ -107,6 +107,15 @@ def _of_one_corpus(
         {trial_id: record for trial_id, record in found.items() if trial_id not in stale},
         {trial_id: found[trial_id] for trial_id in stale},
     )
+
+
+def _interim_scores(
+    study: Study, searched: Sequence[Trial], ledger: Ledger, faces: Fingerprints
+) -> dict[str, InterimScores]:
+    """Those of a search's trials on the faces that the study last ran on; on any, if it did not note them."""
+    found = interim_scores_of(study, searched, ledger)
+    current = {trial.id: manifests_of(trial.experiment, faces) for trial in searched}
+    return {name: one for name, one in found.items() if not current[name] or one.manifest in current[name]}
 
 
 def mean_scores(outcome: Outcome) -> dict[str, float]:

@@ -176,12 +176,12 @@ def fetch_checkpoint(folder: Path) -> None:
             fetch_folder(newest[0], folder / newest[0].name.rpartition("-")[0])
 
 
-def has_checkpoint_of_others(folder: Path, source: Source) -> bool:
-    """Whether a trial's folder has a checkpoint that was trained on anything but `source`.
+def has_checkpoint_of_others(folder: Path, *sources: Source) -> bool:
+    """Whether a trial's folder has a checkpoint that was trained on anything but what the `sources` all name.
 
     Going on from one would let today's test subjects have been seen in pretraining.
     """
-    return any(Checkpoint(path).source != source for path in _finished(folder))
+    return any(Checkpoint(path).source not in sources for path in _finished(folder))
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

@@ -152,8 +152,12 @@ def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] =
         known = ledger.read(trial_id)
         if known and known.manifest in (manifest, former):
             return
-        source = Source(manifest=train_faces.store.manifest.fingerprint, subjects=train_faces.subjects)
-        if known or has_checkpoint_of_others(folder, source):
+        trained_on = train_faces.store.manifest
+        sources = [
+            Source(manifest=name, subjects=train_faces.subjects)
+            for name in (trained_on.fingerprint, trained_on.former_fingerprint)
+        ]
+        if known or has_checkpoint_of_others(folder, *sources):
             ledger.set_aside(trial_id)
         started = time.time()
         if experiment.training.trains:
@@ -322,8 +326,9 @@ def evaluate_checkpoint(
     spec = TrialSpec(probed, store, checkpoint.folder, test)
     fetch_pictures(recipe, *spec.stores)
     sides = spec.sides()
-    manifest = sides[0].store.manifest.fingerprint
-    if source.manifest != manifest:
+    trained_on = sides[0].store.manifest
+    manifest = trained_on.fingerprint
+    if source.manifest not in (manifest, trained_on.former_fingerprint):
         raise UserError(
             f"{checkpoint.folder}: pretrained on other faces (manifest {source.manifest}) than lie at the recipe's "
             f"corpus now ({manifest}); its test subjects cannot be known"
