@@ -167,8 +167,8 @@ def test_a_piece_of_a_recipe_or_a_study_is_valid(document: Path, text: str, tmp_
         own = {key: value for key, value in written.items() if key in Study.model_fields}
         rest = {key: value for key, value in written.items() if key not in own}
         recipe = yaml.safe_load((REPOSITORY / "experiments" / "quickstart.yaml").read_text())
-        whole = {**yaml.safe_load(quickstart.read_text()), "experiment": recipe}
-        written = OmegaConf.to_container(OmegaConf.merge(whole, own, {"experiment": rest}))
+        study = {**yaml.safe_load(quickstart.read_text()), **own, "experiment": recipe}
+        written = OmegaConf.to_container(OmegaConf.merge(study, {"experiment": rest}))
     file = tmp_path / "ablations" / "study.yaml"
     file.write_text(yaml.safe_dump(written))
     assert plan(load_study(file)), name(document)
