@@ -16,7 +16,7 @@ from polyview.recipe import Experiment, Study, with_overrides
 from polyview.storage.home import Home
 from polyview.studies.driver import run_stages
 from polyview.studies.estimate import estimate
-from polyview.studies.outcome import load_outcome
+from polyview.studies.outcome import is_complete, load_outcome
 from polyview.tracking.tracker import TRIAL_TAG
 from polyview.training.history import Epoch
 from polyview.trials.design import Trial
@@ -189,6 +189,21 @@ def test_what_fails_is_tried_again_then_told_and_stops_nothing_else(tiny: Experi
     again = Listener()
     run_stages(study, home, again)
     assert "trials: 2 in the study, 1 done before, 1 to run" in again.said
+
+
+@pytest.mark.slow
+def test_a_search_leaves_what_diverged_as_it_is_and_is_complete_without_it(tiny: Experiment, home: Home) -> None:
+    space = {"training.lr": {"categorical": [1e-3, 1e30]}, "objective.alignment.weight": {"categorical": [1, 1e30]}}
+    search = {"space": space, "trials": 4, "sampler": "random"}
+    study = study_of(tiny, "diverging", search=search, retries=0)
+    outcome, failed = run_stages(study, home, Listener())
+    assert failed
+    assert all(one.reason.startswith("FloatingPointError") for one in failed)
+    again = Listener()
+    _, failed_again = run_stages(study, home, again)
+    assert "search: 4 points, 4 done before, 0 to run" in again.said
+    assert (failed_again, again.epochs) == ([], [])
+    assert is_complete(outcome)
 
 
 @pytest.mark.slow

@@ -38,6 +38,11 @@ def test_every_variant_is_tried_under_every_seed_with_the_baseline_first(tiny: E
     assert by_name["untrained"].training.epochs == 0
 
 
+def test_a_grid_over_lists_names_its_variants_as_a_recipe_has_them(tiny: Experiment) -> None:
+    study = study_of(tiny, references=False, grid={"evaluation.shots": ([1], [1, 2])})
+    assert [trial.variant for trial in plan(study)][2:] == ["shots=[1]", "shots=[1]", "shots=[1, 2]", "shots=[1, 2]"]
+
+
 def test_folds_are_run_under_every_seed(tiny: Experiment) -> None:
     recipe = with_overrides(tiny, {"evaluation.protocol": "subject_kfold", "evaluation.folds": 3})
     study = study_of(recipe, references=False, variants={"mean fusion": {"model.fusion": "mean"}})

@@ -57,6 +57,19 @@ def assign(tiny: Experiment, tiny_store: ViewStore, tmp_path: Path) -> Assign:
     return make
 
 
+def test_labelled_people_who_all_show_one_expression_are_refused_beforehand(
+    assign: Assign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = ViewStore.labels
+    monkeypatch.setattr(
+        ViewStore,
+        "labels",
+        lambda store, column: ["anger" if column == "expression" else one for one in labels(store, column)],
+    )
+    with pytest.raises(UserError, match=r"linear probe .* show anger; raise language.labelled"):
+        check_faces(assign())
+
+
 def test_a_trial_leaves_a_record_of_all_that_it_found(assign: Assign, tiny_store: ViewStore) -> None:
     spec = assign()
     epochs = list(run_trial(spec))

@@ -41,7 +41,7 @@ from polyview.tracking.tracker import SQLITE, Tracker
 from polyview.training.history import Epoch
 from polyview.trials.capacity import concurrent_trials, demand
 from polyview.trials.design import Trial, baselines, plan
-from polyview.trials.ledger import InterimScores, Ledger, Record, TrialFailure, pruned_trials
+from polyview.trials.ledger import InterimScores, Ledger, Record, TrialFailure, diverged_trials, pruned_trials
 from polyview.trials.search import (
     Points,
     check_search,
@@ -265,7 +265,9 @@ class Driver:
         points = Points(self._folder / POINTS)
         searched = make_trials(self.study, points.read(self.study.search))
         total, interim_scores = wanted(self.study), self.interim_scores(searched)
-        missing = total - len(searched) + len(self._log_ended(searched, interim_scores))
+        diverged = diverged_trials(Ledger(self.home.trials).read_failures(trial.id for trial in searched))
+        waiting = [trial for trial in self._log_ended(searched, interim_scores) if trial.id not in diverged]
+        missing = total - len(searched) + len(waiting)
         self.watcher.say(f"search: {total} points, {total - missing} done before, {missing} to run")
         if missing:
             from polyview.trials.scheduler import run_search

@@ -13,7 +13,7 @@ from polyview.storage.home import Home
 from polyview.studies.outcome import load_outcome
 from polyview.trials.capacity import concurrent_trials, demand
 from polyview.trials.design import Trial, plan
-from polyview.trials.ledger import Ledger, Record, pruned_trials
+from polyview.trials.ledger import Ledger, Record, diverged_trials, pruned_trials
 from polyview.trials.search import check_search, possible_renderings, wanted
 from polyview.trials.views import views_to_render
 
@@ -74,7 +74,12 @@ def estimate(study: Study, home: Home) -> Estimate:
     views, faces = views_to_render([*planned, *possible_renderings(study)], home)
     outcome = load_outcome(study, home, faces)
     trials = [*outcome.trials, *outcome.searched.trials]
-    ended = {*outcome.records, *pruned_trials(outcome.searched.interim_scores)}
+    searched = {trial.id for trial in outcome.searched.trials}
+    ended = {
+        *outcome.records,
+        *pruned_trials(outcome.searched.interim_scores),
+        *diverged_trials(outcome.failures) & searched,
+    }
     states = [(trial, _state(trial, ended, outcome)) for trial in trials]
     missing = [trial.experiment for trial, state in states if state != "done"]
     later = _later(study, len(outcome.searched.trials), any(trial.variant == BEST for trial in trials))

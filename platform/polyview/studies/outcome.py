@@ -16,7 +16,7 @@ from polyview.recipe import Study
 from polyview.storage.home import Home, replacing
 from polyview.storage.mirror import refresh
 from polyview.trials.design import Trial, plan
-from polyview.trials.ledger import InterimScores, Ledger, Record, pruned_trials
+from polyview.trials.ledger import InterimScores, Ledger, Record, diverged_trials, pruned_trials
 from polyview.trials.search import Points, interim_scores_of, make_trials, wanted
 from polyview.trials.views import Fingerprints, corpus_digest, manifests_of
 
@@ -130,11 +130,14 @@ def mean_scores(outcome: Outcome) -> dict[str, float]:
 
 
 def is_complete(outcome: Outcome) -> bool:
-    """Whether every trial that the study asks for, those of its search included, has a record."""
+    """Whether every trial that the study asks for has a record; a search's may have been pruned or diverged too."""
     searched = outcome.searched
-    ended = {*outcome.records, *pruned_trials(searched.interim_scores)}
-    trials = [*outcome.trials, *searched.trials]
-    return len(searched.trials) == wanted(outcome.study) and all(trial.id in ended for trial in trials)
+    ended = {*outcome.records, *pruned_trials(searched.interim_scores), *diverged_trials(outcome.failures)}
+    return (
+        len(searched.trials) == wanted(outcome.study)
+        and all(trial.id in outcome.records for trial in outcome.trials)
+        and all(trial.id in ended for trial in searched.trials)
+    )
 
 
 def refresh_folder(folder: Path) -> None:

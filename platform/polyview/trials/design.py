@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Study, with_overrides
 from polyview.trials.factorial import fractional_factorial
@@ -111,7 +113,13 @@ def fraction_cells(levels: Mapping[str, tuple[Any, Any]]) -> dict[str, dict[str,
 def point_name(point: Mapping[str, Any]) -> str:
     """Keys and values as a variant's name, as in `count=3, fusion=mean`."""
     keys = short_names(list(point))
-    return ", ".join(f"{keys[key]}={value}" for key, value in point.items())
+    return ", ".join(f"{keys[key]}={_written(value)}" for key, value in point.items())
+
+
+def _written(value: Any) -> str:
+    """A value as a recipe would have it on one line."""
+    nested = isinstance(value, dict | list)
+    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).strip() if nested else str(value)
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:

@@ -68,6 +68,11 @@ class TrialFailure(BaseModel):
     log: str
     last_lines: tuple[str, ...] = ()
 
+    @property
+    def diverged(self) -> bool:
+        """Whether its loss left what a float holds, which is the recipe's doing: it would do so again."""
+        return FloatingPointError.__name__ in self.reason
+
 
 class InterimScores(BaseModel):
     """The scores in `metric` of a trial's model while it was trained, by epoch, and whether it was pruned for them.
@@ -84,6 +89,11 @@ class InterimScores(BaseModel):
     ended: float
     scores: dict[int, float] = {}
     pruned: bool = Field(False, alias="stopped")  # as the file has called it from the first version on
+
+
+def diverged_trials(failures: Mapping[str, TrialFailure]) -> set[str]:
+    """The ids of the trials that failed for their own recipe."""
+    return {name for name, one in failures.items() if one.diverged}
 
 
 def pruned_trials(interim_scores: Mapping[str, InterimScores]) -> set[str]:

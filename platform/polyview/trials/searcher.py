@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 from polyview.errors import UserError
 from polyview.recipe import Study
 from polyview.trials.design import Trial
-from polyview.trials.ledger import InterimScores, Ledger, Record, pruned_trials
+from polyview.trials.ledger import InterimScores, Ledger, Record, diverged_trials, pruned_trials
 from polyview.trials.search import Points, make_study, make_trial, make_trials, objectives, untried, values
 from polyview.trials.space import Point, suggest
 from polyview.trials.trial import Workplace
@@ -47,7 +47,8 @@ class LedgerSearch(Searcher):
         known.update({trial.id: trial for trial in trials})
         suggested = zip(self.points, trials, strict=True)
         self.interim_scores = dict(interim_scores)
-        ended = {*records, *pruned_trials(interim_scores)}
+        failures = self.ledger.read_failures(trial.id for trial in trials)
+        ended = {*records, *pruned_trials(interim_scores), *diverged_trials(failures)}
         self.halted = [(point, trial) for point, trial in suggested if trial.id not in ended]
         self.missing = study.search.trials - len(trials) + len(self.halted)
         self.optuna = make_study(study, self.points, records, self.interim_scores)

@@ -114,8 +114,16 @@ def check_recipe(experiment: Experiment) -> None:
 def check_faces(spec: TrialSpec) -> None:
     """Raises `UserError` if there are too few faces for the protocol, the batches or the probes."""
     train, _ = spec.sides()
+    readable = train.labelled(spec.experiment)
     for people in spec.experiment.evaluation.shots:
-        check_shots(people, len(train.labelled(spec.experiment).subjects))
+        check_shots(people, len(readable.subjects))
+    shown = {readable.store.labels("expression")[row] for row in readable.store.rows_of(readable.subjects)}
+    if "linear" in spec.experiment.evaluation.probes and len(shown) < 2:
+        raise UserError(
+            "the linear probe tells expressions apart, and all training subjects whose labels may be read "
+            f"({len(readable.subjects)}) show {', '.join(sorted(shown)) or 'none'}; raise language.labelled, or use "
+            "more subjects"
+        )
     if spec.experiment.training.trains:
         make_batches(TrainingJob(spec.experiment, spec.store, train.subjects, spec.trials))
 
