@@ -22,7 +22,7 @@ from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter, _store_name
 from polyview.rendering.store import ViewStore, finish_part, part_path
 from polyview.storage.home import Home
-from polyview.tracking.tracker import reachable
+from polyview.tracking.store import reachable
 from polyview.training.history import Epoch
 from polyview.trials.design import Trial
 
@@ -193,7 +193,7 @@ def local_ray() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def runs_of() -> RunsOf:
-    """A home's parent run in MLflow, which is the only one, and the runs inside it."""
+    """A home's study run in MLflow, which is the only one, and the runs of its trials, inside it and its variants'."""
 
     def runs(home: Home) -> tuple[Any, list[Any]]:
         from mlflow.tracking import MlflowClient
@@ -202,9 +202,14 @@ def runs_of() -> RunsOf:
         found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
         parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
         assert len(parents) == 1
-        inside = [run for run in found if run not in parents]
-        assert {run.data.tags["mlflow.parentRunId"] for run in inside} <= {parents[0].info.run_id}
-        return parents[0], inside
+        trials = [run for run in found if "polyview.trial" in run.data.tags]
+        variants = {run.info.run_id: run for run in found if "polyview.variant" in run.data.tags}
+        above = {run.data.tags["mlflow.parentRunId"] for run in trials}
+        assert above <= {*variants, parents[0].info.run_id}
+        assert {run.data.tags["mlflow.parentRunId"] for run in variants.values()} <= {parents[0].info.run_id}
+        asked = [run for run in variants.values() if run.data.tags["polyview.kind"] == "variant"]
+        assert {run.info.status for run in asked} <= {parents[0].info.status}
+        return parents[0], trials
 
     return runs
 

@@ -247,7 +247,7 @@ def ui(
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 5000,
 ) -> None:
     """Serve the MLflow UI on this home's runs."""
-    from polyview.tracking.tracker import serve
+    from polyview.tracking.store import serve
 
     serve(open_home(), host, port)
 
@@ -327,7 +327,7 @@ def _watch(cluster: Any, job: str) -> None:
         said = f"{job} goes on; polyview logs {job} watches it, polyview stop {job} ends it"
         console.print(said, highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None
-    for name, way in ways(log.report) if log.report else ():
+    for name, way in ways(log):
         console.print(f"{name:<9} {way}", highlight=False, soft_wrap=True)
     if ended.status != "SUCCEEDED":
         errors.print(f"{job} {ended.status.lower()}", highlight=False)
@@ -340,7 +340,7 @@ def _write(text: str) -> None:
 
 
 def _run(study: Any, force: str | None = None) -> None:
-    from polyview.reporting.report import table
+    from polyview.reporting.report import results_page, table
     from polyview.studies.driver import run_stages
 
     with watching() as watcher:
@@ -352,7 +352,8 @@ def _run(study: Any, force: str | None = None) -> None:
     console.print(f"report    {address(page)}", highlight=False, soft_wrap=True)
     if address(page) != str(page):
         console.print(f"its copy  {page}", highlight=False, soft_wrap=True)
-    console.print("compare   polyview ui, then open http://127.0.0.1:5000", highlight=False)
+    first = "" if outcome.tracking_address.startswith("http") else "polyview ui, then open "
+    console.print(f"compare   {first}{results_page(outcome)}", highlight=False, soft_wrap=True)
     if failures:
         raise typer.Exit(1)
 

@@ -29,7 +29,7 @@ from rich.table import Table
 from polyview.recipe import Experiment, Rendering, Resources
 from polyview.rendering import pipeline
 from polyview.storage.home import Home
-from polyview.tracking.runs import finished_run
+from polyview.tracking.runs import StudyRun, TrialRun, finished_run
 from polyview.tracking.tracker import Tracker
 from polyview.training.history import Epoch
 from polyview.trials import scheduler
@@ -127,10 +127,10 @@ def keeping(trials: int, folder: Path) -> Row:
     row = {"ledger writes/s": trials / _timed(lambda: [ledger.write(record) for record in records])}
     row["ledger reads/s"] = trials / _timed(lambda: ledger.read_all(trial.id for trial in made))
     tracker = Tracker(home, "scale")
-    tracker.open("base", {}, {})
+    tracker.open(StudyRun("base"))
     runs = [finished_run(trial, record) for trial, record in zip(made, records, strict=True)]
-    row["MLflow runs/s"] = trials / _timed(lambda: [tracker.log(run) for run in runs])
-    row["MLflow runs seen again/s"] = trials / _timed(lambda: [tracker.log(run) for run in runs])
+    row["MLflow runs/s"] = trials / _timed(lambda: _logged(tracker, runs))
+    row["MLflow runs seen again/s"] = trials / _timed(lambda: _logged(tracker, runs))
     return row
 
 
@@ -189,6 +189,12 @@ def _efficiency(started: float, ended: Sequence[float], workers: int) -> Row:
         "start, s": ended[0] - started - SECONDS,
         "steady": rest / (ended[-1] - ended[0]),
     }
+
+
+def _logged(tracker: Tracker, runs: list[TrialRun]) -> None:
+    for run in runs:
+        tracker.log(run)
+    tracker.finish()
 
 
 def _timed(work: Callable[[], Any]) -> float:

@@ -224,12 +224,13 @@ def test_the_ways_to_a_report_name_where_the_job_left_it(home: str, fetch: str) 
 
     async def chunks() -> AsyncIterator[str]:
         yield f"trials: 1 in the study\nreport    {home}/stud"
-        yield "ies/a-1/report/report.html\ncompare   …\n"
+        yield "ies/a-1/report/report.html\ncompare   http://127.0.0.1:5000/#/experiments/1/runs?x=y\n"
 
     asyncio.run(log.read(chunks()))
     assert log.report == f"{home}/studies/a-1/report"
-    named = dict(ways(log.report))
+    named = dict(ways(log))
     assert f"{fetch} {log.report}/ " in named["report"]
+    assert named["compare"].endswith("open http://127.0.0.1:5000/#/experiments/1/runs?x=y")
 
 
 @contextmanager

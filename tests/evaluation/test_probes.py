@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from polyview.errors import UserError
 from polyview.evaluation.embedded import Embedded
-from polyview.evaluation.probes import Features, coordinates, knn, linear, zero_shot
+from polyview.evaluation.probes import Features, coordinates, fit_linear, knn, linear, zero_shot
 
 MakeEmbedded = Callable[..., Embedded]
 
@@ -112,6 +112,15 @@ def test_linear_chooses_a_penalty_that_holds_for_new_people(make_embedded: MakeE
 def test_linear_refuses_a_training_set_of_one_class(make_embedded: MakeEmbedded) -> None:
     with pytest.raises(UserError, match="more than one training class"):
         linear(make_embedded("a", classes=1), make_embedded("b"), seed=0)
+
+
+@pytest.mark.parametrize(("width", "classes"), [(16, 4), (600, 4), (16, 2)])
+def test_a_probe_that_is_kept_says_what_linear_says(make_embedded: MakeEmbedded, width: int, classes: int) -> None:
+    train, test = (make_embedded(side, width=width, classes=classes, noise=1.5) for side in ("a", "b"))
+    expected, probe = linear(train, test, seed=0), fit_linear(train, seed=0)
+    probabilities = probe.probabilities(test.features.astype(np.float64))
+    assert [probe.classes[place] for place in probabilities.argmax(axis=1)] == expected.labels
+    assert probabilities.max(axis=1) == pytest.approx(expected.scores, abs=1e-4)
 
 
 def test_linear_on_raw_pixels_is_affordable(make_embedded: MakeEmbedded, monkeypatch: pytest.MonkeyPatch) -> None:

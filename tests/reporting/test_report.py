@@ -315,13 +315,6 @@ def test_the_page_escapes_what_a_user_named(tmp_path: Path) -> None:
     assert "<script>" not in page
 
 
-def test_the_page_keeps_the_tracking_password_to_itself(tmp_path: Path) -> None:
-    made = outcome(tmp_path)
-    secret = Outcome(**{**made.__dict__, "tracking_uri": "https://me:hunter2@example.invalid/mlflow"})
-    assert "hunter2" not in html(secret)
-    assert "https://example.invalid/mlflow" in html(secret)
-
-
 def test_the_csv_holds_every_score(tmp_path: Path) -> None:
     made = outcome(tmp_path)
     rows = pl.read_csv(io.StringIO(csv(made)))
@@ -406,10 +399,13 @@ def test_the_score_by_the_number_of_views_is_drawn_where_nothing_else_differs(tm
     assert "<svg" in (tmp_path / "report" / "figures" / "view-counts.svg").read_text()
 
 
-def test_the_page_links_each_trial_to_its_run(tmp_path: Path) -> None:
+def test_the_page_links_each_trial_to_its_run_and_the_study_to_its_prepared_pages(tmp_path: Path) -> None:
     made = outcome(tmp_path)
-    links = {trial.id: f"#/experiments/1/runs/{trial.seed}" for trial in made.trials}
-    local, remote = (replace(made, links=links, tracking_uri=uri) for uri in ("sqlite:///x", "https://me:pass@host/m/"))
+    pages = {"results": "#/experiments/1/runs?share=results", "curves": "#/experiments/1/runs?share=curves"}
+    links = {trial.id: f"#/experiments/1/runs/{trial.seed}" for trial in made.trials} | pages
+    local, remote = (replace(made, links=links, tracking_address=one) for one in ("sqlite:///x", "https://host/m/"))
+    for page in pages.values():
+        assert f'href="https://host/m/{page}"' in html(remote)
     assert 'href="http://127.0.0.1:5000/#/experiments/1/runs/2"' in html(local)
     assert 'href="https://host/m/#/experiments/1/runs/2"' in html(remote)
 

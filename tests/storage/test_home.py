@@ -44,6 +44,8 @@ def test_the_home_is_where_the_variable_says_and_is_made(tmp_path: Path, monkeyp
     assert home.tracking_uri == f"sqlite:///{home.root}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example")
     assert home.tracking_uri == "http://tracking.example"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:hunter2@tracking.example/mlflow")
+    assert home.tracking_address == "https://tracking.example/mlflow"
 
 
 def test_the_home_is_outputs_here_where_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,16 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+import mlflow.pyfunc
+import pandas as pd
 import pytest
 import torch
+import trimesh
 from mlflow.tracking import MlflowClient
+from PIL import Image
 
+from polyview.corpus.load import load_mesh
+from polyview.corpus.scan import scan
 from polyview.errors import UserError
 from polyview.modeling.towers import load_open_clip
 from polyview.recipe import Resources, Study, to_yaml
@@ -94,9 +100,29 @@ def test_the_best_model_lies_in_mlflow_as_open_clip_reads_it(tiny_study: Study, 
     trained = [one for one in outcome.records.values() if one.history]
     assert record.scores["linear/accuracy"] == max(one.scores["linear/accuracy"] for one in trained)
     place = url2pathname(urlparse(model.artifact_location).path)
-    towers, _, _ = load_open_clip().create_model_and_transforms(f"local-dir:{place}")
+    towers, _, _ = load_open_clip().create_model_and_transforms(f"local-dir:{place}/data/polyview/towers")
     weights = open_checkpoint(home.trials / record.id).load_model().towers.state_dict()
     assert all(torch.equal(weight, weights[name]) for name, weight in towers.state_dict().items())
+
+
+def test_the_best_model_tells_the_expression_of_a_mesh_and_of_a_picture(
+    tiny_study: Study, home: Home, tmp_path: Path
+) -> None:
+    client = MlflowClient(home.tracking_uri)
+    experiment = client.get_experiment_by_name(tiny_study.name)
+    assert experiment is not None
+    (model,) = client.search_logged_models([experiment.experiment_id])
+    generated = load_mesh(scan(tiny_study.experiment.corpus).manifest.frame["path"][0], None, "")
+    trimesh.Trimesh(generated.vertices, generated.faces, process=False).export(tmp_path / "face.ply")
+    Image.new("RGB", (64, 48), "gray").save(tmp_path / "face.png")
+    loaded = mlflow.pyfunc.load_model(model.artifact_location)
+    told = loaded.predict(pd.DataFrame({"path": [str(tmp_path / name) for name in ("face.ply", "face.png")]}))
+    classes = list(tiny_study.experiment.corpus.expressions)
+    assert told[classes].sum(axis=1).tolist() == pytest.approx([1, 1])
+    assert set(told["expression"]) <= set(classes)
+    assert [len(embedding) for embedding in told["embedding"]] == [tiny_study.experiment.model.width] * 2
+    (version,) = client.search_model_versions(f"name = '{tiny_study.name}'")
+    assert version.run_id == model.source_run_id
 
 
 def test_a_second_run_trains_nothing_starts_no_ray_and_says_the_same(

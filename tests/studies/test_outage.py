@@ -19,7 +19,7 @@ import pytest
 from polyview.recipe import Study, with_overrides
 from polyview.storage.home import Home
 from polyview.studies.driver import run_stages
-from polyview.tracking.tracker import reachable
+from polyview.tracking.store import reachable
 from polyview.trials.design import Trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]

@@ -17,7 +17,7 @@ from polyview.storage.home import Home
 from polyview.studies.driver import run_stages
 from polyview.studies.estimate import estimate
 from polyview.studies.outcome import is_complete, load_outcome
-from polyview.tracking.tracker import TRIAL_TAG
+from polyview.tracking.entities import TRIAL_TAG
 from polyview.training.history import Epoch
 from polyview.trials.design import Trial
 from polyview.trials.ledger import Ledger, pruned_trials
@@ -147,7 +147,7 @@ def test_a_search_stops_what_promises_nothing_once_and_for_all(tiny: Experiment,
         run.data.tags["polyview.trial"]: run.info.status for run in runs(home, study) if TRIAL_TAG in run.data.tags
     }
     assert {trial_id for trial_id, now in status.items() if now == "KILLED"} == pruned
-    (parent,) = [run for run in runs(home, study) if TRIAL_TAG not in run.data.tags]
+    (parent,) = [run for run in runs(home, study) if "mlflow.parentRunId" not in run.data.tags]
     assert parent.info.status == "FINISHED"
     assert f"{len(pruned)} were pruned (asha)" in (outcome.folder / "report" / "report.md").read_text()
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import pytest
 
 from polyview.errors import UserError
 from polyview.recipe import flat
-from polyview.storage.home import Home
-from polyview.tracking.tracker import Point, Tracker, TrialRun, reachable, serve
+from polyview.storage.home import Home, locked
+from polyview.tracking.runs import Faces, Point, StudyRun, TrialRun, VariantRun
+from polyview.tracking.store import reachable, serve
+from polyview.tracking.tracker import Tracker
 
 TRIAL = TrialRun(
     id="00ff",
@@ -29,8 +32,17 @@ TRIAL = TrialRun(
     epochs=[Point(0, 1020.0, {"loss": 2.0}), Point(1, 1040.0, {"loss": 1.5})],
     scores={"linear/accuracy": 0.71},
     artifacts={"experiment.yaml": "name: quickstart\n"},
-    dataset="synthetic",
-    fingerprint="abcdef0123456789",
+    variant="no alignment",
+    faces=[Faces("training", "synthetic", "abcdef0123456789", "synthetic", {"people": 14})],
+)
+
+STUDY = StudyRun(
+    "d1",
+    {"training": {"epochs": 2}},
+    {"supervision": "label"},
+    [VariantRun("full", tags={"order": "0"}), VariantRun("no alignment", {"removed": "objective.alignment"})],
+    {"results": "{}", "curves": "{}"},
+    started=990.0,
 )
 
 
@@ -49,7 +61,7 @@ def client(home: Home) -> Any:
 
 def opened(home: Home, warn: Any = pytest.fail) -> Tracker:
     tracker = Tracker(home, "quickstart", warn)
-    tracker.open("d1", {"training": {"epochs": 2}}, {"supervision": "label"}, started=990.0)
+    tracker.open(STUDY)
     return tracker
 
 
@@ -60,11 +72,16 @@ def track(home: Home, *trials: TrialRun) -> None:
     tracker.close({"gain": 0.1}, ended=1100.0)
 
 
-def runs(home: Home) -> tuple[Any, list[Any]]:
+def all_runs(home: Home) -> list[Any]:
     found = client(home).search_runs([client(home).get_experiment_by_name("quickstart").experiment_id])
+    return list(found)
+
+
+def runs(home: Home) -> tuple[Any, list[Any]]:
+    found = all_runs(home)
     parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
     assert len(parents) == 1
-    return parents[0], [run for run in found if run not in parents]
+    return parents[0], [run for run in found if "polyview.trial" in run.data.tags]
 
 
 def test_a_trial_is_a_finished_run_inside_its_study(home: Home) -> None:
@@ -72,7 +89,9 @@ def test_a_trial_is_a_finished_run_inside_its_study(home: Home) -> None:
     parent, [child] = runs(home)
     assert (parent.info.status, parent.info.run_name) == ("FINISHED", "quickstart")
     assert (child.info.status, child.info.run_name) == ("FINISHED", "no alignment · seed 0")
-    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    variant = client(home).get_run(child.data.tags["mlflow.parentRunId"])
+    assert (variant.info.run_name, variant.data.tags["mlflow.parentRunId"]) == ("no alignment", parent.info.run_id)
+    assert variant.data.params == {"removed": "objective.alignment"}
     assert (child.info.start_time, child.info.end_time) == (1_000_500, 1_060_250)
     assert (parent.info.start_time, parent.info.end_time) == (990_000, 1_100_000)
 
@@ -133,10 +152,12 @@ def test_a_failed_trial_is_a_failed_run(home: Home) -> None:
 def test_another_base_experiment_has_its_own_parent(home: Home) -> None:
     track(home, TRIAL)
     other = Tracker(home, "quickstart", pytest.fail)
-    other.open("d2", {"training": {"epochs": 3}}, {})
+    other.open(StudyRun("d2", {"training": {"epochs": 3}}, variants=[VariantRun("no alignment")]))
     other.log(TRIAL)
+    other.close({}, ended=1100.0)
     found = client(home).search_runs([client(home).get_experiment_by_name("quickstart").experiment_id])
-    assert len(found) == 4
+    kinds = [run.data.tags["polyview.kind"] for run in found]
+    assert sorted(kinds) == [*["former trial"], *["former variant"] * 2, *["study"] * 2, "trial", "variant"]
 
 
 def test_more_params_than_one_batch_holds(home: Home) -> None:
@@ -213,7 +234,7 @@ def test_a_store_is_made_where_there_is_none(tmp_path: Path, monkeypatch: pytest
 def test_a_store_whose_making_is_cut_short_is_made_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     home = Home(tmp_path)
-    code = "import sys; from polyview.tracking.tracker import reachable; reachable(sys.argv[1])"
+    code = "import sys; from polyview.tracking.store import reachable; reachable(sys.argv[1])"
     making = subprocess.Popen([sys.executable, "-c", code, home.tracking_uri])
     while not list(tmp_path.glob(".mlflow.db.*.db")):
         assert making.poll() is None
@@ -281,6 +302,8 @@ def test_a_model_is_kept_once_beside_its_run_and_a_half_written_one_gives_way(ho
     assert [(one.key, one.value) for one in model.metrics] == [("linear/accuracy", 0.71)]
     files = client(home).list_logged_model_artifacts(model.model_id)
     assert [file.path for file in files] == ["open_clip_config.json"]
+    (version,) = client(home).search_model_versions("name = 'quickstart'")
+    assert (int(version.version), version.run_id) == (1, run.info.run_id)
     assert run.data.metrics["linear/accuracy"] == 0.71
     assert len(client(home).get_metric_history(run.info.run_id, "linear/accuracy")) == 1
 
@@ -291,7 +314,8 @@ def test_a_model_is_kept_once_beside_its_run_and_a_half_written_one_gives_way(ho
     with pytest.raises(OSError, match="the disk is full"):
         tracker.log_model(other, cut_short)
     assert not said
-    opened(home).log_model(other, export)
+    again = opened(home)
+    again.log_model(other, export)
     found = client(home).search_logged_models([run.info.experiment_id])
     assert {(one.name, one.status) for one in found} == {(TRIAL.name, "READY"), ("25 _ of views", "READY")}
 
@@ -309,3 +333,156 @@ def test_a_trial_that_is_run_anew_has_its_new_model_alone(home: Home) -> None:
     _, (run,) = runs(home)
     (model,) = client(home).search_logged_models([run.info.experiment_id])
     assert (model.status, model.source_run_id) == ("READY", run.info.run_id)
+
+
+def status_of(home: Home) -> dict[str, str]:
+    return {run.info.run_name: run.info.status for run in all_runs(home)}
+
+
+def kinds_of(home: Home) -> dict[str, str]:
+    return {run.info.run_name: run.data.tags["polyview.kind"] for run in all_runs(home)}
+
+
+def begun(home: Home, study: StudyRun = STUDY) -> Tracker:
+    """A driver's tracker, of which nothing more is heard: one trial has trained one epoch."""
+    tracker = Tracker(home, "quickstart", pytest.fail)
+    tracker.open(study)
+    tracker.start(dataclasses.replace(TRIAL, status="RUNNING", epochs=[], scores={}))
+    tracker.epoch(TRIAL.id, TRIAL.epochs[0])
+    tracker.finish()
+    return tracker
+
+
+def test_a_trial_is_seen_while_it_runs_and_ends_in_the_same_run(home: Home) -> None:
+    tracker = begun(home)
+    _, [live] = runs(home)
+    assert live.info.status == "RUNNING"
+    assert (live.data.params["training.lr"], live.data.metrics) == ("0.001", {"loss": 2.0})
+    assert set(status_of(home).values()) == {"RUNNING"}
+    tracker.log(TRIAL)
+    tracker.close({}, ended=1100.0)
+    _, [ended] = runs(home)
+    assert (ended.info.run_id, ended.info.status) == (live.info.run_id, "FINISHED")
+    assert [point.step for point in client(home).get_metric_history(ended.info.run_id, "loss")] == [0, 1]
+    assert set(status_of(home).values()) == {"FINISHED"}
+
+
+def test_a_trial_whose_driver_died_goes_on_in_its_run(home: Home) -> None:
+    begun(home)
+    _, [live] = runs(home)
+    tracker = opened(home)
+    assert status_of(home)[TRIAL.name] == "KILLED"
+    tracker.start(dataclasses.replace(TRIAL, status="RUNNING", started=1500.0))
+    tracker.finish()
+    assert status_of(home)[TRIAL.name] == "RUNNING"
+    tracker.log(dataclasses.replace(TRIAL, started=1500.0, ended=1600.0))
+    tracker.close({}, ended=1600.0)
+    _, [ended] = runs(home)
+    assert (ended.info.run_id, ended.info.status) == (live.info.run_id, "FINISHED")
+    assert "polyview.interrupted" not in ended.data.tags
+
+
+def test_a_run_of_another_version_of_the_study_is_ended_once_its_driver_is_gone(home: Home, tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    edited = dataclasses.replace(STUDY, digest="d2")
+    with locked(lock):
+        begun(home, dataclasses.replace(STUDY, lock=str(lock)))
+        Tracker(home, "quickstart", pytest.fail).open(edited)
+        assert status_of(home)[TRIAL.name] == "RUNNING"
+    Tracker(home, "quickstart", pytest.fail).open(edited)
+    assert status_of(home)[TRIAL.name] == "KILLED"
+
+
+def test_who_ends_a_study_leaves_nothing_running(home: Home) -> None:
+    begun(home).abort()
+    assert set(status_of(home).values()) == {"KILLED"}
+
+
+def test_variants_that_are_not_asked_for_any_more_leave_the_prepared_pages_and_come_back(home: Home) -> None:
+    track(home, TRIAL)
+    shorter = Tracker(home, "quickstart", pytest.fail)
+    shorter.open(dataclasses.replace(STUDY, variants=STUDY.variants[:1]))
+    shorter.close({}, ended=1200.0)
+    assert kinds_of(home) == {
+        "quickstart": "study",
+        "full": "variant",
+        "no alignment": "former variant",
+        TRIAL.name: "former trial",
+    }
+    track(home, TRIAL)
+    assert kinds_of(home)["no alignment"] == "variant"
+    assert kinds_of(home)[TRIAL.name] == "trial"
+
+
+def test_what_variants_say_together_is_written_to_their_runs(home: Home) -> None:
+    tracker = opened(home)
+    result = Point(3, 1060.0, {"linear/accuracy": 0.7, "linear/accuracy low": -0.1})
+    tracker.results([VariantRun("no alignment", tags={"verdict": "worse"}, result=result)])
+    tracker.close({}, ended=1100.0)
+    (variant,) = (run for run in all_runs(home) if run.info.run_name == "no alignment")
+    assert variant.data.metrics == {"linear/accuracy": 0.7, "linear/accuracy low": -0.1}
+    assert variant.data.tags["verdict"] == "worse"
+
+
+def test_the_pages_lie_where_mlflow_looks_for_shared_views(home: Home) -> None:
+    tracker = opened(home)
+    tracker.close({}, ended=1100.0, description="**full** is best")
+    experiment = client(home).get_experiment_by_name("quickstart")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    assert experiment.tags["mlflow.sharedViewState.results"] == "{}"
+    assert experiment.tags["mlflow.note.content"].endswith("**full** is best")
+    assert "viewStateShareKey=results" in tracker.links["results"]
+
+
+def test_what_the_store_refuses_is_said_once_and_stops_that_call_alone(home: Home) -> None:
+    said: list[str] = []
+    tracker = opened(home, said.append)
+    other = dataclasses.replace(TRIAL, id="01", name="other", scores={"loss": float("inf")})
+    refused = dataclasses.replace(TRIAL, params={"training": {"epochs": 2}}, status="RUNNING")
+    tracker.start(refused)
+    tracker.log(dataclasses.replace(TRIAL, params={"training": {"epochs": 3}}))  # MLflow lets no param change
+    tracker.log(dataclasses.replace(TRIAL, params={"training": {"epochs": 3}}))
+    tracker.log(other)
+    tracker.close({}, ended=1100.0)
+    assert len(said) == 1
+    assert "refuses what it was told" in said[0]
+    assert tracker.online
+    assert status_of(home)["other"] == "FINISHED"
+
+
+class Unauthorised(BaseHTTPRequestHandler):
+    """A server that lets nobody in, as MLflow's own does without a user's name."""
+
+    def do_POST(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+        self.wfile.write(b"You are not authenticated.")
+
+    do_GET = do_POST  # noqa: N815
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_server_that_lets_nobody_in_is_told_from_one_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Unauthorised) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:hunter2@127.0.0.1:{server.server_port}")
+        said: list[str] = []
+        opened(Home(tmp_path), said.append)
+        server.shutdown()
+    assert len(said) == 1
+    assert "MLFLOW_TRACKING_USERNAME" in said[0]
+    assert "hunter2" not in said[0]
+
+
+def test_a_password_is_not_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = closed_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:hunter2@127.0.0.1:{port}")
+    said: list[str] = []
+    opened(Home(tmp_path), said.append)
+    assert len(said) == 1
+    assert f"MLflow at http://127.0.0.1:{port} cannot be written" in said[0]
+    assert "hunter2" not in said[0]

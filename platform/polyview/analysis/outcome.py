@@ -16,6 +16,8 @@ from polyview.recipe import Study
 from polyview.trials.design import Trial
 from polyview.trials.ledger import InterimScores, Record, TrialFailure
 
+RESULTS, CURVES = "results", "curves"
+
 
 @dataclass(frozen=True)
 class Searched:
@@ -33,8 +35,10 @@ class Outcome:
     `trials` are those that it asks for, `records` the finished ones by trial id, `stages` the wall seconds of each
     stage, `sheet` a PNG with some of the views, `folder` the study's own, `failures` how trials failed by trial id,
     `searched` its search's trials, which are in none of the others' comparisons, `embeddings` the table that the
-    baseline's first trial left of the test subjects, `links` where each trial is found in MLflow's user interface,
-    `predictions` the tables of the probes' predictions by trial id, `stale` records of faces that have changed since.
+    baseline's first trial left of the test subjects, `links` where MLflow's user interface has each trial by id and,
+    under RESULTS and CURVES, the pages prepared for the study, `predictions` the tables of the probes' predictions by
+    trial id, `stale` records of faces that have changed since.
+    `tracking_address` is MLflow's, without a password.
     """
 
     study: Study
@@ -42,7 +46,7 @@ class Outcome:
     records: dict[str, Record]
     stages: dict[str, float]
     sheet: Path | None
-    tracking_uri: str
+    tracking_address: str
     folder: Path
     failures: Mapping[str, TrialFailure] = field(default_factory=dict)
     searched: Searched = Searched()

@@ -145,11 +145,14 @@ def _opengl(name: str, attempt: subprocess.Popen[str]) -> Check:
 
 
 def _tracking(home: Home) -> Check:
-    from polyview.tracking.tracker import reachable
+    from polyview.tracking.store import reachable
 
     trouble = reachable(home.tracking_uri)
     return Check(
-        "mlflow store", trouble is None, trouble or home.tracking_uri, "start its server, or unset MLFLOW_TRACKING_URI"
+        "mlflow store",
+        trouble is None,
+        trouble or home.tracking_address,
+        "start its server, or unset MLFLOW_TRACKING_URI",
     )
 
 

@@ -34,6 +34,8 @@ NOT_YET = "No available agent to submit job"  # as Ray says it
 PATIENCE = 1800.0  # seconds that a cluster may be away
 TALKATIVE = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 LOST = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)  # requests' errors are OSErrors
+MLFLOW = "http://127.0.0.1:5000"
+PAGE = re.compile(r"^compare .*?(http\S+)", re.MULTILINE)
 REPORT = re.compile(r"^report +((?:/|s3://)\S*)/report\.html", re.MULTILINE)
 
 
@@ -77,7 +79,15 @@ class Log:
     @property
     def report(self) -> str | None:
         """The folder on the cluster that the job's report is in, if it wrote one."""
-        found = REPORT.findall("".join(self.parts))
+        return self._last(REPORT)
+
+    @property
+    def page(self) -> str | None:
+        """The page of the cluster's MLflow that the job has named, if it did."""
+        return self._last(PAGE)
+
+    def _last(self, pattern: re.Pattern[str]) -> str | None:
+        found = pattern.findall("".join(self.parts))
         return found[-1] if found else None
 
 
@@ -173,11 +183,13 @@ class Cluster:
             await asyncio.sleep(SECONDS_BETWEEN_TRIES)
 
 
-def ways(report: str) -> Iterator[tuple[str, str]]:
+def ways(log: Log) -> Iterator[tuple[str, str]]:
     """How to open, from here, what a study has left on a cluster that `cluster.yaml` describes: (what, how)."""
-    fetch = "aws s3 cp --recursive" if "://" in report else "ray rsync-down cluster.yaml"
-    yield "report", f"{fetch} {report}/ report/, then open report/report.html"
-    yield "compare", "ray exec cluster.yaml --port-forward 5000 'sleep 1d', then open http://127.0.0.1:5000"
+    if log.report is None:
+        return
+    fetch = "aws s3 cp --recursive" if "://" in log.report else "ray rsync-down cluster.yaml"
+    yield "report", f"{fetch} {log.report}/ report/, then open report/report.html"
+    yield "compare", f"ray exec cluster.yaml --port-forward 5000 'sleep 1d', then open {log.page or MLFLOW}"
     yield "watch", f"ray dashboard cluster.yaml, then open {ADDRESS}"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.neighbors import KNeighborsClassifier
@@ -53,6 +54,36 @@ def linear(train: Embedded, test: Embedded, seed: int) -> Predicted:
         strength = _best_strength(fitted, labels, np.asarray(train.subjects), seed)
         model = _classifier().set_params(C=strength).fit(fitted, labels)
         return Predicted(model.predict(asked).tolist(), model.predict_proba(asked).max(axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class LinearProbe:
+    """A fitted linear probe that stands by itself: its classes (K), and weights (K, D) and biases (K,) of features."""
+
+    classes: list[str]
+    weights: NDArray[np.float64]
+    biases: NDArray[np.float64]
+
+    def probabilities(self, features: Features) -> Features:  # (N, D) -> (N, K)
+        """The probability of each class, (N, K)."""
+        return np.asarray(softmax(features @ self.weights.T + self.biases, axis=1))
+
+
+def fit_linear(train: Embedded, seed: int) -> LinearProbe:
+    """The probe that `linear` fits on `train`, to be kept with a model; it says the same of the same features."""
+    labels = np.asarray(train.labels)
+    with threadpool_limits(limits=1):
+        fitted, (origin, *axes) = coordinates(
+            train.features, np.vstack([np.zeros(train.features.shape[1]), np.eye(train.features.shape[1])])
+        )
+        strength = _best_strength(fitted, labels, np.asarray(train.subjects), seed)
+        model = _classifier().set_params(C=strength).fit(fitted, labels)
+    # What a feature adds is where it alone leads, less where none leads.
+    weights = (np.array(axes) - origin) @ model.coef_.T  # (D, K)
+    weights, biases = weights.T, model.coef_ @ origin + model.intercept_
+    if len(model.classes_) == 2:  # for which there is one row, of the second class
+        weights, biases = np.vstack([-weights / 2, weights / 2]), np.concatenate([-biases / 2, biases / 2])
+    return LinearProbe(model.classes_.tolist(), weights, biases)
 
 
 def _best_strength(

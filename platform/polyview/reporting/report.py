@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from polyview.analysis.curves import loss_curves, share_curves
 from polyview.analysis.findings import verdicts
 from polyview.analysis.notes import learned_from, notes
 from polyview.analysis.outcome import (
+    RESULTS,
     Outcome,
     absent,
     confusions_of,
@@ -37,7 +37,7 @@ from polyview.storage.home import replacing
 from polyview.trials.design import REFERENCES, baselines
 from polyview.trials.watcher import duration
 
-__all__ = ["Outcome", "csv", "html", "latex", "markdown", "predictions", "table", "write"]
+__all__ = ["Outcome", "csv", "html", "latex", "markdown", "predictions", "results_page", "table", "write"]
 
 WIDE = 110  # columns of a terminal
 UI = "http://127.0.0.1:5000"
@@ -224,7 +224,7 @@ def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
         learned_from=learned_from(outcome),
         sheet=_data_uri("image/png", outcome.sheet.read_bytes()) if outcome.sheet else None,
         trials=_trial_rows(outcome),
-        tracking_uri=_shown(outcome.tracking_uri),
+        tracking_address=outcome.tracking_address,
         links=_links(outcome),
         cost=_cost_rows(outcome),
         environment=environment(outcome),
@@ -255,16 +255,19 @@ def _trial_rows(outcome: Outcome) -> list[list[str]]:
     return rows
 
 
+def results_page(outcome: Outcome) -> str:
+    """Where MLflow's user interface compares the variants; a local store's is where `polyview ui` serves it."""
+    return _links(outcome).get(RESULTS, _server(outcome))
+
+
 def _links(outcome: Outcome) -> dict[str, str]:
-    """Where each trial is found in MLflow's user interface; a local store's is where `polyview ui` serves it."""
-    uri = _shown(outcome.tracking_uri)
-    server = uri.rstrip("/") if uri.startswith("http") else UI
-    return {trial_id: f"{server}/{link}" for trial_id, link in outcome.links.items()}
+    """Where MLflow's user interface has each trial, and the pages prepared for the study."""
+    return {name: f"{_server(outcome)}/{link}" for name, link in outcome.links.items()}
 
 
-def _shown(uri: str) -> str:
-    """The address without its password."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+def _server(outcome: Outcome) -> str:
+    address = outcome.tracking_address
+    return address.rstrip("/") if address.startswith("http") else UI
 
 
 def _cost_rows(outcome: Outcome) -> list[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -51,6 +52,11 @@ class Home:
         SQLite cannot live in a bucket: it stays in the mirror, and another machine's is filled from the records.
         """
         return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def tracking_address(self) -> str:
+        """MLflow's store as it may be shown: without a name and a password."""
+        return re.sub(r"//[^/@]*@", "//", self.tracking_uri)
 
     @property
     def artifacts(self) -> Path:

@@ -8,11 +8,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from polyview.analysis.outcome import finished
 from polyview.analysis.searches import BEST
 from polyview.errors import UserError
 from polyview.parallel import stop_ray
@@ -30,17 +28,16 @@ from polyview.studies.outcome import (
     Stages,
     is_complete,
     load_outcome,
-    mean_scores,
     refresh_folder,
     save_faces,
     save_links,
     study_folder,
 )
-from polyview.tracking.runs import failed_run, finished_run, pruned_run, study_tags
-from polyview.tracking.tracker import SQLITE, Tracker
+from polyview.studies.tracking import TrackedStudy
+from polyview.tracking.store import SQLITE
 from polyview.training.history import Epoch
 from polyview.trials.capacity import concurrent_trials, demand
-from polyview.trials.design import Trial, baselines, plan
+from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import InterimScores, Ledger, Record, TrialFailure, diverged_trials, pruned_trials
 from polyview.trials.search import (
     Points,
@@ -74,13 +71,13 @@ def run_stages(study: Study, home: Home, watcher: Watcher, force: str | None = N
         driver = _prepare(study, trials, home, watcher)
         if force is not None:
             _set_aside(load_outcome(study, home), force, Ledger(home.trials))
-        stack.enter_context(last_act(driver.tracker.abort))
+        stack.enter_context(last_act(driver.tracked.tracker.abort))
         try:
-            driver.open()
+            driver.tracked.open()
             driver.run_needed()
             driver.search()
             outcome = driver.report()
-            driver.close(outcome)
+            driver.tracked.close(outcome)
         except BaseException as error:
             driver.end_after(error)
             raise
@@ -104,7 +101,7 @@ def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher
             "for all machines"
         )
     save_faces(folder, views.fingerprints)
-    driver = Driver(study, home, views, stages, watcher, Tracker(home, study.name, watcher.say))
+    driver = Driver(study, home, views, stages, watcher, TrackedStudy(study, home, views, watcher.say))
     driver.check(tried)
     driver.warn_of_emulation(tried)
     return driver
@@ -128,14 +125,9 @@ class Driver:
     views: PreparedViews
     stages: Stages
     watcher: Watcher
-    tracker: Tracker
+    tracked: TrackedStudy
     failures: list[Failure] = field(default_factory=list)
     ended: int = 0
-
-    def open(self) -> None:
-        """Open the study's run in MLflow."""
-        experiment = self.study.experiment
-        self.tracker.open(experiment.digest, experiment.model_dump(mode="json"), study_tags(self.study))
 
     def log_all(self, outcome: Outcome) -> None:
         """Tell MLflow of every trial that has a record, was pruned or has failed."""
@@ -143,30 +135,7 @@ class Driver:
         interim_scores = self._of_these_faces(searched.trials, searched.interim_scores)
         for trial in [*self._log_ended(outcome.trials, {}), *self._log_ended(searched.trials, interim_scores)]:
             if trial.id in outcome.failures:
-                self.tracker.log(failed_run(trial, outcome.failures[trial.id]))
-
-    def log_best_model(self, outcome: Outcome) -> None:
-        """Keep, in MLflow, a model for open_clip to load: the search's best, else the baseline, of the first seed.
-
-        To take the trial with the highest test score would be a choice made on the test subjects.
-        """
-        baseline = next(iter(baselines(self.study).values()))
-        trained = [one for one in finished(outcome, BEST) or finished(outcome, baseline) if one[1].history]
-        if not trained:
-            return
-        trial, record = trained[0]
-        try:
-            self.tracker.log_model(finished_run(trial, record), partial(self._export, trial))
-        except (UserError, OSError) as error:
-            self.watcher.say(f"{trial.name}: its model is not kept in MLflow: {error}")
-
-    def _export(self, trial: Trial, folder: Path) -> None:
-        # torch and open_clip take seconds to import, which a study that has its model there need not wait for.
-        from polyview.modeling.export import export_towers
-        from polyview.training.checkpoint import open_checkpoint
-
-        checkpoint = open_checkpoint(self.home.trials / trial.id)
-        export_towers(checkpoint.load_model(), checkpoint.experiment, folder)
+                self.tracked.failed(trial, outcome.failures[trial.id])
 
     def check(self, trials: Sequence[Trial]) -> None:
         """Raises `UserError` that names the first trial without a record for which the faces do not do."""
@@ -281,22 +250,17 @@ class Driver:
         self.watcher.stage("report", 1)
         store = self.views.store_of(plan(self.study)[0].experiment)
         contact_sheet(*one_of_each_expression(store), self._folder / SHEET)
-        if self.tracker.returned():
-            self.open()
+        if self.tracked.tracker.returned():
+            self.tracked.open()
             self.log_all(load_outcome(self.study, self.home))
-        save_links(self._folder, self.tracker.links)
+        self.tracked.tracker.finish()
+        save_links(self._folder, self.tracked.tracker.links)
         outcome = load_outcome(self.study, self.home)
         if is_complete(outcome):
-            self.log_best_model(outcome)
+            self.tracked.log_best_model(outcome)
         write(outcome)
         self.watcher.advance(1)
         return outcome
-
-    def close(self, outcome: Outcome) -> None:
-        """End the study's run in MLflow, which would seem to go on for ever."""
-        ended = max((record.ended for record in outcome.records.values()), default=time.time())
-        report = self._folder / "report"
-        self.tracker.close(mean_scores(outcome), ended, report, failed=not is_complete(outcome))
 
     def end_after(self, error: BaseException) -> None:
         """Report what is known though `error` has stopped the study, which a second error here must not hide.
@@ -305,13 +269,13 @@ class Driver:
         is gone raises when something is said to it, so nothing depends on that.
         """
         failed = isinstance(error, Exception)
-        self.tracker.abort("FAILED" if failed else "KILLED")
+        self.tracked.tracker.abort("FAILED" if failed else "KILLED")
         if not failed:
             stop_ray()
             with suppress(Exception, SystemExit):
                 self.watcher.say("stopping: the workers have ended, and what is known is reported")
         try:
-            self.close(self.report())
+            self.tracked.close(self.report())
         except (Exception, SystemExit) as second:
             reason = " ".join(f"{type(second).__name__}: {second}".split())
             with suppress(Exception, SystemExit):
@@ -321,9 +285,14 @@ class Driver:
     def _folder(self) -> Path:
         return study_folder(self.study, self.home)
 
+    def on_start(self, trial: Trial, started: float) -> None:
+        """A trial has begun."""
+        self.tracked.start(trial, started)
+
     def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
         """A trial has trained an epoch."""
         self.watcher.epoch(trial, epoch)
+        self.tracked.epoch(trial, epoch)
 
     def on_end(self, trial: Trial) -> None:
         """A trial has left its record."""
@@ -331,11 +300,12 @@ class Driver:
         if record := Ledger(self.home.trials).read(trial.id):
             score = record.scores.get(self.study.metric, math.nan)
             self.watcher.say(f"{trial.name}: {self.study.metric} {score:.3f}")
-            self.tracker.log(finished_run(trial, record))
+            self.tracked.finished(trial, record)
         elif interim := self.interim_scores([trial]).get(trial.id):
             epoch, score = max(interim.scores.items())
             self.watcher.say(f"{trial.name}: pruned after {epoch} epochs, {interim.metric} {score:.3f}")
-            self.tracker.log(pruned_run(trial, interim))
+            self.tracked.pruned(trial, interim)
+        self.tracked.results_so_far()
 
     def on_failure(self, trial: Trial, failure: TrialFailure) -> None:
         """A trial has failed in every attempt."""
@@ -343,7 +313,7 @@ class Driver:
         Ledger(self.home.trials).write_failure(failure)
         self.failures.append(Failure(trial, failure.reason, failure.log))
         self.watcher.say(f"{trial.name}: failed after {failure.attempts} attempts: {failure.reason}")
-        self.tracker.log(failed_run(trial, failure))
+        self.tracked.failed(trial, failure)
 
     def _advance(self, trial: Trial) -> None:
         self.ended += 1
@@ -354,9 +324,9 @@ class Driver:
         records, pruned = self.records(trials), pruned_trials(interim_scores)
         for trial in trials:
             if trial.id in records:
-                self.tracker.log(finished_run(trial, records[trial.id]))
+                self.tracked.finished(trial, records[trial.id])
             elif trial.id in pruned:
-                self.tracker.log(pruned_run(trial, interim_scores[trial.id]))
+                self.tracked.pruned(trial, interim_scores[trial.id])
         return [trial for trial in trials if trial.id not in records and trial.id not in pruned]
 
     def _estimate(self, experiments: Sequence[Experiment], examples: Sequence[Trial]) -> None:

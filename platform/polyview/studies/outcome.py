@@ -71,7 +71,7 @@ def load_outcome(study: Study, home: Home, faces: Fingerprints | None = None) ->
         records,
         Stages(folder / STAGES).seconds,
         sheet if sheet.exists() else None,
-        home.tracking_uri,
+        home.tracking_address,
         folder,
         ledger.read_failures(trial.id for trial in [*trials, *searched]),
         Searched(points, searched, _interim_scores(study, searched, ledger, faces)),

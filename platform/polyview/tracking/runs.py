@@ -1,14 +1,89 @@
-"""From a record, a failure or interim scores to the `TrialRun` that `tracker.py` writes."""
+"""What MLflow is told of a study, of its variants and of its trials."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from polyview.analysis.comparisons import comparisons
+from polyview.analysis.outcome import Outcome, finished, other_metrics
+from polyview.analysis.statistics import Comparison, relation, signed
 from polyview.analysis.supervision import labels_read, supervision
-from polyview.recipe import Study, to_yaml
-from polyview.tracking.tracker import Point, TrialRun
-from polyview.trials.design import Trial
+from polyview.recipe import Experiment, Study, flat, to_yaml
+from polyview.trials.design import Trial, baselines
 from polyview.trials.ledger import InterimScores, Record, TrialFailure
+
+REMOVED = "removed"
+
+
+@dataclass(frozen=True)
+class Point:
+    """The metrics of one step, and when it ended (Unix seconds)."""
+
+    step: int
+    ended: float
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The people on one side of a trial, as a dataset: of which corpus, with which contents, and how many."""
+
+    side: Literal["training", "validation", "test"]
+    corpus: str
+    fingerprint: str
+    root: str
+    profile: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrialRun:
+    """What MLflow is told of one trial.
+
+    Times are Unix seconds; `params` may be nested; `artifacts` is file name -> text. `variant` is the one among whose
+    runs it is found.
+    """
+
+    id: str
+    name: str
+    started: float
+    ended: float = 0.0
+    status: Literal["RUNNING", "FINISHED", "FAILED", "KILLED"] = "FINISHED"
+    variant: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    epochs: Sequence[Point] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    faces: Sequence[Faces] = ()
+
+
+@dataclass(frozen=True)
+class VariantRun:
+    """What MLflow is told of one variant: in what it differs from the baseline, and what its trials say together."""
+
+    name: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    result: Point | None = None
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """What MLflow is told of a study: its base experiment by `digest`, and its variants in their order.
+
+    `views` are prepared pages of the user interface, by name; `lock` is the file that its driver holds.
+    """
+
+    digest: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    variants: Sequence[VariantRun] = ()
+    views: Mapping[str, str] = field(default_factory=dict)
+    lock: str = ""
+    started: float | None = None
 
 
 def study_tags(study: Study) -> dict[str, str]:
@@ -17,12 +92,118 @@ def study_tags(study: Study) -> dict[str, str]:
     return {"supervision": supervision(study.experiment), "study": json.dumps(asked)}
 
 
-def finished_run(trial: Trial, record: Record) -> TrialRun:
-    """What MLflow is told of a trial that has a record."""
+def variant_runs(study: Study, trials: Sequence[Trial]) -> list[VariantRun]:
+    """The variants of some trials, in order, with what each has in place of its baseline's settings."""
+    first: dict[str, Trial] = {}
+    for trial in trials:
+        first.setdefault(trial.variant, trial)
+    found = []
+    for place, (name, trial) in enumerate(first.items()):
+        against = first.get(baselines(study).get(name, study.baseline), trial)
+        params = dict(_differences(_settings(against.experiment), _settings(trial.experiment)))
+        base = dict(flat(_settings(against.experiment)))
+        varied = [
+            f"{key}: {value}" if key == REMOVED or key not in base else f"{key}: {value} (not {base[key]})"
+            for key, value in params.items()
+        ]
+        tags = {"order": f"{place:04d}", "varied": "; ".join(varied) or "baseline"}
+        found.append(VariantRun(name, params, tags))
+    return found
+
+
+def _settings(experiment: Experiment) -> dict[str, Any]:
+    """A recipe's settings, without those in which two repeats of one variant differ."""
+    settings: dict[str, Any] = experiment.model_dump(mode="json", exclude={"name", "revision", "seed"})
+    del settings["evaluation"]["fold"]
+    return settings
+
+
+def _differences(base: Mapping[str, Any], own: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The settings that are others than the base's, by dotted key; what is left out has the key `removed`."""
+    removed = [f"{prefix}{key}" for key, value in own.items() if value is None and isinstance(base.get(key), Mapping)]
+    if removed:
+        yield REMOVED, ", ".join(removed)
+    for key, value in own.items():
+        before = base.get(key)
+        if value == before or f"{prefix}{key}" in removed:
+            continue
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            yield from _differences(before, value, f"{prefix}{key}.")
+        else:
+            yield from flat({key: value}, prefix)
+
+
+def variant_results(outcome: Outcome) -> list[VariantRun]:
+    """What each variant's trials say together: every metric's mean and deviation, and how it compares, in points.
+
+    Metrics are in the scores' own unit; tags say the study's metric in points, with the p-value that decides.
+    """
+    study = outcome.study
+    by_metric = {name: _by_variant(outcome, name) for name in [study.metric, *other_metrics(outcome)]}
+    own = set(baselines(study).values())
+    found = []
+    for name, one in by_metric[study.metric].items():
+        ended = [record.ended for _, record in finished(outcome, name)]
+        metrics: dict[str, float] = {"seeds": one.seeds}
+        for metric, compared in by_metric.items():
+            if name in compared:
+                metrics |= _metrics(metric, compared[name])
+        result = Point(one.seeds, max(ended), metrics) if ended else None
+        found.append(VariantRun(name, tags=_verdict_tags(one, name in own), result=result))
+    return found
+
+
+def _by_variant(outcome: Outcome, metric: str) -> dict[str, Comparison]:
+    return {one.variant: one for family in comparisons(outcome, metric) for one in family if one.seeds}
+
+
+def _metrics(metric: str, one: Comparison) -> dict[str, float]:
+    numbers = {
+        metric: one.mean,
+        f"{metric} deviation": one.deviation if one.seeds > 1 else None,
+        f"{metric} difference": one.difference,
+        f"{metric} low": one.low,
+        f"{metric} high": one.high,
+        f"{metric} p": one.p_adjusted,
+    }
+    return {name: float(value) for name, value in numbers.items() if value is not None}
+
+
+def _verdict_tags(one: Comparison, is_baseline: bool) -> dict[str, str]:
+    level = f"{100 * one.mean:.1f} %" + (f" ± {100 * one.deviation:.1f}" if one.seeds > 1 else "")
+    tags = {"score": level, "seeds": str(one.seeds)}
+    if is_baseline:
+        return tags | {"verdict": "baseline"}
+    if one.difference is not None:
+        tags["difference"] = signed(one.difference)
+    if one.low is not None and one.high is not None:
+        tags["interval"] = f"{signed(one.low)} to {signed(one.high)}"
+    p = one.p_same if one.verdict == "same" else one.p_adjusted
+    if p is not None:
+        tags["p"] = relation(p).lstrip("= ")
+    return tags | {"verdict": one.verdict}
+
+
+def started_run(trial: Trial, started: float) -> TrialRun:
+    """What MLflow is told of a trial that begins."""
+    return TrialRun(
+        id=trial.id,
+        name=trial.name,
+        variant=trial.variant,
+        started=started,
+        status="RUNNING",
+        params=trial.experiment.model_dump(mode="json"),
+        tags={**_names(trial), "supervision": supervision(trial.experiment)},
+    )
+
+
+def finished_run(trial: Trial, record: Record, profiles: Mapping[str, Mapping[str, Any]] | None = None) -> TrialRun:
+    """What MLflow is told of a trial that has a record; `profiles` are of its faces, by manifest."""
     experiment = trial.experiment
     return TrialRun(
         id=trial.id,
         name=trial.name,
+        variant=trial.variant,
         started=record.started,
         ended=record.ended,
         params=experiment.model_dump(mode="json"),
@@ -41,9 +222,30 @@ def finished_run(trial: Trial, record: Record) -> TrialRun:
             "experiment.yaml": to_yaml(experiment),
             "confusions.json": json.dumps({"classes": record.classes, **record.confusions}),
         },
-        dataset=experiment.corpus.dataset,
-        fingerprint=record.manifest,
+        faces=_faces(experiment, record, profiles or {}),
     )
+
+
+def _faces(experiment: Experiment, record: Record, profiles: Mapping[str, Mapping[str, Any]]) -> list[Faces]:
+    """The sides of a trial; tested on another corpus, its test subjects are of the manifest's second half."""
+    corpus, other = experiment.corpus, experiment.evaluation.other_corpus
+    trained, _, tested = record.manifest.partition("+")
+    sides: list[tuple[Literal["training", "validation", "test"], Sequence[str], Any, str]] = [
+        ("training", record.train_subjects, corpus, trained),
+        ("validation", record.validation_subjects, corpus, trained),
+        ("test", record.test_subjects, other or corpus, tested or trained),
+    ]
+    return [
+        Faces(
+            side,
+            source.dataset,
+            manifest,
+            str(source.root or source.dataset),
+            {"people": len(people), **profiles.get(manifest, {})},
+        )
+        for side, people, source, manifest in sides
+        if people
+    ]
 
 
 def failed_run(trial: Trial, failure: TrialFailure) -> TrialRun:
@@ -51,11 +253,12 @@ def failed_run(trial: Trial, failure: TrialFailure) -> TrialRun:
     return TrialRun(
         id=trial.id,
         name=trial.name,
+        variant=trial.variant,
         started=failure.started,
         ended=failure.ended,
         status="FAILED",
         params=trial.experiment.model_dump(mode="json"),
-        tags={**_names(trial), "fault": failure.reason},
+        tags={**_names(trial), "failure": failure.reason},
         artifacts={"log.txt": "\n".join(failure.last_lines), "experiment.yaml": to_yaml(trial.experiment)},
     )
 
@@ -65,11 +268,12 @@ def pruned_run(trial: Trial, interim: InterimScores) -> TrialRun:
     return TrialRun(
         id=trial.id,
         name=trial.name,
+        variant=trial.variant,
         started=interim.started,
         ended=interim.ended,
         status="KILLED",
         params=trial.experiment.model_dump(mode="json"),
-        tags={**_names(trial), "manifest": interim.manifest, "stopped": f"after {max(interim.scores)} epochs"},
+        tags={**_names(trial), "manifest": interim.manifest, "pruned": f"after {max(interim.scores)} epochs"},
         epochs=[Point(epoch, interim.ended, {interim.metric: score}) for epoch, score in interim.scores.items()],
         artifacts={"experiment.yaml": to_yaml(trial.experiment)},
     )

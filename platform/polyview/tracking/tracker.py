@@ -1,84 +1,47 @@
-"""MLflow: a parent run per study, a nested run per trial, written by the driver alone.
+"""MLflow: a run per study, a run per variant in it, and a run per trial in that, written by the driver alone.
 
-The ledger is the truth and MLflow a copy of it: all that is written here can be written again without
-leaving a trace of the repetition, and a server that is away stops nothing.
+The ledger is the truth and MLflow a copy of it: all that is written here can be written again without leaving a trace
+of the repetition, and a server that is away stops nothing. A thread of its own writes, so that nothing waits for it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import getpass
+import hashlib
 import json
-import logging
-import os
-import posixpath
-import re
-import socket
-import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from polyview.environment import git_commit
-from polyview.errors import UserError
+from polyview.analysis.outcome import CURVES, RESULTS
 from polyview.recipe import flat
-from polyview.storage.home import Home, locked, replacing
+from polyview.storage.home import Home, locked
+from polyview.tracking import pages
+from polyview.tracking.entities import LONGEST_TAG, TRIAL_TAG, dataset, legal, milliseconds, source_tags, write
+from polyview.tracking.models import lacks_model, log_model, register
+from polyview.tracking.pages import EXPERIMENT_KIND_TAG, KIND_TAG, MODEL_TRAINING, NOTE_TAG, VIEW_TAG
+from polyview.tracking.runs import Point, StudyRun, TrialRun, VariantRun
+from polyview.tracking.store import SQLITE, connect, is_of_store, is_refusal, is_unauthorised, reachable, reason
+from polyview.tracking.writer import Writer
 
 P = ParamSpec("P")
 R = TypeVar("R")
-SQLITE = "sqlite:///"
-LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
-EXPERIMENT_TAG, TRIAL_TAG, PARENT_TAG = "polyview.experiment", "polyview.trial", "mlflow.parentRunId"
+LONGEST_REASON = 300
+EXPERIMENT_TAG, VARIANT_TAG = "polyview.experiment", "polyview.variant"
+PARENT_TAG = "mlflow.parentRunId"
+STARTED_TAG = "polyview.started"
 INTERRUPTED_TAG = "polyview.interrupted"
-SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-}
+LOCK_TAG = "polyview.lock"
+STUDY, VARIANT, TRIAL, POINT = "study", "variant", "trial", "search point"
+FORMER = {VARIANT: "former variant", TRIAL: "former trial"}
+LAST_SECONDS = 3.0
 
 
-@dataclass(frozen=True)
-class Point:
-    """The metrics of one epoch, and when it ended (Unix seconds)."""
-
-    step: int
-    ended: float
-    metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class TrialRun:
-    """What MLflow is told of one trial that has ended.
-
-    Times are Unix seconds; `params` may be nested; `artifacts` is file name -> text; `dataset` and `fingerprint`
-    name the faces that the trial read.
-    """
-
-    id: str
-    name: str
-    started: float
-    ended: float
-    status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"
-    params: Mapping[str, Any] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    epochs: Sequence[Point] = ()
-    scores: Mapping[str, float] = field(default_factory=dict)
-    artifacts: Mapping[str, str] = field(default_factory=dict)
-    dataset: str = ""
-    fingerprint: str = ""
-
-
-def _outage_is_survived(
-    method: Callable[Concatenate[Tracker, P], R],
-) -> Callable[Concatenate[Tracker, P], R | None]:
-    """Makes a method of Tracker do nothing once the store has failed, and say so at the first failure."""
+def _survives(method: Callable[Concatenate[Tracker, P], R]) -> Callable[Concatenate[Tracker, P], R | None]:
+    """Makes a method of Tracker say what the store refuses, and do nothing any more once the store has failed."""
 
     @functools.wraps(method)
     def attempt(tracker: Tracker, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
@@ -87,288 +50,355 @@ def _outage_is_survived(
         try:
             return method(tracker, *args, **kwargs)
         except Exception as error:
-            if not isinstance(error, _outages()):
+            if not is_of_store(error):
                 raise
-            tracker.online = False
-            reason = " ".join(str(error).split())[:200]
-            tracker.warn(
-                f"MLflow at {tracker.uri} cannot be written ({reason}); the study goes on without it, "
-                "and running it again catches up"
-            )
+            tracker.fail(error)
             return None
 
     return attempt
 
 
 class Tracker:
-    """Writes one study to MLflow: `open`, then `log` each trial that has ended, then `close`.
+    """Writes one study to MLflow: `open`, then `start`, `epoch` and `log` of each trial, then `close`.
 
     The first failure of the store is told to `warn`, once; every later call then returns at once, until `returned`
-    finds that it answers again. `links` has where each trial that was logged is found in the user interface.
+    finds that it answers again. What the store refuses is told once too, and stops that call alone. `links` has where
+    the user interface has each trial that was logged, and under RESULTS and CURVES the pages prepared for the study.
     """
 
     def __init__(self, home: Home, study: str, warn: Callable[[str], None] = warnings.warn) -> None:
-        self.uri = home.tracking_uri
+        self.uri, self.address = home.tracking_uri, home.tracking_address
         self.warn = warn
         self.online = True
         self.links: dict[str, str] = {}
         self._study = study
         self._artifacts = home.artifacts
-        self._source = _source()
+        self._source = source_tags()
         self._client: Any = None
         self._experiment = ""
         self._parent = ""
+        self._variants: dict[str, str] = {}  # the variant runs' ids by name
+        self._runs: dict[str, Any] = {}  # the trials' runs by trial id
+        self._points: dict[str, list[Point]] = {}  # the epochs that wait to be written, by trial id
+        self._refused: set[str] = set()
+        self._writer = Writer()
         self._aborted: Literal["KILLED", "FAILED"] | None = None
 
-    @_outage_is_survived
-    def open(
-        self, digest: str, params: Mapping[str, Any], tags: Mapping[str, str], started: float | None = None
-    ) -> None:
-        """Open the parent run of this study and the base experiment of this `digest`, last time's if there is one."""
-        self._client = _connect(self.uri)
+    def fail(self, error: Exception) -> None:
+        """Say what the store refuses, or that it is away."""
+        why = reason(error, self.uri)[:LONGEST_REASON]
+        if is_refusal(error) and self._parent:
+            if why not in self._refused:
+                self._refused.add(why)
+                self.warn(f"MLflow at {self.address} refuses what it was told: {why}")
+            return
+        self.online = False
+        if is_unauthorised(error):
+            remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            self.warn(f"MLflow at {self.address} lets nobody in without a right to: {why}; {remedy}. The study goes on")
+            return
+        self.warn(
+            f"MLflow at {self.address} cannot be written ({why}); the study goes on without it, "
+            "and running it again catches up"
+        )
+
+    @_survives
+    def open(self, study: StudyRun) -> None:
+        """Open the run of this study and base experiment, last time's if there is one, and those of its variants.
+
+        Runs that a driver left running which is no more are ended. Those of variants that are not asked for any more
+        stay, and the prepared pages leave them out.
+        """
+        self._writer.finish()
+        self._client = connect(self.uri)
         self._experiment = self._find_experiment()
-        run = self._find(f"tags.`{EXPERIMENT_TAG}` = '{digest}'")
+        runs = list(self._all_runs())
+        run = next((one for one in runs if one.data.tags.get(EXPERIMENT_TAG) == study.digest), None)
         if run is None:
-            begun = _milliseconds(time.time() if started is None else started)
-            identity = {EXPERIMENT_TAG: digest}
+            begun = milliseconds(time.time() if study.started is None else study.started)
+            identity = {EXPERIMENT_TAG: study.digest, KIND_TAG: STUDY}
             run = self._client.create_run(self._experiment, start_time=begun, tags=identity, run_name=self._study)
         self._parent = run.info.run_id  # first of all: who ends this process now ends the run too
         self._client.update_run(self._parent, status="RUNNING")
-        new = {key: value for key, value in flat(params) if _legal(key) not in run.data.params}
-        self._write(self._parent, new, self._source | dict(tags), ())
+        new = {key: value for key, value in flat(study.params) if legal(key) not in run.data.params}
+        tags = {KIND_TAG: STUDY, LOCK_TAG: study.lock, **self._source, **study.tags}
+        write(self._client, self._parent, new, tags, ())
+        self._prepare_pages(study.views)
+        self._open_variants(study.variants, runs)
+        self._take_over(runs)
 
-    @_outage_is_survived
+    def start(self, trial: TrialRun) -> None:
+        """A trial begins, or goes on: its run is there from now on."""
+        self._writer.put(lambda: self._start(trial))
+
+    def epoch(self, trial_id: str, point: Point) -> None:
+        """A trial that has started has trained an epoch."""
+        waiting = self._points.setdefault(trial_id, [])
+        waiting.append(point)
+        if len(waiting) == 1:
+            self._writer.put(lambda: self._write_points(trial_id))
+
     def log(self, trial: TrialRun) -> None:
-        """Write one trial as a nested run that has ended; nothing happens if it is there already.
+        """Write one trial that has ended; nothing happens if it is there already.
 
-        A run that a killed driver left unfinished is completed; the run of an earlier execution of the same
-        trial gives way to the new one.
+        A run that was begun, or that a killed driver left unfinished, is completed; the run of an earlier execution of
+        the same trial gives way to the new one.
         """
-        run = self._run_of(trial)
-        if run is not None and run.info.start_time != _milliseconds(trial.started):
-            self._client.delete_run(run.info.run_id)
-            run = None
-        if run is None:
-            run = self._client.create_run(
-                self._experiment,
-                start_time=_milliseconds(trial.started),
-                tags={TRIAL_TAG: trial.id, PARENT_TAG: self._parent},
-                run_name=trial.name,
-            )
-        if run.info.status == "RUNNING" or INTERRUPTED_TAG in run.data.tags:
-            self._complete(run.info.run_id, trial)
-        self.links[trial.id] = f"#/experiments/{self._experiment}/runs/{run.info.run_id}"
+        self._writer.put(lambda: self._log(trial))
+
+    def results(self, variants: Sequence[VariantRun]) -> None:
+        """Write what the trials of each variant say together."""
+        self._writer.put(lambda: self._write_results(variants))
+
+    def finish(self) -> None:
+        """Wait until all is written."""
+        self._writer.finish()
 
     def log_model(self, trial: TrialRun, export: Callable[[Path], None]) -> None:
-        """Keep the model of a trial that was logged as a logged model of its run, once.
+        """Keep the model of a trial that was logged as a logged model of its run, once, and register it.
 
-        `export` writes it to a folder that is not there yet; it is called only if MLflow has not got the model.
-        Raises what `export` raises.
+        `export` writes an MLflow model to a folder that is not there yet; it is called only if MLflow has not got the
+        model. Raises what `export` raises.
         """
-        if run_id := self._run_without_model(trial):
+        self._writer.finish()
+        if self._lacks_model(trial):
             with tempfile.TemporaryDirectory() as place:
                 export(Path(place) / "model")
-                self._log_model(trial, run_id, Path(place) / "model")
+                self._log_model(trial, Path(place) / "model")
 
-    @_outage_is_survived
-    def _run_without_model(self, trial: TrialRun) -> str | None:
-        """The trial's run if it has no model; models that are half written or of a run that is gone are deleted."""
-        run, kept = self._run_of(trial), set[str]()
-        for model in self._client.search_logged_models([self._experiment], f"tags.`{TRIAL_TAG}` = '{trial.id}'"):
-            source = self._client.get_run(model.source_run_id).info
-            if model.status == "READY" and source.lifecycle_stage == "active":
-                kept.add(source.run_id)
-            else:
-                self._client.delete_logged_model(model.model_id)
-        return None if run is None or run.info.run_id in kept else str(run.info.run_id)
+    @_survives
+    def _lacks_model(self, trial: TrialRun) -> bool:
+        run = self._runs.get(trial.id)
+        return run is not None and lacks_model(self._client, self._experiment, run.info.run_id, trial)
 
-    @_outage_is_survived
-    def _log_model(self, trial: TrialRun, run_id: str, folder: Path) -> None:
-        from mlflow.entities import LoggedModelOutput, Metric
-
-        model = self._client.create_logged_model(
-            self._experiment,
-            re.sub(r"[/:.%\"']", "_", trial.name),
-            source_run_id=run_id,
-            tags={TRIAL_TAG: trial.id, "load": 'open_clip.create_model_and_transforms("local-dir:FOLDER")'},
-            model_type="open_clip",
-        )
-        self._client.log_model_artifacts(model.model_id, str(folder))
-        step, when = len(trial.epochs), _milliseconds(trial.ended)
-        scores = [Metric(_legal(key), value, when, step, model.model_id) for key, value in trial.scores.items()]
-        self._client.log_batch(run_id, scores)
-        self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
-        self._client.finalize_logged_model(model.model_id, "READY")
+    @_survives
+    def _log_model(self, trial: TrialRun, folder: Path) -> None:
+        run_id = self._runs[trial.id].info.run_id
+        model = log_model(self._client, self._experiment, run_id, trial, folder)
+        register(self._client, self._study, model, run_id)
 
     def returned(self) -> bool:
         """Whether the store had failed and answers again; if so, `open` and `log` have all to tell anew."""
+        self._writer.finish()
         if self.online or reachable(self.uri) is not None:
             return False
         self.online = True
-        self.warn(f"MLflow at {self.uri} answers again, and is told what it missed")
+        self.warn(f"MLflow at {self.address} answers again, and is told what it missed")
         return True
 
-    @_outage_is_survived
+    @_survives
     def close(
-        self, metrics: Mapping[str, float], ended: float, artifacts: Path | None = None, failed: bool = False
+        self,
+        metrics: Mapping[str, float],
+        ended: float,
+        artifacts: Path | None = None,
+        failed: bool = False,
+        description: str = "",
     ) -> None:
-        """End the parent run with the study's own metrics and every file in the folder `artifacts`.
+        """End the study's run and its variants', with the study's own metrics and every file in the folder `artifacts`.
 
-        `failed` says that not all of the study's trials have a result.
-
-        `ended` is when its last trial ended (Unix seconds), so that closing twice writes the same points.
+        `failed` says that not all of the study's trials have a result. `ended` is when its last trial ended (Unix
+        seconds), so that closing twice writes the same points. `description` is markdown.
         """
-        self._write(self._parent, {}, {}, [Point(0, ended, metrics)])
+        self._writer.finish()
+        write(self._client, self._parent, {}, {}, [Point(0, ended, metrics)])
         if artifacts is not None:
             self._client.log_artifacts(self._parent, str(artifacts))
-        begun = self._client.get_run(self._parent).info.start_time
+        if description:
+            self._describe(description)
+        for trial_id, run in self._runs.items():
+            if trial_id not in self.links:
+                self._retire(run)
         status = self._aborted or ("FAILED" if failed else "FINISHED")
-        self._client.set_terminated(self._parent, status=status, end_time=max(begun, _milliseconds(ended)))
+        for run_id in (*self._variants.values(), self._parent):
+            begun = self._client.get_run(run_id).info.start_time
+            self._client.set_terminated(run_id, status=status, end_time=max(begun, milliseconds(ended)))
 
-    @_outage_is_survived
+    @_survives
     def abort(self, status: Literal["KILLED", "FAILED"] = "KILLED") -> None:
-        """End the study's run, and those of its trials that are half written, before all is done.
+        """End the study's run, its variants', and those of its trials that are half written, before all is done.
 
         `close` may still tell what is known; the status stays. A later `log` completes the trials' runs.
         """
         self._aborted = status
+        self._writer.finish(LAST_SECONDS)
         if not self._parent:
             return
-        half_written = f"tags.`{PARENT_TAG}` = '{self._parent}' and attributes.status = 'RUNNING'"
-        for run in self._client.search_runs([self._experiment], half_written):
-            self._client.set_tag(run.info.run_id, INTERRUPTED_TAG, "true")
-            self._client.set_terminated(run.info.run_id, status="KILLED")
-        self._client.set_terminated(self._parent, status=status)
+        for trial_id, run in self._runs.items():
+            if run.info.status == "RUNNING":
+                self._runs[trial_id] = self._interrupt(run)
+        for run_id in (*self._variants.values(), self._parent):
+            self._client.set_terminated(run_id, status=status)
 
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._study)
         if found is None:
-            local = self._artifacts.as_uri() if self.uri.startswith("sqlite:") else None
+            local = self._artifacts.as_uri() if self.uri.startswith(SQLITE) else None
             return str(self._client.create_experiment(self._study, artifact_location=local))
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
-    def _find(self, condition: str) -> Any | None:
-        runs = self._client.search_runs([self._experiment], condition, max_results=1)
-        return runs[0] if runs else None
+    def _all_runs(self) -> Iterator[Any]:
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
 
-    def _run_of(self, trial: TrialRun) -> Any | None:
-        return self._find(f"tags.`{TRIAL_TAG}` = '{trial.id}' and tags.`{PARENT_TAG}` = '{self._parent}'")
+    def _prepare_pages(self, views: Mapping[str, str]) -> None:
+        tags = {EXPERIMENT_KIND_TAG: MODEL_TRAINING, **{f"{VIEW_TAG}{name}": state for name, state in views.items()}}
+        for key, value in tags.items():
+            self._client.set_experiment_tag(self._experiment, key, value)
+        self.links |= {name: pages.link(self._experiment, name) for name in views}
+
+    def _open_variants(self, variants: Sequence[VariantRun], runs: Sequence[Any]) -> None:
+        """Have a run of each variant; one whose settings are others now, or that is not asked for, is a former one."""
+        known = {run.data.tags[VARIANT_TAG]: run for run in runs if VARIANT_TAG in run.data.tags}
+        self._variants = {}
+        for variant in variants:
+            identity = self._identity(variant)
+            run = known.pop(identity, None)
+            if run is None:
+                tags = {VARIANT_TAG: identity, PARENT_TAG: self._parent}
+                run = self._client.create_run(self._experiment, tags=tags, run_name=variant.name)
+                write(self._client, run.info.run_id, variant.params, {}, ())
+            self._variants[variant.name] = run.info.run_id
+            self._client.update_run(run.info.run_id, status="RUNNING")
+            write(self._client, run.info.run_id, {}, {KIND_TAG: VARIANT, **self._source, **variant.tags}, ())
+        for run in known.values():
+            self._retire(run)
+
+    def _identity(self, variant: VariantRun) -> str:
+        told = json.dumps([self._parent, variant.name, dict(variant.params)], sort_keys=True)
+        return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+
+    def _take_over(self, runs: Sequence[Any]) -> None:
+        """Know the runs of this study's trials, and end those that nobody runs any more, in any study of its name."""
+        by_id = {run.info.run_id: run for run in runs}
+        self._runs = {}
+        for run in runs:
+            study = _root(run, by_id)
+            if study.info.run_id == self._parent:
+                if TRIAL_TAG in run.data.tags:
+                    alive = run.info.status == "RUNNING"
+                    self._runs[run.data.tags[TRIAL_TAG]] = self._interrupt(run) if alive else run
+                continue
+            self._retire(run)
+            if run.info.status == "RUNNING" and _is_free(study.data.tags.get(LOCK_TAG)):
+                self._interrupt(run)
+
+    def _retire(self, run: Any) -> None:
+        """Keep a run that the study does not ask for any more off the prepared pages."""
+        if former := FORMER.get(run.data.tags.get(KIND_TAG)):
+            self._client.set_tag(run.info.run_id, KIND_TAG, former)
+
+    def _interrupt(self, run: Any) -> Any:
+        self._client.set_tag(run.info.run_id, INTERRUPTED_TAG, "true")
+        self._client.set_terminated(run.info.run_id, status="KILLED")
+        return self._client.get_run(run.info.run_id)
+
+    @_survives
+    def _start(self, trial: TrialRun) -> None:
+        run = self._runs.get(trial.id)
+        if run is not None and run.info.status == "FINISHED":
+            self._client.delete_run(run.info.run_id)
+            run = None
+        if run is None:
+            run = self._create(trial)
+            write(self._client, run.info.run_id, dict(flat(trial.params)), self._source | dict(trial.tags), ())
+        self._place(run, trial)
+        self._client.update_run(run.info.run_id, status="RUNNING")
+        self._runs[trial.id] = self._client.get_run(run.info.run_id)
+
+    def _create(self, trial: TrialRun) -> Any:
+        return self._client.create_run(
+            self._experiment,
+            start_time=milliseconds(trial.started),
+            tags={TRIAL_TAG: trial.id, PARENT_TAG: self._parent_of(trial)},
+            run_name=trial.name,
+        )
+
+    def _parent_of(self, trial: TrialRun) -> str:
+        """The run of the trial's variant; points of a search lie in the study's own."""
+        return self._variants.get(trial.variant, self._parent)
+
+    def _place(self, run: Any, trial: TrialRun) -> None:
+        """Put a run where its study has it today, on the prepared pages."""
+        kind = TRIAL if trial.variant in self._variants else POINT
+        for key, value in ((KIND_TAG, kind), (PARENT_TAG, self._parent_of(trial))):
+            if run.data.tags.get(key) != value:
+                self._client.set_tag(run.info.run_id, key, value)
+        self.links[trial.id] = f"#/experiments/{self._experiment}/runs/{run.info.run_id}"
+
+    @_survives
+    def _write_points(self, trial_id: str) -> None:
+        points = self._points.pop(trial_id, [])
+        if run := self._runs.get(trial_id):
+            write(self._client, run.info.run_id, {}, {}, points)
+
+    @_survives
+    def _log(self, trial: TrialRun) -> None:
+        run = self._runs.get(trial.id)
+        if run is not None and _has_ended(run) and _started(run) != milliseconds(trial.started):
+            self._client.delete_run(run.info.run_id)
+            run = None
+        if run is None:
+            run = self._create(trial)
+        self._place(run, trial)
+        if not _has_ended(run):
+            self._complete(run.info.run_id, trial)
+            run = self._client.get_run(run.info.run_id)
+        self._runs[trial.id] = run
+
+    @_survives
+    def _write_results(self, variants: Sequence[VariantRun]) -> None:
+        for variant in variants:
+            if run_id := self._variants.get(variant.name):
+                write(self._client, run_id, {}, variant.tags, [variant.result] if variant.result else [])
+
+    @_survives
+    def _describe(self, text: str) -> None:
+        described = pages.note(text, {name: self.links[name] for name in (RESULTS, CURVES)})
+        self._client.set_tag(self._parent, NOTE_TAG, described[:LONGEST_TAG])
+        self._client.set_experiment_tag(self._experiment, NOTE_TAG, described)
 
     def _complete(self, run_id: str, trial: TrialRun) -> None:
         scores = Point(len(trial.epochs), trial.ended, trial.scores)
-        self._write(run_id, dict(flat(trial.params)), self._source | dict(trial.tags), [*trial.epochs, scores])
-        self._client.log_inputs(run_id, [_dataset(trial.dataset, trial.fingerprint)] if trial.dataset else [])
+        tags = self._source | {STARTED_TAG: str(milliseconds(trial.started))} | dict(trial.tags)
+        write(self._client, run_id, dict(flat(trial.params)), tags, [*trial.epochs, scores])
+        self._client.log_inputs(run_id, [dataset(faces) for faces in trial.faces])
         for name, text in trial.artifacts.items():
             self._client.log_text(run_id, text, name)
         if INTERRUPTED_TAG in self._client.get_run(run_id).data.tags:
             self._client.delete_tag(run_id, INTERRUPTED_TAG)
-        self._client.set_terminated(run_id, status=trial.status, end_time=_milliseconds(trial.ended))
-
-    def _write(self, run_id: str, params: Mapping[str, str], tags: Mapping[str, str], points: Sequence[Point]) -> None:
-        """One batch; MLflow drops points that it has, so that the same timestamps and steps add nothing."""
-        from mlflow.entities import Metric, Param, RunTag
-
-        self._client.log_batch(
-            run_id,
-            metrics=[
-                Metric(_legal(key), value, _milliseconds(point.ended), point.step)
-                for point in points
-                for key, value in point.metrics.items()
-            ],
-            params=[Param(_legal(key), value[:LONGEST_PARAM]) for key, value in params.items()],
-            tags=[RunTag(_legal(key), value[:LONGEST_TAG]) for key, value in tags.items()],
-        )
+        self._client.set_terminated(run_id, status=trial.status, end_time=milliseconds(trial.ended))
 
 
-def reachable(uri: str) -> str | None:
-    """None if the MLflow store at `uri` answers, else why it does not, in one line."""
+def _has_ended(run: Any) -> bool:
+    return run.info.status not in ("RUNNING", "SCHEDULED") and INTERRUPTED_TAG not in run.data.tags
+
+
+def _root(run: Any, by_id: Mapping[str, Any]) -> Any:
+    """The study's run that a run lies in, or the highest that there is."""
+    while (parent := by_id.get(run.data.tags.get(PARENT_TAG))) is not None:
+        run = parent
+    return run
+
+
+def _started(run: Any) -> int:
+    """When the execution began that a run is of; earlier versions began the run itself then."""
+    return int(run.data.tags.get(STARTED_TAG, run.info.start_time))
+
+
+def _is_free(lock: str | None) -> bool:
+    """Whether the file that a driver holds is here, and nobody holds it."""
+    if not lock or not Path(lock).exists():
+        return False
     try:
-        _connect(uri).search_experiments(max_results=1)
-    except Exception as error:
-        if not isinstance(error, _outages()):
-            raise
-        return " ".join(str(error).split())
-    return None
-
-
-def serve(home: Home, host: str, port: int) -> NoReturn:
-    """Become MLflow's own server, its user interface included, on this home's store.
-
-    Raises `UserError` if the port is taken, or if the store is a server already.
-    """
-    if home.tracking_uri.startswith(("http://", "https://")):
-        raise UserError(f"MLFLOW_TRACKING_URI is a server already: open {home.tracking_uri} in a browser")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UserError(f"{host}:{port} cannot be used ({error.strerror}); choose another with --port") from None
-    os.environ.update(SETTINGS | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", home.tracking_uri]
-    command += ["--artifacts-destination", str(home.artifacts), "--host", host, "--port", str(port), "--workers", "1"]
-    os.execv(sys.executable, command)
-
-
-def _connect(uri: str) -> Any:
-    """A client of the store at `uri`: quiet, quick to give up, and without telemetry.
-
-    MLflow takes more than a second to import, so it is imported here.
-    """
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    from mlflow.tracking import MlflowClient
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    if uri.startswith(SQLITE):
-        _make_store(Path(uri.removeprefix(SQLITE)))
-    return MlflowClient(uri)
-
-
-def _make_store(path: Path) -> None:
-    """Make an SQLite store whole or not at all: MLflow cannot use one whose making was cut short."""
-    if path.exists():
-        return
-    from mlflow.tracking import MlflowClient
-
-    with locked(path.with_name(f".{path.name}.lock")):
-        if not path.exists():
-            with replacing(path) as temporary:
-                MlflowClient(f"{SQLITE}{temporary}").search_experiments(max_results=1)
-
-
-def _outages() -> tuple[type[Exception], ...]:
-    from mlflow.exceptions import MlflowException
-    from requests.exceptions import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return MlflowException, RequestException, SQLAlchemyError, OSError
-
-
-def _dataset(name: str, fingerprint: str) -> Any:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    dataset = Dataset(name, fingerprint, source_type="local", source=json.dumps({"manifest": fingerprint}))
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", "pretraining and probes")])
-
-
-def _source() -> dict[str, str]:
-    """The program, its git commit, and who ran it."""
-    found = {"mlflow.source.name": "polyview", "mlflow.source.type": "LOCAL"}
-    with contextlib.suppress(OSError, KeyError):  # a container's user may have no name
-        found["mlflow.user"] = getpass.getuser()
-    return found | {"mlflow.source.git.commit": git_commit()}
-
-
-def _legal(key: str) -> str:
-    """The key with what MLflow refuses replaced by underscores: it takes words, `.-:/`, spaces, and no path tricks."""
-    words = re.sub(r"[^\w.\-: /]", "_", key)[:LONGEST_KEY]
-    stays = posixpath.normpath(words) == words and not words.startswith((".", "/"))
-    return words if stays else re.sub(r"[./]", "_", words)
-
-
-def _milliseconds(seconds: float) -> int:
-    return int(seconds * 1000)
+        with locked(Path(lock), wait=False):
+            return True
+    except BlockingIOError:
+        return False

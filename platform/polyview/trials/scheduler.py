@@ -36,6 +36,9 @@ LAST_LINES = 12
 class Listener(Protocol):
     """Receives, in the driver's process, what happens to trials."""
 
+    def on_start(self, trial: Trial, started: float) -> None:
+        """A trial has begun, or goes on (Unix seconds)."""
+
     def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
         """A trial has trained an epoch."""
 
@@ -142,7 +145,9 @@ class _Callbacks(tune.Callback):
         return {}
 
     def on_trial_start(self, *, trial: TuneTrial, **_: Any) -> None:
-        self.started.setdefault(trial.trial_id, time.time())
+        if trial.trial_id not in self.started:
+            self.started[trial.trial_id] = time.time()
+            self.listener.on_start(self._ours(trial), self.started[trial.trial_id])
 
     def on_trial_result(self, *, trial: TuneTrial, result: dict[str, Any], **_: Any) -> None:
         if "epoch" in result:

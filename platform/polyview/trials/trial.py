@@ -261,14 +261,14 @@ def score(experiment: Experiment, model: MultiviewModel | None, train: Faces, te
     Probes read labels too: they are fitted on the subjects whose labels may be read alone. A sequence counts once, with
     its frames' mean embedding. Without a model, the features are the raw pixels.
     """
-    fitted = _embedded(experiment, model, train.labelled(experiment))
+    fitted = embedded(experiment, model, train.labelled(experiment))
     if experiment.language.shuffled == "all":
         fitted = replace(fitted, labels=exchanged(fitted.labels, experiment.seed))
     learns_text = bool(experiment.objective.text_terms or experiment.model.pretrained)
     has_text = experiment.language.prompts != "none" and learns_text
     return evaluate(
         train=fitted,
-        test=_embedded(experiment, model, test, "" if test.store is train.store else "test/"),
+        test=embedded(experiment, model, test, "" if test.store is train.store else "test/"),
         anchors=anchors(model, experiment, default_device()) if model and has_text else None,
         probes=experiment.evaluation.probes,
         classes=experiment.corpus.expressions,
@@ -279,7 +279,8 @@ def score(experiment: Experiment, model: MultiviewModel | None, train: Faces, te
     )
 
 
-def _embedded(experiment: Experiment, model: MultiviewModel | None, faces: Faces, prefix: str = "") -> Embedded:
+def embedded(experiment: Experiment, model: MultiviewModel | None, faces: Faces, prefix: str = "") -> Embedded:
+    """What a model makes of some faces, a sequence as one; without a model, the raw pixels. Names get the prefix."""
     # Two corpora may call different people by one name.
     views, store = cameras(experiment.rendering.views), faces.store
     rows = store.rows_of(faces.subjects)

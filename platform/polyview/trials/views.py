@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.scan import scan
@@ -22,9 +23,13 @@ Fingerprints = dict[str, list[str]]
 
 @dataclass
 class PreparedViews:
-    """Where the views of each experiment are; `seconds` is the wall time of what had to be rendered."""
+    """Where the views of each experiment are; `seconds` is the wall time of what had to be rendered.
+
+    `profiles` says by manifest how many faces, people and faces of each expression there are.
+    """
 
     stores: dict[str, Path] = field(default_factory=dict)
+    profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
     fingerprints: Fingerprints = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -105,6 +110,7 @@ def prepare_views(experiments: Iterable[Experiment], home: Home, watcher: Watche
         )
         prepared.stores[need.faces] = summary.store
         prepared.fingerprints[need.faces] = _fingerprints(found.manifest)
+        prepared.profiles[found.manifest.fingerprint] = _profile(found.manifest)
         faces_and_views = f"views: {summary.rendered} faces x {len(need.cameras)} views"
         if summary.cached:
             watcher.say(f"{faces_and_views}, rendered before ({address(summary.store)})")
@@ -131,6 +137,16 @@ def views_to_render(experiments: Iterable[Experiment], home: Home) -> tuple[int,
 
 def _fingerprints(manifest: Manifest) -> list[str]:
     return [manifest.fingerprint, manifest.former_fingerprint]
+
+
+def _profile(manifest: Manifest) -> dict[str, Any]:
+    frame = manifest.frame
+    expressions = frame["expression"].value_counts(sort=True)
+    return {
+        "faces": len(manifest),
+        "people of the corpus": frame["subject"].n_unique(),
+        "expressions": dict(expressions.iter_rows()),
+    }
 
 
 def _union(rigs: Iterable[Views]) -> tuple[Camera, ...]:

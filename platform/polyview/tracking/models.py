@@ -1,0 +1,52 @@
+"""The model of a trial as MLflow keeps it: beside its run, and registered by the study's name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from polyview.tracking.entities import TRIAL_TAG, legal, milliseconds
+from polyview.tracking.runs import TrialRun
+
+MODEL_TYPE = "expression classifier"
+
+
+def lacks_model(client: Any, experiment: str, run_id: str, trial: TrialRun) -> bool:
+    """Whether a trial's run has no model; those half written, of a run that is gone or of another type are deleted."""
+    kept = set[str]()
+    for model in client.search_logged_models([experiment], f"tags.`{TRIAL_TAG}` = '{trial.id}'"):
+        source = client.get_run(model.source_run_id).info
+        if model.status == "READY" and source.lifecycle_stage == "active" and model.model_type == MODEL_TYPE:
+            kept.add(source.run_id)
+        else:
+            client.delete_logged_model(model.model_id)
+    return run_id not in kept
+
+
+def log_model(client: Any, experiment: str, run_id: str, trial: TrialRun, folder: Path) -> Any:
+    """Keep the MLflow model in a folder, with the trial's scores; returns what MLflow knows it as."""
+    from mlflow.entities import LoggedModelOutput, Metric
+
+    model = client.create_logged_model(
+        experiment,
+        re.sub(r"[/:.%\"']", "_", trial.name),
+        source_run_id=run_id,
+        tags={TRIAL_TAG: trial.id},
+        model_type=MODEL_TYPE,
+    )
+    client.log_model_artifacts(model.model_id, str(folder))
+    step, when = len(trial.epochs), milliseconds(trial.ended)
+    scores = [Metric(legal(key), value, when, step, model.model_id) for key, value in trial.scores.items()]
+    client.log_batch(run_id, scores)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
+    client.finalize_logged_model(model.model_id, "READY")
+    return model
+
+
+def register(client: Any, study: str, model: Any, run_id: str) -> None:
+    """Make a model the next version of the registered model that has the study's name."""
+    name = re.sub(r"[/:]", "_", study)
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    client.create_model_version(name, model.artifact_location, run_id=run_id, model_id=model.model_id)

@@ -1,0 +1,144 @@
+"""A trial's model as MLflow serves it: paths of meshes or pictures in, expression scores and embeddings out.
+
+`mlflow.pyfunc.load_model` imports this module from the code that lies beside the model, and calls `_load_pyfunc`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from packaging.requirements import Requirement
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from polyview.corpus.load import load_mesh
+from polyview.errors import UserError
+from polyview.evaluation.probes import LinearProbe, fit_linear
+from polyview.modeling.export import export_towers
+from polyview.recipe import Geometry
+from polyview.rendering.cameras import Camera, cameras
+from polyview.rendering.renderer import make_renderer
+from polyview.training.batches import to_images
+from polyview.training.checkpoint import Checkpoint, open_checkpoint
+from polyview.trials.trial import TrialSpec, embedded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PACKAGE = Path(__file__).resolve().parents[1]
+CHECKPOINT, TOWERS, PROBE, SOURCE = "checkpoint", "towers", "probe.safetensors", "source.json"
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+FRONT = Camera(0, 0)
+
+
+def save_model(spec: TrialSpec, folder: Path) -> None:
+    """Write a finished trial's model to `folder` as MLflow has models, with a linear probe of its training subjects.
+
+    `folder/data/polyview/towers` is for open_clip. Nothing in it is a pickle. Raises `UserError` where open_clip could
+    not read the towers, or the model looks at films.
+    """
+    import mlflow.pyfunc
+    import pandas as pd
+
+    experiment = spec.experiment
+    if experiment.model.temporal != "frame":
+        raise UserError("a model that looks at films is not served; `polyview evaluate` scores its checkpoint")
+    checkpoint, (train, _) = open_checkpoint(spec.trials / experiment.digest), spec.sides()
+    model = checkpoint.load_model()
+    probe = fit_linear(embedded(experiment, model, train.labelled(experiment)), experiment.seed)
+    manifest = train.store.manifest
+    with tempfile.TemporaryDirectory() as place:
+        data = Path(place, "polyview")
+        shutil.copytree(checkpoint.folder, data / CHECKPOINT, ignore=shutil.ignore_patterns("trainer.pt", "last_*"))
+        export_towers(model, experiment, data / TOWERS)
+        save_file({"weights": probe.weights, "biases": probe.biases}, data / PROBE)
+        told = {"classes": probe.classes, "root": manifest.root, "geometry": manifest.geometry.model_dump(mode="json")}
+        (data / SOURCE).write_text(json.dumps(told))
+        mlflow.pyfunc.save_model(
+            str(folder),
+            loader_module=__name__,
+            data_path=str(data),
+            code_paths=[str(PACKAGE)],
+            pip_requirements=_requirements(),
+            signature=_signature(probe.classes),
+            input_example=pd.DataFrame({"path": [manifest.frame["path"][0]]}),
+        )
+
+
+def _requirements() -> list[str]:
+    """What polyview needs, in the versions that are here."""
+    needed = [Requirement(line) for line in metadata.requires("polyview") or []]
+    plain = [one.name for one in needed if one.marker is None]
+    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in plain]
+
+
+def _signature(classes: Sequence[str]) -> Any:
+    from mlflow.models.signature import ModelSignature
+    from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import Array, DataType
+
+    scores = [ColSpec(DataType.double, name) for name in classes]
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, "path")]),
+        outputs=Schema([ColSpec(DataType.string, "expression"), *scores, ColSpec(Array(DataType.double), "embedding")]),
+    )
+
+
+def _load_pyfunc(data: str) -> ServedModel:
+    return ServedModel(Path(data))
+
+
+class ServedModel:
+    """A model with its probe, that looks at files."""
+
+    def __init__(self, data: Path) -> None:
+        checkpoint, told = Checkpoint(data / CHECKPOINT), json.loads((data / SOURCE).read_text())
+        self.experiment, self.model = checkpoint.experiment, checkpoint.load_model()
+        self.root, self.geometry = told["root"], Geometry.model_validate(told["geometry"])
+        arrays = load_file(data / PROBE)
+        self.probe = LinearProbe(told["classes"], arrays["weights"], arrays["biases"])
+        self.renderer = make_renderer(self.experiment.rendering)
+
+    def predict(self, faces: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
+        """The likeliest expression, the probability of each, and the embedding of the face at each `path`.
+
+        A mesh is drawn from the cameras of the pretraining; a picture is one view from the front, of a face that fills
+        it as in those. Raises `MeshError` or `OSError` where a file cannot be read.
+        """
+        import pandas as pd
+
+        embeddings = np.stack([self._embed(str(path)) for path in faces["path"]])
+        scores = self.probe.probabilities(embeddings.astype(np.float64))
+        best = [self.probe.classes[place] for place in scores.argmax(axis=1)]
+        table = pd.DataFrame(scores, columns=self.probe.classes)
+        table.insert(0, "expression", best)
+        table["embedding"] = embeddings.astype(float).tolist()
+        return table
+
+    @torch.inference_mode()
+    def _embed(self, path: str) -> NDArray[np.float32]:
+        views, rig = self._views(path)
+        angles = torch.tensor([[camera.yaw, camera.pitch] for camera in rig])
+        encoded = self.model.encode_views(to_images(views[np.newaxis]))
+        embedding: NDArray[np.float32] = self.model.fuse(encoded, angles)[0].numpy()
+        return embedding
+
+    def _views(self, path: str) -> tuple[NDArray[np.uint8], Sequence[Camera]]:
+        """A face's views (V, S, S, 3), and the cameras that they are of."""
+        rendering = self.experiment.rendering
+        if Path(path).suffix.lower() in PICTURES:
+            with Image.open(path) as picture:
+                resized = picture.convert("RGB").resize((rendering.size, rendering.size), Image.Resampling.BILINEAR)
+            return np.asarray(resized)[np.newaxis], [FRONT]
+        rig = cameras(rendering.views)
+        mesh = load_mesh(path, None, self.root, self.geometry)
+        return self.renderer.render(mesh, rig)[: len(rig)], rig

@@ -1,0 +1,118 @@
+"""MLflow's store: a client of it, whether it answers, which of its errors are an outage, and its server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from polyview.errors import UserError
+from polyview.storage.home import Home, locked, replacing
+
+SQLITE = "sqlite:///"
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+REFUSALS = {
+    "BAD_REQUEST",
+    "ENDPOINT_NOT_FOUND",
+    "INVALID_PARAMETER_VALUE",
+    "PERMISSION_DENIED",
+    "RESOURCE_ALREADY_EXISTS",
+    "RESOURCE_DOES_NOT_EXIST",
+    "UNAUTHENTICATED",
+}
+"""MLflow's names of errors that the same call would meet again, however long one waits."""
+
+
+def connect(uri: str) -> Any:
+    """A client of the store at `uri`: quiet, quick to give up, and without telemetry.
+
+    MLflow takes more than a second to import, so it is imported here.
+    """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if uri.startswith(SQLITE):
+        _make_store(Path(uri.removeprefix(SQLITE)))
+    return MlflowClient(uri)
+
+
+def _make_store(path: Path) -> None:
+    """Make an SQLite store whole or not at all: MLflow cannot use one whose making was cut short."""
+    if path.exists():
+        return
+    from mlflow.tracking import MlflowClient
+
+    with locked(path.with_name(f".{path.name}.lock")):
+        if not path.exists():
+            with replacing(path) as temporary:
+                MlflowClient(f"{SQLITE}{temporary}").search_experiments(max_results=1)
+
+
+def reachable(uri: str) -> str | None:
+    """None if the MLflow store at `uri` answers, else why it does not, in one line."""
+    try:
+        connect(uri).search_experiments(max_results=1)
+    except Exception as error:
+        if not is_of_store(error):
+            raise
+        return reason(error, uri)
+    return None
+
+
+def is_of_store(error: Exception) -> bool:
+    """Whether an error is of the store or the way to it, and no fault of this program's."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return isinstance(error, MlflowException | RequestException | SQLAlchemyError | OSError)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the store has answered, and refuses this one call."""
+    return getattr(error, "error_code", "") in REFUSALS
+
+
+def is_unauthorised(error: Exception) -> bool:
+    """Whether the store refuses whoever this is."""
+    return getattr(error, "error_code", "") in ("PERMISSION_DENIED", "UNAUTHENTICATED")
+
+
+def reason(error: Exception, uri: str) -> str:
+    """An error in one line, without the password that its address may have."""
+    text = " ".join(str(error).split())
+    credentials = re.match(r"[^:]+://([^/@]*)@", uri)
+    return text.replace(f"{credentials[1]}@", "") if credentials else text
+
+
+def serve(home: Home, host: str, port: int) -> NoReturn:
+    """Become MLflow's own server, its user interface included, on this home's store.
+
+    Raises `UserError` if the port is taken, or if the store is a server already.
+    """
+    if home.tracking_uri.startswith(("http://", "https://")):
+        raise UserError(f"MLFLOW_TRACKING_URI is a server already: open {home.tracking_address} in a browser")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(f"{host}:{port} cannot be used ({error.strerror}); choose another with --port") from None
+    os.environ.update(SETTINGS | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "polyview", "--workers", "1"]
+    command += ["--backend-store-uri", home.tracking_uri, "--artifacts-destination", str(home.artifacts)]
+    command += ["--host", host, "--port", str(port)]
+    os.execv(sys.executable, command)
