@@ -120,7 +120,9 @@ def test_the_best_model_tells_the_expression_of_a_mesh_and_of_a_picture(
     classes = list(tiny_study.experiment.corpus.expressions)
     assert told[classes].sum(axis=1).tolist() == pytest.approx([1, 1])
     assert set(told["expression"]) <= set(classes)
-    assert [len(embedding) for embedding in told["embedding"]] == [tiny_study.experiment.model.width] * 2
+    mesh, picture = told["embedding"]
+    assert len(mesh) == len(picture)
+    assert mesh != picture
     (version,) = client.search_model_versions(f"name = '{tiny_study.name}'")
     assert version.run_id == model.source_run_id
 

@@ -111,8 +111,9 @@ class ServedModel:
     def predict(self, faces: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
         """The likeliest expression, the probability of each, and the embedding of the face at each `path`.
 
-        A mesh is drawn from the cameras of the pretraining; a picture is one view from the front, of a face that fills
-        it as in those. Raises `MeshError` or `OSError` where a file cannot be read.
+        A path is one of this machine, or of the dataset. A mesh is drawn from the cameras of the pretraining; a
+        picture is one view from the front, of a face that fills it as in those. Raises `MeshError` or `OSError` where
+        a file cannot be read.
         """
         import pandas as pd
 
@@ -140,5 +141,8 @@ class ServedModel:
                 resized = picture.convert("RGB").resize((rendering.size, rendering.size), Image.Resampling.BILINEAR)
             return np.asarray(resized)[np.newaxis], [FRONT]
         rig = cameras(rendering.views)
-        mesh = load_mesh(path, None, self.root, self.geometry)
+        # A face need not lie in the dataset's folder, as the paths of the dataset do.
+        file = Path(path).resolve()
+        name, root = (file.name, str(file.parent)) if file.is_file() else (path, self.root)
+        mesh = load_mesh(name, None, root, self.geometry)
         return self.renderer.render(mesh, rig)[: len(rig)], rig
