@@ -427,3 +427,16 @@ def test_terms_that_the_rest_of_the_recipe_cannot_feed_are_refused(
     recipe: Path, assignments: list[str], error: str
 ) -> None:
     assert error in errors_of(recipe, *assignments)[1]
+
+
+@pytest.mark.parametrize("asked", ["${oc.env:HOME}", "${oc.env: HOME}", "x ${oc.decode:1}", "${a: b}"])
+def test_a_recipe_reads_nothing_but_its_own_keys(tmp_path: Path, tiny: Experiment, asked: str) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(to_yaml(tiny).replace(f"name: {tiny.name}", f"name: '{asked}'"))
+    with pytest.raises(UserError, match="is not read; a recipe refers to its own keys"):
+        load_experiment(path)
+    path.write_text(to_yaml(tiny))
+    with pytest.raises(UserError, match="--set name"):
+        load_experiment(path, [f"name={asked}"])
+    path.write_text(to_yaml(tiny).replace(f"name: {tiny.name}", "name: of-${training.epochs}"))
+    assert load_experiment(path).name == f"of-{tiny.training.epochs}"

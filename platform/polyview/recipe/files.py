@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from polyview.recipe.validation import describe_errors
 from polyview.storage.mirror import expanded
 
 M = TypeVar("M", bound=Model)
+RESOLVER = re.compile(r"\$\{\s*([\w.]+\s*:)")
 
 
 def build_corpus(dataset: str, root: str | None, assignments: Sequence[str] = ()) -> Corpus:
@@ -86,6 +88,7 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 def _read(path: Path) -> Any:
     try:
         config = OmegaConf.load(path)
+        _refuse_resolvers(config, str(path))
         OmegaConf.resolve(config)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the repository's recipes are in experiments/ and ablations/") from None
@@ -96,6 +99,12 @@ def _read(path: Path) -> Any:
     return config
 
 
+def _refuse_resolvers(config: Any, place: str) -> None:
+    """Raises `UserError` where a value asks OmegaConf for more than a key: the environment may hold secrets."""
+    for found in RESOLVER.findall(OmegaConf.to_yaml(config)):
+        raise UserError(f"{place}: ${{{found}…}} is not read; a recipe refers to its own keys, as in ${{training.lr}}")
+
+
 def _parse(assignments: Sequence[str]) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
     for assignment in assignments:
@@ -103,7 +112,9 @@ def _parse(assignments: Sequence[str]) -> dict[str, Any]:
         if not (key and equals):
             raise UserError(f"--set {assignment}: expected KEY=VALUE, for example --set training.epochs=20")
         try:
-            overrides[key] = OmegaConf.to_container(OmegaConf.create(f"value: {value}"), resolve=True)["value"]
+            config = OmegaConf.create(f"value: {value}")
+            _refuse_resolvers(config, f"--set {key}")
+            overrides[key] = OmegaConf.to_container(config, resolve=True)["value"]
         except (YAMLError, OmegaConfBaseException) as error:
             raise UserError(f"--set {assignment}: the value is not readable as YAML") from error
     return overrides
