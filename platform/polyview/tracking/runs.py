@@ -144,10 +144,11 @@ def variant_results(outcome: Outcome) -> list[VariantRun]:
     found = []
     for name, one in by_metric[study.metric].items():
         ended = [record.ended for _, record in finished(outcome, name)]
-        metrics: dict[str, float] = {"seeds": one.seeds}
+        metrics: dict[str, float] = {}  # MLflow's compare page opens on the first
         for metric, compared in by_metric.items():
             if name in compared:
                 metrics |= _metrics(metric, compared[name])
+        metrics["seeds"] = one.seeds
         result = Point(one.seeds, max(ended), metrics) if ended else None
         found.append(VariantRun(name, tags=_verdict_tags(one, name in own), result=result))
     return found
