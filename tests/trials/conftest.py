@@ -13,9 +13,14 @@ from polyview.trials.ledger import TrialFailure
 class Told:
     """Remembers how trials went."""
 
+    started: list[str] = field(default_factory=list)
     epochs: list[tuple[str, int]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+
+    def on_start(self, trial: Trial, started: float) -> None:
+        """Note the trial."""
+        self.started.append(trial.name)
 
     def on_epoch(self, trial: Trial, epoch: Epoch) -> None:
         """Note the trial's epoch."""

@@ -29,7 +29,7 @@ class Session:
         trials = make_trials(study, points.read(study.search))
         records = self.ledger.read_all(trial.id for trial in trials)
         interim_scores = self.ledger.read_interim_scores(trial.id for trial in trials)
-        views = PreparedViews(defaultdict(lambda: folder), defaultdict(lambda: ["faces"]))
+        views = PreparedViews(stores=defaultdict(lambda: folder), fingerprints=defaultdict(lambda: ["faces"]))
         workplace = Workplace(views, folder / "trials", Resources())
         self.searcher = LedgerSearch(study, points, records, interim_scores, workplace, self.known)
 
