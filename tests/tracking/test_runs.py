@@ -7,7 +7,7 @@ from polyview.tracking.runs import variant_runs
 from polyview.trials.design import plan
 
 
-def test_a_variants_params_are_what_it_has_in_the_baselines_place_and_nothing_else(tiny: Experiment) -> None:
+def test_a_variants_params_are_what_is_varied_and_nothing_else(tiny: Experiment) -> None:
     study = Study(
         name="study",
         experiment=tiny,
@@ -17,11 +17,15 @@ def test_a_variants_params_are_what_it_has_in_the_baselines_place_and_nothing_el
         references=False,
     )
     told = {one.name: one for one in variant_runs(study, plan(study))}
-    assert {name: dict(one.params) for name, one in told.items()} == {
+    assert {name: dict(one.differences) for name, one in told.items()} == {
         "full": {},
         "no alignment": {"removed": "objective.alignment"},
         "two views": {"rendering.views.count": "2"},
         "slower": {"training.lr": "1e-05"},
+    }
+    full = {"removed": "nothing", "rendering.views.count": "3", "training.lr": str(tiny.training.lr)}
+    assert {name: dict(one.params) for name, one in told.items()} == {
+        name: full | dict(one.differences) for name, one in told.items()
     }
     assert told["full"].tags["varied"] == "baseline"
     assert told["two views"].tags["varied"] == "rendering.views.count: 2 (not 3)"

@@ -36,11 +36,13 @@ TRIAL = TrialRun(
     faces=[Faces("training", "synthetic", "abcdef0123456789", "synthetic", {"people": 14})],
 )
 
+REMOVED = {"removed": "objective.alignment"}
+
 STUDY = StudyRun(
     "d1",
     {"training": {"epochs": 2}},
     {"supervision": "label"},
-    [VariantRun("full", tags={"order": "0"}), VariantRun("no alignment", {"removed": "objective.alignment"})],
+    [VariantRun("full", tags={"order": "0"}), VariantRun("no alignment", REMOVED, REMOVED)],
     {"results": "{}", "curves": "{}"},
     started=990.0,
 )

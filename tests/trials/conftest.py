@@ -18,7 +18,7 @@ class Told:
     ended: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
-    def on_start(self, trial: Trial, started: float) -> None:
+    def on_start(self, trial: Trial, started: float) -> None:  # noqa: ARG002
         """Note the trial."""
         self.started.append(trial.name)
 

@@ -13,7 +13,7 @@ from typing import Any
 from polyview.environment import git_commit
 from polyview.tracking.runs import Faces, Point
 
-TRIAL_TAG = "polyview.trial"
+TRIAL_TAG, STARTED_TAG = "polyview.trial", "polyview.started"
 LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG, LONGEST_DIGEST = 250, 6000, 5000, 36
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,16 @@ def log_model(client: Any, experiment: str, run_id: str, trial: TrialRun, folder
     return model
 
 
-def register(client: Any, study: str, model: Any, run_id: str) -> None:
-    """Make a model the next version of the registered model that has the study's name."""
+def register(client: Any, study: str, model: Any, trial: str) -> None:
+    """Make a model the next version of the registered model that has the study's name; `trial` names its trial."""
+    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
     name = re.sub(r"[/:]", "_", study)
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
-    client.create_model_version(name, model.artifact_location, run_id=run_id, model_id=model.model_id)
+    version = client.create_model_version(
+        name, model.artifact_location, run_id=model.source_run_id, model_id=model.model_id, description=trial
+    )
+    # The user interface reads here that a model is registered.
+    told = json.dumps([{"name": name, "version": version.version}])
+    client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: told})

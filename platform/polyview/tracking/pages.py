@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from polyview.analysis.outcome import CURVES, RESULTS
+from polyview.tracking.entities import STARTED_TAG, legal
 
 KIND_TAG = "polyview.kind"
 VIEW_TAG, NOTE_TAG, EXPERIMENT_KIND_TAG = "mlflow.sharedViewState.", "mlflow.note.content", "mlflow.experimentKind"
 MODEL_TRAINING = "custom_model_development"
 LONGEST_NOTE = 19_000
 FIXED_COLUMNS = {"attributes.`Run Name`": 170, "runDateAndNestInfo": 120}
-RESULT_COLUMNS = {"verdict": 75, "score": 105, "difference": 85, "interval": 125, "p": 70, "seeds": 60, "varied": 420}
+SCORE_WIDTH = 115
+RESULT_COLUMNS = {"difference": 85, "interval": 125, "p": 70, "seeds": 60, "varied": 420}
 """Columns that the page always has, and the tags beside them, with their widths in pixels."""
 
 
@@ -35,8 +37,8 @@ def views(metric: str, terms: Iterable[str]) -> dict[str, str]:
     metric: that of the study. terms: those of the loss.
     """
     return {
-        RESULTS: json.dumps(_results(metric)),
-        CURVES: json.dumps(_curves(metric, list(terms))),
+        RESULTS: json.dumps(_results(legal(metric))),
+        CURVES: json.dumps(_curves(legal(metric), list(terms))),
     }
 
 
@@ -51,7 +53,8 @@ def note(text: str, links: Mapping[str, str]) -> str:
 
 def _results(metric: str) -> dict[str, Any]:
     """A row per variant, in the study's order, and its mean as a bar."""
-    columns = {_column("tags", name): width for name, width in RESULT_COLUMNS.items()}
+    widths = {"verdict": 75, metric: SCORE_WIDTH, **RESULT_COLUMNS}
+    columns = {_column("tags", name): width for name, width in widths.items()}
     section = _section("Mean over seeds")
     return {
         **_rows("variant"),
@@ -72,9 +75,10 @@ def _curves(metric: str, terms: Sequence[str]) -> dict[str, Any]:
     charts += [_chart("LINE", shares, f"share/{name}") for name in terms]
     charts += [_chart("LINE", speed, name) for name in ("samples_per_second", "lr")]
     group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "variant"}]}
+    # Sorted by its own time of creation, the list would have the runs of variants too, as parents of what it lists.
     return {
         **_rows("trial"),
-        "orderByKey": "attributes.start_time",
+        "orderByKey": _column("tags", STARTED_TAG),
         "orderByAsc": False,
         "selectedColumns": [_column("tags", "seed"), _column("metrics", metric)],
         "columnOrder": [],

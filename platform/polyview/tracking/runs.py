@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -62,9 +62,14 @@ class TrialRun:
 
 @dataclass(frozen=True)
 class VariantRun:
-    """What MLflow is told of one variant: in what it differs from the baseline, and what its trials say together."""
+    """What MLflow is told of one variant, and what its trials say together.
+
+    `differences` are its settings that are not the baseline's; `params` are these, and its own values of what other
+    variants vary, so that two variants that are compared both have a value.
+    """
 
     name: str
+    differences: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     result: Point | None = None
@@ -97,18 +102,31 @@ def variant_runs(study: Study, trials: Sequence[Trial]) -> list[VariantRun]:
     first: dict[str, Trial] = {}
     for trial in trials:
         first.setdefault(trial.variant, trial)
-    found = []
-    for place, (name, trial) in enumerate(first.items()):
-        against = first.get(baselines(study).get(name, study.baseline), trial)
-        params = dict(_differences(_settings(against.experiment), _settings(trial.experiment)))
-        base = dict(flat(_settings(against.experiment)))
-        varied = [
-            f"{key}: {value}" if key == REMOVED or key not in base else f"{key}: {value} (not {base[key]})"
-            for key, value in params.items()
-        ]
-        tags = {"order": f"{place:04d}", "varied": "; ".join(varied) or "baseline"}
-        found.append(VariantRun(name, params, tags))
-    return found
+    settings = {name: _settings(trial.experiment) for name, trial in first.items()}
+    bases = {name: settings.get(baselines(study).get(name, study.baseline), own) for name, own in settings.items()}
+    differences = {name: dict(_differences(bases[name], own)) for name, own in settings.items()}
+    varied = dict.fromkeys(key for found in differences.values() for key in found)
+    return [
+        VariantRun(
+            name,
+            differences[name],
+            _own_values(varied, settings[name], differences[name]),
+            {"order": f"{place:04d}", "varied": _readable(differences[name], bases[name])},
+        )
+        for place, name in enumerate(first)
+    ]
+
+
+def _own_values(keys: Iterable[str], settings: Mapping[str, Any], differences: Mapping[str, str]) -> dict[str, str]:
+    """A variant's values of some settings; one that it has not, as its component was removed, is left out."""
+    known = {REMOVED: "nothing", **dict(flat(settings)), **differences}
+    return {key: known[key] for key in keys if key in known}
+
+
+def _readable(differences: Mapping[str, str], base: Mapping[str, Any]) -> str:
+    before = {key: f" (not {value})" for key, value in flat(base)}
+    words = (f"{key}: {value}{before.get(key, '')}" for key, value in differences.items())
+    return "; ".join(words) or "baseline"
 
 
 def _settings(experiment: Experiment) -> dict[str, Any]:
@@ -150,7 +168,7 @@ def variant_results(outcome: Outcome) -> list[VariantRun]:
                 metrics |= _metrics(metric, compared[name])
         metrics["seeds"] = one.seeds
         result = Point(one.seeds, max(ended), metrics) if ended else None
-        found.append(VariantRun(name, tags=_verdict_tags(one, name in own), result=result))
+        found.append(VariantRun(name, tags=_verdict_tags(study.metric, one, name in own), result=result))
     return found
 
 
@@ -170,9 +188,9 @@ def _metrics(metric: str, one: Comparison) -> dict[str, float]:
     return {name: float(value) for name, value in numbers.items() if value is not None}
 
 
-def _verdict_tags(one: Comparison, is_baseline: bool) -> dict[str, str]:
+def _verdict_tags(metric: str, one: Comparison, is_baseline: bool) -> dict[str, str]:
     level = f"{100 * one.mean:.1f} %" + (f" ± {100 * one.deviation:.1f}" if one.seeds > 1 else "")
-    tags = {"score": level, "seeds": str(one.seeds)}
+    tags = {metric: level, "seeds": str(one.seeds)}
     if is_baseline:
         return tags | {"verdict": "baseline"}
     if one.difference is not None:

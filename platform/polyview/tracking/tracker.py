@@ -20,7 +20,16 @@ from polyview.analysis.outcome import CURVES, RESULTS
 from polyview.recipe import flat
 from polyview.storage.home import Home, locked
 from polyview.tracking import pages
-from polyview.tracking.entities import LONGEST_TAG, TRIAL_TAG, dataset, legal, milliseconds, source_tags, write
+from polyview.tracking.entities import (
+    LONGEST_TAG,
+    STARTED_TAG,
+    TRIAL_TAG,
+    dataset,
+    legal,
+    milliseconds,
+    source_tags,
+    write,
+)
 from polyview.tracking.models import lacks_model, log_model, register
 from polyview.tracking.pages import EXPERIMENT_KIND_TAG, KIND_TAG, MODEL_TRAINING, NOTE_TAG, VIEW_TAG
 from polyview.tracking.runs import Point, StudyRun, TrialRun, VariantRun
@@ -32,7 +41,6 @@ R = TypeVar("R")
 LONGEST_REASON = 300
 EXPERIMENT_TAG, VARIANT_TAG = "polyview.experiment", "polyview.variant"
 PARENT_TAG = "mlflow.parentRunId"
-STARTED_TAG = "polyview.started"
 INTERRUPTED_TAG = "polyview.interrupted"
 LOCK_TAG = "polyview.lock"
 STUDY, VARIANT, TRIAL, POINT = "study", "variant", "trial", "search point"
@@ -175,7 +183,7 @@ class Tracker:
     def _log_model(self, trial: TrialRun, folder: Path) -> None:
         run_id = self._runs[trial.id].info.run_id
         model = log_model(self._client, self._experiment, run_id, trial, folder)
-        register(self._client, self._study, model, run_id)
+        register(self._client, self._study, model, trial.name)
 
     def returned(self) -> bool:
         """Whether the store had failed and answers again; if so, `open` and `log` have all to tell anew."""
@@ -264,15 +272,15 @@ class Tracker:
             if run is None:
                 tags = {VARIANT_TAG: identity, PARENT_TAG: self._parent}
                 run = self._client.create_run(self._experiment, tags=tags, run_name=variant.name)
-                write(self._client, run.info.run_id, variant.params, {}, ())
             self._variants[variant.name] = run.info.run_id
             self._client.update_run(run.info.run_id, status="RUNNING")
-            write(self._client, run.info.run_id, {}, {KIND_TAG: VARIANT, **self._source, **variant.tags}, ())
+            new = {key: value for key, value in variant.params.items() if legal(key) not in run.data.params}
+            write(self._client, run.info.run_id, new, {KIND_TAG: VARIANT, **self._source, **variant.tags}, ())
         for run in known.values():
             self._retire(run)
 
     def _identity(self, variant: VariantRun) -> str:
-        told = json.dumps([self._parent, variant.name, dict(variant.params)], sort_keys=True)
+        told = json.dumps([self._parent, variant.name, dict(variant.differences)], sort_keys=True)
         return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
 
     def _take_over(self, runs: Sequence[Any]) -> None:
@@ -317,7 +325,11 @@ class Tracker:
         return self._client.create_run(
             self._experiment,
             start_time=milliseconds(trial.started),
-            tags={TRIAL_TAG: trial.id, PARENT_TAG: self._parent_of(trial)},
+            tags={
+                TRIAL_TAG: trial.id,
+                STARTED_TAG: str(milliseconds(trial.started)),
+                PARENT_TAG: self._parent_of(trial),
+            },
             run_name=trial.name,
         )
 
