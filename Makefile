@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Ray starts a process for each worker, which would otherwise compile this project anew, for two seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint setup
 
 demo: setup

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from polyview.errors import UserError
 from polyview.storage.home import Home, locked, replacing
 
-SQLITE = "sqlite:///"
+SQLITE, SERVERS = "sqlite:///", ("http://", "https://")
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -36,7 +36,8 @@ REFUSALS = {
 def connect(uri: str) -> Any:
     """A client of the store at `uri`: quiet, quick to give up, and without telemetry.
 
-    MLflow takes more than a second to import, so it is imported here.
+    MLflow takes more than a second to import, so it is imported here. Raises `UserError` where the driver of a database
+    is not installed.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -46,7 +47,12 @@ def connect(uri: str) -> Any:
         logging.getLogger(name).setLevel(logging.WARNING)
     if uri.startswith(SQLITE):
         _make_store(Path(uri.removeprefix(SQLITE)))
-    return MlflowClient(uri)
+    try:
+        return MlflowClient(uri)
+    except ModuleNotFoundError as error:
+        scheme = uri.partition(":")[0]
+        remedy = "pip install 'polyview[postgres]'" if scheme == "postgresql" else f"install what {scheme}:// needs"
+        raise UserError(f"MLFLOW_TRACKING_URI is a database that Python cannot reach ({error}): {remedy}") from None
 
 
 def _make_store(path: Path) -> None:
@@ -103,7 +109,7 @@ def serve(home: Home, host: str, port: int) -> NoReturn:
 
     Raises `UserError` if the port is taken, or if the store is a server already.
     """
-    if home.tracking_uri.startswith(("http://", "https://")):
+    if home.tracking_uri.startswith(SERVERS):
         raise UserError(f"MLFLOW_TRACKING_URI is a server already: open {home.tracking_address} in a browser")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -111,8 +117,9 @@ def serve(home: Home, host: str, port: int) -> NoReturn:
             probe.bind((host, port))
         except OSError as error:
             raise UserError(f"{host}:{port} cannot be used ({error.strerror}); choose another with --port") from None
-    os.environ.update(SETTINGS | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
+    # Not on the command line, where everybody on this machine could read its password.
+    os.environ.update(SETTINGS | {"MLFLOW_BACKEND_STORE_URI": home.tracking_uri})
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "polyview", "--workers", "1"]
-    command += ["--backend-store-uri", home.tracking_uri, "--artifacts-destination", str(home.artifacts)]
-    command += ["--host", host, "--port", str(port)]
+    command += ["--artifacts-destination", str(home.artifacts), "--host", host, "--port", str(port)]
     os.execv(sys.executable, command)

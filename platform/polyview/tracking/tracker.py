@@ -33,7 +33,7 @@ from polyview.tracking.entities import (
 from polyview.tracking.models import lacks_model, log_model, register
 from polyview.tracking.pages import EXPERIMENT_KIND_TAG, KIND_TAG, MODEL_TRAINING, NOTE_TAG, VIEW_TAG
 from polyview.tracking.runs import Point, StudyRun, TrialRun, VariantRun
-from polyview.tracking.store import SQLITE, connect, is_of_store, is_refusal, is_unauthorised, reachable, reason
+from polyview.tracking.store import SERVERS, connect, is_of_store, is_refusal, is_unauthorised, reachable, reason
 from polyview.tracking.writer import Writer
 
 P = ParamSpec("P")
@@ -241,7 +241,7 @@ class Tracker:
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._study)
         if found is None:
-            local = self._artifacts.as_uri() if self.uri.startswith(SQLITE) else None
+            local = None if self.uri.startswith(SERVERS) else self._artifacts.as_uri()
             return str(self._client.create_experiment(self._study, artifact_location=local))
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
