@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import socket
 import socketserver
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -246,6 +248,18 @@ def test_a_store_whose_making_is_cut_short_is_made_by_the_next(tmp_path: Path, m
     assert not (tmp_path / "mlflow.db").exists()
     track(home, TRIAL)
     assert runs(home)[1][0].info.status == "FINISHED"
+
+
+def test_a_store_of_another_version_of_mlflow_is_left_alone_with_the_remedy(home: Home) -> None:
+    with contextlib.closing(sqlite3.connect(home.root / "mlflow.db")) as store, store:
+        store.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
+    said: list[str] = []
+    tracker = opened(home, said.append)
+    tracker.log(TRIAL)
+    tracker.close({}, ended=1100.0)
+    assert len(said) == 1
+    assert "mlflow db upgrade" in said[0]
+    assert "running it again catches up" in said[0]
 
 
 def test_reachable_tells_why_not(home: Home) -> None:
