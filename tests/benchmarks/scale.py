@@ -76,6 +76,8 @@ class Clock:
     def __init__(self) -> None:
         self.ended: list[float] = []
 
+    def on_start(self, trial: Trial, started: float) -> None: ...
+
     def on_epoch(self, trial: Trial, epoch: Epoch) -> None: ...
 
     def on_end(self, trial: Trial) -> None:  # noqa: ARG002
