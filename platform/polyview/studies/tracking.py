@@ -18,6 +18,7 @@ from polyview.tracking import pages
 from polyview.tracking.runs import (
     Point,
     StudyRun,
+    VariantRun,
     failed_run,
     finished_run,
     pruned_run,
@@ -46,8 +47,10 @@ class TrackedStudy:
     def open(self) -> None:
         """Open the study's run, and those of its variants."""
         experiment = self.study.experiment
-        best = [Trial(BEST, self.study.all_seeds[0], experiment)] if self.study.search else []
-        variants = variant_runs(self.study, [*plan(self.study), *best])
+        variants = variant_runs(self.study, plan(self.study))
+        if self.study.search:
+            tags = {"order": f"{len(variants):04d}", "varied": "the best point of the search"}
+            variants.append(VariantRun(BEST, tags=tags))
         self.tracker.open(
             StudyRun(
                 digest=experiment.digest,
