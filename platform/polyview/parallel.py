@@ -9,12 +9,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
 
 from polyview.errors import UserError
+
+STARTS = 4
+LATE = "timed out during startup"
 
 _GUARD = """
 import sys, psutil
@@ -48,8 +51,25 @@ def start_ray() -> None:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            _start_here()
             _end_agents_with_this_process()
+
+
+def _start_here() -> None:
+    """Start Ray on this machine, anew where it gives up: its half a minute is short on a busy machine."""
+    import ray
+
+    before = set(psutil.Process().children(recursive=True))
+    for attempt in range(STARTS):
+        try:
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except Exception as error:
+            if LATE not in str(error) or attempt == STARTS - 1:
+                raise
+            for left in set(psutil.Process().children(recursive=True)) - before:
+                with suppress(psutil.NoSuchProcess):
+                    left.kill()
 
 
 def stop_ray() -> None:
