@@ -25,7 +25,7 @@ from polyview.trials.design import plan
 
 EPOCHS = 40
 SILENCE = 120.0  # a line comes every 20 seconds where processors are free, which nothing here may depend on
-SECONDS = 240.0
+SECONDS = 540.0
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
