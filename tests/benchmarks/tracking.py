@@ -20,10 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +33,7 @@ from polyview.recipe import Experiment
 from polyview.storage.home import Home
 from polyview.tracking import pages
 from polyview.tracking.runs import Point, StudyRun, TrialRun, VariantRun
+from polyview.tracking.store import reachable
 from polyview.tracking.tracker import Tracker
 
 METRIC = "linear/accuracy"
@@ -74,14 +75,14 @@ def driver(home: Home, trials: int, epochs: int) -> dict[str, float]:
     """How long each call keeps the driver, with so many trials that train beside each other."""
     tracker = opened(home, ["full"])
     running = [trial(number, "full", epochs) for number in range(trials)]
-    starts = [_timed(lambda one=one: tracker.start(one)) for one in running]  # type: ignore[misc]
+    starts = [_timed(tracker.start, one) for one in running]
     told = [
-        _timed(lambda number=number, epoch=epoch: tracker.epoch(running[number].id, point(number, epoch)))  # type: ignore[misc]
+        _timed(tracker.epoch, running[number].id, point(number, epoch))
         for epoch in range(1, epochs + 1)
         for number in range(trials)
     ]
     written = _timed(tracker.finish)
-    ends = [_timed(lambda one=one: tracker.log(one)) for one in running]  # type: ignore[misc]
+    ends = [_timed(tracker.log, one) for one in running]
     tracker.close({}, ended=STARTED)
     return {
         "running trials": trials,
@@ -105,7 +106,7 @@ def page(home: Home, runs: int, variants: int, epochs: int) -> dict[str, float]:
     client = MlflowClient(home.tracking_uri)
 
     def search(kind: str, order: str) -> float:
-        return _timed(lambda: client.search_runs(["1"], f"tags.`polyview.kind` = '{kind}'", 1, 100, [order]))
+        return _timed(client.search_runs, ["1"], f"tags.`polyview.kind` = '{kind}'", 1, 100, [order])
 
     found = {
         "runs": runs + variants + 1,
@@ -141,24 +142,20 @@ def served(home: Home) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    command = [sys.executable, "-c", "from polyview.cli import main; main()", "ui", "--port", port]
+    command = [sys.executable, "-m", "polyview", "ui", "--port", port]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen(command, env=os.environ | {"POLYVIEW_HOME": str(home.root)}, **quiet)
     address = f"http://127.0.0.1:{port}"
-    while server.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{address}/health", timeout=10):
-                break
-        except OSError:
-            time.sleep(0.2)
+    while server.poll() is None and reachable(address):
+        time.sleep(0.2)
     yield address
     server.terminate()
     server.wait()
 
 
-def _timed(work: Callable[[], object]) -> float:
+def _timed(work: Callable[..., object], *told: Any) -> float:
     started = time.perf_counter()
-    work()
+    work(*told)
     return time.perf_counter() - started
 
 

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from polyview.recipe import Experiment, Study, with_overrides
 from polyview.storage.home import Home
 from polyview.studies.driver import run_stages
 from polyview.tracking import pages
+from polyview.tracking.store import reachable
 from polyview.training.history import Epoch
 from polyview.trials.design import Trial
 
@@ -92,21 +92,14 @@ def site(home: Home, chromium: str, tmp_path_factory: pytest.TempPathFactory, wa
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    program = [sys.executable, "-c", "from polyview.cli import main; main()", "ui", "--port", port]
+    program = [sys.executable, "-m", "polyview", "ui", "--port", port]
     environment = os.environ | {"POLYVIEW_HOME": str(home.root)}
     server = subprocess.Popen(
         program, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True
     )
     address = f"http://127.0.0.1:{port}"
 
-    def answers() -> bool:
-        try:
-            with urllib.request.urlopen(f"{address}/health", timeout=10):
-                return True
-        except OSError:
-            return False
-
-    wait_for(lambda: server.poll() is not None or answers())
+    wait_for(lambda: server.poll() is not None or reachable(address) is None)
     assert server.poll() is None
     yield Site(address, chromium, tmp_path_factory.mktemp("pictures"))
     os.killpg(server.pid, signal.SIGTERM)

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 DRIVERS, TRIALS = 3, 8
 DRIVER = """
+import dataclasses
 import sys
 from pathlib import Path
 from polyview.storage.home import Home
@@ -35,12 +36,8 @@ for number in range(trials):
     for epoch in (1, 2):
         tracker.epoch(trial.id, Point(epoch, float(epoch), {"loss": 1 / epoch}))
     points = [Point(epoch, float(epoch), {"loss": 1 / epoch}) for epoch in (1, 2)]
-    tracker.log(
-        TrialRun(
-            id=trial.id, name=trial.name, variant="full", started=1.0, ended=3.0,
-            epochs=points, scores={"linear/accuracy": 0.5}, artifacts={"experiment.yaml": "name: x"},
-        )
-    )
+    told = {"epochs": points, "scores": {"linear/accuracy": 0.5}, "artifacts": {"experiment.yaml": "name: x"}}
+    tracker.log(dataclasses.replace(trial, status="FINISHED", ended=3.0, **told))
 tracker.close({}, ended=3.0)
 sys.exit("; ".join(said) or None)
 """

@@ -18,9 +18,7 @@ VIEW_TAG, NOTE_TAG, EXPERIMENT_KIND_TAG = "mlflow.sharedViewState.", "mlflow.not
 MODEL_TRAINING = "custom_model_development"
 LONGEST_NOTE = 19_000
 FIXED_COLUMNS = {"attributes.`Run Name`": 170, "runDateAndNestInfo": 120}
-SCORE_WIDTH = 115
-RESULT_COLUMNS = {"difference": 85, "interval": 125, "p": 70, "seeds": 60, "varied": 420}
-"""Columns that the page always has, and the tags beside them, with their widths in pixels."""
+"""Columns that the page always has, with their widths in pixels."""
 
 
 def link(experiment: str, view: str) -> str:
@@ -53,7 +51,7 @@ def note(text: str, links: Mapping[str, str]) -> str:
 
 def _results(metric: str) -> dict[str, Any]:
     """A row per variant, in the study's order, and its mean as a bar."""
-    widths = {"verdict": 75, metric: SCORE_WIDTH, **RESULT_COLUMNS}
+    widths = {"verdict": 75, metric: 115, "difference": 85, "interval": 125, "p": 70, "seeds": 60, "varied": 420}
     columns = {_column("tags", name): width for name, width in widths.items()}
     section = _section("Mean over seeds")
     return {

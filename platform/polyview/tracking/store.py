@@ -117,9 +117,10 @@ def serve(home: Home, host: str, port: int) -> NoReturn:
             probe.bind((host, port))
         except OSError as error:
             raise UserError(f"{host}:{port} cannot be used ({error.strerror}); choose another with --port") from None
-    # Not on the command line, where everybody on this machine could read its password.
-    os.environ.update(SETTINGS | {"MLFLOW_BACKEND_STORE_URI": home.tracking_uri})
+    os.environ.update(SETTINGS)
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    # Not on the command line, where everybody on this machine could read its password.
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = home.tracking_uri
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "polyview", "--workers", "1"]
     command += ["--artifacts-destination", str(home.artifacts), "--host", host, "--port", str(port)]
     os.execv(sys.executable, command)

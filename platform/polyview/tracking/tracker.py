@@ -128,7 +128,7 @@ class Tracker:
             run = self._client.create_run(self._experiment, start_time=begun, tags=identity, run_name=self._study)
         self._parent = run.info.run_id  # first of all: who ends this process now ends the run too
         self._client.update_run(self._parent, status="RUNNING")
-        new = {key: value for key, value in flat(study.params) if legal(key) not in run.data.params}
+        new = _missing(dict(flat(study.params)), run)
         tags = {KIND_TAG: STUDY, LOCK_TAG: study.lock, **self._source, **study.tags}
         write(self._client, self._parent, new, tags, ())
         self._prepare_pages(study.views)
@@ -274,7 +274,7 @@ class Tracker:
                 run = self._client.create_run(self._experiment, tags=tags, run_name=variant.name)
             self._variants[variant.name] = run.info.run_id
             self._client.update_run(run.info.run_id, status="RUNNING")
-            new = {key: value for key, value in variant.params.items() if legal(key) not in run.data.params}
+            new = _missing(variant.params, run)
             write(self._client, run.info.run_id, new, {KIND_TAG: VARIANT, **self._source, **variant.tags}, ())
         for run in known.values():
             self._retire(run)
@@ -387,6 +387,11 @@ class Tracker:
         if INTERRUPTED_TAG in self._client.get_run(run_id).data.tags:
             self._client.delete_tag(run_id, INTERRUPTED_TAG)
         self._client.set_terminated(run_id, status=trial.status, end_time=milliseconds(trial.ended))
+
+
+def _missing(params: Mapping[str, str], run: Any) -> dict[str, str]:
+    """The params that a run has not yet; MLflow lets none change."""
+    return {key: value for key, value in params.items() if legal(key) not in run.data.params}
 
 
 def _has_ended(run: Any) -> bool:
