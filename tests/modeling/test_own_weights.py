@@ -39,7 +39,7 @@ def test_they_name_the_expressions_of_people_they_never_saw() -> None:
     model = MultiviewModel(experiment).eval()
     angles = torch.tensor([[camera.yaw, camera.pitch] for camera in rig])
     with torch.inference_mode():
-        faces = model.fuse(model.encode_views(to_images(views)), angles).numpy()
+        faces = model.fuse(model.encode_views(to_images(torch.from_numpy(views))), angles).numpy()
         anchors = model.encode_anchors(class_tokens(experiment)).numpy()
     shown = manifest.frame["expression"].to_list()
     named = zero_shot(

@@ -6,7 +6,6 @@ worker leaves there its loss, gradients and running statistics as NAME-DTYPE-WOR
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import multiprocessing
 import sys
@@ -33,8 +32,8 @@ def step(job: TrainingJob, dtype: torch.dtype) -> dict[str, torch.Tensor]:
             # It has set up the exchange of float32 gradients already.
             trainer.parallel = DistributedDataParallel(trainer.model)
     trainer.parallel.train()
-    batch = next(trainer.batches.epoch(0, trainer.share))
-    loss, *_ = trainer.loss(dataclasses.replace(batch, images=batch.images.to(dtype)))
+    step = next(trainer.prepared(0))
+    loss, *_ = trainer.loss(step.batch.images.to(dtype), step.targets)
     loss.backward()
     found = {"loss": loss.detach()}
     for name, weight in trainer.model.named_parameters():

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -40,8 +39,8 @@ def step(job: TrainingJob) -> tuple[Tensor, dict[str, Tensor]]:
     trainer.assign(0)
     trainer.angles = trainer.angles.double()
     trainer.model.double().train()
-    batch = next(trainer.batches.epoch(0, Share()))
-    loss, *_ = trainer.loss(dataclasses.replace(batch, images=batch.images.double()))
+    step = next(trainer.prepared(0))
+    loss, *_ = trainer.loss(step.batch.images.double(), step.targets)
     loss.backward()
     gradients = {name: weight.grad for name, weight in trainer.model.named_parameters() if weight.grad is not None}
     return loss.detach(), gradients

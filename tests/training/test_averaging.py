@@ -42,7 +42,7 @@ def test_what_is_evaluated_is_the_average_of_what_every_step_made(make_job: Make
     weights: list[dict[str, Tensor]] = []
     step = trainer.train_step
 
-    def remember(*arguments: Any, **more: Any) -> dict[str, float]:
+    def remember(*arguments: Any, **more: Any) -> dict[str, Tensor]:
         found = step(*arguments, **more)
         weights.append({name: value.clone() for name, value in trainer.model.state_dict().items()})
         return found

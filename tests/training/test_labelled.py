@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,18 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch import Tensor
 
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.splits import labelled
 from polyview.language.pseudolabels import SampleLabels
 from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
-from polyview.training.augmentation import Share
-from polyview.training.batches import Batch
+from polyview.training.augmentation import Augmentation, Share
 from polyview.training.checkpoint import latest_checkpoint
 from polyview.training.classes import labelled_samples
 from polyview.training.loop import Trainer, TrainingJob
+from polyview.training.targets import Step
 
 MakeJob = Callable[..., TrainingJob]
 CPU = torch.device("cpu")
@@ -61,8 +62,18 @@ def read(trainer: Trainer) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return labelled_samples(trainer.job.experiment, trainer.batches.store, trainer.batches.rows)
 
 
-def first_batch(trainer: Trainer) -> Batch:
-    return next(trainer.batches.epoch(0, WHOLE))
+def first_step(trainer: Trainer, chosen: Tensor) -> Step:
+    """The first step, of these samples as they are in place of its own."""
+    first = next(trainer.batches.epoch(0, WHOLE))
+    views = torch.from_numpy(
+        trainer.batches.store.gather(trainer.batches.rows[chosen.numpy()], trainer.batches.cameras)
+    )
+    batch = dataclasses.replace(first, chosen=chosen, views=views, augmentation=Augmentation())
+    return Step(batch, trainer.targets(batch))
+
+
+def terms_of(trainer: Trainer, step: Step) -> Mapping[str, Tensor]:
+    return trainer.loss(step.batch.images, step.targets)[1]
 
 
 @pytest.mark.parametrize("changes", RECIPES.values(), ids=RECIPES)
@@ -145,10 +156,9 @@ def test_the_order_is_the_usual_one_where_labels_make_no_difference(make_job: Ma
 def test_a_batch_without_a_labelled_sample_gives_zero_and_a_gradient_of_zero(make_job: MakeJob, name: str) -> None:
     trainer = Trainer(make_job(**RECIPES[name], **QUARTER), CPU)
     nobody = torch.from_numpy(np.flatnonzero(~read(trainer))[:8])
-    images = trainer.batches.images(nobody.numpy())
-    batch = dataclasses.replace(first_batch(trainer), chosen=nobody, images=images)
+    step = first_step(trainer, nobody)
     trainer.parallel.train()
-    loss, terms, _ = trainer.loss(batch)
+    loss, terms, _ = trainer.loss(step.batch.images, step.targets)
     silent = [term for term in terms if term in trainer.job.experiment.objective.label_terms]
     assert silent
     assert all(terms[term] == 0 for term in silent)
@@ -157,16 +167,15 @@ def test_a_batch_without_a_labelled_sample_gives_zero_and_a_gradient_of_zero(mak
     assert all(gradient is not None for gradient in trained.values())
     only = len(silent) == len(terms)
     assert not only or all(not gradient.any() for gradient in trained.values() if gradient is not None)
-    assert np.isfinite(trainer.train_step(batch, 0)["loss"])
+    assert trainer.train_step(step)["loss"].isfinite()
 
 
 def test_terms_with_text_see_what_they_would_see_of_the_labelled_alone(make_job: MakeJob) -> None:
     trainer = Trainer(make_job(**QUARTER, training__augment=False), CPU)
-    batch = first_batch(trainer)
+    chosen = next(trainer.batches.epoch(0, WHOLE)).chosen
     trainer.model.eval()  # batch norm would see the others
-    alone = batch.chosen[torch.from_numpy(read(trainer)[batch.chosen.numpy()])]
-    part = dataclasses.replace(batch, chosen=alone, images=trainer.batches.images(alone.numpy()))
-    found, expected = trainer.loss(batch)[1], trainer.loss(part)[1]
+    alone = chosen[torch.from_numpy(read(trainer)[chosen.numpy()])]
+    found, expected = (terms_of(trainer, first_step(trainer, some)) for some in (chosen, alone))
     for term in ("alignment", "redundancy"):
         torch.testing.assert_close(found[term], expected[term])
     assert found["decorrelation"] != expected["decorrelation"]
@@ -181,11 +190,7 @@ def test_a_sample_that_is_drawn_twice_is_one_to_the_terms_that_compare_views(mak
     trainer.model.eval()
     once = torch.arange(6)
     twice = torch.cat([once, once[:2]])
-    batches = [
-        dataclasses.replace(first_batch(trainer), chosen=chosen, images=trainer.batches.images(chosen.numpy()))
-        for chosen in (once, twice)
-    ]
-    one, other = (trainer.loss(batch)[1] for batch in batches)
+    one, other = (terms_of(trainer, first_step(trainer, chosen)) for chosen in (once, twice))
     for term in ("decorrelation", "joint", "simclr"):
         torch.testing.assert_close(one[term], other[term])
 

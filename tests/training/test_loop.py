@@ -9,15 +9,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from polyview.recipe import Experiment
 from polyview.rendering.store import ViewStore
 from polyview.training.augmentation import Share
-from polyview.training.batches import Batch
 from polyview.training.checkpoint import latest_checkpoint
 from polyview.training.history import Epoch
 from polyview.training.loop import Trainer, TrainingJob
 from polyview.training.optimizer import schedule
+from polyview.training.targets import Step
 
 MakeJob = Callable[..., TrainingJob]
 CPU = torch.device("cpu")
@@ -143,7 +144,8 @@ def test_every_trained_parameter_has_a_gradient_and_every_frozen_one_stays(
     before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
     trainer.assign(0)
     trainer.parallel.train()
-    loss, *_ = trainer.loss(next(trainer.batches.epoch(0, Share())))
+    step = next(trainer.prepared(0))
+    loss, *_ = trainer.loss(step.batch.images, step.targets)
     loss.backward()
     parameters = dict(trainer.model.named_parameters())
     assert {name for name, weight in parameters.items() if weight.requires_grad} == {
@@ -194,9 +196,9 @@ def test_so_many_steps_are_taken_however_many_an_epoch_has(make_job: MakeJob) ->
     taken = []
     step = trainer.train_step
 
-    def count(batch: Batch, epoch: int, **more: Any) -> dict[str, float]:
-        taken.append(epoch)
-        return step(batch, epoch, **more)
+    def count(one: Step, **more: Any) -> dict[str, Tensor]:
+        taken.append(len(trainer.history))
+        return step(one, **more)
 
     trainer.train_step = count  # type: ignore[method-assign]
     history = list(trainer.epochs())
@@ -216,18 +218,18 @@ def test_steps_of_whole_epochs_are_those_epochs(make_job: MakeJob) -> None:
 def test_what_is_dropped_depends_on_the_step_and_the_worker_and_on_nothing_else(make_job: MakeJob, clip: str) -> None:
     trainer = Trainer(make_job(model__tower=clip, model__patch_dropout=0.5), CPU)
     trainer.parallel.train()
-    first, second = itertools.islice(trainer.batches.epoch(0, Share()), 2)
+    first, second = itertools.islice(trainer.prepared(0), 2)
     trainer.state.optimizer.step = lambda *_: None  # type: ignore[method-assign, assignment]
     found = {}
-    for name, batch, rank, seed in (
+    for name, step, rank, seed in (
         ("first", first, 0, 1),
         ("again", first, 0, 2),
         ("another worker", first, 1, 1),
-        ("another step", dataclasses.replace(first, draw=second.draw), 0, 1),
+        ("another step", Step(dataclasses.replace(first.batch, draw=second.batch.draw), first.targets), 0, 1),
     ):
         torch.manual_seed(seed)
         trainer.share = Share(rank, 2)
-        found[name] = trainer.train_step(batch, 0)["decorrelation"]
+        found[name] = float(trainer.train_step(step)["decorrelation"])
     assert found["first"] == found["again"]
     assert len(set(found.values())) == 3
 

@@ -7,7 +7,6 @@ import torch
 
 from polyview.modeling.model import MultiviewModel
 from polyview.recipe import Training
-from polyview.training.augmentation import Share
 from polyview.training.loop import Trainer, TrainingJob
 from polyview.training.optimizer import make_optimizer
 
@@ -76,7 +75,7 @@ def test_a_rate_of_nearly_nothing_moves_nothing(make_job: MakeJob, clip: str) ->
     before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
     trainer.parallel.train()
     trainer._set_lr(1)
-    trainer.train_step(next(trainer.batches.epoch(0, Share())), 0)
+    trainer.train_step(next(trainer.prepared(0)))
     moved = {
         name: float((weight.detach() - before[name]).abs().max()) for name, weight in trainer.model.named_parameters()
     }

@@ -27,7 +27,7 @@ def embed(
     angles = torch.tensor([[camera.yaw, camera.pitch] for camera in cameras], device=device)
     parts, size = [], max(1, BATCH // store.frames)
     for start in range(0, len(rows), size):
-        images = to_images(store.gather(rows[start : start + size], cameras)).to(device)
+        images = to_images(torch.from_numpy(store.gather(rows[start : start + size], cameras)).to(device))
         parts.append(model.fuse(model.encode_views(images), angles).cpu().numpy())
     return np.concatenate(parts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from polyview.objectives.counts import occurrences
 from polyview.objectives.float32 import in_float32
 
 
@@ -46,7 +47,7 @@ def _soft_clip(
     with log n_k added, a positive's logit is the same for all of a row's positives, and the n_k equal columns of
     prompt k count n_k times.
     """
-    counts = torch.bincount(prompt_index, minlength=logits.shape[-1]).to(logits.dtype)
+    counts = occurrences(prompt_index, logits.shape[-1]).to(logits.dtype)
     positives = logits.gather(-1, prompt_index.expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1)
     over_texts = torch.logsumexp(logits + counts.log(), dim=-1)
     over_images = torch.logsumexp(logits, dim=-2)[:, prompt_index]

@@ -13,6 +13,7 @@ from polyview.objectives.correlation import (
     off_diagonal_energy,
     per_dimension_and_pair,
 )
+from polyview.objectives.counts import occurrences
 from polyview.objectives.float32 import in_float32
 
 _LEAST_ENERGY = 1e-6
@@ -57,7 +58,7 @@ def _along_text(
     text: Tensor,  # (K, D)
     prompt_index: Tensor,  # (N,) int64
 ) -> Tensor:
-    share = torch.bincount(prompt_index, minlength=len(text)).to(text.dtype) / len(prompt_index)
+    share = occurrences(prompt_index, len(text)).to(text.dtype) / len(prompt_index)
     centred = text - share @ text
     weighted = share.sqrt().unsqueeze(1) * centred
     # The eigenvectors of so small a matrix give the singular vectors of the batch's. Text that is not finite is seen

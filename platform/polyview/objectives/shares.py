@@ -39,7 +39,7 @@ def _gradient(value: Tensor, embeddings: Tensor) -> Tensor:
 def gradient_shares(
     names: Sequence[str],
     products: Tensor,  # (T, T)
-) -> dict[str, float]:
+) -> dict[str, Tensor]:
     """Each term's `share/…` of the gradient and its `cosine/…` with the rest, from `gradient_products`.
 
     The share is the length of a term's gradient over the sum of all terms' lengths. The cosine is between a term's
@@ -47,10 +47,10 @@ def gradient_shares(
     """
     lengths = products.diagonal().clamp(min=0).sqrt()
     shares = lengths / lengths.sum().clamp(min=torch.finfo(products.dtype).tiny)
-    found = {f"share/{name}": float(share) for name, share in zip(names, shares, strict=True)}
+    found = {f"share/{name}": share for name, share in zip(names, shares, strict=True)}
     if len(names) == 1:
         return found
     with_all = products.sum(1)
     rest = (products.sum() - 2 * with_all + products.diagonal()).clamp(min=0).sqrt()
     cosines = (with_all - products.diagonal()) / (lengths * rest).clamp(min=torch.finfo(products.dtype).tiny)
-    return found | {f"cosine/{name}": float(cosine) for name, cosine in zip(names, cosines, strict=True)}
+    return found | {f"cosine/{name}": cosine for name, cosine in zip(names, cosines, strict=True)}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from polyview.objectives.float32 import in_float32
+from polyview.objectives.pairs import mean_where
 
 
 @in_float32
@@ -30,4 +31,4 @@ def simclr(
     logits = (embeddings @ embeddings.T / temperature).masked_fill(itself, -torch.inf)
     within = torch.arange(samples, device=projections.device).repeat_interleave(views)
     positive = (within[:, None] == within) & ~itself
-    return (torch.logsumexp(logits, dim=1, keepdim=True) - logits)[positive].mean()
+    return mean_where(positive, torch.logsumexp(logits, dim=1, keepdim=True) - logits)

@@ -78,12 +78,16 @@ class PooledStore(SequenceStore):
             )
 
     def gather(
-        self, rows: NDArray[np.int64], cameras: Sequence[Camera], output: Output | None = None
+        self,
+        rows: NDArray[np.int64],
+        cameras: Sequence[Camera],
+        output: Output | None = None,
+        out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
         """The pooled views of some sequences, (B, V, size, size, 3) uint8; as `ViewStore.gather` does for frames."""
         pool = mean_image if self.pooling == "mean" else dynamic_image
         own = (self.rows_in(int(row)) for row in rows)
-        return np.stack([pool(super(PooledStore, self).gather(some, cameras, output)) for some in own])
+        return np.stack([pool(super(PooledStore, self).gather(some, cameras, output)) for some in own], out=out)
 
 
 class FilmStore(SequenceStore):
@@ -102,14 +106,24 @@ class FilmStore(SequenceStore):
                 "model.temporal: attention needs sequences of two frames or more, and all of these have one; use frame"
             )
 
+    def shape(self, rows: int, cameras: int) -> tuple[int, ...]:
+        """The shape of so many sequences' films: (B, V, T, size, size, 3)."""
+        return rows, cameras, self.frames, self.size, self.size, 3
+
     def gather(
-        self, rows: NDArray[np.int64], cameras: Sequence[Camera], output: Output | None = None
+        self,
+        rows: NDArray[np.int64],
+        cameras: Sequence[Camera],
+        output: Output | None = None,
+        out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
         """The films of some sequences, (B, V, T, size, size, 3) uint8; as `ViewStore.gather` does for frames."""
         frames = [own[evenly(len(own), self.frames)] for own in map(self.rows_in, rows.tolist())]
         views = super().gather(np.concatenate(frames), cameras, output)
         films = views.reshape(len(rows), self.frames, *views.shape[1:])
-        return np.ascontiguousarray(films.swapaxes(1, 2))
+        found = np.empty(self.shape(len(rows), len(cameras)), np.uint8) if out is None else out
+        np.copyto(found, films.swapaxes(1, 2))
+        return found
 
 
 def evenly(count: int, chosen: int) -> NDArray[np.int64]:

@@ -134,12 +134,21 @@ class ViewStore:
         chosen = set(subjects)
         return np.array([row for row, owner in enumerate(self.labels("subject")) if owner in chosen], dtype=np.int64)
 
+    def shape(self, rows: int, cameras: int) -> tuple[int, ...]:
+        """The shape of so many rows' views: (B, V, size, size, 3)."""
+        return rows, cameras, self.size, self.size, 3
+
     def gather(
-        self, rows: NDArray[np.int64], cameras: Sequence[Camera], output: Output | None = None
+        self,
+        rows: NDArray[np.int64],
+        cameras: Sequence[Camera],
+        output: Output | None = None,
+        out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
         """The views of some rows, (B, V, size, size, 3) uint8, in the order of `rows` and `cameras`.
 
         `output` is one of the recipe's further outputs; its shading if None. Only the pages of these views are read.
+        They are put into `out`, if that is given.
         Raises `KeyError` for a camera or an output that the store does not have.
         """
         missing = [camera.name for camera in cameras if camera not in self.cameras]
@@ -148,7 +157,7 @@ class ViewStore:
             raise KeyError(f"{self.folder} has no {', '.join(missing)}; it has {has}")
         if output is not None and output not in self.outputs:
             raise KeyError(f"{self.folder} has no output {output}; it has {', '.join(self.outputs)}")
-        views = np.empty((len(rows), len(cameras), self.size, self.size, 3), np.uint8)
+        views = np.empty(ViewStore.shape(self, len(rows), len(cameras)), np.uint8) if out is None else out
         for index, camera in enumerate(cameras):
             part = next(part for part in self.parts if camera in part.cameras)
             part.read(rows, column_name(camera, output, self.rendering), views[:, index])
@@ -192,7 +201,10 @@ class Part:
             chosen = np.flatnonzero(shard_of == number)
             shard, own = self._shards[number], rows[chosen] - self._starts[number]
             if not shard.is_away:
-                out[chosen] = shard.column(name)[own]
+                column = shard.column(name)
+                # One copy of each picture: a choice of several would make two.
+                for at, row in zip(chosen.tolist(), own.tolist(), strict=True):
+                    out[at] = column[row]
                 continue
             begin, length = self.contents.offsets[number][self._columns.index(name)], out[0].nbytes
             away += [

@@ -80,7 +80,7 @@ def _pace(trainer: Trainer, test_samples: int) -> Pace:
 
 def _time_samples(trainer: Trainer, count: int) -> float:
     """The seconds that each of so many samples takes to embed; the first time prepares the kernels."""
-    images = trainer.batches.images(np.arange(count))
+    images = trainer.batches.images(np.arange(count), trainer.device)
     trainer.model.eval()
     with torch.inference_mode():
         for _ in range(2):
@@ -96,9 +96,9 @@ def _time_step(trainer: Trainer) -> float:
     labels = known_classes(experiment.model_copy(update={"language": language}), trainer.batches)
     trainer.sample_labels = trainer.sample_labels or labels
     trainer.model.train()
-    first, *others = islice(trainer.batches.epoch(0, trainer.share), 1 + STEPS)
-    trainer.train_step(first, 0)
+    first, *others = islice(trainer.prepared(0), 1 + STEPS)
+    trainer.train_step(first)
     started = time.perf_counter()
-    for batch in others:
-        trainer.train_step(batch, 0)
+    for step in others:
+        trainer.train_step(step)
     return (time.perf_counter() - started) / max(len(others), 1)

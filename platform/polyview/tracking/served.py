@@ -129,7 +129,7 @@ class ServedModel:
     def _embed(self, path: str) -> NDArray[np.float32]:
         views, rig = self._views(path)
         angles = torch.tensor([[camera.yaw, camera.pitch] for camera in rig])
-        encoded = self.model.encode_views(to_images(views[np.newaxis]))
+        encoded = self.model.encode_views(to_images(torch.from_numpy(views[np.newaxis])))
         embedding: NDArray[np.float32] = self.model.fuse(encoded, angles)[0].numpy()
         return embedding
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,17 +65,24 @@ class Augmentation:
 
     def share(self, share: Share) -> Augmentation:
         """One worker's part."""
-        return Augmentation(*(None if drawn is None else share.of(drawn) for drawn in vars(self).values()))
+        return self._each(share.of)
+
+    def to(self, device: torch.device) -> Augmentation:
+        """The same on a device."""
+        return self._each(lambda drawn: drawn.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Augmentation:
+        return Augmentation(*(None if drawn is None else change(drawn) for drawn in vars(self).values()))
 
     def apply(self, images: Tensor) -> Tensor:
-        """Augment images (B, V, 3, S, S) or films (B, V, T, 3, S, S) in [0, 1], which may be changed in place.
+        """Augment images (B, V, 3, S, S) or films (B, V, T, 3, S, S) in [0, 1], on the device that both are on.
 
         The border is repeated where the picture moved away.
         """
         # A store's pictures have their colours side by side; a warp reads planes faster.
         films = images.contiguous().unflatten(1, (-1, 1)) if images.dim() == 5 else images.contiguous()
         if self.flipped is not None:
-            films[self.flipped] = films[self.flipped].flip(1, -1)
+            films = torch.where(self.flipped.view(-1, 1, 1, 1, 1, 1), films.flip(1, -1), films)
         if self.gain is not None and self.offset is not None:
             films = (films * self.gain[:, :, None]).add_(self.offset[:, :, None]).clamp_(0, 1)
         if self.warp is not None:
@@ -159,16 +166,16 @@ def _warped(films: Tensor, warp: Tensor) -> Tensor:
 
 def _erased(films: Tensor, erased: Tensor) -> Tensor:
     """Films (B, V, T, 3, S, S) whose rectangles (B, V, 4) have each picture's mean colour."""
-    places = _centres(films.shape[-1])
+    places = _centres(films.shape[-1], films.device)
     centre, half = erased[..., :2, None], erased[..., 2:, None]
     across, down = ((places - centre).abs() < half).unbind(-2)  # (B, V, S) each
     inside = (down[..., :, None] & across[..., None, :])[:, :, None, None]
     return torch.where(inside, films.mean(dim=(-2, -1), keepdim=True), films)
 
 
-def _centres(size: int) -> Tensor:
+def _centres(size: int, device: torch.device) -> Tensor:
     """Where the centres of a row's pixels are, (size,), from -1 to 1."""
-    return (2 * torch.arange(size) + 1) / size - 1
+    return (2 * torch.arange(size, device=device) + 1) / size - 1
 
 
 def _affine_grid(warp: Tensor, size: int) -> Tensor:
@@ -176,7 +183,7 @@ def _affine_grid(warp: Tensor, size: int) -> Tensor:
 
     What a row and what a column adds is computed once each, and each coordinate is a plane.
     """
-    centres = _centres(size)
+    centres = _centres(size, warp.device)
     across = warp[..., 0, None] * centres
     down = warp[..., 1, None] * centres + warp[..., 2, None]
     return (down[..., None] + across[..., None, :]).permute(0, 2, 3, 1)

@@ -23,12 +23,12 @@ class WeightAverage:
     def update(self, step: int) -> None:
         """Take in the model's weights after `step`, which counts from 0 over the whole training."""
         kept = min(self.decay, (1 + step) / (10 + step))
-        for name, value in self.model.state_dict().items():
-            average = self.weights[name]
-            if average.is_floating_point():
-                average.lerp_(value, 1 - kept)
-            else:
-                average.copy_(value)
+        pairs = [(self.weights[name], value) for name, value in self.model.state_dict().items()]
+        averages, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+        torch._foreach_lerp_(averages, values, 1 - kept)
+        for count, now in pairs:
+            if not count.is_floating_point():
+                count.copy_(now)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Go on from these."""

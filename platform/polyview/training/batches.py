@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,16 +21,27 @@ from polyview.training.order import any_samples, check_people, count_steps, of_k
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One worker's part of a step: images (n, V, 3, S, S) float in [0, 1], or films (n, V, T, 3, S, S).
+    """One worker's part of a step: views (n, V, S, S, 3) uint8, or films (n, V, T, S, S, 3), and what varies them.
 
     `chosen` (N,) int64 are the samples of the global batch, by their places in `Batches.rows`. `draw` is a random
     number that all workers share, for what is chosen once a batch.
     """
 
-    images: Tensor
+    views: Tensor
+    augmentation: Augmentation
     chosen: Tensor
     draw: int
     sample_ids: tuple[str, ...]
+
+    @cached_property
+    def images(self) -> Tensor:
+        """The augmented images (n, V, 3, S, S) float32 in [0, 1], or films (n, V, T, 3, S, S), made on the device."""
+        return self.augmentation.apply(to_images(self.views))
+
+    def to(self, device: torch.device) -> Batch:
+        """The same with its views on a device: a quarter of the bytes that its images have."""
+        views = self.views.to(device, non_blocking=True)
+        return replace(self, views=views, augmentation=self.augmentation.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +107,12 @@ class Batches:
         for _ in range(first):
             self._draw(generator)
         parts = [self.rows[share.of(chosen).numpy()] for chosen in choices]
-        views = self.read(parts) if self.read else (self.store.gather(rows, self.cameras) for rows in parts)
+        views = map(torch.from_numpy, self.read(parts)) if self.read else map(self._views, parts)
         for chosen, rows, seen in zip(choices, parts, views, strict=True):
             draw, augmentation = self._draw(generator)
-            images = to_images(seen)
             yield Batch(
-                images=augmentation.share(share).apply(images),
+                views=seen,
+                augmentation=augmentation.share(share),
                 chosen=chosen,
                 draw=draw,
                 sample_ids=tuple(self.store.sample_ids[row] for row in rows),
@@ -122,11 +133,18 @@ class Batches:
         draw = int(torch.randint(1 << 30, (), generator=generator))
         return draw, Augmentation.draw(self.training, self.size, len(self.cameras), generator)
 
-    def images(self, chosen: NDArray[np.int64]) -> Tensor:
+    def _views(self, rows: NDArray[np.int64]) -> Tensor:
+        """Some rows' views, in memory that a GPU can read by itself where there is one."""
+        shape = self.store.shape(len(rows), len(self.cameras))
+        views = torch.empty(shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+        self.store.gather(rows, self.cameras, out=views.numpy())
+        return views
+
+    def images(self, chosen: NDArray[np.int64], device: torch.device) -> Tensor:
         """Some samples, by their places in `rows`, as they are: images float32 in [0, 1], as in `Batch`."""
-        return to_images(self.store.gather(self.rows[chosen], self.cameras))
+        return to_images(self._views(self.rows[chosen]).to(device))
 
 
-def to_images(views: NDArray[np.uint8]) -> Tensor:
-    """A store's views (..., S, S, 3) as a tower takes them: (..., 3, S, S) float32 in [0, 1]."""
-    return torch.from_numpy(views).movedim(-1, -3).float().div_(255)
+def to_images(views: Tensor) -> Tensor:
+    """A store's views (..., S, S, 3) uint8 as a tower takes them: (..., 3, S, S) float32 in [0, 1]."""
+    return views.movedim(-1, -3).float().div_(255)

@@ -65,30 +65,6 @@ def labelled_part(
     return readable, objective.terms != objective.label_terms or language.assigns
 
 
-def places(mask: NDArray[np.bool_]) -> Tensor | None:
-    """Where the mask (N,) holds, int64; None if it holds everywhere."""
-    return None if mask.all() else torch.from_numpy(np.flatnonzero(mask))
-
-
-def first_occurrences(chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of the numbers (N,) none before them equals."""
-    first = np.zeros(len(chosen), dtype=np.bool_)
-    first[np.unique(chosen, return_index=True)[1]] = True
-    return first
-
-
-def classes_present(label: Tensor, labelled: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The classes that a batch's samples have, each once, (K,), and which of these each sample has, (N,).
-
-    `label` (N,) are the samples' classes, of which those at the places `labelled` count, all if it is None: what the
-    others have in the second result means nothing. Where none counts the first class is there: a tower reads something.
-    """
-    present = (label if labelled is None else label[labelled]).unique()
-    if not len(present):
-        present = label.new_zeros(1)
-    return present, torch.searchsorted(present, label).clamp_(max=len(present) - 1)
-
-
 def pseudo_classes(
     model: MultiviewModel, batches: Batches, tokens: Tensor, experiment: Experiment, share: Share
 ) -> SampleLabels:
@@ -124,6 +100,6 @@ def _mean_views(model: MultiviewModel, batches: Batches, share: Share, device: t
     means = torch.zeros(samples, model.width, device=device)
     for start in range(share.rank * chunk_size, samples, share.size * chunk_size):
         chunk = np.arange(start, min(start + chunk_size, samples))
-        means[start : start + chunk_size] = normalised(model.encode_views(batches.images(chunk).to(device)).mean(dim=1))
+        means[start : start + chunk_size] = normalised(model.encode_views(batches.images(chunk, device)).mean(dim=1))
     pooled: NDArray[np.float32] = pool(means).cpu().numpy()
     return pooled

@@ -26,8 +26,8 @@ def gather(local: Tensor) -> Tensor:
     if world_size() == 1:
         return local
     parts = torch.zeros(world_size(), *local.shape, dtype=local.dtype, device=local.device)
-    # A sum of one-hot placements: unlike all_gather it has a gradient on every backend.
-    parts = parts.index_add(0, torch.tensor([dist.get_rank()], device=local.device), local.unsqueeze(0))
+    # A sum where each has its own place: unlike all_gather it has a gradient on every backend.
+    parts[dist.get_rank()] = local
     gathered: Tensor = all_reduce(parts)
     return gathered.flatten(0, 1)
 

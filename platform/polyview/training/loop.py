@@ -23,26 +23,22 @@ from polyview.modeling.towers import tokenize
 from polyview.objectives.objective import BatchEmbeddings, total_loss
 from polyview.objectives.shares import gradient_products, gradient_shares
 from polyview.recipe import Experiment
+from polyview.recipe.objective import Objective
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import fetch_contents, fetch_views
 from polyview.storage.mirror import address, resolve
+from polyview.training.ahead import on_device
 from polyview.training.augmentation import Share
 from polyview.training.averaging import WeightAverage
 from polyview.training.batches import Batch, Batches
 from polyview.training.checkpoint import Source, TrainerState, latest_checkpoint, save_checkpoint
-from polyview.training.classes import (
-    classes_present,
-    first_occurrences,
-    known_classes,
-    labelled_part,
-    places,
-    pseudo_classes,
-)
+from polyview.training.classes import known_classes, labelled_part, pseudo_classes
 from polyview.training.collectives import gather, pool, synchronize_batch_norm, world_size
-from polyview.training.history import Epoch, Progress
+from polyview.training.history import Epoch, Measured, Progress
 from polyview.training.optimizer import make_optimizer, schedule
 from polyview.training.precision import DTYPES, choose_precision
+from polyview.training.targets import Step, Targets
 from polyview.training.usage import Usage
 
 MAX_GRADIENT_NORM = 1.0
@@ -78,8 +74,7 @@ class Trainer:
         self.job, self.device = job, device
         self.share = Share(dist.get_rank(), world_size()) if dist.is_initialized() else Share()
         self.batches = make_batches(job)
-        self.subject = torch.from_numpy(self.batches.owners).to(device)
-        self.tokens = class_tokens(experiment).to(device) if experiment.language.prompts != "none" else None
+        self.tokens = class_tokens(experiment) if experiment.language.prompts != "none" else None
         self.angles = torch.tensor([[camera.yaw, camera.pitch] for camera in self.batches.cameras], device=device)
         checkpoint = latest_checkpoint(job.folder)
         torch.manual_seed(experiment.seed)
@@ -130,26 +125,26 @@ class Trainer:
         if not language.assigns or epoch < pseudo.start or (epoch - pseudo.start) % pseudo.refresh:
             return
         if self.tokens is not None and (experiment.objective.label_terms or experiment.objective.pair_terms):
-            self.sample_labels = pseudo_classes(self.model, self.batches, self.tokens, experiment, self.share)
+            tokens = self.tokens.to(self.device)
+            self.sample_labels = pseudo_classes(self.model, self.batches, tokens, experiment, self.share)
 
     def _train_epoch(self, epoch: int, warned: Callable[[], bool]) -> Epoch:
         before, self.progress = self.progress, Progress()
-        started, totals = time.perf_counter() - before.seconds, dict(before.totals)
+        started, measured = time.perf_counter() - before.seconds, Measured(epoch, self.device, dict(before.totals))
         if not before.steps:
             self.assign(epoch)
         self.parallel.train()
         begin = epoch * self.batches.steps
         steps = min(self.batches.steps, self.steps - begin)
-        for step, batch in enumerate(self.batches.epoch(epoch, self.share, before.steps, steps), before.steps):
-            self._set_lr(begin + step)
-            last = step + 1 == steps
-            for name, value in self.train_step(batch, epoch, with_shares=last).items():
-                totals[name] = totals.get(name, 0.0) + value
+        for number, step in enumerate(self.prepared(epoch, before.steps, steps), before.steps):
+            self._set_lr(begin + number)
+            measured.add(self.train_step(step, with_shares=number + 1 == steps), step.batch.sample_ids)
             if self.state.average:
-                self.state.average.update(begin + step)
-            if step + 1 < steps and warned():
-                self._save(Progress(steps=step + 1, totals=totals, seconds=time.perf_counter() - started))
-        metrics = self._metrics(totals, begin, steps, time.perf_counter() - started)
+                self.state.average.update(begin + number)
+            if number + 1 < steps and warned():
+                seconds = time.perf_counter() - started
+                self._save(Progress(steps=number + 1, totals=measured.read(), seconds=seconds))
+        metrics = self._metrics(measured.read(), begin, steps, time.perf_counter() - started)
         of = math.ceil(self.steps / self.batches.steps)
         return Epoch(epoch=epoch + 1, ended=time.time(), metrics=metrics, precision=self.precision, of=of)
 
@@ -164,18 +159,25 @@ class Trainer:
             **self.usage.read(),
         }
 
-    def train_step(self, batch: Batch, epoch: int, with_shares: bool = False) -> dict[str, float]:
+    def prepared(self, epoch: int, first: int = 0, last: int | None = None) -> Iterator[Step]:
+        """This worker's part of an epoch's steps, or of those from `first` up to and without `last`, on the device."""
+        batches = self.batches.epoch(epoch, self.share, first, last)
+        return on_device((Step(batch, self.targets(batch)) for batch in batches), self.device)
+
+    def targets(self, batch: Batch) -> Targets:
+        """What a batch's samples are to be told by now."""
+        labels = self.sample_labels or SampleLabels.each_its_own(len(self.batches.rows))
+        tokens = self.tokens if self._objective.text_terms else None
+        return Targets.of(batch, labels, self.batches.owners, tokens)
+
+    def train_step(self, step: Step, with_shares: bool = False) -> dict[str, Tensor]:
         """Take one step; returns the loss and each unweighted term, and on request each term's share of the gradient.
 
-        Raises `FloatingPointError` if the loss is not finite.
+        They are scalars on the device, where nothing is waited for.
         """
         # What a tower drops depends on the step and the worker alone, so a training that was cut short drops the same.
-        torch.manual_seed(batch.draw + (self.share.rank << 30))
-        loss, terms, views = self.loss(batch)
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} in epoch {epoch + 1}; the batch had {', '.join(batch.sample_ids[:8])}, …"
-            )
+        torch.manual_seed(step.batch.draw + (self.share.rank << 30))
+        loss, terms, views = self.loss(step.batch.images, step.targets)
         shares = self._shares(terms, views) if with_shares else {}
         optimizer, scaler = self.state.optimizer, self.state.scaler
         optimizer.zero_grad(set_to_none=True)
@@ -185,29 +187,19 @@ class Trainer:
         scaler.step(optimizer)
         scaler.update()
         self.model.clamp_logit_scale()
-        return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}, **shares}
+        return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}, **shares}
 
-    def _shares(self, terms: Mapping[str, Tensor], views: Tensor) -> dict[str, float]:
+    def _shares(self, terms: Mapping[str, Tensor], views: Tensor) -> dict[str, Tensor]:
         products = pool(gradient_products(self.job.experiment.objective, terms, views))
         return gradient_shares([*terms], products)
 
-    def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor], Tensor]:
-        """The objective on the global batch of which `batch` is this worker's part, each of its terms, and the
+    def loss(self, images: Tensor, targets: Targets) -> tuple[Tensor, Mapping[str, Tensor], Tensor]:
+        """The objective on the global batch of which `images` are this worker's part, each of its terms, and the
         embeddings (n, V, D) of this worker's views, from which they were computed.
         """
-        objective, assignment, chosen = self.job.experiment.objective, self.sample_labels, batch.chosen.numpy()
-        if assignment is None:
-            objective = objective.without_text()
-            assignment = SampleLabels.each_its_own(len(self.batches.rows))
-        label = torch.from_numpy(assignment.label[chosen])
-        labelled = None if assignment.known is None else places(assignment.known[chosen])
-        present, index = classes_present(label, labelled)
-        tokens = None
-        if self.tokens is not None and objective.text_terms:
-            # One prompt a class and batch, so that none of a sample's own class is its negative.
-            tokens = self.tokens[batch.draw % len(self.tokens), present.to(self.device)]
+        objective = self._objective
         with torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32"):
-            embeddings: Embeddings = self.parallel(batch.images.to(self.device), self.angles, tokens)
+            embeddings: Embeddings = self.parallel(images, self.angles, targets.tokens)
         logits = embeddings.class_logits
         loss, terms = total_loss(
             objective,
@@ -216,20 +208,26 @@ class Trainer:
                 projections=gather(embeddings.projections),
                 fused=gather(embeddings.fused),
                 text=embeddings.text,
-                prompt_index=index.to(self.device),
+                prompt_index=targets.prompt_index,
                 logit_scale=embeddings.logit_scale,
-                label=label.to(self.device),
-                confident=torch.from_numpy(assignment.confident[chosen]).to(self.device),
-                subject=self.subject[batch.chosen.to(self.device)],
+                label=targets.label,
+                confident=targets.confident,
+                subject=targets.subject,
                 class_logits=None if logits is None else gather(logits),
-                labelled=labelled,
-                distinct=places(first_occurrences(chosen)),
+                labelled=targets.labelled,
+                distinct=targets.distinct,
             ),
         )
         if objective != self.job.experiment.objective:
             # Distributed gradients wait for all parameters, also for those whose terms rest.
             loss = loss + 0 * sum(weight.sum() for weight in self.model.parameters() if weight.requires_grad)
         return loss, terms, embeddings.views
+
+    @property
+    def _objective(self) -> Objective:
+        """What is trained now: terms with text rest until there are labels to tell which."""
+        objective = self.job.experiment.objective
+        return objective if self.sample_labels else objective.without_text()
 
     def _set_lr(self, step: int) -> None:
         share = schedule(step, self.steps, self.job.experiment.training.warmup)
