@@ -29,6 +29,7 @@ from polyview.trials.design import plan
 
 # What tests/conftest.py sets for every Ray of theirs.
 FOR_TESTS = ("RAY_worker_niceness", "RAY_enable_worker_prestart", "RAY_prestart_worker_first_driver")
+AFTER_EVERY_EPOCH = {"checkpoint_minutes": 0}
 # A node is taken for dead after two seconds, not after fifteen.
 WATCHFUL = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
 
@@ -132,7 +133,8 @@ def write_study(tiny: Experiment, tmp_path: Path) -> Callable[..., Path]:
         recipe = tiny.model_dump(mode="json")
         recipe["training"] |= training
         path = tmp_path / "study.yaml"
-        path.write_text(json.dumps({"name": "faulty", "experiment": recipe, "references": False} | content))
+        whole = {"name": "faulty", "experiment": recipe, "references": False, "resources": AFTER_EVERY_EPOCH}
+        path.write_text(json.dumps(whole | content))
         return path
 
     return write

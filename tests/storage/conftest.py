@@ -144,7 +144,7 @@ def study_file(recipe_file: Path) -> Path:
     path = recipe_file.with_name("study.yaml")
     path.write_text(
         "name: study\nexperiment: tiny.yaml\nseeds: [0]\nmetric: knn/accuracy\nreferences: false\n"
-        "variants: {long: {training.epochs: 24}}\n"
+        "variants: {long: {training.epochs: 24}}\nresources: {checkpoint_minutes: 0}\n"
     )
     return path
 

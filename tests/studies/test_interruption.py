@@ -85,6 +85,7 @@ def study_file(tiny_study: Study, tmp_path: Path) -> Path:
     path.write_text(
         "name: study\nexperiment: tiny.yaml\nseeds: [0]\nreferences: false\nbaseline: one\n"
         f"variants: {{one: {{training.epochs: {EPOCHS}}}, two: {{training.epochs: {EPOCHS + 1}}}}}\n"
+        "resources: {checkpoint_minutes: 0}\n"
     )
     return path
 

@@ -49,7 +49,7 @@ def study_file(tiny_study: Study, tmp_path: Path) -> Path:
     path = tmp_path / "study.yaml"
     path.write_text(
         "name: study\nexperiment: tiny.yaml\nseeds: [0, 1]\nreferences: false\n"
-        "variants: {long: {training.epochs: 60}}\n"
+        "variants: {long: {training.epochs: 60}}\nresources: {checkpoint_minutes: 0}\n"
     )
     return path
 

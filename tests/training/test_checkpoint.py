@@ -19,7 +19,7 @@ from polyview.modeling.export import export_towers
 from polyview.modeling.model import MultiviewModel
 from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore
-from polyview.training.checkpoint import Checkpoint, latest_checkpoint, open_checkpoint, save_checkpoint
+from polyview.training.checkpoint import Checkpoint, Snapshot, latest_checkpoint, open_checkpoint
 from polyview.training.history import Progress
 from polyview.training.loop import Trainer, TrainingJob
 
@@ -48,7 +48,8 @@ def trainer(make_job: MakeJob) -> Trainer:
 
 def save(trainer: Trainer, epochs: int = 2) -> Checkpoint:
     job, source, history = trainer.job, trainer.source, trainer.history * epochs
-    return save_checkpoint(job.folder, trainer.model, trainer.state, job.experiment, source, history, Progress())
+    snapshot = Snapshot.take(trainer.model, trainer.state, job.experiment, source, history, Progress())
+    return snapshot.write(job.folder)
 
 
 def test_a_checkpoint_that_could_not_be_written_whole_does_not_exist(trainer: Trainer) -> None:

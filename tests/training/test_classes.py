@@ -16,6 +16,7 @@ from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.training.checkpoint import latest_checkpoint
 from polyview.training.loop import Trainer, TrainingJob
+from polyview.training.saving import CheckpointTimes
 
 MakeJob = Callable[..., TrainingJob]
 CPU = torch.device("cpu")
@@ -117,7 +118,8 @@ def test_pseudo_labels_last_until_the_next_refresh_and_stay_with_the_checkpoint(
     tiny: Experiment, tiny_store: ViewStore, tmp_path: Path
 ) -> None:
     changes = MULTIVIEW_VLM | {"training.epochs": 4, "language.pseudo.refresh": 2, "training.lr": 0.05}
-    trainer = Trainer(job_of(tiny, tiny_store, tmp_path / "trial", changes), CPU)
+    job = job_of(tiny, tiny_store, tmp_path / "trial", changes)
+    trainer = Trainer(dataclasses.replace(job, checkpoints=CheckpointTimes(epochs=1)), CPU)
     labels = []
     for _ in trainer.epochs():
         checkpoint = latest_checkpoint(trainer.job.folder)

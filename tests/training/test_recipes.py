@@ -12,7 +12,6 @@ import torch
 from polyview.recipe import load_experiment, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.storage.home import REPOSITORY
-from polyview.training.augmentation import Share
 from polyview.training.loop import Trainer, TrainingJob
 
 RECIPES = sorted((REPOSITORY / "experiments").glob("*.yaml"))
@@ -55,7 +54,7 @@ def test_twenty_steps_of_every_recipe_do_not_raise_its_loss(
     people = tuple(sorted(set(store.labels("subject"))))
     trainer = Trainer(TrainingJob(experiment, store.folder, people, tmp_path), torch.device("cpu"))
     trainer.assign(0)
-    fixed = next(trainer.batches.epoch(1000, Share()))
+    fixed = next(trainer.prepared(1000))
     labels = trainer.sample_labels
 
     def loss() -> float:
@@ -63,7 +62,7 @@ def test_twenty_steps_of_every_recipe_do_not_raise_its_loss(
         current, trainer.sample_labels = trainer.sample_labels, labels
         torch.manual_seed(0)
         with torch.no_grad():
-            found = float(trainer.loss(fixed)[0])
+            found = float(trainer.loss(fixed.batch.images, fixed.targets)[0])
         trainer.sample_labels = current
         return found
 

@@ -18,6 +18,7 @@ from polyview.errors import UserError
 from polyview.recipe import Experiment, Generator, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.training.checkpoint import open_checkpoint
+from polyview.training.saving import CheckpointTimes
 from polyview.trials.design import REFERENCES
 from polyview.trials.ledger import Ledger, Record
 from polyview.trials.trial import (
@@ -132,7 +133,7 @@ def test_a_trial_that_was_cut_short_goes_on_and_ends_with_the_same_scores(assign
 
 
 def test_a_model_is_looked_at_while_workers_go_on_with_it(assign: Assign) -> None:
-    spec = assign(training__epochs=30)
+    spec = dataclasses.replace(assign(training__epochs=30), checkpoints=CheckpointTimes(epochs=1))
     running = run_trial(spec)
     next(running)
     with ThreadPoolExecutor(1) as pool:

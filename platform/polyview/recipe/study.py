@@ -17,11 +17,16 @@ Scalar = bool | int | float | str | None
 
 
 class Resources(Model):
-    """What one worker of one trial occupies."""
+    """What one worker of one trial occupies, and how often it keeps what it has done."""
 
     cpus: Positive = 1
     gpus: Weight = Field(0, description="whole GPUs, or a share of one: 0.25 puts four workers on each")
     memory: PositiveFloat | None = Field(None, description="GiB of main memory; null: not counted")
+    checkpoint_minutes: Weight = Field(
+        5.0,
+        exclude_if=equals(5.0),
+        description="of training between two checkpoints, the most that an interruption loses; 0: after every epoch",
+    )
 
     @model_validator(mode="after")
     def _share_or_whole_gpus(self) -> Self:

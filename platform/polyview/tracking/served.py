@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -143,6 +145,8 @@ class ServedModel:
         rig = cameras(rendering.views)
         # A face need not lie in the dataset's folder, as the paths of the dataset do.
         file = Path(path).resolve()
+        if Path(path).is_absolute() and not file.is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         name, root = (file.name, str(file.parent)) if file.is_file() else (path, self.root)
         mesh = load_mesh(name, None, root, self.geometry)
         return self.renderer.render(mesh, rig)[: len(rig)], rig

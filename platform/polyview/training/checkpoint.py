@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -14,6 +15,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from polyview.environment import describe_environment
 from polyview.errors import UserError
@@ -27,6 +29,7 @@ from polyview.training.history import Epoch, Progress
 
 _HISTORY = TypeAdapter(tuple[Epoch, ...])
 _WEIGHTS, _LAST_WEIGHTS = "model.safetensors", "last_weights.safetensors"
+_TRAINER, _PSEUDOLABELS = "trainer.pt", "pseudolabels.safetensors"
 _PREFIX, _PACKED, _MARK, _PROGRESS = "epoch-", "epoch-*.tar", "history.json", "progress.json"
 
 
@@ -47,12 +50,12 @@ class TrainerState:
     scaler: torch.amp.GradScaler
     average: WeightAverage | None = None
 
-    def save(self, path: Path) -> None:
-        """Write it so that `load` can read it without unpickling anything."""
-        torch.save({"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}, path)
+    def state_dict(self) -> dict[str, Any]:
+        """The optimiser's and the scaler's own, which can be read again without unpickling anything."""
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
     def load(self, path: Path) -> None:
-        """Take on what was saved."""
+        """Take on what was saved of a `state_dict`."""
         saved = torch.load(path, map_location="cpu", weights_only=True)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.scaler.load_state_dict(saved["scaler"])
@@ -100,62 +103,105 @@ class Checkpoint:
             state.average.load(weights)
             weights = load_file(self.folder / _LAST_WEIGHTS)
         model.load_state_dict(weights)
-        state.load(self.folder / "trainer.pt")
+        state.load(self.folder / _TRAINER)
 
     @property
     def pseudolabels(self) -> SampleLabels | None:
         """The pseudo-labels of the training samples that the last epoch, or the one under way, was trained on."""
-        path = self.folder / "pseudolabels.safetensors"
+        path = self.folder / _PSEUDOLABELS
         return SampleLabels(**load_arrays(path)) if path.exists() else None
 
 
-def save_checkpoint(
-    folder: Path,
-    model: MultiviewModel,
-    state: TrainerState,
-    experiment: Experiment,
-    source: Source,
-    history: Sequence[Epoch],
-    progress: Progress,
-    pseudolabels: SampleLabels | None = None,
-) -> Checkpoint:
-    """Write `folder`/epoch-NNNN whole or not at all, and drop the one before it.
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """All that a checkpoint keeps, in main memory: training that goes on changes none of it.
 
-    In mid-epoch, where there is progress, it is epoch-NNNN-step-NNNNNN, whose name comes between the two epochs'. On
-    object storage it is one object, with a digest of history and progress and .tar behind that name: another
-    training's has another.
+    last_weights are those that are trained on, where `weights` are their average.
     """
-    name = f"{_PREFIX}{len(history):04d}" + (f"-step-{progress.steps:06d}" if progress.steps else "")
-    temporary = folder / ".checkpoint"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    if state.average:
-        _save_weights(state.average.weights, temporary / _WEIGHTS)
-        _save_weights(model.state_dict(), temporary / _LAST_WEIGHTS)
-    else:
-        _save_weights(model.state_dict(), temporary / _WEIGHTS)
-    state.save(temporary / "trainer.pt")
-    (temporary / CONFIG).write_text(model.description)
-    if pseudolabels is not None:
-        parts = {name: part for name, part in vars(pseudolabels).items() if part is not None}
-        save_arrays(parts, temporary / "pseudolabels.safetensors")
-    (temporary / "experiment.yaml").write_text(to_yaml(experiment))
-    (temporary / "source.json").write_text(source.model_dump_json(indent=1))
-    if progress.steps:
-        (temporary / _PROGRESS).write_text(progress.model_dump_json(indent=1))
-    (temporary / _MARK).write_bytes(_HISTORY.dump_json(tuple(history), indent=1))
-    (temporary / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
-    upload_folder(temporary, _packed(temporary, folder / name))
-    _drop([folder / name])
-    temporary.rename(folder / name)
-    _drop(_folders(folder) - {folder / name})
-    for older in files(folder, _PACKED)[:-1]:
-        remove(older)
-    return Checkpoint(folder / name)
+
+    weights: Mapping[str, Tensor]
+    last_weights: Mapping[str, Tensor] | None
+    trainer: Mapping[str, Any]
+    description: str
+    experiment: Experiment
+    source: Source
+    history: tuple[Epoch, ...]
+    progress: Progress
+    pseudolabels: SampleLabels | None = None
+
+    @classmethod
+    def take(
+        cls,
+        model: MultiviewModel,
+        state: TrainerState,
+        experiment: Experiment,
+        source: Source,
+        history: Sequence[Epoch],
+        progress: Progress,
+        pseudolabels: SampleLabels | None = None,
+    ) -> Snapshot:
+        """What there is now."""
+        weights = _copied(model.state_dict())
+        return cls(
+            weights=_copied(state.average.weights) if state.average else weights,
+            last_weights=weights if state.average else None,
+            trainer=_copied(state.state_dict()),
+            description=model.description,
+            experiment=experiment,
+            source=source,
+            history=tuple(history),
+            progress=progress,
+            pseudolabels=pseudolabels,
+        )
+
+    def write(self, folder: Path) -> Checkpoint:
+        """Write it by its name in `folder`, whole or not at all, and drop the one before it.
+
+        On object storage it is one object, with a digest of history and progress and .tar behind that name: another
+        training's has another.
+        """
+        name = checkpoint_name(len(self.history), self.progress.steps)
+        temporary = folder / ".checkpoint"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        self._write_parts(temporary)
+        upload_folder(temporary, _packed(temporary, folder / name))
+        _drop([folder / name])
+        temporary.rename(folder / name)
+        _drop(_folders(folder) - {folder / name})
+        for older in files(folder, _PACKED)[:-1]:
+            remove(older)
+        return Checkpoint(folder / name)
+
+    def _write_parts(self, folder: Path) -> None:
+        _save_weights(self.weights, folder / _WEIGHTS)
+        if self.last_weights is not None:
+            _save_weights(self.last_weights, folder / _LAST_WEIGHTS)
+        torch.save(self.trainer, folder / _TRAINER)
+        (folder / CONFIG).write_text(self.description)
+        if self.pseudolabels is not None:
+            parts = {name: part for name, part in vars(self.pseudolabels).items() if part is not None}
+            save_arrays(parts, folder / _PSEUDOLABELS)
+        (folder / "experiment.yaml").write_text(to_yaml(self.experiment))
+        (folder / "source.json").write_text(self.source.model_dump_json(indent=1))
+        if self.progress.steps:
+            (folder / _PROGRESS).write_text(self.progress.model_dump_json(indent=1))
+        (folder / _MARK).write_bytes(_HISTORY.dump_json(self.history, indent=1))
+        (folder / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
+
+
+def _copied(tree: Any) -> Any:
+    """The same with copies of all tensors, in main memory."""
+    return tree_map_only(Tensor, lambda tensor: tensor.detach().to("cpu", copy=True), tree)
 
 
 def _save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
     save_file({name: value.contiguous() for name, value in weights.items()}, path)
+
+
+def checkpoint_name(epochs: int, steps: int) -> str:
+    """epoch-NNNN, or in mid-epoch epoch-NNNN-step-NNNNNN, which comes between the names of two epochs."""
+    return f"{_PREFIX}{epochs:04d}" + (f"-step-{steps:06d}" if steps else "")
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:

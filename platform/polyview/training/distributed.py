@@ -108,7 +108,7 @@ class WorkerGroup:
         self.fit = self.pool.submit(trainer.fit)
 
     def train(self, job: TrainingJob) -> Generator[Epoch]:
-        """Pretrain on all workers; yields each epoch once it is checkpointed.
+        """Pretrain on all workers; yields each epoch once it is over.
 
         Whoever closes this before its end makes the workers leave the job after the epoch that they are at.
         Raises what Ray Train raises when the restarts are used up; the group cannot be used again.

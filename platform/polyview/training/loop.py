@@ -32,12 +32,20 @@ from polyview.training.ahead import on_device
 from polyview.training.augmentation import Share
 from polyview.training.averaging import WeightAverage
 from polyview.training.batches import Batch, Batches
-from polyview.training.checkpoint import Source, TrainerState, latest_checkpoint, save_checkpoint
+from polyview.training.checkpoint import (
+    Checkpoint,
+    Snapshot,
+    Source,
+    TrainerState,
+    checkpoint_name,
+    latest_checkpoint,
+)
 from polyview.training.classes import known_classes, labelled_part, pseudo_classes
-from polyview.training.collectives import gather, pool, synchronize_batch_norm, world_size
+from polyview.training.collectives import agree, gather, pool, synchronize_batch_norm, world_size
 from polyview.training.history import Epoch, Measured, Progress
 from polyview.training.optimizer import make_optimizer, schedule
 from polyview.training.precision import DTYPES, choose_precision
+from polyview.training.saving import USUAL_TIMES, CheckpointTimes, CheckpointWriter
 from polyview.training.targets import Step, Targets
 from polyview.training.usage import Usage
 
@@ -56,6 +64,7 @@ class TrainingJob:
     store: StoredPath
     subjects: tuple[str, ...]
     folder: StoredPath
+    checkpoints: CheckpointTimes = USUAL_TIMES
 
 
 def never() -> bool:
@@ -76,7 +85,7 @@ class Trainer:
         self.batches = make_batches(job)
         self.tokens = class_tokens(experiment) if experiment.language.prompts != "none" else None
         self.angles = torch.tensor([[camera.yaw, camera.pitch] for camera in self.batches.cameras], device=device)
-        checkpoint = latest_checkpoint(job.folder)
+        checkpoint = agreed_checkpoint(job.folder, device)
         torch.manual_seed(experiment.seed)
         model = checkpoint.build_model() if checkpoint else MultiviewModel(experiment)
         self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -103,20 +112,33 @@ class Trainer:
             self.parallel = DistributedDataParallel(self.model, broadcast_buffers=False)
 
     def epochs(self, warned: Callable[[], bool] = never) -> Iterator[Epoch]:
-        """Train what is left of the recipe's epochs, one at a time; each is checkpointed before it is yielded.
+        """Train what is left of the recipe's epochs, one at a time.
 
-        `warned` is asked in mid-epoch after each step whether this machine may soon be gone: then it is checkpointed.
+        It is checkpointed as the job says, at the end, and where the caller leaves. `warned` is asked in mid-epoch
+        after each step whether this machine may soon be gone: then it is checkpointed too.
         """
-        for epoch in range(len(self.history), math.ceil(self.steps / self.batches.steps)):
-            self.history.append(self._train_epoch(epoch, warned))
-            self._save(Progress())
-            yield self.history[-1]
+        times, epochs = self.job.checkpoints, math.ceil(self.steps / self.batches.steps)
+        with CheckpointWriter(self.job.folder) as writer:
+            for epoch in range(len(self.history), epochs):
+                self.history.append(self._train_epoch(epoch, warned, writer))
+                ended = epoch + 1
+                saved = ended == epochs or times.is_due_after(ended, writer.since)
+                if saved:
+                    self._save(writer, Progress())
+                if ended == epochs or times.is_looked_at(ended):
+                    writer.wait()
+                try:
+                    yield self.history[-1]
+                except GeneratorExit:
+                    if not saved:
+                        self._save(writer, Progress())
+                    raise
 
-    def _save(self, progress: Progress) -> None:
+    def _save(self, writer: CheckpointWriter, progress: Progress) -> None:
         if self.share.rank == 0:
-            experiment, source = self.job.experiment, self.source
+            experiment = self.job.experiment
             made = self.sample_labels if experiment.language.assigns else None
-            save_checkpoint(self.job.folder, self.model, self.state, experiment, source, self.history, progress, made)
+            writer.write(Snapshot.take(self.model, self.state, experiment, self.source, self.history, progress, made))
 
     def assign(self, epoch: int) -> None:
         """Give the training samples pseudo-labels by the model as it is, if the recipe wants new ones in `epoch`."""
@@ -128,7 +150,7 @@ class Trainer:
             tokens = self.tokens.to(self.device)
             self.sample_labels = pseudo_classes(self.model, self.batches, tokens, experiment, self.share)
 
-    def _train_epoch(self, epoch: int, warned: Callable[[], bool]) -> Epoch:
+    def _train_epoch(self, epoch: int, warned: Callable[[], bool], writer: CheckpointWriter) -> Epoch:
         before, self.progress = self.progress, Progress()
         started, measured = time.perf_counter() - before.seconds, Measured(epoch, self.device, dict(before.totals))
         if not before.steps:
@@ -141,9 +163,9 @@ class Trainer:
             measured.add(self.train_step(step, with_shares=number + 1 == steps), step.batch.sample_ids)
             if self.state.average:
                 self.state.average.update(begin + number)
-            if number + 1 < steps and warned():
+            if number + 1 < steps and (warned() or self.job.checkpoints.is_due(writer.since)):
                 seconds = time.perf_counter() - started
-                self._save(Progress(steps=number + 1, totals=measured.read(), seconds=seconds))
+                self._save(writer, Progress(steps=number + 1, totals=dict(measured.read()), seconds=seconds))
         metrics = self._metrics(measured.read(), begin, steps, time.perf_counter() - started)
         of = math.ceil(self.steps / self.batches.steps)
         return Epoch(epoch=epoch + 1, ended=time.time(), metrics=metrics, precision=self.precision, of=of)
@@ -233,6 +255,14 @@ class Trainer:
         share = schedule(step, self.steps, self.job.experiment.training.warmup)
         for group, peak in zip(self.state.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * share
+
+
+def agreed_checkpoint(folder: Path, device: torch.device) -> Checkpoint | None:
+    """The newest checkpoint in a trial's folder that the first worker sees: others' machines may not list it yet."""
+    found = latest_checkpoint(folder)
+    place = (len(found.history), found.progress.steps) if found else (0, 0)
+    epochs, steps = agree(torch.tensor(place, device=device)).tolist()
+    return Checkpoint(folder / checkpoint_name(epochs, steps)) if epochs or steps else None
 
 
 def make_batches(job: TrainingJob) -> Batches:

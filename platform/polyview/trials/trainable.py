@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,9 @@ class TrialActor(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.spec: TrialSpec = new_config["spec"]
+        if self.scoring:
+            times = replace(self.spec.checkpoints, epochs=self.scoring.prune.every)
+            self.spec = replace(self.spec, checkpoints=times)
         nested = self.spec.experiment.training.workers > 1
         train = (
             partial(self._train_with_group, folder=self.spec.trials.parent / "ray")

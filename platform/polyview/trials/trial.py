@@ -36,6 +36,7 @@ from polyview.training.checkpoint import (
 )
 from polyview.training.history import Epoch
 from polyview.training.loop import Trainer, TrainingJob, class_tokens, fetch_pictures, make_batches, never
+from polyview.training.saving import USUAL_TIMES, CheckpointTimes
 from polyview.trials.design import PIXELS, Trial
 from polyview.trials.ledger import LOCK, Ledger, Record
 from polyview.trials.views import PreparedViews
@@ -45,13 +46,15 @@ from polyview.trials.views import PreparedViews
 class TrialSpec:
     """What a worker needs to run a trial: the recipe, the rendered views, and where the records are kept.
 
-    `test` is the store of `evaluation.test`'s views, if the recipe has that.
+    `test` is the store of `evaluation.test`'s views, if the recipe has that. `checkpoints` says when training is
+    checkpointed.
     """
 
     experiment: Experiment
     store: Path
     trials: Path
     test: Path | None = None
+    checkpoints: CheckpointTimes = USUAL_TIMES
 
     @property
     def stores(self) -> tuple[Path, ...]:
@@ -86,8 +89,9 @@ class Workplace:
 
     def spec(self, trial: Trial) -> TrialSpec:
         """What a worker needs to run a trial."""
-        experiment = trial.experiment
-        return TrialSpec(experiment, self.views.store_of(experiment), self.folder, self.views.test_store_of(experiment))
+        experiment, views = trial.experiment, self.views
+        times = CheckpointTimes(60 * self.resources.checkpoint_minutes)
+        return TrialSpec(experiment, views.store_of(experiment), self.folder, views.test_store_of(experiment), times)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +173,7 @@ def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] =
             ledger.set_aside(trial_id)
         started = time.time()
         if experiment.training.trains:
-            yield from train(TrainingJob(experiment, spec.store, train_faces.subjects, folder))
+            yield from train(TrainingJob(experiment, spec.store, train_faces.subjects, folder, spec.checkpoints))
             fetch_checkpoint(folder)  # of workers on other machines
         checkpoint = latest_checkpoint(folder)
         history = checkpoint.history if checkpoint else ()
