@@ -72,6 +72,13 @@ def _start_here() -> None:
                     left.kill()
 
 
+def machines() -> list[dict[str, float]]:
+    """What each machine of the cluster has, as Ray names it; nothing while Ray has not started."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]] if ray.is_initialized() else []
+
+
 def stop_ray() -> None:
     """End Ray where this process has started it, and all workers with it."""
     import ray

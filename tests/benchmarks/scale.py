@@ -83,6 +83,9 @@ class Clock:
     def on_end(self, trial: Trial) -> None:  # noqa: ARG002
         self.ended.append(time.perf_counter())
 
+    def on_wait(self, message: str) -> None:
+        """No trial runs, for want of machines."""
+
     def on_failure(self, trial: Trial, failure: TrialFailure) -> None:  # noqa: ARG002
         raise RuntimeError(failure.reason)
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from polyview.training.averaging import WeightAverage
-from polyview.training.history import READ_STEPS, Measured
 from polyview.training.loop import Trainer, TrainingJob
+from polyview.training.measured import READ_STEPS, Measured
 from polyview.training.optimizer import make_optimizer
 from polyview.training.targets import Step
 

@@ -14,6 +14,7 @@ class Told:
     """Remembers how trials went."""
 
     started: list[str] = field(default_factory=list)
+    waits: list[str] = field(default_factory=list)
     epochs: list[tuple[str, int]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -33,6 +34,10 @@ class Told:
     def on_failure(self, trial: Trial, failure: TrialFailure) -> None:
         """Note the failure."""
         self.failures.append(f"{trial.name}: {failure.reason}")
+
+    def on_wait(self, message: str) -> None:
+        """Note what is waited for."""
+        self.waits.append(message)
 
 
 @pytest.fixture

@@ -99,4 +99,12 @@ def test_a_share_of_two_gpus_lies_on_one_of_them() -> None:
 
 def test_a_trials_demand_is_its_workers_times_the_studys_resources(tiny: Experiment) -> None:
     nested = with_overrides(tiny, {"training.workers": 2})
-    assert demand(nested, Resources(cpus=3, gpus=0.25, memory=4.0)) == Demand(2, 3, 0.25, 4.0)
+    assert demand(nested, Resources(cpus=3, gpus=2, memory=4.0)) == Demand(2, 3, 2, 4.0)
+
+
+def test_workers_of_one_trial_that_would_share_a_gpu_are_refused(tiny: Experiment) -> None:
+    several = with_overrides(tiny, {"training.workers": 2})
+    with pytest.raises(UserError, match=r"resources.gpus is 0.5 and training.workers 2: .* NCCL refuses it"):
+        demand(several, Resources(gpus=0.5))
+    assert demand(tiny, Resources(gpus=0.5)).gpus == 0.5
+    assert demand(several, Resources(gpus=1)).workers == 2

@@ -315,6 +315,10 @@ class Driver:
         self.watcher.say(f"{trial.name}: failed after {failure.attempts} attempts: {failure.reason}")
         self.tracked.failed(trial, failure)
 
+    def on_wait(self, message: str) -> None:
+        """No trial runs, for want of machines."""
+        self.watcher.say(message)
+
     def _advance(self, trial: Trial) -> None:
         self.ended += 1
         self.watcher.advance(self.ended, trial)

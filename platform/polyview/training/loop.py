@@ -42,7 +42,8 @@ from polyview.training.checkpoint import (
 )
 from polyview.training.classes import known_classes, labelled_part, pseudo_classes
 from polyview.training.collectives import agree, gather, pool, synchronize_batch_norm, world_size
-from polyview.training.history import Epoch, Measured, Progress
+from polyview.training.history import Epoch, Progress
+from polyview.training.measured import Measured
 from polyview.training.optimizer import make_optimizer, schedule
 from polyview.training.precision import DTYPES, choose_precision
 from polyview.training.saving import USUAL_TIMES, CheckpointTimes, CheckpointWriter

@@ -52,7 +52,13 @@ class Demand:
 
 
 def demand(experiment: Experiment, resources: Resources) -> Demand:
-    """What a trial of this recipe occupies."""
+    """What a trial of this recipe occupies; raises `UserError` where its workers would share a GPU."""
+    workers = experiment.training.workers
+    if workers > 1 and 0 < resources.gpus < 1:
+        raise UserError(
+            f"resources.gpus is {resources.gpus:g} and training.workers {workers}: workers of one trial cannot share a "
+            "GPU, as NCCL refuses it; set resources.gpus: 1, or training.workers: 1"
+        )
     return Demand(experiment.training.workers, resources.cpus, resources.gpus, resources.memory or 0.0)
 
 
@@ -64,16 +70,29 @@ def concurrent_trials(nodes: Sequence[Node], demands: Sequence[Demand]) -> int:
     return min(_fitting(nodes, demand) for demand in set(demands))
 
 
+def fitting_workers(nodes: Sequence[Node], demand: Demand) -> int:
+    """How many of a trial's workers the machines hold if they have nothing else to do."""
+    return sum(_workers_on(node, demand) for node in nodes)
+
+
+def describe_worker(demand: Demand) -> str:
+    """What one worker needs, in words."""
+    needs = f"{demand.cpus:g} CPUs and {demand.gpus:g} GPUs"
+    return f"{needs} and {demand.memory:g} GiB" if demand.memory else needs
+
+
+def describe_machines(nodes: Sequence[Node], demand: Demand) -> str:
+    """The machines in words, by what the demand is about."""
+    offers = Counter(_offer(node, demand) for node in nodes)
+    return ", ".join(f"{count} x {each}" if count > 1 else each for each, count in offers.items()) or "none"
+
+
 def _fitting(nodes: Sequence[Node], demand: Demand) -> int:
-    workers = sum(_workers_on(node, demand) for node in nodes)
+    workers = fitting_workers(nodes, demand)
     if workers < demand.workers:
-        needs = f"{demand.cpus:g} CPUs and {demand.gpus:g} GPUs"
-        needs += f" and {demand.memory:g} GiB" if demand.memory else ""
-        offers = Counter(_offer(node, demand) for node in nodes)
-        offer = ", ".join(f"{count} x {each}" if count > 1 else each for each, count in offers.items()) or "none"
         raise UserError(
-            f"a trial needs {demand.workers} worker(s) of {needs} each, "
-            f"and the machines ({offer}) hold {workers}; lower resources or training.workers, or add machines"
+            f"a trial needs {demand.workers} worker(s) of {describe_worker(demand)} each, and the machines "
+            f"({describe_machines(nodes, demand)}) hold {workers}; lower resources or training.workers, or add machines"
         )
     return workers // demand.workers
 

@@ -9,22 +9,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import ray
 import yaml
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
-from polyview.parallel import start_ray
+from polyview.parallel import machines, start_ray
 from polyview.recipe import Study
 from polyview.storage.mirror import expanded
 from polyview.training.history import Epoch
-from polyview.trials.capacity import GIB, Node, concurrent_trials, demand, launchable
+from polyview.trials.capacity import GIB, Demand, Node, concurrent_trials, demand, fitting_workers, launchable
 from polyview.trials.design import Trial
 from polyview.trials.ledger import InterimScores, Record, TrialFailure
 from polyview.trials.search import Points, objectives
 from polyview.trials.searcher import LedgerSearch, Pruner, QueueOrder
 from polyview.trials.trainable import InterimScoring, TrialActor
 from polyview.trials.trial import Workplace
+from polyview.trials.waiting import saying_of_machines
 
 # A trial with workers of its own occupies their CPUs: were a share of one taken by what waits for them, the last
 # worker would never find its place. Tune wants some resource, so it is a little memory.
@@ -48,6 +48,9 @@ class Listener(Protocol):
     def on_failure(self, trial: Trial, failure: TrialFailure) -> None:
         """A trial has failed in every attempt."""
 
+    def on_wait(self, message: str) -> None:
+        """No trial runs, for want of machines."""
+
 
 def run_trials(trials: Sequence[Trial], workplace: Workplace, listener: Listener) -> None:
     """Run trials, as many at once as fit.
@@ -62,7 +65,8 @@ def run_trials(trials: Sequence[Trial], workplace: Workplace, listener: Listener
             specs = [workplace.spec(trial) for trial in chosen]
             callbacks = _Callbacks({trial.id: trial for trial in chosen}, listener)
             config = tune.TuneConfig(scheduler=QueueOrder(), max_concurrent_trials=concurrent, reuse_actors=True)
-            _fit(workplace, nested, config, callbacks, {"spec": tune.grid_search(specs)})
+            asked = demand(chosen[0].experiment, workplace.resources)
+            _fit(workplace, asked, config, callbacks, {"spec": tune.grid_search(specs)})
 
 
 def run_search(
@@ -78,7 +82,8 @@ def run_search(
     `points` keeps the suggested points; `records` and `interim_scores` are those of their trials, by trial id.
     """
     assert study.search is not None
-    concurrent = concurrent_trials(nodes(), [demand(study.experiment, workplace.resources)])
+    asked = demand(study.experiment, workplace.resources)
+    concurrent = concurrent_trials(nodes(), [asked])
     known: dict[str, Trial] = {}
     searcher = LedgerSearch(study, points, records, interim_scores, workplace, known)
     if not searcher.missing:
@@ -90,9 +95,8 @@ def run_search(
         max_concurrent_trials=concurrent,
         reuse_actors=True,
     )
-    nested = study.experiment.training.workers > 1
     scoring = InterimScoring(objectives(study)[0], study.search.prune) if study.search.prune else None
-    _fit(workplace, nested, config, _Callbacks(known, listener), {}, scoring)
+    _fit(workplace, asked, config, _Callbacks(known, listener), {}, scoring)
 
 
 def nodes() -> list[Node]:
@@ -103,12 +107,12 @@ def nodes() -> list[Node]:
         # Hosts that are there already are listed by address alone: what each has is known once it has joined.
         if all(kind["resources"] for kind in cluster["available_node_types"].values()):
             return launchable(cluster)
-    return [Node.of(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return [*map(Node.of, machines())]
 
 
 def _fit(
     workplace: Workplace,
-    nested: bool,
+    asked: Demand,
     config: tune.TuneConfig,
     callbacks: _Callbacks,
     space: dict[str, Any],
@@ -120,7 +124,7 @@ def _fit(
     actor = tune.with_parameters(TrialActor, resources=resources, scoring=scoring)
     alone = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": (resources.memory or 0) * GIB}
     tuner = tune.Tuner(
-        tune.with_resources(actor, WAITING if nested else alone),
+        tune.with_resources(actor, WAITING if asked.workers > 1 else alone),
         param_space=space,
         tune_config=config,
         run_config=tune.RunConfig(
@@ -132,31 +136,46 @@ def _fit(
             verbose=0,
         ),
     )
-    tuner.fit()
+
+    def is_waiting() -> bool:
+        if asked.workers > 1:  # Ray Train waits within a trial that runs: it is too small a cluster that tells
+            return not callbacks.trained and fitting_workers([*map(Node.of, machines())], asked) < asked.workers
+        return not callbacks.running
+
+    with saying_of_machines(asked, is_waiting, callbacks.listener.on_wait):
+        tuner.fit()
 
 
 class _Callbacks(tune.Callback):
     def __init__(self, trials: Mapping[str, Trial], listener: Listener) -> None:
         self.trials, self.listener = trials, listener
         self.started: dict[str, float] = {}
+        self.running, self.trained = set[str](), False
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks to resume by itself; here the ledger does that, and a terminal has no pickle.
         return {}
 
     def on_trial_start(self, *, trial: TuneTrial, **_: Any) -> None:
+        self.running.add(trial.trial_id)
         if trial.trial_id not in self.started:
             self.started[trial.trial_id] = time.time()
             self.listener.on_start(self._ours(trial), self.started[trial.trial_id])
 
     def on_trial_result(self, *, trial: TuneTrial, result: dict[str, Any], **_: Any) -> None:
         if "epoch" in result:
+            self.trained = True
             self.listener.on_epoch(self._ours(trial), Epoch.model_validate(result["epoch"]))
 
+    def on_trial_recover(self, *, trial: TuneTrial, **_: Any) -> None:
+        self.running.discard(trial.trial_id)
+
     def on_trial_complete(self, *, trial: TuneTrial, **_: Any) -> None:
+        self.running.discard(trial.trial_id)
         self.listener.on_end(self._ours(trial))
 
     def on_trial_error(self, *, trial: TuneTrial, **_: Any) -> None:
+        self.running.discard(trial.trial_id)
         # Not `trial.get_error()`: it looks where the file is copied to later, which is where a user finds it then.
         file, ours, now = Path(trial.error_file), self._ours(trial), time.time()
         lines = [line for line in file.read_text().splitlines() if line.strip()]

@@ -12,10 +12,14 @@ from polyview.corpus.manifest import Manifest
 from polyview.corpus.scan import scan
 from polyview.recipe import Corpus, Experiment, Rendering, Views, digest
 from polyview.rendering.cameras import Camera, cameras
-from polyview.rendering.pipeline import is_rendered, render
+from polyview.rendering.pipeline import RenderSummary, is_rendered, render
 from polyview.storage.home import Home
 from polyview.storage.mirror import address
+from polyview.trials.capacity import Demand
+from polyview.trials.waiting import saying_of_machines
 from polyview.trials.watcher import Watcher
+
+ONE_SHARD = Demand(workers=1, cpus=1, gpus=0)  # what a shard is drawn on
 
 Fingerprints = dict[str, list[str]]
 """Of the faces that experiments share, by their digest: the manifest's fingerprint, and that of an earlier version."""
@@ -100,14 +104,7 @@ def prepare_views(experiments: Iterable[Experiment], home: Home, watcher: Watche
         for remark in found.remarks:
             watcher.say(remark)
         watcher.stage("render", len(found.manifest))
-        summary = render(
-            found.manifest,
-            need.rendering,
-            need.cameras,
-            home,
-            need.corpus.max_rejected,
-            lambda done, _total: watcher.advance(done),
-        )
+        summary = _render(need, found.manifest, home, watcher)
         prepared.stores[need.faces] = summary.store
         prepared.fingerprints[need.faces] = _fingerprints(found.manifest)
         prepared.profiles[found.manifest.fingerprint] = _profile(found.manifest)
@@ -122,6 +119,17 @@ def prepare_views(experiments: Iterable[Experiment], home: Home, watcher: Watche
         if summary.rejected:
             watcher.say(f"{summary.rejected} meshes rejected; {address(summary.reasons)} says why")
     return prepared
+
+
+def _render(need: Need, manifest: Manifest, home: Home, watcher: Watcher) -> RenderSummary:
+    told: list[int] = []  # first what was there before, then what each shard makes it
+
+    def advance(done: int, _total: int) -> None:
+        told.append(done)
+        watcher.advance(done)
+
+    with saying_of_machines(ONE_SHARD, lambda: len(told) == 1, watcher.say):
+        return render(manifest, need.rendering, need.cameras, home, need.corpus.max_rejected, advance)
 
 
 def views_to_render(experiments: Iterable[Experiment], home: Home) -> tuple[int, Fingerprints]:
