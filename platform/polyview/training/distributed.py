@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import ray.train
 import torch
 import torch.distributed as dist
-from pydantic import TypeAdapter
+from ray.actor import ActorHandle
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from polyview.errors import UserError
 from polyview.parallel import start_ray
-from polyview.storage.home import replacing
-from polyview.storage.mirror import CachedPath, refresh, remove
+from polyview.storage.mirror import remove
 from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint
 from polyview.training.collectives import agree
 from polyview.training.history import Epoch
 from polyview.training.loop import Trainer, TrainingJob, fetch_pictures
 
-POLL_SECONDS = 0.1
-IDLE_SECONDS = 0.05
+ANSWER_SECONDS = 2.0  # after which who asked looks whether the workers are still there
 PREEMPTION_SECONDS = 2.0  # between two checks for nodes that are to be preempted; clouds give one or two minutes
-BUCKET_SECONDS = 1.0  # between two reads of a bucket, each of which is a request
 RESTARTS = 2
-DISMISSED = "dismissed"
-_JOB, _EPOCHS = TypeAdapter(TrainingJob), TypeAdapter(list[Epoch])
 
 # Reports are handed on at the controller's poll, by default every 2 s: longer than a short epoch.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
@@ -79,21 +77,81 @@ class PreemptionNotice:
         return bool(fresh)
 
 
+class Jobs:
+    """The jobs of a worker group, and what its workers tell of them: an actor whom they and who waits for them ask.
+
+    Whoever asks for what is not there yet waits, for `ANSWER_SECONDS` at the most.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: list[TrainingJob] = []
+        self.epochs: dict[int, list[Epoch]] = {}
+        self.done, self.left = set[int](), set[int]()
+        self.dismissed = False
+        self.changed = asyncio.Condition()
+
+    async def add(self, job: TrainingJob) -> None:
+        """Let the workers have another job."""
+        self.jobs.append(job)
+        await self._tell()
+
+    async def next(self, number: int) -> TrainingJob | Literal["done", "dismissed", "wait"]:
+        """A job by its number, if it is not done; or that the workers are dismissed, or have to ask again."""
+        await self._until(lambda: number < len(self.jobs) or self.dismissed)
+        if number < len(self.jobs):
+            return "done" if number in self.done else self.jobs[number]
+        return "dismissed" if self.dismissed else "wait"
+
+    async def train(self, number: int, history: list[Epoch], done: bool) -> bool:
+        """Take in which epochs of a job are trained; returns whether its caller has left it."""
+        self.epochs[number] = history
+        if done:
+            self.done.add(number)
+        await self._tell()
+        return number in self.left
+
+    async def news(self, number: int, known: int) -> tuple[list[Epoch], bool]:
+        """The epochs of a job beyond those that are known, and whether it is done."""
+        await self._until(lambda: number in self.done or len(self.epochs.get(number, ())) > known)
+        return self.epochs.get(number, [])[known:], number in self.done
+
+    async def leave(self, number: int) -> None:
+        """Let the workers end a job after the epoch that they are at."""
+        self.left.add(number)
+
+    async def dismiss(self) -> None:
+        """Let the workers go."""
+        self.dismissed = True
+        await self._tell()
+
+    async def _tell(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS), self.changed:
+                await self.changed.wait_for(holds)
+
+
 class WorkerGroup:
     """Workers under Ray Train that take one job after another: their start takes longer than a short job.
 
-    The jobs lie in `folder`, a file each, which all machines must see (a bucket's mirror will do), as they must the
-    checkpoints; the workers write there which epochs they have trained, and that they are done. Workers continue
-    from a job's last checkpoint, also after one of them has died and Ray Train has started all of them anew.
+    Workers continue from a job's last checkpoint, also after one of them has died and Ray Train has started all of them
+    anew. All machines must see the folders of the jobs and `folder`, where Ray Train keeps its state.
     """
 
     def __init__(self, size: int, worker: Worker, folder: Path) -> None:
         start_ray()
         self.size, self.folder, self.taken = size, folder, 0
         folder.mkdir(parents=True)
+        here = ray.get_runtime_context().get_node_id()
+        # Where the machine of who waits for the workers is lost, they have nothing left to do.
+        at_hand = NodeAffinitySchedulingStrategy(here, soft=False)
+        self.jobs = ray.remote(Jobs).options(num_cpus=0, scheduling_strategy=at_hand).remote()
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"folder": folder, "cpus": worker.cpus, "node": ray.get_runtime_context().get_node_id()},
+            train_loop_config={"jobs": self.jobs, "cpus": worker.cpus, "node": here},
             torch_config=TorchConfig(backend="nccl" if worker.gpus else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=size, use_gpu=worker.gpus > 0, resources_per_worker=worker.resources
@@ -116,90 +174,61 @@ class WorkerGroup:
         checkpoint = latest_checkpoint(job.folder)
         number, seen = self.taken, len(checkpoint.history) if checkpoint else 0
         self.taken += 1
-        _note(self.folder / f"{number}.job", _JOB.dump_json(job))
+        ray.get(self.jobs.add.remote(job))
+        done = False
         try:
-            while not (self._done(number) or self.fit.done()):
-                wait([self.fit], timeout=_pause(self.folder, POLL_SECONDS))
-                fresh = self._epochs(number)[seen:]
+            while not done:
+                fresh, done = ray.get(self.jobs.news.remote(number, seen))
                 seen += len(fresh)
                 yield from fresh
-            if not self._done(number):
-                self.fit.result()
-            yield from self._epochs(number)[seen:]
+                if self.fit.done() and not done:
+                    self.fit.result()
+                    raise RuntimeError("the workers have ended before their job")
         except GeneratorExit:
-            _note(self.folder / f"{number}.left")
+            ray.get(self.jobs.leave.remote(number))
             raise
 
     def dismiss(self) -> None:
         """Let the workers go, and free what they occupy."""
-        _note(self.folder / DISMISSED)
+        ray.get(self.jobs.dismiss.remote())
         wait([self.fit])
         self.pool.shutdown()
+        ray.kill(self.jobs)
         with suppress(OSError, UserError):  # Ray may still write there, and a bucket be away for a while
             remove(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _done(self, number: int) -> bool:
-        return _is_there(self.folder / f"{number}.done")
 
-    def _epochs(self, number: int) -> list[Epoch]:
-        path = self.folder / f"{number}.epochs"
-        return _EPOCHS.validate_json(path.read_bytes()) if _is_there(path) else []
-
-
-def _work(config: dict[str, object]) -> None:
-    folder, cpus, ours = config["folder"], config["cpus"], config["node"]
-    assert isinstance(folder, Path)
-    assert isinstance(cpus, int)
-    assert isinstance(ours, str)
-    torch.set_num_threads(cpus)
+def _work(config: dict[str, Any]) -> None:
+    torch.set_num_threads(config["cpus"])
     nodes: list[str] = [""] * dist.get_world_size()
     dist.all_gather_object(nodes, ray.get_runtime_context().get_node_id())
-    for number, job in enumerate(_jobs(folder)):
-        done = folder / f"{number}.done"
-        if _is_there(done):
-            continue
+    jobs = config["jobs"]
+    for number, job in _given(jobs):
         fetch_pictures(job.experiment, job.store)
         fetch_checkpoint(job.folder)
         trainer = Trainer(job, get_device())
         # Where the process that waits for the workers is lost, they are too.
-        for epoch in trainer.epochs(PreemptionNotice({*nodes, ours})):
+        for epoch in trainer.epochs(PreemptionNotice({*nodes, config["node"]})):
             ray.train.report(epoch.metrics)
-            _tell(folder / f"{number}.epochs", trainer.history)
-            left = torch.tensor(int(_is_there(folder / f"{number}.left")), device=get_device())
-            if agree(left).item():  # the workers may have looked at different moments
+            if _tell(jobs, number, trainer.history):
                 break
-        _tell(folder / f"{number}.epochs", trainer.history)  # the last may be from before a restart
         dist.barrier()
-        _note(done)
+        _tell(jobs, number, trainer.history, done=True)
 
 
-def _jobs(folder: Path) -> Iterator[TrainingJob]:
-    """The jobs in their order, each as soon as it is there, until the group is dismissed."""
+def _given(jobs: ActorHandle) -> Iterator[tuple[int, TrainingJob]]:
+    """The jobs that are not done, each with its number as soon as it is there, until the group is dismissed."""
     for number in itertools.count():
-        path = folder / f"{number}.job"
-        while not _is_there(path):
-            if _is_there(folder / DISMISSED):
-                return
-            time.sleep(_pause(folder, IDLE_SECONDS))
-        yield _JOB.validate_json(path.read_bytes())
+        while (job := ray.get(jobs.next.remote(number))) == "wait":
+            pass
+        if job == "dismissed":
+            return
+        if isinstance(job, TrainingJob):
+            yield number, job
 
 
-def _note(path: Path, text: bytes = b"") -> None:
-    with replacing(path) as temporary:
-        temporary.write_bytes(text)
-
-
-def _tell(path: Path, history: list[Epoch]) -> None:
-    """Let the first of the workers write which epochs are trained."""
-    if dist.get_rank() == 0:
-        _note(path, _EPOCHS.dump_json(history))
-
-
-def _is_there(path: Path) -> bool:
-    refresh([path])
-    return path.exists()
-
-
-def _pause(folder: Path, seconds: float) -> float:
-    return BUCKET_SECONDS if isinstance(folder, CachedPath) else seconds
+def _tell(jobs: ActorHandle, number: int, history: list[Epoch], done: bool = False) -> bool:
+    """Let the first worker say which epochs are trained; returns to all whether the job's caller has left it."""
+    left = ray.get(jobs.train.remote(number, history, done)) if dist.get_rank() == 0 else False
+    return bool(agree(torch.tensor(int(left), device=get_device())).item())

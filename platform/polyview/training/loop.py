@@ -8,11 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import torch
 import torch.distributed as dist
-from pydantic import PlainSerializer, PlainValidator
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -27,7 +25,6 @@ from polyview.recipe.objective import Objective
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import fetch_contents, fetch_views
-from polyview.storage.mirror import address, resolve
 from polyview.training.ahead import on_device
 from polyview.training.augmentation import Share
 from polyview.training.averaging import WeightAverage
@@ -53,18 +50,15 @@ from polyview.training.usage import Usage
 MAX_GRADIENT_NORM = 1.0
 _OF_ONE_BATCH = ("share/", "cosine/")
 
-# A path that is written as its address, and read on another machine.
-StoredPath = Annotated[Path, PlainValidator(resolve), PlainSerializer(address)]
-
 
 @dataclass(frozen=True)
 class TrainingJob:
     """What to train: a recipe, on some of a store's subjects, with checkpoints in `folder`."""
 
     experiment: Experiment
-    store: StoredPath
+    store: Path
     subjects: tuple[str, ...]
-    folder: StoredPath
+    folder: Path
     checkpoints: CheckpointTimes = USUAL_TIMES
 
 
