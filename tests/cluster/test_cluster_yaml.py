@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,34 @@ def test_ssh_is_the_only_way_in(config: Config) -> None:
     assert "--host 127.0.0.1" in mlflow
 
 
+def test_machines_ask_for_a_token_before_they_tell_of_their_role(config: Config) -> None:
+    for kind in config["available_node_types"].values():
+        assert kind["node_config"]["MetadataOptions"]["HttpTokens"] == "required"
+
+
+def test_all_machines_are_in_one_zone(config: Config) -> None:
+    assert config["provider"]["availability_zone"] == config["provider"]["region"] + "a"
+
+
+def test_torchs_build_is_that_of_the_machines_driver(config: Config) -> None:
+    (install,) = set(starts(config, "polyview[s3]"))
+    assert "UV_TORCH_BACKEND=${UV_TORCH_BACKEND:-auto} ~/venv/bin/uv pip install" in install
+
+
+@pytest.mark.parametrize(("failures", "ends_well"), [(0, True), (3, True), (60, False)])
+def test_the_first_boots_lock_on_apts_lists_is_waited_for(
+    config: Config, tmp_path: Path, failures: int, ends_well: bool
+) -> None:
+    (update,) = set(starts(config, "apt-get -qq update"))
+    stubs = {"sudo": f"echo >> tries; test $(wc -l < tries) -gt {failures}", "sleep": "true"}
+    for name, text in stubs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    ended = subprocess.run(["bash", "-c", update], cwd=tmp_path, env={**os.environ, "PATH": path})
+    assert (ended.returncode == 0) == ends_well
+
+
 def test_every_ray_asks_for_the_token_that_was_shipped(config: Config) -> None:
     token = "~/.ray/auth_token"  # where Ray looks for it
     assert config["file_mounts"][token] == token
@@ -90,7 +119,7 @@ def test_the_project_is_installed_with_its_constraints_from_files_that_are_there
 def test_every_machine_has_the_home_and_much_shared_memory(config: Config) -> None:
     assert len(starts(config, "remount,size=70% /dev/shm")) == 2
     assert any("POLYVIEW_HOME=/shared" in command for command in config["setup_commands"])
-    assert starts(config, "mount -t nfs4", ":/shared /shared")
+    assert starts(config, "mount -t nfs4", "lookupcache=pos", ":/shared /shared")
     assert starts(config, "/etc/exports", "/shared")
 
 

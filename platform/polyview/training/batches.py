@@ -135,8 +135,10 @@ class Batches:
 
     def _views(self, rows: NDArray[np.int64]) -> Tensor:
         """Some rows' views, in memory that a GPU can read by itself where there is one."""
-        shape = self.store.shape(len(rows), len(self.cameras))
-        views = torch.empty(shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+        if not torch.cuda.is_available():
+            # numpy asks for large pages, which torch does not: most of the time would go into small ones.
+            return torch.from_numpy(self.store.gather(rows, self.cameras))
+        views = torch.empty(self.store.shape(len(rows), len(self.cameras)), dtype=torch.uint8, pin_memory=True)
         self.store.gather(rows, self.cameras, out=views.numpy())
         return views
 
