@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import ray.train
 import torch
@@ -33,6 +33,8 @@ from polyview.training.loop import Trainer, TrainingJob, fetch_pictures
 ANSWER_SECONDS = 2.0  # after which who asked looks whether the workers are still there
 PREEMPTION_SECONDS = 2.0  # between two checks for nodes that are to be preempted; clouds give one or two minutes
 RESTARTS = 2
+
+Result = TypeVar("Result")
 
 # Reports are handed on at the controller's poll, by default every 2 s: longer than a short epoch.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
@@ -77,6 +79,13 @@ class PreemptionNotice:
         return bool(fresh)
 
 
+@dataclass(frozen=True)
+class Call(Generic[Result]):
+    """Something that the first of the workers does for who waits, on its device."""
+
+    work: Callable[[], Result]
+
+
 class Jobs:
     """The jobs of a worker group, and what its workers tell of them: an actor whom they and who waits for them ask.
 
@@ -84,18 +93,19 @@ class Jobs:
     """
 
     def __init__(self) -> None:
-        self.jobs: list[TrainingJob] = []
+        self.jobs: list[TrainingJob | Call[Any]] = []
         self.epochs: dict[int, list[Epoch]] = {}
+        self.results: dict[int, tuple[Any, Exception | None]] = {}
         self.done, self.left = set[int](), set[int]()
         self.dismissed = False
         self.changed = asyncio.Condition()
 
-    async def add(self, job: TrainingJob) -> None:
+    async def add(self, job: TrainingJob | Call[Any]) -> None:
         """Let the workers have another job."""
         self.jobs.append(job)
         await self._tell()
 
-    async def next(self, number: int) -> TrainingJob | Literal["done", "dismissed", "wait"]:
+    async def next(self, number: int) -> TrainingJob | Call[Any] | Literal["done", "dismissed", "wait"]:
         """A job by its number, if it is not done; or that the workers are dismissed, or have to ask again."""
         await self._until(lambda: number < len(self.jobs) or self.dismissed)
         if number < len(self.jobs):
@@ -114,6 +124,17 @@ class Jobs:
         """The epochs of a job beyond those that are known, and whether it is done."""
         await self._until(lambda: number in self.done or len(self.epochs.get(number, ())) > known)
         return self.epochs.get(number, [])[known:], number in self.done
+
+    async def answer(self, number: int, result: object, error: Exception | None) -> None:
+        """Take in what a call has given, or why it has given nothing."""
+        self.results[number] = result, error
+        self.done.add(number)
+        await self._tell()
+
+    async def result(self, number: int) -> tuple[Any, Exception | None, bool]:
+        """What a call has given, or its error, which is told once; and whether it has ended."""
+        await self._until(lambda: number in self.done)
+        return *self.results.pop(number, (None, None)), number in self.done
 
     async def leave(self, number: int) -> None:
         """Let the workers end a job after the epoch that they are at."""
@@ -181,12 +202,28 @@ class WorkerGroup:
                 fresh, done = ray.get(self.jobs.news.remote(number, seen))
                 seen += len(fresh)
                 yield from fresh
-                if self.fit.done() and not done:
-                    self.fit.result()
-                    raise RuntimeError("the workers have ended before their job")
+                self._check(done)
         except GeneratorExit:
             ray.get(self.jobs.leave.remote(number))
             raise
+
+    def call(self, work: Callable[[], Result]) -> Result:
+        """Have the first of the workers do something once it is free; returns or raises what that does."""
+        number, done = self.taken, False
+        self.taken += 1
+        ray.get(self.jobs.add.remote(Call(work)))
+        while not done:
+            result, error, done = ray.get(self.jobs.result.remote(number))
+            self._check(done)
+        if error:
+            raise error
+        return cast(Result, result)
+
+    def _check(self, done: bool) -> None:
+        """Raises what has ended the workers, if they have ended before a job was done."""
+        if self.fit.done() and not done:
+            self.fit.result()
+            raise RuntimeError("the workers have ended before their job")
 
     def dismiss(self) -> None:
         """Let the workers go, and free what they occupy."""
@@ -205,6 +242,10 @@ def _work(config: dict[str, Any]) -> None:
     dist.all_gather_object(nodes, ray.get_runtime_context().get_node_id())
     jobs = config["jobs"]
     for number, job in _given(jobs):
+        if isinstance(job, Call):
+            if dist.get_rank() == 0:
+                ray.get(jobs.answer.remote(number, *_outcome(job)))
+            continue  # nobody waits for it where all have to come by: it may take longer than they wait
         fetch_pictures(job.experiment, job.store)
         fetch_checkpoint(job.folder)
         trainer = Trainer(job, get_device())
@@ -217,14 +258,21 @@ def _work(config: dict[str, Any]) -> None:
         _tell(jobs, number, trainer.history, done=True)
 
 
-def _given(jobs: ActorHandle) -> Iterator[tuple[int, TrainingJob]]:
+def _outcome(call: Call[Any]) -> tuple[Any, Exception | None]:
+    try:
+        return call.work(), None
+    except Exception as error:
+        return None, error
+
+
+def _given(jobs: ActorHandle) -> Iterator[tuple[int, TrainingJob | Call[Any]]]:
     """The jobs that are not done, each with its number as soon as it is there, until the group is dismissed."""
     for number in itertools.count():
         while (job := ray.get(jobs.next.remote(number))) == "wait":
             pass
         if job == "dismissed":
             return
-        if isinstance(job, TrainingJob):
+        if job != "done":
             yield number, job
 
 

@@ -7,20 +7,28 @@ import secrets
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
 import torch
 from ray import tune
 
+from polyview.evaluation.protocols import Evaluation
 from polyview.modeling.towers import load_open_clip
 from polyview.recipe import Pruning, Resources
 from polyview.training.distributed import PreemptionNotice, Worker, WorkerGroup
 from polyview.training.history import Epoch
 from polyview.training.loop import TrainingJob
 from polyview.trials.capacity import GIB
-from polyview.trials.trial import TrialSpec, interim_score, run_trial, train_alone
+from polyview.trials.trial import (
+    TrialSpec,
+    evaluate_away,
+    evaluate_trained,
+    interim_score,
+    is_raw_pixels,
+    run_trial,
+    train_alone,
+)
 
 # The driver and the actors import this file, and both read these settings. Relative paths stay those of the user, the
 # records are the ledger's and the terminal is polyview's: Tune writes no results, prints no tables (its older output
@@ -61,13 +69,12 @@ class TrialActor(tune.Trainable):
         if self.scoring:
             times = replace(self.spec.checkpoints, epochs=self.scoring.prune.every)
             self.spec = replace(self.spec, checkpoints=times)
-        nested = self.spec.experiment.training.workers > 1
-        train = (
-            partial(self._train_with_group, folder=self.spec.trials.parent / "ray")
-            if nested
-            else partial(train_alone, warned=PreemptionNotice({ray.get_runtime_context().get_node_id()}))
+        here = ray.get_runtime_context().get_node_id()
+        self.epochs: Generator[Epoch] = (
+            run_trial(self.spec, self._train_with_group, self._evaluate_with_group)
+            if self.spec.experiment.training.workers > 1
+            else run_trial(self.spec, partial(train_alone, warned=PreemptionNotice({here})))
         )
-        self.epochs: Generator[Epoch] = run_trial(self.spec, train)
         return True
 
     def cleanup(self) -> None:
@@ -80,14 +87,22 @@ class TrialActor(tune.Trainable):
             self.group.dismiss()
             self.group = None
 
-    def _train_with_group(self, job: TrainingJob, folder: Path) -> Iterator[Epoch]:
-        size = job.experiment.training.workers
+    def _train_with_group(self, job: TrainingJob) -> Iterator[Epoch]:
+        yield from self._group_for(job.experiment.training.workers).train(job)
+
+    def _evaluate_with_group(self, spec: TrialSpec) -> tuple[Evaluation, int]:
+        if is_raw_pixels(spec.experiment):
+            return evaluate_trained(spec)
+        return self._group_for(spec.experiment.training.workers).call(partial(evaluate_away, spec))
+
+    def _group_for(self, size: int) -> WorkerGroup:
         if self.group is None or self.group.size != size:
             self._dismiss()
             worker = Worker(self.resources.cpus, self.resources.gpus, (self.resources.memory or 0) * GIB)
-            self.group = WorkerGroup(size, worker, folder / f"workers-{secrets.token_hex(4)}")
+            folder = self.spec.trials.parent / "ray" / f"workers-{secrets.token_hex(4)}"
+            self.group = WorkerGroup(size, worker, folder)
             load_open_clip()  # which takes a second, while the workers start
-        yield from self.group.train(job)
+        return self.group
 
     def step(self) -> dict[str, Any]:
         epoch = next(self.epochs, None)

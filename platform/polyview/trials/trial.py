@@ -147,7 +147,27 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] = train_alone) -> Generator[Epoch]:
+def evaluate_trained(spec: TrialSpec) -> tuple[Evaluation, int]:
+    """Score a trial's last checkpoint on its test subjects; and how many parameters its model has."""
+    experiment = spec.experiment
+    folder = spec.trials / experiment.digest
+    model = None if is_raw_pixels(experiment) else _load_model(experiment, folder)
+    parameters = sum(parameter.numel() for parameter in model.parameters()) if model else 0
+    return score(experiment, model, *spec.sides()), parameters
+
+
+def evaluate_away(spec: TrialSpec) -> tuple[Evaluation, int]:
+    """As `evaluate_trained`, on a machine that may not have yet what the trial reads."""
+    fetch_pictures(spec.experiment, *spec.stores)
+    fetch_checkpoint(spec.trials / spec.experiment.digest)
+    return evaluate_trained(spec)
+
+
+def run_trial(
+    spec: TrialSpec,
+    train: Callable[[TrainingJob], Iterator[Epoch]] = train_alone,
+    evaluation_of: Callable[[TrialSpec], tuple[Evaluation, int]] = evaluate_trained,
+) -> Generator[Epoch]:
     """Run a trial from where it stands; yields the epochs it trains and leaves its record in the ledger.
 
     A trial that has a record of these faces does nothing; what it has of others is set aside. One process at a time
@@ -180,9 +200,8 @@ def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] =
         if history:
             started = min(started, history[0].ended - history[0].metrics["seconds"])
         trained = time.time()
-        model = None if is_raw_pixels(experiment) else _load_model(experiment, folder)
-        evaluation = score(experiment, model, train_faces, test_faces)
-        if model:
+        evaluation, parameters = evaluation_of(spec)
+        if not is_raw_pixels(experiment):
             evaluation.test.save(ledger.embeddings(trial_id))
         ledger.write_predictions(trial_id, evaluation.predictions)
         ledger.write(
@@ -204,7 +223,7 @@ def run_trial(spec: TrialSpec, train: Callable[[TrainingJob], Iterator[Epoch]] =
                 validation_subjects=test_faces.subjects if experiment.evaluation.validation else (),
                 shared_faces=shared_faces(experiment, train_faces, test_faces),
                 manifest=manifest,
-                parameters=sum(parameter.numel() for parameter in model.parameters()) if model else 0,
+                parameters=parameters,
                 environment=describe_environment(),
             )
         )
