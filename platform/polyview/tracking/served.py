@@ -141,7 +141,7 @@ class ServedModel:
         if Path(path).suffix.lower() in PICTURES:
             with Image.open(path) as picture:
                 resized = picture.convert("RGB").resize((rendering.size, rendering.size), Image.Resampling.BILINEAR)
-            return np.asarray(resized)[np.newaxis], [FRONT]
+            return np.array(resized)[np.newaxis], [FRONT]
         rig = cameras(rendering.views)
         # A face need not lie in the dataset's folder, as the paths of the dataset do.
         file = Path(path).resolve()
