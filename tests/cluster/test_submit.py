@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from polyview.cli import main
 from polyview.cluster import submit
 from polyview.cluster.package import pack
-from polyview.cluster.submit import ADDRESS_VARIABLE, Cluster, Log, ways
+from polyview.cluster.submit import ADDRESS_VARIABLE, Cluster, Log, is_exposed, ways
 from polyview.environment import SENDER, git_commit
+from polyview.errors import UserError
 from polyview.storage.home import REPOSITORY
 
 
@@ -162,6 +163,30 @@ def test_a_wrong_address_is_one_line(refuse: Callable[..., str]) -> None:
     assert refuse("jobs", "--address", "ray://there:10001").startswith("ray://there:10001: jobs go to the dashboard")
     with answering("hello") as address:
         assert refuse("jobs", "--address", address) == f"{address}: something answers there, but not Ray's dashboard"
+
+
+@pytest.mark.parametrize(
+    ("address", "exposed"),
+    [
+        ("http://127.0.0.1:8265", False),
+        ("http://localhost:8265", False),
+        ("http://[::1]:8265", False),
+        ("https://head.example.org", False),
+        ("http://10.0.0.7:8265", True),
+        ("http://head.example.org:8265", True),
+    ],
+)
+def test_what_leaves_this_machine_unencrypted_is_known(address: str, exposed: bool) -> None:
+    assert is_exposed(address) == exposed
+
+
+def test_it_is_said_before_a_token_goes_out_unencrypted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a-token")
+    with pytest.raises(UserError):
+        Cluster("http://nowhere.invalid:8265")
+    assert "http://nowhere.invalid:8265: the token and all that is sent go there unencrypted" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("terminal")

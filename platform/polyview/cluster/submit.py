@@ -7,12 +7,15 @@ import logging
 import os
 import re
 import shlex
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import ray
@@ -91,16 +94,33 @@ class Log:
         return found[-1] if found else None
 
 
+def is_exposed(url: str) -> bool:
+    """Whether what is sent to an address leaves this machine unencrypted."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        loopback = ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost" or host.endswith(".localhost")
+    return parts.scheme == "http" and not loopback
+
+
 class Cluster:
     """A cluster that answers, takes this machine's token and runs the same Ray.
 
     Raises `UserError` where it does not. The address is `address`, or RAY_API_SERVER_ADDRESS, or where
-    `ray dashboard` leads to.
+    `ray dashboard` leads to. Where others could read what is sent, a line on stderr says so.
     """
 
     def __init__(self, address: str | None = None) -> None:
         self.address = _url(address or os.environ.get(ADDRESS_VARIABLE) or ADDRESS)
         token = _token()
+        if token and is_exposed(self.address):
+            print(
+                f"{self.address}: the token and all that is sent go there unencrypted; a tunnel, as by `ray dashboard "
+                "cluster.yaml`, takes them to 127.0.0.1",
+                file=sys.stderr,
+            )
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         _greet(self.address, headers)
         for name in TALKATIVE:
