@@ -22,6 +22,7 @@ import requests
 from ray.cluster_utils import Cluster
 from ray.util import get_node_ip_address
 
+from polyview.parallel import LATE, STARTS
 from polyview.recipe import Experiment, load_study
 from polyview.storage.home import REPOSITORY, Home
 from polyview.studies.outcome import load_outcome
@@ -69,6 +70,13 @@ def start_head() -> Iterator[Callable[..., Head]]:
     heads: list[subprocess.Popen[bytes]] = []
 
     def start(*options: str, cluster: dict[str, Any] | None = None) -> Head:
+        """Ray gives its own processes half a minute to start, which a busy machine exceeds: then it is started anew."""
+        for _ in range(STARTS):
+            if head := launch(*options, cluster=cluster):
+                return head
+        raise AssertionError(f"Ray did not start in {STARTS} attempts: {(folders[-1] / 'log.txt').read_text()[-2000:]}")
+
+    def launch(*options: str, cluster: dict[str, Any] | None) -> Head | None:
         folder = Path(tempfile.mkdtemp(prefix="head"))  # Ray's sockets allow no long path, as pytest's are
         folders.append(folder)
         port, ray_port, token = free_port(), free_port(), secrets.token_hex(16)
@@ -92,7 +100,8 @@ def start_head() -> Iterator[Callable[..., Head]]:
             head = subprocess.Popen([*command, *options], env=others | given, start_new_session=True, **streams)
         heads.append(head)
         address = f"http://127.0.0.1:{port}"
-        wait_until_it_answers(address, head, folder / "log.txt")
+        if not has_started(address, head, folder / "log.txt"):
+            return None
         return Head(address, token, others | given | {"RAY_ADDRESS": ray_address})
 
     try:
@@ -108,14 +117,17 @@ def start_head() -> Iterator[Callable[..., Head]]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_until_it_answers(address: str, head: subprocess.Popen[bytes], log: Path, seconds: float = 300) -> None:
+def has_started(address: str, head: subprocess.Popen[bytes], log: Path, seconds: float = 300) -> bool:
+    """Wait until a head has started and its dashboard answers; False if Ray has given up, as it took too long."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and head.poll() is None:
-        try:
+        with suppress(requests.RequestException):
             requests.get(f"{address}/api/version", timeout=5)
-            return
-        except requests.RequestException:
-            time.sleep(0.2)
+            if "Ray runtime started" in log.read_text():
+                return True
+        time.sleep(0.2)
+    if LATE in log.read_text():
+        return False
     raise AssertionError(f"{address} does not answer: {log.read_text()[-2000:]}")
 
 
