@@ -68,13 +68,13 @@ def test_training_that_is_warned_goes_on_from_that_very_step_to_the_same_end(
 ) -> None:
     whole, cut = make_job("whole", **changes), make_job("cut", **changes)
     undisturbed = list(Trainer(whole, CPU).epochs())
-    each = Trainer(cut, CPU).batches.steps - 1  # the last step of an epoch is its checkpoint's
+    each = Trainer(cut, CPU).batches.steps
     with pytest.raises(RuntimeError, match="killed"):
         list(Trainer(cut, CPU).epochs(killed_after(epoch * each + step)))
     resumed, asked = Trainer(cut, CPU), itertools.count()
     assert (len(resumed.history), resumed.progress.steps) == (epoch, step)
     assert len(list(resumed.epochs(lambda: next(asked) < 0))) == 2 - epoch
-    assert next(asked) == 2 * each - (epoch * each + step)
+    assert next(asked) == 2 * each - 1 - (epoch * each + step)  # the last step is the last checkpoint's
     assert losses(resumed.history) == losses(undisturbed)
     assert weights(cut) == weights(whole)
     assert [path.name for path in cut.folder.iterdir()] == ["epoch-0002"]

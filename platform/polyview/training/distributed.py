@@ -112,7 +112,7 @@ class Jobs:
             return "done" if number in self.done else self.jobs[number]
         return "dismissed" if self.dismissed else "wait"
 
-    async def train(self, number: int, history: list[Epoch], done: bool) -> bool:
+    async def trained(self, number: int, history: list[Epoch], done: bool) -> bool:
         """Take in which epochs of a job are trained; returns whether its caller has left it."""
         self.epochs[number] = history
         if done:
@@ -246,16 +246,20 @@ def _work(config: dict[str, Any]) -> None:
             if dist.get_rank() == 0:
                 ray.get(jobs.answer.remote(number, *_outcome(job)))
             continue  # nobody waits for it where all have to come by: it may take longer than they wait
-        fetch_pictures(job.experiment, job.store)
-        fetch_checkpoint(job.folder)
-        trainer = Trainer(job, get_device())
         # Where the process that waits for the workers is lost, they are too.
-        for epoch in trainer.epochs(PreemptionNotice({*nodes, config["node"]})):
-            ray.train.report(epoch.metrics)
-            if _tell(jobs, number, trainer.history):
-                break
-        dist.barrier()
-        _tell(jobs, number, trainer.history, done=True)
+        _train(job, number, jobs, PreemptionNotice({*nodes, config["node"]}))
+
+
+def _train(job: TrainingJob, number: int, jobs: ActorHandle, warned: PreemptionNotice) -> None:
+    fetch_pictures(job.experiment, job.store)
+    fetch_checkpoint(job.folder)
+    trainer = Trainer(job, get_device())
+    for epoch in trainer.epochs(warned):
+        ray.train.report(epoch.metrics)
+        if _tell(jobs, number, trainer.history):
+            break
+    dist.barrier()
+    _tell(jobs, number, trainer.history, done=True)
 
 
 def _outcome(call: Call[Any]) -> tuple[Any, Exception | None]:
@@ -278,5 +282,5 @@ def _given(jobs: ActorHandle) -> Iterator[tuple[int, TrainingJob | Call[Any]]]:
 
 def _tell(jobs: ActorHandle, number: int, history: list[Epoch], done: bool = False) -> bool:
     """Let the first worker say which epochs are trained; returns to all whether the job's caller has left it."""
-    left = ray.get(jobs.train.remote(number, history, done)) if dist.get_rank() == 0 else False
+    left = ray.get(jobs.trained.remote(number, history, done)) if dist.get_rank() == 0 else False
     return bool(agree(torch.tensor(int(left), device=get_device())).item())

@@ -109,15 +109,15 @@ class Trainer:
     def epochs(self, warned: Callable[[], bool] = never) -> Iterator[Epoch]:
         """Train what is left of the recipe's epochs, one at a time.
 
-        It is checkpointed as the job says, at the end, and where the caller leaves. `warned` is asked in mid-epoch
-        after each step whether this machine may soon be gone: then it is checkpointed too.
+        It is checkpointed as the job says, at the end, and where the caller leaves. `warned` is asked after each step
+        whether this machine may soon be gone: then it is checkpointed too.
         """
         times, epochs = self.job.checkpoints, math.ceil(self.steps / self.batches.steps)
         with CheckpointWriter(self.job.folder) as writer:
             for epoch in range(len(self.history), epochs):
                 self.history.append(self._train_epoch(epoch, warned, writer))
                 ended = epoch + 1
-                saved = ended == epochs or times.is_due_after(ended, writer.since)
+                saved = ended == epochs or times.is_due_after(ended, writer.since) or warned()
                 if saved:
                     self._save(writer, Progress())
                 if ended == epochs or times.is_looked_at(ended):
