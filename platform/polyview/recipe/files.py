@@ -20,9 +20,11 @@ from polyview.recipe.revisions import as_stored, with_defaults_of_its_revision
 from polyview.recipe.schema import Model
 from polyview.recipe.study import Study
 from polyview.recipe.validation import describe_errors
+from polyview.recipe.yaml_text import quote_names, read_value
 from polyview.storage.mirror import expanded
 
 M = TypeVar("M", bound=Model)
+OF_DOTTED_NAMES = ("grid", "fraction", "across", "search.space", "remove")
 RESOLVER = re.compile(r"\$\{\s*([\w.]+\s*:)")
 
 
@@ -87,8 +89,8 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 
 def _read(path: Path) -> Any:
     try:
-        config = OmegaConf.load(path)
-        _refuse_resolvers(config, str(path))
+        config = OmegaConf.create(quote_names(path.read_text(encoding="utf-8-sig")))
+        _refuse_resolvers(OmegaConf.to_yaml(config), str(path))
         OmegaConf.resolve(config)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the repository's recipes are in experiments/ and ablations/") from None
@@ -99,9 +101,9 @@ def _read(path: Path) -> Any:
     return config
 
 
-def _refuse_resolvers(config: Any, place: str) -> None:
+def _refuse_resolvers(text: str, place: str) -> None:
     """Raises `UserError` where a value asks OmegaConf for more than a key: the environment may hold secrets."""
-    for found in RESOLVER.findall(OmegaConf.to_yaml(config)):
+    for found in RESOLVER.findall(text):
         raise UserError(f"{place}: ${{{found}…}} is not read; a recipe refers to its own keys, as in ${{training.lr}}")
 
 
@@ -112,9 +114,8 @@ def _parse(assignments: Sequence[str]) -> dict[str, Any]:
         if not (key and equals):
             raise UserError(f"--set {assignment}: expected KEY=VALUE, for example --set training.epochs=20")
         try:
-            config = OmegaConf.create(f"value: {value}")
-            _refuse_resolvers(config, f"--set {key}")
-            overrides[key] = OmegaConf.to_container(config, resolve=True)["value"]
+            _refuse_resolvers(value, f"--set {key}")
+            overrides[key] = read_value(value)
         except (YAMLError, OmegaConfBaseException) as error:
             raise UserError(f"--set {assignment}: the value is not readable as YAML") from error
     return overrides
@@ -124,10 +125,28 @@ def _updated(config: Any, overrides: Mapping[str, Any]) -> Any:
     config = config.copy()
     for key, value in overrides.items():
         try:
-            OmegaConf.update(config, key, value, merge=False, force_add=True)
+            place, name = _split(config, key)
+            if name:
+                OmegaConf.update(
+                    config, place, {**(OmegaConf.select(config, place) or {}), name: value}, merge=False, force_add=True
+                )
+            else:
+                OmegaConf.update(config, place, value, merge=False, force_add=True)
         except (OmegaConfBaseException, ValueError, IndexError):
             raise UserError(f"{key}: no such key; a list is replaced as a whole, as in seeds=[0,1]") from None
     return OmegaConf.to_container(config)
+
+
+def _split(config: Any, key: str) -> tuple[str, str]:
+    """A dotted key as that of a mapping and the name in it, for mappings whose names have dots themselves."""
+    for place in OF_DOTTED_NAMES:
+        if key.startswith(f"{place}."):
+            return place, key.removeprefix(f"{place}.")
+    for variant in config.get("variants") or {} if key.startswith("variants.") else ():
+        place = f"variants.{variant}"
+        if key.startswith(f"{place}.") and "." not in variant:
+            return place, key.removeprefix(f"{place}.")
+    return key, ""
 
 
 def _read_prompts(data: Any) -> None:

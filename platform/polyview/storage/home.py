@@ -51,7 +51,7 @@ class Home:
 
         SQLite cannot live in a bucket: it stays in the mirror, and another machine's is filled from the records.
         """
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.root / 'mlflow.db'}"
+        return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(self.root / "mlflow.db")
 
     @property
     def tracking_address(self) -> str:
@@ -61,6 +61,15 @@ class Home:
     @property
     def artifacts(self) -> Path:
         return Path(self.root, "mlartifacts")
+
+
+def sqlite_uri(file: Path) -> str:
+    """The address of an SQLite database, of whatever signs its path has."""
+    if not {"%", "?"} & {*str(file)}:
+        return f"sqlite:///{file}"
+    from sqlalchemy import URL  # and with it a quarter of a second
+
+    return URL.create("sqlite", database=str(file)).render_as_string()
 
 
 def open_home() -> Home:

@@ -7,11 +7,12 @@ import os
 import re
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from polyview.errors import UserError
-from polyview.storage.home import Home, locked, replacing
+from polyview.storage.home import Home, locked, replacing, sqlite_uri
 
 SQLITE, SERVERS = "sqlite:///", ("http://", "https://")
 SETTINGS = {
@@ -41,30 +42,39 @@ def connect(uri: str) -> Any:
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    from mlflow.tracking import MlflowClient
-
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if uri.startswith(SQLITE):
-        _make_store(Path(uri.removeprefix(SQLITE)))
+        _make_store(uri)
     try:
-        return MlflowClient(uri)
+        return _client(uri)
     except ModuleNotFoundError as error:
         scheme = uri.partition(":")[0]
         remedy = "pip install 'polyview[postgres]'" if scheme == "postgresql" else f"install what {scheme}:// needs"
         raise UserError(f"MLFLOW_TRACKING_URI is a database that Python cannot reach ({error}): {remedy}") from None
 
 
-def _make_store(path: Path) -> None:
-    """Make an SQLite store whole or not at all: MLflow cannot use one whose making was cut short."""
-    if path.exists():
-        return
+def _client(uri: str) -> Any:
     from mlflow.tracking import MlflowClient
 
+    client = MlflowClient(uri)
+    if uri.startswith(SQLITE) and "%" in uri:
+        with suppress(OSError):  # MLflow makes the folder that it would be if nothing were quoted
+            os.removedirs(Path(uri.removeprefix(SQLITE)).parent)
+    return client
+
+
+def _make_store(uri: str) -> None:
+    """Make an SQLite store whole or not at all: MLflow cannot use one whose making was cut short."""
+    from sqlalchemy import make_url
+
+    path = Path(make_url(uri).database or "")
+    if path.exists():
+        return
     with locked(path.with_name(f".{path.name}.lock")):
         if not path.exists():
             with replacing(path) as temporary:
-                MlflowClient(f"{SQLITE}{temporary}").search_experiments(max_results=1)
+                _client(sqlite_uri(temporary)).search_experiments(max_results=1)
 
 
 def reachable(uri: str) -> str | None:

@@ -1,0 +1,67 @@
+"""YAML as people type it: names stay the text that they are, and what is typed behind a key stays whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from yaml import MappingNode, Node, ScalarNode, SequenceNode, YAMLError
+
+TEXT, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+
+
+def quote_names(text: str) -> str:
+    """The same YAML with every key in quotes that it would read as something else: `on`, `no`, `1`, `0.5`, `null`.
+
+    Raises `YAMLError` where it is none.
+    """
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    for key in sorted(_misread_names(root), key=lambda key: key.start_mark.index, reverse=True):
+        begin, end = key.start_mark.index, key.end_mark.index
+        text = f'{text[:begin]}"{text[begin:end]}"{text[end:]}'
+    return text
+
+
+def _misread_names(node: Node | None) -> Iterator[ScalarNode]:
+    """The keys, at any depth, that are written without quotes and are no text to YAML."""
+    if isinstance(node, SequenceNode):
+        for item in node.value:
+            yield from _misread_names(item)
+    elif isinstance(node, MappingNode):
+        for key, value in node.value:
+            if isinstance(key, ScalarNode) and key.style is None and (key.tag not in (TEXT, MERGE) or _is_number(key)):
+                yield key
+            yield from _misread_names(key)
+            yield from _misread_names(value)
+
+
+def _is_number(key: ScalarNode) -> bool:
+    """Whether OmegaConf reads a number where YAML 1.1 reads text, as in 1e3."""
+    try:
+        float(key.value)
+    except ValueError:
+        return False
+    return True
+
+
+def read_value(text: str) -> Any:
+    """What is typed behind a key, as YAML reads it; or the text itself, where YAML would leave some of it out.
+
+    So `/data/My faces #2` has no comment, and `{subject}/{expression}.obj` is no mapping. Raises `YAMLError` for a list
+    without an end, and OmegaConf's errors for a reference to what there is not.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        left_out = text if node is None else text[node.end_mark.index :]
+        if left_out.strip():
+            return text
+        config = OmegaConf.create(f"value: {quote_names(text)}")
+    except YAMLError:
+        if text.lstrip().startswith("["):
+            raise
+        return text
+    found = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(found, dict)
+    return found["value"]
