@@ -383,6 +383,27 @@ def test_a_trial_is_seen_while_it_runs_and_ends_in_the_same_run(home: Home) -> N
     assert set(status_of(home).values()) == {"FINISHED"}
 
 
+def test_an_epoch_that_is_trained_once_more_is_on_the_curve_once(home: Home) -> None:
+    epochs = [Point(step, 1020.0 + 20 * step, {"loss": 2.0 - 0.1 * step}) for step in range(4)]
+    live = dataclasses.replace(TRIAL, status="RUNNING", epochs=[], scores={})
+    for first, told in (
+        (0, epochs[:3]),
+        (1, epochs[1:]),
+    ):  # a worker is lost after three, and another goes on after one
+        tracker = opened(home)
+        tracker.start(live)
+        for point in told:
+            tracker.epoch(TRIAL.id, dataclasses.replace(point, ended=point.ended + 500 * first))
+        for point in told[:1]:  # its trial is tried again by the same driver
+            tracker.epoch(TRIAL.id, dataclasses.replace(point, ended=point.ended + 900))
+        tracker.finish()
+    tracker.log(dataclasses.replace(TRIAL, epochs=[dataclasses.replace(one, ended=one.ended + 500) for one in epochs]))
+    tracker.close({}, ended=2000.0)
+    _, [ended] = runs(home)
+    losses = client(home).get_metric_history(ended.info.run_id, "loss")
+    assert [(point.step, point.value) for point in losses] == [(one.step, one.metrics["loss"]) for one in epochs]
+
+
 def test_a_trial_whose_driver_died_goes_on_in_its_run(home: Home) -> None:
     begun(home)
     _, [live] = runs(home)

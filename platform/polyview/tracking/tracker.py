@@ -88,6 +88,7 @@ class Tracker:
         self._variants: dict[str, str] = {}  # the variant runs' ids by name
         self._runs: dict[str, Any] = {}  # the trials' runs by trial id
         self._points: dict[str, list[Point]] = {}  # the epochs that wait to be written, by trial id
+        self._steps: dict[str, set[int]] = {}  # the epochs that a trial's run has, by trial id
         self._refused: set[str] = set()
         self._writer = Writer()
         self._aborted: Literal["KILLED", "FAILED"] | None = None
@@ -322,6 +323,7 @@ class Tracker:
         self._runs[trial.id] = self._client.get_run(run.info.run_id)
 
     def _create(self, trial: TrialRun) -> Any:
+        self._steps[trial.id] = set()
         return self._client.create_run(
             self._experiment,
             start_time=milliseconds(trial.started),
@@ -349,7 +351,16 @@ class Tracker:
     def _write_points(self, trial_id: str) -> None:
         points = self._points.pop(trial_id, [])
         if run := self._runs.get(trial_id):
-            write(self._client, run.info.run_id, {}, {}, points)
+            fresh = self._fresh(trial_id, run.info.run_id, points)
+            write(self._client, run.info.run_id, {}, {}, fresh)
+            self._steps[trial_id] |= {point.step for point in fresh}
+
+    def _fresh(self, trial_id: str, run_id: str, points: Sequence[Point]) -> list[Point]:
+        """The epochs that a run has not: one that goes on from its checkpoint trains the last ones once more."""
+        if trial_id not in self._steps:
+            self._steps[trial_id] = {point.step for point in self._client.get_metric_history(run_id, "loss")}
+        by_step = {point.step: point for point in reversed(points)}  # the first of each, as the others add nothing
+        return [point for step, point in sorted(by_step.items()) if step not in self._steps[trial_id]]
 
     @_survives
     def _log(self, trial: TrialRun) -> None:
@@ -380,7 +391,8 @@ class Tracker:
     def _complete(self, run_id: str, trial: TrialRun) -> None:
         scores = Point(len(trial.epochs), trial.ended, trial.scores)
         tags = self._source | {STARTED_TAG: str(milliseconds(trial.started))} | dict(trial.tags)
-        write(self._client, run_id, dict(flat(trial.params)), tags, [*trial.epochs, scores])
+        fresh = self._fresh(trial.id, run_id, trial.epochs)
+        write(self._client, run_id, dict(flat(trial.params)), tags, [*fresh, scores])
         self._client.log_inputs(run_id, [dataset(faces) for faces in trial.faces])
         for name, text in trial.artifacts.items():
             self._client.log_text(run_id, text, name)
