@@ -44,9 +44,9 @@ from polyview.recipe import Experiment, load_experiment
 from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore, finish_part, rows_per_shard, shard_path, write_shard
 from polyview.storage.home import bundled
-from polyview.training.ahead import AHEAD
 from polyview.training.batches import Batches
 from polyview.training.loop import Trainer, TrainingJob
+from polyview.training.prefetch import AHEAD
 from polyview.training.targets import Step
 
 EXPRESSIONS = 7

@@ -25,7 +25,6 @@ from polyview.recipe.objective import Objective
 from polyview.rendering.cameras import cameras
 from polyview.rendering.sequences import open_samples
 from polyview.rendering.store import fetch_contents, fetch_views
-from polyview.training.ahead import on_device
 from polyview.training.augmentation import Share
 from polyview.training.averaging import WeightAverage
 from polyview.training.batches import Batch, Batches
@@ -43,6 +42,7 @@ from polyview.training.history import Epoch, Progress
 from polyview.training.measured import Measured
 from polyview.training.optimizer import make_optimizer, schedule
 from polyview.training.precision import DTYPES, choose_precision
+from polyview.training.prefetch import on_device
 from polyview.training.saving import USUAL_TIMES, CheckpointTimes, CheckpointWriter
 from polyview.training.targets import Step, Targets
 from polyview.training.usage import Usage

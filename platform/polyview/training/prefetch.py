@@ -29,7 +29,7 @@ class Movable(Protocol):
 Batch = TypeVar("Batch", bound=Movable)
 
 
-def read_ahead(items: Generator[Item]) -> Iterator[Item]:
+def prefetch(items: Generator[Item]) -> Iterator[Item]:
     """The items in their order, each made by a thread before its turn; what making one raises is raised in its turn."""
     with closing(items), ThreadPoolExecutor(max_workers=1) as thread:
         waiting = deque(thread.submit(next, items, None) for _ in range(AHEAD))
@@ -41,7 +41,7 @@ def read_ahead(items: Generator[Item]) -> Iterator[Item]:
 def on_device(batches: Generator[Batch], device: torch.device) -> Iterator[Batch]:
     """The batches on a device, read ahead and copied beside what the device computes."""
     if device.type != "cuda":
-        yield from read_ahead(batch.to(device) for batch in batches)
+        yield from prefetch(batch.to(device) for batch in batches)
         return
     copies = torch.cuda.Stream(device)
 
@@ -51,7 +51,7 @@ def on_device(batches: Generator[Batch], device: torch.device) -> Iterator[Batch
                 moved = batch.to(device)
             yield moved, copies.record_event()
 
-    for batch, arrival in read_ahead(copied()):
+    for batch, arrival in prefetch(copied()):
         computes = torch.cuda.current_stream(device)
         computes.wait_event(arrival)
         for tensor in batch.tensors():

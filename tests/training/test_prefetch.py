@@ -8,12 +8,12 @@ from collections.abc import Generator
 
 import pytest
 
-from polyview.training.ahead import AHEAD, read_ahead
+from polyview.training.prefetch import AHEAD, prefetch
 
 
 def test_items_come_in_their_order_and_all_of_them() -> None:
-    assert list(read_ahead(number for number in range(20))) == list(range(20))
-    assert list(read_ahead(number for number in range(0))) == []
+    assert list(prefetch(number for number in range(20))) == list(range(20))
+    assert list(prefetch(number for number in range(0))) == []
 
 
 def test_the_next_items_are_made_while_one_is_worked_on() -> None:
@@ -24,7 +24,7 @@ def test_the_next_items_are_made_while_one_is_worked_on() -> None:
             event.set()
             yield number
 
-    ahead = read_ahead(items())
+    ahead = prefetch(items())
     assert next(ahead) == 0
     assert all(event.wait(60) for event in made[: AHEAD + 1])
     assert not made[AHEAD + 2].is_set()
@@ -35,7 +35,7 @@ def test_what_making_an_item_raises_is_raised_in_its_turn() -> None:
         yield from range(2)
         raise ValueError("the third cannot be read")
 
-    ahead = read_ahead(items())
+    ahead = prefetch(items())
     assert list(itertools.islice(ahead, 2)) == [0, 1]
     with pytest.raises(ValueError, match="the third cannot be read"):
         next(ahead)
@@ -51,7 +51,7 @@ def test_who_leaves_closes_what_items_are_made_of_and_leaves_no_thread() -> None
             closed.append(True)
 
     before = threading.active_count()
-    ahead = read_ahead(items())
+    ahead = prefetch(items())
     next(ahead)
     ahead.close()  # type: ignore[attr-defined]
     assert closed == [True]
