@@ -55,6 +55,39 @@ def test_a_recipe_that_a_command_names_goes_along_wherever_it_lies_in_the_folder
         assert "mine/study.yaml" in places(package)
 
 
+def test_what_a_recipe_names_goes_along(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    variants = "  own: {language.file: mine/own.yaml}\n  there: {language.file: /shared/own.yaml}\n"
+    (mine / "study.yaml").write_text(f"experiment: base.yaml\nvariants:\n{variants}")
+    (mine / "base.yaml").write_text("language: {file: prompts.yaml}\n")
+    for name in ("prompts.yaml", "other.yaml", "mine/own.yaml"):
+        (tmp_path / name).write_text("anger: [a face]\n")
+    words = [
+        "ablate",
+        "mine/study.yaml",
+        "--set",
+        f"experiment={mine / 'base.yaml'}",
+        "--set",
+        "language.file=other.yaml",
+    ]
+    package = pack(words, tmp_path)
+    assert package.words == (*words[:3], "experiment=mine/base.yaml", *words[4:])
+    named = {"mine/study.yaml", "mine/base.yaml", "mine/own.yaml", "prompts.yaml", "other.yaml"}
+    assert {name for name in places(package) if not name.startswith("platform/")} == named
+
+
+def test_what_a_recipe_names_and_is_not_there_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "outside.yaml").touch()
+    (tmp_path / "inside" / "study.yaml").write_text("experiment: ../outside.yaml\n")
+    with pytest.raises(UserError, match=r"^\.\./outside\.yaml: outside of "):
+        pack(["ablate", "study.yaml"], tmp_path / "inside")
+    (tmp_path / "inside" / "study.yaml").write_text("experiment: gone.yaml\n")
+    with pytest.raises(UserError, match=r"^gone\.yaml: no such file"):
+        pack(["ablate", "study.yaml"], tmp_path / "inside")
+
+
 def test_a_recipe_that_is_missing_or_elsewhere_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "inside").mkdir()
     (tmp_path / "outside.yaml").touch()

@@ -6,6 +6,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from polyview.errors import UserError
 
@@ -15,6 +18,7 @@ LARGEST_SHOWN = 3
 PACKAGE = Path(__file__).resolve().parents[1]
 PROJECT = ("experiments", "ablations", "pyproject.toml", "constraints.txt")
 RECIPES = (".yaml", ".yml")
+ASSIGNED = ("experiment", "language.file", "experiment.language.file")  # by --set, to a file
 
 
 @dataclass(frozen=True)
@@ -34,20 +38,51 @@ class JobPackage:
 def pack(words: Sequence[str], folder: Path, limit: int = LIMIT) -> JobPackage:
     """Choose what a command needs: the package, the project's recipes in `folder`, and the recipes that it names.
 
-    Raises `UserError` if a recipe that it names is missing or lies elsewhere, or if all is larger than `limit` bytes.
+    What a recipe names goes along too: the recipe that it varies, and files of prompts, but for those that are on the
+    cluster alone, by a path from its root. Raises `UserError` if a recipe that is named is missing or lies elsewhere,
+    or if all is larger than `limit` bytes.
     """
     files = {Path("platform", "polyview", path.relative_to(PACKAGE)): path for path in _files(PACKAGE)}
     for name in PROJECT:
         files |= {path.relative_to(folder): path for path in _files(folder / name)}
     rewritten = []
     for word in words:
-        if word.endswith(RECIPES) and "=" not in word:
-            target = _relative(Path(word), folder)
-            files[target] = folder / target
-            word = target.as_posix()
+        key, _, value = word.rpartition("=")
+        if value.endswith(RECIPES) and key in ("", *ASSIGNED) and not _is_of_the_cluster(Path(value)):
+            target = _relative(Path(value), folder)
+            files |= {path: folder / path for path in _with_what_it_names(target, folder)}
+            word = f"{key}={target.as_posix()}" if key else target.as_posix()
         rewritten.append(word)
     _check_size(files, limit)
     return JobPackage(files, tuple(rewritten))
+
+
+def _with_what_it_names(recipe: Path, folder: Path) -> Iterator[Path]:
+    """A recipe of the folder and all that it reads, by their paths in the folder."""
+    yield recipe
+    try:
+        content = yaml.safe_load((folder / recipe).read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return  # which is told where it is read
+    for base, name in _names(content):
+        path = Path(name) if base is None else recipe.parent / name
+        if not _is_of_the_cluster(path):
+            yield from _with_what_it_names(_relative(path, folder), folder)
+
+
+def _names(content: Any, key: str = "") -> Iterator[tuple[str | None, str]]:
+    """The files that settings name: ("recipe", name) is relative to the recipe, (None, name) to the working folder."""
+    if isinstance(content, dict):
+        for name, value in content.items():
+            yield from _names(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(content, str) and key == "experiment":
+        yield "recipe", content
+    elif isinstance(content, str) and key.endswith("language.file"):
+        yield None, content
+
+
+def _is_of_the_cluster(path: Path) -> bool:
+    return path.is_absolute() and not path.exists()
 
 
 def _files(path: Path) -> Iterator[Path]:
