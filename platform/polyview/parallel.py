@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +17,8 @@ import psutil
 
 from polyview.errors import UserError
 
+SECONDS_TO_ANSWER = 10.0
+NO_CLUSTER = "no cluster is there; unset RAY_ADDRESS to run on this machine, or start the cluster again"
 STARTS = 4
 LATE = "timed out during startup"
 
@@ -49,10 +52,29 @@ def start_ray() -> None:
     address = os.environ.get("RAY_ADDRESS")
     with _own_sigterm():
         if address:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            check_address(address)
+            try:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            except ConnectionError:
+                raise UserError(f"RAY_ADDRESS={address}: {NO_CLUSTER}") from None
         else:
             _start_here()
             _end_agents_with_this_process()
+
+
+def check_address(address: str) -> None:
+    """Raises `UserError`, soon and in one line, where no head can answer at what RAY_ADDRESS says."""
+    if address.startswith(("http://", "https://")):
+        raise UserError(
+            f"RAY_ADDRESS={address} is a dashboard, to which jobs are sent: `polyview submit` does that, and reads "
+            "RAY_API_SERVER_ADDRESS; unset RAY_ADDRESS"
+        )
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
+        except (OSError, OverflowError) as error:
+            raise UserError(f"RAY_ADDRESS={address} does not answer ({error}): {NO_CLUSTER}") from None
 
 
 def _start_here() -> None:
