@@ -45,7 +45,7 @@ def test_trials_of_two_workers_beside_each_other_learn_as_one_does_and_take_up_w
     torch.set_num_threads(1)
     # The first of its two epochs, and half of the second, are trained here, by one.
     training = run_trial(
-        TrialSpec(begun.experiment, tiny_store.folder, folder), partial(train_alone, warned=killed_after(6))
+        TrialSpec(begun.experiment, tiny_store.folder, folder), partial(train_alone, warned=killed_after(4))
     )
     first = next(training)
     with pytest.raises(RuntimeError, match="killed"):
