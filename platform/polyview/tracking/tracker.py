@@ -18,17 +18,25 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from polyview.analysis.outcome import CURVES, RESULTS
 from polyview.recipe import flat
-from polyview.storage.home import Home, locked
+from polyview.storage.home import Home
 from polyview.tracking import pages
 from polyview.tracking.entities import (
     LONGEST_TAG,
     STARTED_TAG,
     TRIAL_TAG,
     dataset,
-    legal,
     milliseconds,
     source_tags,
     write,
+)
+from polyview.tracking.logged import (
+    INTERRUPTED_TAG,
+    PARENT_TAG,
+    has_ended,
+    is_free,
+    missing_params,
+    root_of,
+    started_at,
 )
 from polyview.tracking.models import lacks_model, log_model, register
 from polyview.tracking.pages import EXPERIMENT_KIND_TAG, KIND_TAG, MODEL_TRAINING, NOTE_TAG, VIEW_TAG
@@ -40,8 +48,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 LONGEST_REASON = 300
 EXPERIMENT_TAG, VARIANT_TAG = "polyview.experiment", "polyview.variant"
-PARENT_TAG = "mlflow.parentRunId"
-INTERRUPTED_TAG = "polyview.interrupted"
 LOCK_TAG = "polyview.lock"
 STUDY, VARIANT, TRIAL, POINT = "study", "variant", "trial", "search point"
 FORMER = {VARIANT: "former variant", TRIAL: "former trial"}
@@ -129,7 +135,7 @@ class Tracker:
             run = self._client.create_run(self._experiment, start_time=begun, tags=identity, run_name=self._study)
         self._parent = run.info.run_id  # first of all: who ends this process now ends the run too
         self._client.update_run(self._parent, status="RUNNING")
-        new = _missing(dict(flat(study.params)), run)
+        new = missing_params(dict(flat(study.params)), run)
         tags = {KIND_TAG: STUDY, LOCK_TAG: study.lock, **self._source, **study.tags}
         write(self._client, self._parent, new, tags, ())
         self._prepare_pages(study.views)
@@ -275,7 +281,7 @@ class Tracker:
                 run = self._client.create_run(self._experiment, tags=tags, run_name=variant.name)
             self._variants[variant.name] = run.info.run_id
             self._client.update_run(run.info.run_id, status="RUNNING")
-            new = _missing(variant.params, run)
+            new = missing_params(variant.params, run)
             write(self._client, run.info.run_id, new, {KIND_TAG: VARIANT, **self._source, **variant.tags}, ())
         for run in known.values():
             self._retire(run)
@@ -289,14 +295,14 @@ class Tracker:
         by_id = {run.info.run_id: run for run in runs}
         self._runs = {}
         for run in runs:
-            study = _root(run, by_id)
+            study = root_of(run, by_id)
             if study.info.run_id == self._parent:
                 if TRIAL_TAG in run.data.tags:
                     alive = run.info.status == "RUNNING"
                     self._runs[run.data.tags[TRIAL_TAG]] = self._interrupt(run) if alive else run
                 continue
             self._retire(run)
-            if run.info.status == "RUNNING" and _is_free(study.data.tags.get(LOCK_TAG)):
+            if run.info.status == "RUNNING" and is_free(study.data.tags.get(LOCK_TAG)):
                 self._interrupt(run)
 
     def _retire(self, run: Any) -> None:
@@ -365,13 +371,13 @@ class Tracker:
     @_survives
     def _log(self, trial: TrialRun) -> None:
         run = self._runs.get(trial.id)
-        if run is not None and _has_ended(run) and _started(run) != milliseconds(trial.started):
+        if run is not None and has_ended(run) and started_at(run) != milliseconds(trial.started):
             self._client.delete_run(run.info.run_id)
             run = None
         if run is None:
             run = self._create(trial)
         self._place(run, trial)
-        if not _has_ended(run):
+        if not has_ended(run):
             self._complete(run.info.run_id, trial)
             run = self._client.get_run(run.info.run_id)
         self._runs[trial.id] = run
@@ -399,35 +405,3 @@ class Tracker:
         if INTERRUPTED_TAG in self._client.get_run(run_id).data.tags:
             self._client.delete_tag(run_id, INTERRUPTED_TAG)
         self._client.set_terminated(run_id, status=trial.status, end_time=milliseconds(trial.ended))
-
-
-def _missing(params: Mapping[str, str], run: Any) -> dict[str, str]:
-    """The params that a run has not yet; MLflow lets none change."""
-    return {key: value for key, value in params.items() if legal(key) not in run.data.params}
-
-
-def _has_ended(run: Any) -> bool:
-    return run.info.status not in ("RUNNING", "SCHEDULED") and INTERRUPTED_TAG not in run.data.tags
-
-
-def _root(run: Any, by_id: Mapping[str, Any]) -> Any:
-    """The study's run that a run lies in, or the highest that there is."""
-    while (parent := by_id.get(run.data.tags.get(PARENT_TAG))) is not None:
-        run = parent
-    return run
-
-
-def _started(run: Any) -> int:
-    """When the execution began that a run is of; earlier versions began the run itself then."""
-    return int(run.data.tags.get(STARTED_TAG, run.info.start_time))
-
-
-def _is_free(lock: str | None) -> bool:
-    """Whether the file that a driver holds is here, and nobody holds it."""
-    if not lock or not Path(lock).exists():
-        return False
-    try:
-        with locked(Path(lock), wait=False):
-            return True
-    except BlockingIOError:
-        return False

@@ -13,7 +13,7 @@ import yaml
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
-from polyview.parallel import machines, start_ray
+from polyview.parallel import start_ray
 from polyview.recipe import Study
 from polyview.storage.mirror import expanded
 from polyview.training.history import Epoch
@@ -24,7 +24,7 @@ from polyview.trials.search import Points, objectives
 from polyview.trials.searcher import LedgerSearch, Pruner, QueueOrder
 from polyview.trials.trainable import InterimScoring, TrialActor
 from polyview.trials.trial import Workplace
-from polyview.trials.waiting import saying_of_machines
+from polyview.trials.waiting import living_nodes, saying_of_machines
 
 # A trial with workers of its own occupies their CPUs: were a share of one taken by what waits for them, the last
 # worker would never find its place. Tune wants some resource, so it is a little memory.
@@ -107,7 +107,7 @@ def nodes() -> list[Node]:
         # Hosts that are there already are listed by address alone: what each has is known once it has joined.
         if all(kind["resources"] for kind in cluster["available_node_types"].values()):
             return launchable(cluster)
-    return [*map(Node.of, machines())]
+    return living_nodes()
 
 
 def _fit(
@@ -139,7 +139,7 @@ def _fit(
 
     def is_waiting() -> bool:
         if asked.workers > 1:  # Ray Train waits within a trial that runs: it is too small a cluster that tells
-            return not callbacks.trained and fitting_workers([*map(Node.of, machines())], asked) < asked.workers
+            return not callbacks.trained and fitting_workers(living_nodes(), asked) < asked.workers
         return not callbacks.running
 
     with saying_of_machines(asked, is_waiting, callbacks.listener.on_wait):

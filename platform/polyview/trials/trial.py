@@ -245,8 +245,7 @@ def predict_again(spec: TrialSpec) -> str | None:
             return _without_predictions(ledger, experiment.digest, "its faces are others now")
         if experiment.training.trains and latest_checkpoint(folder) is None:
             return _without_predictions(ledger, record.id, "its checkpoint is gone")
-        model = None if is_raw_pixels(experiment) else _load_model(experiment, folder)
-        evaluation = score(experiment, model, *sides)
+        evaluation, _ = evaluate_trained(spec)
         if _scores(evaluation) != record.scores:
             return _without_predictions(ledger, record.id, "its checkpoint scores otherwise on this machine")
         ledger.write_predictions(record.id, evaluation.predictions)

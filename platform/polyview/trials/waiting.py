@@ -66,7 +66,7 @@ def saying_of_machines(asked: Demand, is_waiting: Callable[[], bool], say: Calla
     if not os.environ.get("RAY_ADDRESS"):
         yield
         return
-    ended, wait = threading.Event(), MachineWait(asked, is_waiting, lambda: [*map(Node.of, machines())], say)
+    ended, wait = threading.Event(), MachineWait(asked, is_waiting, living_nodes, say)
 
     def look() -> None:
         while not ended.wait(LOOKS_SECONDS):
@@ -79,3 +79,8 @@ def saying_of_machines(asked: Demand, is_waiting: Callable[[], bool], say: Calla
     finally:
         ended.set()
         thread.join()
+
+
+def living_nodes() -> list[Node]:
+    """The machines that the cluster has now."""
+    return [*map(Node.of, machines())]
