@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from polyview.training.loop import Trainer
+from polyview.evaluation.embed import embed
+from polyview.training.loop import Trainer, TrainingJob
 from polyview.training.precision import choose_precision, computes_bf16, emulation
 
+MakeJob = Callable[..., TrainingJob]
 CPU = torch.device("cpu")
 PLAIN = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 ASK = "import torch; from polyview.training.precision import choose_precision, emulation; "
@@ -40,8 +46,53 @@ def test_what_is_asked_for_by_name_is_taken() -> None:
     assert [choose_precision(asked, CPU) for asked in ("fp32", "bf16", "fp16")] == ["fp32", "bf16", "fp16"]
 
 
-def test_each_epoch_says_what_it_was_trained_in(make_job) -> None:  # type: ignore[no-untyped-def]
+def test_each_epoch_says_what_it_was_trained_in(make_job: MakeJob) -> None:
     native = "bf16" if computes_bf16(CPU) else "fp32"
     for asked, used in (("fp32", "fp32"), ("auto", native)):
         (first, *_) = Trainer(make_job(asked, training__precision=asked, training__epochs=1), CPU).epochs()
         assert first.precision == used
+
+
+@pytest.mark.parametrize(("asked", "rounded"), [("tf32", "tf32"), ("fp32", "ieee")])
+def test_a_gpu_rounds_the_products_of_training_where_tf32_is_asked_for_and_those_of_evaluation_never(
+    make_job: MakeJob, asked: str, rounded: str
+) -> None:
+    trainer = Trainer(make_job(training__precision=asked), CPU)
+    forward, backward = [], []
+
+    def note(_module: nn.Module, _pictures: Any, embeddings: Tensor) -> None:
+        forward.append(products())
+        if embeddings.requires_grad:
+            embeddings.register_hook(lambda _gradient: backward.append(products()))
+
+    trainer.model.towers.visual.register_forward_hook(note)
+    before = products()
+    for step in trainer.prepared(0, 0, 1):
+        trainer.train_step(step)
+    assert {*forward} == {*backward} == {(rounded, rounded)}
+    assert products() == before
+    forward.clear()
+    embed(trainer.model, trainer.batches.store, trainer.batches.rows, trainer.batches.cameras, CPU)
+    assert {*forward} == {("ieee", "ieee")}
+
+
+def products() -> tuple[str, str]:
+    """What a GPU would make of float32 products now: of matrices and of convolutions."""
+    return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+
+
+@pytest.mark.slow
+def test_a_compiled_model_trains_as_the_model_does_and_its_checkpoint_says_nothing_of_it(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Traced whole, forward and backward, but not made into C++, which takes minutes and a compiler.
+    traced = functools.partialmethod(nn.Module.compile, backend="aot_eager")
+    monkeypatch.setattr(nn.Module, "compile", traced)
+    losses, names = [], []
+    for compiled in (False, True):
+        trainer = Trainer(make_job(f"compiled-{compiled}", training__compile=compiled), CPU)
+        steps = [trainer.train_step(step) for step in trainer.prepared(0, 0, 3)]
+        losses.append([float(step["loss"]) for step in steps])
+        names.append([*trainer.model.state_dict()])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert names[1] == names[0]

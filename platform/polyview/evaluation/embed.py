@@ -14,11 +14,13 @@ from polyview.rendering.cameras import Camera
 from polyview.rendering.store import ViewStore
 from polyview.training.batches import to_images
 from polyview.training.loop import class_tokens
+from polyview.training.precision import float32_products
 
 BATCH = 256
 
 
 @torch.inference_mode()
+@float32_products("fp32")
 def embed(
     model: MultiviewModel, store: ViewStore, rows: NDArray[np.int64], cameras: Sequence[Camera], device: torch.device
 ) -> NDArray[np.float32]:
@@ -41,6 +43,7 @@ def raw_pixels(store: ViewStore, rows: NDArray[np.int64], cameras: Sequence[Came
 
 
 @torch.inference_mode()
+@float32_products("fp32")
 def anchors(model: MultiviewModel, experiment: Experiment, device: torch.device) -> NDArray[np.float32]:
     """One text embedding per class (K, D): the normalised mean over the class's prompts."""
     tokens = class_tokens(experiment).to(device)

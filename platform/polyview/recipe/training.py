@@ -62,8 +62,13 @@ class Training(Model):
         exclude_if=equals(False),
         description="every second face is mirrored: its pictures, and which camera has which of them",
     )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: bf16 where the device computes it natively, else fp32; the record says which it was"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
+        "auto",
+        description="auto: bf16 where the device computes it natively, else fp32; the record says which it was; tf32: "
+        "fp32 whose products a GPU may round",
+    )
+    compile: bool = Field(
+        False, exclude_if=equals(False), description="by torch.compile: minutes at the start, then quicker steps"
     )
     accumulate: Positive = Field(
         1, description="parts in which the image tower takes a batch, for less memory; the losses still see it whole"

@@ -41,7 +41,7 @@ from polyview.training.collectives import agree, gather, pool, synchronize_batch
 from polyview.training.history import Epoch, Progress
 from polyview.training.measured import Measured
 from polyview.training.optimizer import make_optimizer, schedule
-from polyview.training.precision import DTYPES, choose_precision
+from polyview.training.precision import DTYPES, choose_precision, float32_products
 from polyview.training.prefetch import on_device
 from polyview.training.saving import USUAL_TIMES, CheckpointTimes, CheckpointWriter
 from polyview.training.targets import Step, Targets
@@ -102,6 +102,8 @@ class Trainer:
         if checkpoint and experiment.language.assigns:
             self.sample_labels = checkpoint.pseudolabels
         synchronize_batch_norm(self.model)
+        if training.compile:
+            self.model.compile()
         self.parallel: nn.Module = self.model
         if self.share.size > 1:
             self.parallel = DistributedDataParallel(self.model, broadcast_buffers=False)
@@ -194,11 +196,12 @@ class Trainer:
         """
         # What a tower drops depends on the step and the worker alone, so a training that was cut short drops the same.
         torch.manual_seed(step.batch.draw + (self.share.rank << 30))
-        loss, terms, views = self.loss(step.batch.images, step.targets)
-        shares = self._shares(terms, views) if with_shares else {}
         optimizer, scaler = self.state.optimizer, self.state.scaler
         optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
+        with float32_products(self.precision):
+            loss, terms, views = self.loss(step.batch.images, step.targets)
+            shares = self._shares(terms, views) if with_shares else {}
+            scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         scaler.step(optimizer)
@@ -214,8 +217,8 @@ class Trainer:
         """The objective on the global batch of which `images` are this worker's part, each of its terms, and the
         embeddings (n, V, D) of this worker's views, from which they were computed.
         """
-        objective = self._objective
-        with torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32"):
+        objective, dtype = self._objective, DTYPES[self.precision]
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
             embeddings: Embeddings = self.parallel(images, self.angles, targets.tokens)
         logits = embeddings.class_logits
         loss, terms = total_loss(

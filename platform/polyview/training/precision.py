@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -11,11 +13,33 @@ from torch import Tensor, nn
 
 from polyview.training.collectives import pool, world_size
 
-Precision = Literal["fp32", "bf16", "fp16"]
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+DTYPES: dict[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 
 
-def choose_precision(asked: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> Precision:
+@contextmanager
+def float32_products(precision: Precision) -> Iterator[None]:
+    """Have a GPU round the factors of float32 products to TensorFloat-32 if `precision` is tf32, and not otherwise.
+
+    torch rounds those of convolutions unless it is told not to, and then no score is the same to 1e-5 on a CPU.
+    """
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
+    before = [place.fp32_precision for place in places]
+    try:
+        for place in places:
+            place.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        yield
+    finally:
+        for place, was in zip(places, before, strict=True):
+            place.fp32_precision = was
+
+
+def choose_precision(asked: Literal["auto", "fp32", "tf32", "bf16", "fp16"], device: torch.device) -> Precision:
     """The format that is asked for; for `auto`, bf16 where every worker's device computes it natively, else fp32."""
     if asked != "auto":
         return asked
