@@ -174,7 +174,7 @@ def test_every_camera_that_a_search_can_ask_for_is_planned(tiny: Experiment) -> 
             {"model.fusion": {"uniform": [0.1, 1]}},
             "search over model.fusion, which is 'attention' and no number; give cat",
         ),
-        ({"training.epochs": {"uniform": [1, 3]}}, "training.epochs: .* is not allowed; input should be a valid int"),
+        ({"training.epochs": {"uniform": [1, 3]}}, "training.epochs: .* is not allowed; expected a whole number"),
         ({"training.lr": {"uniform": [-1, 1]}}, "training.lr: -1.0 is not allowed; .* greater than 0"),
         ({"model.fusion": {"categorical": ["mean", "median"]}}, "model.fusion: 'median' is not allowed"),
         ({"rendering.radius": {"uniform": [80, 100]}}, "endless pictures; give integer or categorical"),

@@ -169,4 +169,4 @@ def _validate(kind: type[M], data: Any, place: str) -> M:
         # JSON mode keeps strictness and still takes lists for tuples.
         return kind.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        raise UserError(describe_errors(kind, error, place)) from None
+        raise UserError(describe_errors(kind, error, data, place)) from None

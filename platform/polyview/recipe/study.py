@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from polyview.recipe.evaluation import MetricName, check_metric
 from polyview.recipe.experiment import Experiment
@@ -51,6 +51,14 @@ class Parameter(Model):
     when: dict[str, Scalar | tuple[Scalar, ...]] = Field(
         {}, description="asked for only where keys above it have these values, as in {model.fusion: attention}"
     )
+
+    @field_validator("categorical", mode="before")
+    @classmethod
+    def _is_of_single_values(cls, choices: Any) -> Any:
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, list | dict):
+                raise ValueError(f"a search chooses among single values, and {choice} is none; compare such by `grid`")
+        return tuple(choices) if isinstance(choices, list) else choices
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -154,7 +162,13 @@ class UntilDecided(Model):
         return self
 
 
-SeedList = Annotated[tuple[Seed, ...], Field(min_length=1)]
+def _listed(seeds: Any) -> Any:
+    if isinstance(seeds, int) and not isinstance(seeds, bool) and 0 < seeds < 100:
+        raise ValueError(f"{seeds} is a number of seeds or one of them; list them, as in {list(range(seeds))}")
+    return tuple(seeds) if isinstance(seeds, list) else seeds
+
+
+SeedList = Annotated[tuple[Seed, ...], Field(min_length=1), BeforeValidator(_listed)]
 Seeds = Annotated[
     Annotated[SeedList, Tag("|list")] | Annotated[UntilDecided, Tag("|until")],
     Discriminator(lambda seeds: "|until" if isinstance(seeds, dict | UntilDecided) else "|list"),

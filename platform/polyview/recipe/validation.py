@@ -3,37 +3,121 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
+from collections.abc import Sequence
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+Path = tuple[int | str, ...]
 
-def describe_errors(kind: type[BaseModel], error: ValidationError, place: str) -> str:
-    """All errors of `error`, one line each, under a line that names `place`."""
-    # A default that waits for another value is no error of its own when that value is one.
-    details = [detail for detail in error.errors() if detail["type"] != "default_factory_not_called"]
-    errors = [_describe(kind, detail) for detail in details]
+
+EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "dict_type": "keys with values",
+    "model_type": "keys with values",
+}
+"""What is written where pydantic has an error of this type."""
+
+
+def describe_errors(kind: type[BaseModel], error: ValidationError, data: Any, place: str) -> str:
+    """All errors of `error` in `data`, one line each, under a line that names `place`."""
+    details = error.errors()
+    groups: dict[Path, list[ErrorDetails]] = {}
+    for detail in details:
+        # A default that waits for another value is no error of its own when that value is one, and no list is too
+        # short for having values that are not allowed.
+        follows = detail["type"] == "too_short" and any(_is_within(other["loc"], detail["loc"]) for other in details)
+        if detail["type"] != "default_factory_not_called" and not follows:
+            groups.setdefault(_undecided(detail["loc"], data), []).append(detail)
+    errors = [_describe(kind, same, data) for group in groups.values() for same in _best(group, data)]
     count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
     return "\n".join([f"{place}: {count}", *(f"  {error}" for error in errors)])
 
 
-def _describe(kind: type[BaseModel], detail: ErrorDetails) -> str:
-    # A part that begins with a bar says which of several kinds a value was taken for.
-    path = ".".join(str(part) for part in detail["loc"] if not str(part).startswith("|"))
-    message = detail["msg"].removeprefix("Value error, ")
+def _best(group: Sequence[ErrorDetails], data: Any) -> list[list[ErrorDetails]]:
+    """The errors of a value that may be of several kinds, as the kind that it fits best has them, by their place."""
+    depth = max(len(_place(detail["loc"], data)) for detail in group)
+    deepest = [detail for detail in group if len(_place(detail["loc"], data)) == depth]
+    known = [detail for detail in deepest if detail["type"] not in EXPECTED]
+    if known or len(group) == 1:
+        return [[detail] for detail in known or group]
+    places: dict[Path, list[ErrorDetails]] = {}
+    for detail in deepest:
+        places.setdefault(_place(detail["loc"], data), []).append(detail)
+    return [*places.values()]
+
+
+def _describe(kind: type[BaseModel], same: Sequence[ErrorDetails], data: Any) -> str:
+    """One error, or that a value is of none of the types which it may be of."""
+    detail = same[0]
+    loc, given = _place(detail["loc"], data), detail["input"]
+    path, message = _dotted(loc), detail["msg"].removeprefix("Value error, ")
     match detail["type"]:
         case "extra_forbidden":
-            return f"{path}: unknown key{_nearest(kind, detail['loc'])}"
+            return f"{path}: unknown key{_nearest(kind, loc)}"
         case "missing":
             return f"{path}: missing, and it has no default"
         case "value_error":
             return f"{path}: {message}" if path else message
         case "literal_error":
-            return f"{path}: {detail['input']!r} is not allowed{_nearest_choice(detail)}"
+            return f"{path}: {given!r} is not allowed{_nearest_choice(detail)}"
+        case "too_short":
+            least = detail["ctx"]["min_length"]
+            needed = f"at least {least} value{' is' if least == 1 else 's are'} needed"
+            return f"{path}: {given if isinstance(given, dict) else [*given]} is not allowed; {needed}"
+        case wrong if wrong in EXPECTED:
+            *some, last = dict.fromkeys(EXPECTED[one["type"]] for one in same)
+            expected = f"{', '.join(some)} or {last}" if some else last
+            return f"{path}: {given!r} is not allowed; expected {expected}{_how(wrong, given)}"
         case _:
-            return f"{path}: {detail['input']!r} is not allowed; {message[:1].lower()}{message[1:]}"
+            return f"{path}: {given!r} is not allowed; {message[:1].lower()}{message[1:]}"
+
+
+def _how(wrong: str, given: Any) -> str:
+    """What to change in a value that is nearly what is expected."""
+    if wrong == "tuple_type" and not isinstance(given, dict):
+        return f", as in [{given}]"
+    quoted = isinstance(given, str) and re.fullmatch(r"true|false|[-+]?[0-9.]+(e[-+]?[0-9]+)?", given.lower())
+    return ", without quotes" if quoted else ""
+
+
+def _place(loc: Path, data: Any) -> Path:
+    """Where a value is in the data: pydantic's own place, without the names of kinds that were tried there."""
+    place: list[int | str] = []
+    for number, part in enumerate(loc):
+        if isinstance(data, dict) and part in data:
+            data = data[part]
+        elif isinstance(data, list) and isinstance(part, int):
+            data = data[part] if part < len(data) else None
+        elif isinstance(data, dict) and number == len(loc) - 1:
+            data = None  # a key that is missing
+        else:
+            continue
+        place.append(part)
+    return tuple(place)
+
+
+def _undecided(loc: Path, data: Any) -> Path:
+    """The place of the first value on the way to an error that may be of several kinds, else of the error itself."""
+    place = _place(loc, data)
+    same = next((number for number, (one, other) in enumerate(zip(loc, place, strict=False)) if one != other), None)
+    return place if same is None and len(loc) == len(place) else place[:same]
+
+
+def _is_within(loc: Path, other: Path) -> bool:
+    return len(loc) > len(other) and loc[: len(other)] == other
+
+
+def _dotted(place: Path) -> str:
+    return ".".join(map(str, place))
 
 
 def _nearest_choice(detail: ErrorDetails) -> str:
@@ -44,7 +128,7 @@ def _nearest_choice(detail: ErrorDetails) -> str:
     return f"; expected {expected}" + (f" (nearest: {close[0]})" if close else "")
 
 
-def _nearest(kind: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+def _nearest(kind: type[BaseModel], loc: Path) -> str:
     parent = _model_at(kind, loc[:-1])
     if parent is None:
         return ""
@@ -54,7 +138,7 @@ def _nearest(kind: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     return f"{hint}; allowed here: {', '.join(names)}"
 
 
-def _model_at(kind: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel] | None:
+def _model_at(kind: type[BaseModel], loc: Path) -> type[BaseModel] | None:
     current: type[BaseModel] | None = kind
     for part in loc:
         field = current.model_fields.get(str(part)) if current else None
