@@ -72,6 +72,31 @@ def test_two_trials_are_compared_by_how_their_ids_begin(
     assert "no finished trial" in refused(capsys, "compare", "nosuch", one.digest)
 
 
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("way", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("assignment", "error"),
+    [
+        ("corpus.generator.subjects=1", "evaluation.folds is 5 and there are 1 subjects; lower it, or bring more"),
+        ("evaluation.folds=13", "evaluation.folds is 13 and there are 12 subjects; lower it, or bring more"),
+        ("training.batch_size=40", "training.batch_size is 40 and there are 27 samples to train on; lower it, or"),
+        (
+            "evaluation.shots=[11]",
+            "evaluation.shots has 11, and there are 9 training subjects whose labels may be read",
+        ),
+        ("training.persons=12", "training.persons is 12 and there are 9 people to train on; lower it"),
+        ("model.tower=tiny-resnt", "model.tower: open_clip has no model 'tiny-resnt'"),
+    ],
+)
+def test_what_no_faces_could_mend_and_too_few_people_are_told_before_anything_is_drawn(
+    study: Path, capsys: pytest.CaptureFixture[str], way: list[str], assignment: str, error: str
+) -> None:
+    folds = ["--set", "evaluation.protocol=subject_kfold", "--set", "evaluation.folds=5"]
+    told = refused(capsys, "ablate", str(study), *folds, "--set", "training.batch_size=24", "--set", assignment, *way)
+    assert error in told
+    assert not (study.parent / "home" / "views").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_a_dry_run_says_what_is_left_and_that_nothing_is_known_of_its_time(

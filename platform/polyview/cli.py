@@ -102,11 +102,11 @@ def scan(
 def render(experiment: ExperimentFile, sets: Sets = None) -> None:
     """Render the meshes of an experiment to a view store; what is there already is not rendered again."""
     from polyview.recipe import load_experiment
-    from polyview.trials.views import prepare_views
+    from polyview.trials.views import find_faces, prepare_views
 
     recipe = load_experiment(experiment, sets or [])
     with watching() as watcher:
-        store = prepare_views([recipe], open_home(), watcher).store_of(recipe)
+        store = prepare_views(find_faces([recipe]), open_home(), watcher).store_of(recipe)
     console.print(f"look      polyview sheet {address(store)}", highlight=False, soft_wrap=True)
 
 
@@ -147,13 +147,13 @@ def evaluate(
     from polyview.recipe import with_overrides
     from polyview.training.checkpoint import open_checkpoint
     from polyview.trials.trial import evaluate_checkpoint
-    from polyview.trials.views import prepare_views
+    from polyview.trials.views import find_faces, prepare_views
 
     opened = open_checkpoint(checkpoint)
     recipe = opened.experiment
     asked = with_overrides(recipe, {"evaluation.probes": probe}, "--probe") if probe else recipe
     with watching() as watcher:
-        views = prepare_views([recipe], open_home(), watcher)
+        views = prepare_views(find_faces([recipe]), open_home(), watcher)
         stores = views.store_of(recipe), views.test_store_of(recipe)
         shots = () if probe else recipe.evaluation.shots
         evaluation = evaluate_checkpoint(opened, asked.evaluation.probes, *stores, shots)

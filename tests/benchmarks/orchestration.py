@@ -35,7 +35,7 @@ from polyview.trials.design import RAW_PIXELS, REFERENCES, Trial
 from polyview.trials.ledger import Ledger, TrialFailure
 from polyview.trials.scheduler import run_trials
 from polyview.trials.trial import Workplace
-from polyview.trials.views import prepare_views
+from polyview.trials.views import find_faces, prepare_views
 
 TARGETS = {1: 20.0, 2: 3.0}  # workers -> how many times faster
 RECIPE = """{
@@ -85,7 +85,7 @@ def ours(workers: int, count: int, seed: int, home: Home) -> tuple[float, float]
     recipes = [base.model_copy(update={"seed": seed + number}) for number in range(count)]
     trials = [Trial("empty", recipe.seed, recipe) for recipe in recipes]
     clock = Clock()
-    views = prepare_views([base], home, clock)
+    views = prepare_views(find_faces([base]), home, clock)
     started = time.perf_counter()
     run_trials(trials, Workplace(views, home.trials, Resources(), retries=0), clock)
     took = time.perf_counter() - started

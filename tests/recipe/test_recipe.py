@@ -368,7 +368,7 @@ def test_a_faulty_assignment_to_a_study_is_refused(study: Path, assignment: str,
         ),
         (
             "search={space: {training.lr: {categorical: [0.1, 0.2], when: {a: [[1]]}}}}",
-            "search.space.training.lr.when.a.0: [1] is not allowed; expected true or false, a whole number, a number or",
+            "search.space.training.lr.when.a.0: [1] is not allowed; expected true or false, a whole number, a",
         ),
     ],
 )

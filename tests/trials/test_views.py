@@ -9,7 +9,7 @@ from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore
 from polyview.storage.home import Home
-from polyview.trials.views import prepare_views
+from polyview.trials.views import find_faces, prepare_views
 
 
 @pytest.mark.slow
@@ -26,7 +26,7 @@ def test_the_same_faces_are_rendered_once_from_every_camera_that_any_trial_looks
     ]
     experiments = [with_overrides(tiny, few | change) for change in changes]
     home = Home(tmp_path)
-    prepared = prepare_views(experiments, home, listener)
+    prepared = prepare_views(find_faces(experiments), home, listener)
     stores = [prepared.store_of(experiment) for experiment in experiments]
     assert stores[0] == stores[1] == stores[2] != stores[3]
     assert prepared.seconds > 0
@@ -37,6 +37,6 @@ def test_the_same_faces_are_rendered_once_from_every_camera_that_any_trial_looks
     assert listener.stages == [("render", 6), ("render", 6)]
     assert listener.said.count("6 frames are left out by corpus.frames and corpus.every") == 2
 
-    again = prepare_views(experiments, home, listener)
+    again = prepare_views(find_faces(experiments), home, listener)
     assert (again.stores, again.seconds) == (prepared.stores, 0)
     assert sum("rendered before" in message for message in listener.said) == 2

@@ -12,6 +12,7 @@ from polyview.storage.home import locked
 from polyview.trials.capacity import concurrent_trials, demand
 from polyview.trials.design import Trial
 from polyview.trials.ledger import Ledger
+from polyview.trials.views import FoundFaces
 
 
 def check_recipes(trials: Sequence[Trial], ledger: Ledger, resources: Resources) -> None:
@@ -28,6 +29,15 @@ def check_recipes(trials: Sequence[Trial], ledger: Ledger, resources: Resources)
         with naming(trial):
             check_recipe(trial.experiment)
     concurrent_trials(nodes(), [demand(trial.experiment, resources) for trial in missing])
+
+
+def check_people(trials: Sequence[Trial], ledger: Ledger, faces: FoundFaces) -> None:
+    """Raises `UserError` that names the first trial without a record for which there are too few people or faces."""
+    records = ledger.read_all(trial.id for trial in trials)
+    for trial in trials:
+        if trial.id not in records:
+            with naming(trial):
+                faces.check(trial.experiment)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from polyview.rendering.sheet import contact_sheet, one_of_each_expression
 from polyview.reporting.report import Outcome, write
 from polyview.storage.home import Home
 from polyview.storage.mirror import CachedPath
-from polyview.studies.checks import check_recipes, naming, only_driver
+from polyview.studies.checks import check_people, check_recipes, naming, only_driver
 from polyview.studies.interruption import last_act
 from polyview.studies.outcome import (
     POINTS,
@@ -48,7 +48,7 @@ from polyview.trials.search import (
     samples,
     wanted,
 )
-from polyview.trials.views import PreparedViews, manifests_of, prepare_views
+from polyview.trials.views import PreparedViews, find_faces, manifests_of, prepare_views
 from polyview.trials.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -90,9 +90,12 @@ def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher
     refresh_folder(folder)
     if study.search:
         check_search(study)
-    check_recipes(tried, Ledger(home.trials), study.resources)
+    ledger = Ledger(home.trials)
+    check_recipes(tried, ledger, study.resources)
+    faces = find_faces([*(trial.experiment for trial in trials), *possible_renderings(study)])
+    check_people(tried, ledger, faces)
     stages = Stages(folder / STAGES)
-    views = prepare_views([*(trial.experiment for trial in trials), *possible_renderings(study)], home, watcher)
+    views = prepare_views(faces, home, watcher)
     if views.seconds:
         stages.record("render", views.seconds)
     if isinstance(home.root, CachedPath) and home.tracking_uri.startswith(SQLITE):

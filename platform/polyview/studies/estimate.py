@@ -10,12 +10,13 @@ from polyview.analysis.outcome import Outcome
 from polyview.analysis.searches import BEST
 from polyview.recipe import Experiment, Study, digest
 from polyview.storage.home import Home
+from polyview.studies.checks import check_people, check_recipes
 from polyview.studies.outcome import load_outcome
 from polyview.trials.capacity import concurrent_trials, demand
 from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import Ledger, Record, diverged_trials, pruned_trials
-from polyview.trials.search import check_search, possible_renderings, wanted
-from polyview.trials.views import views_to_render
+from polyview.trials.search import check_search, possible_renderings, samples, wanted
+from polyview.trials.views import find_faces, views_to_render
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,18 @@ class Estimate:
 def estimate(study: Study, home: Home) -> Estimate:
     """What a study would cost on the machines at hand; starts Ray to ask for these, and runs nothing.
 
-    Raises `UserError` for what would stop the study: a trial that does not fit, a search's space.
+    Raises `UserError` for what would stop the study: a trial that does not fit, too few people, a search's space.
     """
     from polyview.trials.scheduler import nodes
 
     if study.search:
         check_search(study)
-    planned = [trial.experiment for trial in plan(study)]
-    views, faces = views_to_render([*planned, *possible_renderings(study)], home)
-    outcome = load_outcome(study, home, faces)
+    planned, ledger = plan(study), Ledger(home.trials)
+    check_recipes([*planned, *samples(study)], ledger, study.resources)
+    faces = find_faces([*(trial.experiment for trial in planned), *possible_renderings(study)])
+    check_people([*planned, *samples(study)], ledger, faces)
+    views, fingerprints = views_to_render(faces, home)
+    outcome = load_outcome(study, home, fingerprints)
     trials = [*outcome.trials, *outcome.searched.trials]
     searched = {trial.id for trial in outcome.searched.trials}
     ended = {
@@ -84,7 +88,7 @@ def estimate(study: Study, home: Home) -> Estimate:
     missing = [trial.experiment for trial, state in states if state != "done"]
     later = _later(study, len(outcome.searched.trials), any(trial.variant == BEST for trial in trials))
     missing += [study.experiment] * later
-    seconds = [one for one in _times(missing, Ledger(home.trials)) if one is not None]
+    seconds = [one for one in _times(missing, ledger) if one is not None]
     resources = study.resources
     demands = [demand(experiment, resources) for experiment in missing or [study.experiment]]
     return Estimate(

@@ -11,12 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polyview.errors import UserError
 from polyview.recipe import Training
 from polyview.rendering.cameras import Camera
 from polyview.rendering.store import ViewStore
 from polyview.training.augmentation import Augmentation, Share, check_flip
-from polyview.training.order import any_samples, check_people, count_steps, of_kinds, whole_people
+from polyview.training.order import any_samples, check_people, check_size, count_steps, of_kinds, whole_people
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +65,7 @@ class Batches:
     with_others: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.rows) < self.batch_size:
-            raise UserError(
-                f"training.batch_size is {self.batch_size} and there are {len(self.rows)} samples to train on; "
-                "lower it, or bring more faces"
-            )
+        check_size(len(self.rows), self.batch_size)
         if self.training.persons:
             check_people(self.owners, self.training.persons, self.batch_size // self.training.persons)
         if self.training.flip:

@@ -51,6 +51,15 @@ def count_steps(owners: NDArray[np.int64], people: int, each: int) -> int:
     return sum(int((turns > number).sum()) // people for number in range(int(turns.max())))
 
 
+def check_size(samples: int, batch_size: int) -> None:
+    """Raises `UserError` if there are too few samples for a batch."""
+    if samples < batch_size:
+        raise UserError(
+            f"training.batch_size is {batch_size} and there are {samples} samples to train on; lower it, or bring more "
+            "faces"
+        )
+
+
 def check_people(owners: NDArray[np.int64], people: int, each: int) -> None:
     """Raises `UserError` if there are too few people for a batch, or anybody has too few samples."""
     counts = np.bincount(owners)

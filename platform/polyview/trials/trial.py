@@ -13,12 +13,12 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from polyview.corpus.splits import Split, exchanged, holdout, kfold, labelled, leave_one_out
+from polyview.corpus.splits import exchanged, labelled
 from polyview.environment import describe_environment
 from polyview.errors import UserError
 from polyview.evaluation.embed import anchors, embed, raw_pixels
 from polyview.evaluation.embedded import Embedded, pooled
-from polyview.evaluation.protocols import PREDICTIONS, Evaluation, check_shots, evaluate
+from polyview.evaluation.protocols import PREDICTIONS, Evaluation, evaluate
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import check_tower
 from polyview.recipe import Experiment, ProbeName, Resources, few_shot
@@ -39,6 +39,7 @@ from polyview.training.loop import Trainer, TrainingJob, class_tokens, fetch_pic
 from polyview.training.saving import USUAL_TIMES, CheckpointTimes
 from polyview.trials.design import PIXELS, Trial
 from polyview.trials.ledger import LOCK, Ledger, Record
+from polyview.trials.people import check_samples, sides_of
 from polyview.trials.views import PreparedViews
 
 
@@ -66,16 +67,14 @@ class TrialSpec:
 
         Raises `UserError` where there are too few people.
         """
-        experiment, modeling = self.experiment, self.experiment.model
-        store = open_samples(self.store, modeling)
-        # With another corpus as the test, everybody is trained on; a search's points are scored on some of them.
-        train = everyone(store) if experiment.evaluation.test else split_of(experiment, store).train
-        if experiment.evaluation.validation:
-            chosen = holdout(train, experiment.evaluation.validation, split_seed(experiment))
-            return Faces(store, chosen.train), Faces(store, chosen.test)
-        if self.test:
-            return Faces(store, train), Faces(other := open_samples(self.test, modeling), everyone(other))
-        return Faces(store, train), Faces(store, split_of(experiment, store).test)
+        store, other = self.samples()
+        chosen = sides_of(self.experiment, store.labels("subject"), other.labels("subject") if other else None)
+        return Faces(store, chosen.train), Faces(other or store, chosen.test)
+
+    def samples(self) -> tuple[ViewStore, ViewStore | None]:
+        """What is trained on and, of another corpus that is scored, what that has."""
+        modeling = self.experiment.model
+        return open_samples(self.store, modeling), open_samples(self.test, modeling) if self.test else None
 
 
 @dataclass(frozen=True)
@@ -117,19 +116,14 @@ def check_recipe(experiment: Experiment) -> None:
 
 def check_faces(spec: TrialSpec) -> None:
     """Raises `UserError` if there are too few faces for the protocol, the batches or the probes."""
-    train, _ = spec.sides()
-    readable = train.labelled(spec.experiment)
-    for people in spec.experiment.evaluation.shots:
-        check_shots(people, len(readable.subjects))
-    shown = {readable.store.labels("expression")[row] for row in readable.store.rows_of(readable.subjects)}
-    if "linear" in spec.experiment.evaluation.probes and len(shown) < 2:
-        raise UserError(
-            "the linear probe tells expressions apart, and all training subjects whose labels may be read "
-            f"({len(readable.subjects)}) show {', '.join(sorted(shown)) or 'none'}; raise language.labelled, or use "
-            "more subjects"
-        )
+    store, other = spec.samples()
+    check_samples(spec.experiment, _table(store), _table(other) if other else None)
     if spec.experiment.training.trains:
-        make_batches(TrainingJob(spec.experiment, spec.store, train.subjects, spec.trials))
+        make_batches(TrainingJob(spec.experiment, spec.store, spec.sides()[0].subjects, spec.trials))
+
+
+def _table(store: ViewStore) -> pl.DataFrame:
+    return pl.DataFrame({column: store.labels(column) for column in ("subject", "expression")})
 
 
 def is_raw_pixels(experiment: Experiment) -> bool:
@@ -370,28 +364,6 @@ def evaluate_checkpoint(
 def _with_probes(experiment: Experiment, probes: Sequence[ProbeName], shots: Sequence[int]) -> Experiment:
     chosen = {"probes": tuple(probes), "shots": tuple(shots)}
     return experiment.model_copy(update={"evaluation": experiment.evaluation.model_copy(update=chosen)})
-
-
-def split_of(experiment: Experiment, store: ViewStore) -> Split:
-    """The training subjects and the test subjects of one corpus; raises `UserError` if there are too few for it."""
-    evaluation, subjects = experiment.evaluation, everyone(store)
-    match evaluation.protocol:
-        case "subject_kfold":
-            return kfold(subjects, evaluation.folds, evaluation.fold, split_seed(experiment))
-        case "loso":
-            return leave_one_out(subjects, evaluation.folds, evaluation.fold)
-    return holdout(subjects, evaluation.share, split_seed(experiment))
-
-
-def split_seed(experiment: Experiment) -> int:
-    """The seed by which test subjects and validation subjects are drawn."""
-    own = experiment.evaluation.split_seed
-    return experiment.seed if own is None else own
-
-
-def everyone(store: ViewStore) -> tuple[str, ...]:
-    """A store's subjects, sorted."""
-    return tuple(sorted(set(store.labels("subject"))))
 
 
 def fingerprints(train: Faces, test: Faces) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polyview.corpus.manifest import Manifest
-from polyview.corpus.scan import scan
+from polyview.corpus.scan import Scan, scan
 from polyview.recipe import Corpus, Experiment, Rendering, Views, digest
 from polyview.rendering.cameras import Camera, cameras
 from polyview.rendering.pipeline import RenderSummary, is_rendered, render
@@ -93,12 +93,36 @@ def corpus_digest(experiment: Experiment) -> str:
     return digest([corpus.model_dump(mode="json") for corpus in corpora(experiment)])
 
 
-def prepare_views(experiments: Iterable[Experiment], home: Home, watcher: Watcher) -> PreparedViews:
-    """Render what the experiments need and is not there yet; raises `UserError` if the faces cannot be used."""
-    prepared = PreparedViews()
+@dataclass(frozen=True)
+class FoundFaces:
+    """The faces that some experiments need, as they lie there; nothing is drawn of them yet."""
+
+    scans: tuple[tuple[Need, Scan, float], ...]
+
+    def check(self, experiment: Experiment) -> None:
+        """Raises `UserError` if there are too few people or faces for one of the experiments."""
+        # torch takes seconds to import, which a study that finds all its trials done need not wait for.
+        from polyview.trials.people import check_samples, samples_of
+
+        manifests = {need.faces: found.manifest.frame for need, found, _ in self.scans}
+        tables = [manifests[_faces(corpus, experiment.rendering)] for corpus in corpora(experiment)]
+        check_samples(experiment, *(samples_of(table, experiment.model.temporal) for table in tables))
+
+
+def find_faces(experiments: Iterable[Experiment]) -> FoundFaces:
+    """Look for the faces of the experiments; raises `UserError` if they are not there."""
+    scans = []
     for need in needs(experiments):
         started = time.perf_counter()
-        found = scan(need.corpus)
+        scans.append((need, scan(need.corpus), time.perf_counter() - started))
+    return FoundFaces(tuple(scans))
+
+
+def prepare_views(faces: FoundFaces, home: Home, watcher: Watcher) -> PreparedViews:
+    """Render what is not there yet of some faces; raises `UserError` if they cannot be used."""
+    prepared = PreparedViews()
+    for need, found, seconds in faces.scans:
+        started = time.perf_counter() - seconds
         if len(found.skipped):
             watcher.say(f"{len(found.skipped)} files skipped; the first: {', '.join(found.skipped.row(0))}")
         for remark in found.remarks:
@@ -132,11 +156,11 @@ def _render(need: Need, manifest: Manifest, home: Home, watcher: Watcher) -> Ren
         return render(manifest, need.rendering, need.cameras, home, need.corpus.max_rejected, advance)
 
 
-def views_to_render(experiments: Iterable[Experiment], home: Home) -> tuple[int, Fingerprints]:
-    """How many pictures the experiments need that are not there yet, and which faces these are of."""
+def views_to_render(faces: FoundFaces, home: Home) -> tuple[int, Fingerprints]:
+    """How many pictures of the faces are not there yet, and the fingerprints of what they are of."""
     missing, fingerprints = 0, Fingerprints()
-    for need in needs(experiments):
-        manifest = scan(need.corpus).manifest
+    for need, found, _ in faces.scans:
+        manifest = found.manifest
         fingerprints[need.faces] = _fingerprints(manifest)
         if not is_rendered(manifest, need.rendering, need.cameras, home):
             missing += len(manifest) * len(need.cameras)

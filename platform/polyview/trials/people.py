@@ -1,0 +1,73 @@
+"""Who is trained on and who is scored, and whether they are enough: a table of samples tells, before any is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from polyview.corpus.splits import Split, holdout, kfold, labelled, leave_one_out
+from polyview.errors import UserError
+from polyview.evaluation.protocols import check_shots
+from polyview.recipe import Experiment
+from polyview.training.order import check_people, check_size
+
+
+def sides_of(experiment: Experiment, subjects: Sequence[str], others: Sequence[str] | None = None) -> Split:
+    """The training subjects and those who are scored, the test subjects or the validation subjects.
+
+    subjects: everybody of the recipe's corpus; others: of the corpus that it is tested on, if that is another.
+    Raises `UserError` where there are too few people.
+    """
+    evaluation = experiment.evaluation
+    # With another corpus as the test, everybody is trained on; a search's points are scored on some of them.
+    whole = Split(tuple(sorted(set(subjects))), ()) if evaluation.test else _split_of(experiment, subjects)
+    if evaluation.validation:
+        return holdout(whole.train, evaluation.validation, _split_seed(experiment))
+    return whole if others is None else Split(whole.train, tuple(sorted(set(others))))
+
+
+def check_samples(experiment: Experiment, samples: pl.DataFrame, others: pl.DataFrame | None = None) -> None:
+    """Raises `UserError` where the samples are too few for the protocol, the probes or the batches.
+
+    samples: one row each of `subject` and `expression`; others: those of the corpus that is tested on.
+    """
+    sides = sides_of(experiment, samples["subject"].to_list(), None if others is None else others["subject"].to_list())
+    train = samples.filter(pl.col("subject").is_in(sides.train))
+    readable = labelled(sides.train, experiment.language.labelled, experiment.seed)
+    for people in experiment.evaluation.shots:
+        check_shots(people, len(readable))
+    shown = sorted(set(train.filter(pl.col("subject").is_in(readable))["expression"]))
+    if "linear" in experiment.evaluation.probes and len(shown) < 2:
+        raise UserError(
+            "the linear probe tells expressions apart, and all training subjects whose labels may be read "
+            f"({len(readable)}) show {', '.join(shown) or 'none'}; raise language.labelled, or use more subjects"
+        )
+    training = experiment.training
+    if training.trains:
+        check_size(len(train), training.batch_size)
+        if training.persons:
+            owners = np.unique(train["subject"].to_list(), return_inverse=True)[1]
+            check_people(owners, training.persons, training.batch_size // training.persons)
+
+
+def samples_of(faces: pl.DataFrame, temporal: str) -> pl.DataFrame:
+    """The samples that a manifest's faces make: each of them, or each sequence where a model takes it as one."""
+    return faces if temporal == "frame" else faces.unique(["subject", "sequence", "expression"])
+
+
+def _split_of(experiment: Experiment, subjects: Sequence[str]) -> Split:
+    evaluation, seed = experiment.evaluation, _split_seed(experiment)
+    match evaluation.protocol:
+        case "subject_kfold":
+            return kfold(subjects, evaluation.folds, evaluation.fold, seed)
+        case "loso":
+            return leave_one_out(subjects, evaluation.folds, evaluation.fold)
+    return holdout(subjects, evaluation.share, seed)
+
+
+def _split_seed(experiment: Experiment) -> int:
+    """The seed by which test subjects and validation subjects are drawn."""
+    own = experiment.evaluation.split_seed
+    return experiment.seed if own is None else own
