@@ -102,16 +102,18 @@ def test_holm_is_statsmodels_holm(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]))
 
 
-def test_the_adjustment_spans_the_variants_that_were_tested() -> None:
+def test_the_adjustment_spans_the_variants_that_were_tested_and_those_that_could_not_be() -> None:
     rng = np.random.default_rng(5)
     scores = {name: by_seed(rng.normal(0.5, 0.1, 5)) for name in ("full", "a", "b")} | {"single": by_seed([0.2])}
-    _, a, b, single = compare(scores, "full")
+    scores["like full"] = scores["full"]
+    _, a, b, single, like_full = compare(scores, "full")
     assert a.p is not None
     assert b.p is not None
-    assert [a.p_adjusted, b.p_adjusted] == pytest.approx(holm([a.p, b.p]))
-    assert single.p_adjusted is None
-    _, a, b, single = compare(scores, "full", margin=0.05)
-    assert [a.p_adjusted, b.p_adjusted] == pytest.approx(bonferroni([a.p, b.p]))  # type: ignore[list-item]
+    assert [a.p_adjusted, b.p_adjusted] == pytest.approx(holm([a.p, b.p, 1.0, 1.0])[:2])
+    assert single.p_adjusted is like_full.p_adjusted is None
+    assert {one.family for one in (a, b, single, like_full)} == {4}
+    _, a, b, *_ = compare(scores, "full", margin=0.05)
+    assert [a.p_adjusted, b.p_adjusted] == pytest.approx(bonferroni([a.p, b.p, 1, 1])[:2])  # type: ignore[list-item]
 
 
 def test_a_variant_is_the_same_within_a_margin_that_its_interval_at_twice_the_level_lies_in() -> None:

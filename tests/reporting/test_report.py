@@ -179,6 +179,41 @@ def test_names_in_brackets_are_text(tmp_path: Path, name: str) -> None:
     assert shown.count(name) >= 2  # its row, and the head of the differences
 
 
+def test_a_baseline_of_a_long_name_takes_no_column_from_the_table(tmp_path: Path) -> None:
+    name = "smile-vlm with pseudo-labels of everybody"
+    study = STUDY.model_copy(update={"baseline": name})
+    made = with_predictions(outcome(tmp_path, study, LEVELS | {name: LEVELS["full"]}))
+    terminal = Console(width=120, file=io.StringIO())
+    terminal.print(table(made, 120))
+    assert isinstance(terminal.file, io.StringIO)
+    lines = terminal.file.getvalue().splitlines()
+    assert any(line.rstrip().endswith("verdict") for line in lines)
+    assert next(line for line in lines if "no alignment" in line).rstrip().endswith("worse")
+
+
+def test_a_score_on_pictures_of_one_colour_is_told(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    assert "of one colour" not in markdown(made)
+    records = {
+        trial.id: made.records[trial.id].model_copy(update={"blank_pictures": ("a", "b")} if trial.seed else {})
+        for trial in made.trials
+    }
+    text = markdown(replace(made, records=records))
+    assert "Of “one view” 2 scored pictures are of one colour and show nothing" in text
+    assert "under another name" not in text
+
+
+def test_people_who_are_tested_on_under_every_seed_are_said_to_be_the_same(tmp_path: Path) -> None:
+    assert "People: every seed has 30 of 100 as test subjects" in markdown(outcome(tmp_path))
+    fixed = STUDY.experiment.evaluation.model_copy(update={"split_seed": 3})
+    study = STUDY.model_copy(
+        update={"experiment": STUDY.experiment.model_copy(update={"evaluation": fixed}), "references": False}
+    )
+    text = markdown(outcome(tmp_path, study))
+    assert "People: every seed has the same 30 of 100 as test subjects" in text
+    assert "A seed changes the test subjects" not in text
+
+
 def test_with_predictions_a_report_speaks_of_so_many_test_subjects(tmp_path: Path) -> None:
     kept = with_predictions(outcome(tmp_path))
     text = markdown(kept)
@@ -234,7 +269,7 @@ def test_results_of_different_code_are_told_apart(tmp_path: Path) -> None:
             one = records[trial.id]
             records[trial.id] = one.model_copy(update={"environment": one.environment | {"torch": "2.14.0"}})
     text = markdown(replace(made, records=records))
-    assert "with torch 2.14.0: one view (seeds 0, 1, 2)" in text
+    assert "With torch 2.14.0: one view (seeds 0, 1, 2)" in text
 
 
 def test_the_markdown_has_a_row_per_variant(tmp_path: Path) -> None:

@@ -24,13 +24,14 @@ from polyview.trials.ledger import Ledger, Record
 from polyview.trials.trial import (
     Faces,
     TrialSpec,
+    UselessPictures,
     check_faces,
     check_recipe,
     evaluate_checkpoint,
     interim_score,
     predict_again,
     run_trial,
-    shared_faces,
+    useless_pictures,
 )
 
 Assign = Callable[..., TrialSpec]
@@ -423,7 +424,7 @@ def test_from_exchanged_labels_the_probes_learn_nothing(assign: Assign) -> None:
 def test_a_face_under_two_names_is_found_by_its_picture(assign: Assign, tiny_store: ViewStore, tmp_path: Path) -> None:
     spec = assign()
     train, test = spec.sides()
-    assert shared_faces(spec.experiment, train, test) == ()
+    assert useless_pictures(spec.experiment, train, test) == UselessPictures((), ())
     twice = tmp_path / "twice"
     shutil.copytree(tiny_store.folder, twice)
     manifest = tiny_store.manifest
@@ -432,7 +433,28 @@ def test_a_face_under_two_names_is_found_by_its_picture(assign: Assign, tiny_sto
     frame = manifest.frame.with_columns(subject=pl.when(chosen).then(pl.lit(train.subjects[0])).otherwise("subject"))
     Manifest(frame, manifest.root, manifest.fingerprint).save(twice / "manifest.parquet")
     mixed = Faces(ViewStore.open(twice), train.subjects)
-    assert len(shared_faces(spec.experiment, mixed, test)) == 1
+    assert len(useless_pictures(spec.experiment, mixed, test).shared) == 1
+
+
+def test_films_that_end_as_they_began_have_dynamic_images_of_one_colour_and_not_one_face_under_two_names(
+    tiny: Experiment, store_of: StoreOf, tmp_path: Path
+) -> None:
+    films = {
+        "corpus.frames": "all",
+        "corpus.generator.frames": 5,
+        "corpus.expressions": ["fear", "neutral"],
+        "rendering.views.count": 1,
+    }
+    films |= {"objective": {"alignment": {}}}
+    for frames, nothing in (("all", True), ("rise", False)):
+        changed = {"model.temporal": "dynamic_image", "corpus.frames": frames, "training.epochs": 0}
+        experiment = with_overrides(tiny, films | changed)
+        spec = TrialSpec(experiment, store_of(experiment).folder, tmp_path / frames)
+        list(run_trial(spec))
+        record = Ledger(spec.trials).read(experiment.digest)
+        assert record is not None
+        assert record.shared_faces == ()
+        assert bool(record.blank_pictures) == nothing
 
 
 FEW = {"language__labelled": 0.3, "evaluation__shots": [1, 2]}  # 2 of 8 training people

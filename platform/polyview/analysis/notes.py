@@ -11,7 +11,7 @@ from polyview.analysis.outcome import Outcome, finished
 from polyview.analysis.statistics import Comparison
 from polyview.analysis.supervision import describe_supervision
 from polyview.recipe import Study, UntilDecided
-from polyview.trials.design import REFERENCES
+from polyview.trials.design import REFERENCES, studied_experiment
 
 DECIDING = ("polyview", "git_commit", "torch")
 """What a result could differ by, of all that a record's environment names."""
@@ -40,6 +40,7 @@ def notes(outcome: Outcome) -> list[str]:
             f"{len(shared)} faces of test subjects were trained on too, under another name: {', '.join(shared[:3])}"
             f"{', …' if len(shared) > 3 else ''}. Mend the table of the corpus."
         )
+    reading += _blank(outcome)
     if len(trained := _precisions(outcome)) > 1:
         counts = ", ".join(f"{count} in {precision}" for precision, count in sorted(trained.items()))
         reading.append(
@@ -52,6 +53,19 @@ def notes(outcome: Outcome) -> list[str]:
         for term, share in idle_terms(outcome).items()
     ]
     return reading
+
+
+def _blank(outcome: Outcome) -> list[str]:
+    """Which variants were scored on pictures that show nothing."""
+    found: dict[str, set[str]] = {}
+    for trial, record in finished(outcome):
+        if record.blank_pictures:
+            found.setdefault(trial.variant, set()).update(record.blank_pictures)
+    return [
+        f"Of “{variant}” {len(names)} scored pictures are of one colour and show nothing: its score says nothing of "
+        "faces. A film that ends as it began cancels itself out in a dynamic image; set corpus.frames: rise."
+        for variant, names in found.items()
+    ]
 
 
 def _how_to_read(study: Study, variants: Sequence[Comparison]) -> str:
@@ -80,7 +94,12 @@ def _how_to_read(study: Study, variants: Sequence[Comparison]) -> str:
 
 def _of_whom(outcome: Outcome, compared: Sequence[Comparison]) -> list[str]:
     """What the numbers cannot say of other people."""
-    evaluation, found = outcome.study.experiment.evaluation, []
+    evaluation, found = studied_experiment(outcome.study).evaluation, []
+    if any(_wider_for_these_people(one) for one in compared):
+        found.append(
+            "Student's interval for these people is the wider one in places: of few seeds it has few degrees of "
+            "freedom, and does not know what is known of the people. Neither interval knows which scores are possible."
+        )
     if any(one.pairs > 1 and not one.people for one in compared):
         text = "Predictions of some trials were not kept. Their intervals for other people are "
         found.append(
@@ -88,7 +107,7 @@ def _of_whom(outcome: Outcome, compared: Sequence[Comparison]) -> list[str]:
             if evaluation.protocol == "holdout"
             else text + "not known; run the study again to have them made from its checkpoints."
         )
-    if evaluation.protocol == "holdout":
+    if evaluation.protocol == "holdout" and evaluation.split_seed is None:
         found.append(
             "A seed changes the test subjects, the weights and the batches. Every seed draws its training people from "
             "the same people, which is not allowed for: intervals are of other test subjects, not of other training "
@@ -99,6 +118,12 @@ def _of_whom(outcome: Outcome, compared: Sequence[Comparison]) -> list[str]:
     return found
 
 
+def _wider_for_these_people(one: Comparison) -> bool:
+    if one.low is None or one.high is None or one.seeds_low is None or one.seeds_high is None:
+        return False
+    return one.seeds_high - one.seeds_low > (one.high - one.low) * (1 + 1e-9)
+
+
 def describe_versions(outcome: Outcome) -> str | None:
     """Which variants ran with which code, where that is not one and the same; None if it is."""
     by_version: dict[str, dict[str, set[int]]] = {}
@@ -107,10 +132,10 @@ def describe_versions(outcome: Outcome) -> str | None:
         by_version.setdefault(version, {}).setdefault(trial.variant, set()).add(trial.seed)
     if len(by_version) < 2:
         return None
-    groups = [f"with {version or 'unknown versions'}: {_listed(ran)}" for version, ran in by_version.items()]
+    groups = [f"With {version or 'unknown versions'}: {_listed(ran)}" for version, ran in by_version.items()]
     return (
         "The trials were made by different code, and differences between them may come from that. "
-        f"{'; '.join(groups)}. Run a variant anew with --force to compare like with like."
+        f"{'. '.join(groups)}. Run a variant anew with --force to compare like with like."
     )
 
 
@@ -154,7 +179,7 @@ def _people(outcome: Outcome) -> list[str]:
         for _, record in finished(outcome)
         if record.test_subjects
     }
-    evaluation = outcome.study.experiment.evaluation
+    evaluation = studied_experiment(outcome.study).evaluation
     if evaluation.test:
         return [
             f"People: pretraining and probes saw the {train} of {outcome.study.experiment.corpus.dataset}, and scores "
@@ -163,9 +188,11 @@ def _people(outcome: Outcome) -> list[str]:
         ]
     fewer = any(trial.experiment.language.labelled < 1 for trial in outcome.trials)
     probed = "those of the other {} whose labels may be read" if fewer else "the other {}"
-    each = f"each of {evaluation.repeats} folds" if evaluation.repeats > 1 else "every seed"
+    each = f"each of {evaluation.repeats} folds has" if evaluation.repeats > 1 else "every seed has"
+    if evaluation.protocol == "holdout" and evaluation.split_seed is not None:
+        each += " the same"
     return [
-        f"People: {each} has {test} of {train + test} as test subjects, drawn before pretraining. Probes are "
+        f"People: {each} {test} of {train + test} as test subjects, drawn before pretraining. Probes are "
         f"fitted on {probed.format(train)} and scored on the test subjects, whom pretraining never saw."
         for train, test in sorted(sides)
     ]

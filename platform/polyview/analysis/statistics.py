@@ -34,9 +34,10 @@ class Comparison:
     Scores keep their unit, so a difference of 0.061 is 6.1 points. `low` and `high` are the 95 % interval of the
     difference for other people under other seeds, `seeds_low` and `seeds_high` for these people under other seeds;
     neither is widened for the number of variants. `p` is the two-sided p-value for other people, `p_adjusted` is that
-    after Holm (1979) over the `family` of variants compared, or after Bonferroni where there is a margin, and decides
-    the verdict; `p_same` is the adjusted p-value of a difference of a margin or more. Where a study was looked at
-    several times, after `looks`, all of these allow for it. What the scores cannot give is None.
+    after Holm (1979) over the `family` of comparisons, whether they could be tested or not, or after Bonferroni where
+    there is a margin, and decides the verdict; `p_same` is the adjusted p-value of a difference of a margin or more.
+    Where a study was looked at several times, after `looks`, all of these allow for it. `against` names the baseline;
+    a baseline itself has none. What the scores cannot give is None.
     """
 
     variant: str
@@ -56,6 +57,7 @@ class Comparison:
     looks: int = 1
     family: int = 1
     estimate: Estimate | None = None
+    against: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -90,22 +92,25 @@ def compare(
 
 
 def adjust_comparisons(comparisons: Sequence[Comparison], margin: float | None = None) -> list[Comparison]:
-    """The comparisons as one family: with their p-values adjusted for its size."""
-    tested = [one for one in comparisons if one.p is not None]
-    p_values = [one.p for one in tested if one.p is not None]
-    adjusted = iter(holm(p_values) if margin is None else bonferroni(p_values))
-    same = iter(bonferroni([one.p_same for one in tested if one.p_same is not None]))
-    return [
-        one
-        if one.p is None
-        else replace(
+    """The comparisons as one family: with their p-values adjusted for its size.
+
+    One that has no p-value, as its seeds differ by the same or have not run, is one of the family all the same: which
+    of the others are claimed must not depend on that.
+    """
+    family = [one for one in comparisons if one.against is not None]
+    p_values = [1.0 if one.p is None else one.p for one in family]
+    adjusted = holm(p_values) if margin is None else bonferroni(p_values)
+    same = bonferroni([1.0 if one.p_same is None else one.p_same for one in family])
+    by_place = iter(
+        replace(
             one,
-            p_adjusted=next(adjusted),
-            p_same=None if one.p_same is None else next(same),
-            family=len(tested),
+            p_adjusted=None if one.p is None else p,
+            p_same=None if one.p_same is None else p_same,
+            family=len(family),
         )
-        for one in comparisons
-    ]
+        for one, p, p_same in zip(family, adjusted, same, strict=True)
+    )
+    return [one if one.against is None else next(by_place) for one in comparisons]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -209,7 +214,7 @@ def _compared(
     values = np.array([one.score for one in scores[name].values()], dtype=np.float64)
     mean = float(values.mean()) if len(values) else math.nan
     deviation = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-    alone = Comparison(name, len(values), mean, deviation)
+    alone = Comparison(name, len(values), mean, deviation, against=None if name == baseline else baseline)
     differences = contrast([scores[name], scores.get(baseline, {})], [1, -1])
     if name == baseline or not differences:
         return alone

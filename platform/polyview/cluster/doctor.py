@@ -23,7 +23,7 @@ from polyview.storage.mirror import address
 GIB = 2**30
 OLDEST_PYTHON = (3, 11)
 GL_TIMEOUT = 60.0
-GL_PACKAGES = {"egl": "libegl1", "osmesa": "libosmesa6"}
+GL_PACKAGES = {"egl": "libegl1 libgl1 libxrender1", "osmesa": "libosmesa6 and PyOpenGL 3.1.7"}
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 SHARED_MEMORY = Path("/dev/shm")
 

@@ -47,7 +47,7 @@ class Context:
         if chosen is None:
             raise UserError(
                 "rendering.backend opengl: this machine has neither an EGL device nor OSMesa; "
-                "install libegl1 or libosmesa6, or set rendering.backend=raster, which needs neither"
+                "install libegl1, libgl1 and libxrender1, or set rendering.backend=raster, which needs none of them"
             )
         os.environ["PYOPENGL_PLATFORM"] = chosen
         if chosen == "egl":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from polyview.trials.watcher import duration
 __all__ = ["Outcome", "csv", "html", "latex", "markdown", "predictions", "results_page", "table", "write"]
 
 WIDE = 110  # columns of a terminal
+HEAD = 16  # letters in a line of a column's head: a baseline may have a long name
 UI = "http://127.0.0.1:5000"
 _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -63,7 +65,8 @@ def table(outcome: Outcome, width: int = 120) -> Table:
     columns = [place for place, head in enumerate(heads) if width >= WIDE or head not in ("seeds", THESE_PEOPLE)]
     shown.add_column(Text(heads[0]), min_width=14, overflow="fold")
     for place in columns[1:]:
-        head = heads[place].replace(", ", ",\n").replace(" to ", "\nto ")
+        parts = heads[place].replace(", ", ",\n").replace(" to ", "\nto ").splitlines()
+        head = "\n".join(line for part in parts for line in textwrap.wrap(part, HEAD))
         shown.add_column(Text(head), justify="right", no_wrap=True)
     own = set(baselines(study).values())
     for family in comparisons(outcome, study.metric):

@@ -26,7 +26,8 @@ class Record(BaseModel):
 
     `scores` are keyed `probe/metric`, as in `linear/accuracy`; `confusions` by probe, rows true, columns
     predicted, in the order of `classes`. Scores are of the test subjects, or of the validation subjects where there
-    are any; `shared_faces` names samples of theirs whose picture is also one of those trained on.
+    are any; `shared_faces` names samples of theirs whose picture is also one of those trained on, `blank_pictures`
+    those whose picture is of one colour.
     """
 
     # A score may be undefined, and a record that has one must still be readable.
@@ -45,6 +46,7 @@ class Record(BaseModel):
     test_subjects: tuple[str, ...] = ()
     validation_subjects: tuple[str, ...] = ()
     shared_faces: tuple[str, ...] = ()
+    blank_pictures: tuple[str, ...] = ()
     manifest: str = ""
     parameters: int = 0
     environment: dict[str, str] = {}

@@ -195,6 +195,7 @@ def run_trial(
             started = min(started, history[0].ended - history[0].metrics["seconds"])
         trained = time.time()
         evaluation, parameters = evaluation_of(spec)
+        useless = useless_pictures(experiment, train_faces, test_faces)
         if not is_raw_pixels(experiment):
             evaluation.test.save(ledger.embeddings(trial_id))
         ledger.write_predictions(trial_id, evaluation.predictions)
@@ -215,7 +216,8 @@ def run_trial(
                 train_subjects=train_faces.subjects,
                 test_subjects=() if experiment.evaluation.validation else test_faces.subjects,
                 validation_subjects=test_faces.subjects if experiment.evaluation.validation else (),
-                shared_faces=shared_faces(experiment, train_faces, test_faces),
+                shared_faces=useless.shared,
+                blank_pictures=useless.blank,
                 manifest=manifest,
                 parameters=parameters,
                 environment=describe_environment(),
@@ -251,20 +253,39 @@ def _without_predictions(ledger: Ledger, trial_id: str, reason: str) -> str:
     return reason
 
 
-def shared_faces(experiment: Experiment, train: Faces, test: Faces) -> tuple[str, ...]:
-    """The scored samples whose picture is also one of those trained on, bit for bit: one face under two names."""
+@dataclass(frozen=True)
+class UselessPictures:
+    """The scored samples whose picture is also one of those trained on, bit for bit, one face under two names; and
+    those whose picture is of one colour, though their face is not neutral and so moves.
+    """
+
+    shared: tuple[str, ...]
+    blank: tuple[str, ...]
+
+
+def useless_pictures(experiment: Experiment, train: Faces, test: Faces) -> UselessPictures:
+    """Look for scored samples whose score says nothing of faces that were never seen, by what the first camera sees."""
     first = cameras(experiment.rendering.views)[:1]
     trained = {digest for _, digest in _pictures(train, first)}
-    return tuple(name for name, digest in _pictures(test, first) if digest in trained)
+    scored = [*_pictures(test, first)]
+    expressions = dict(zip(test.store.sample_ids, test.store.labels("expression"), strict=True))
+    return UselessPictures(
+        tuple(name for name, digest in scored if digest and digest in trained),
+        tuple(name for name, digest in scored if not digest and expressions[name] != "neutral"),
+    )
 
 
 def _pictures(faces: Faces, views: Sequence[Camera], at_once: int = 256) -> Iterator[tuple[str, bytes]]:
-    """Each sample's name, and a hash of what the cameras see of it."""
+    """Each sample's name, and a hash of what the cameras see of it, which is empty if that is of one colour."""
     rows = faces.store.rows_of(faces.subjects)
     for start in range(0, len(rows), at_once):
         chunk = rows[start : start + at_once]
         for row, picture in zip(chunk, faces.store.gather(chunk, views), strict=True):
-            yield faces.store.sample_ids[row], hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
+            colours = picture.reshape(-1, picture.shape[-1])
+            digest = (
+                b"" if (colours == colours[0]).all() else hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
+            )
+            yield faces.store.sample_ids[row], digest
 
 
 def _scores(evaluation: Evaluation) -> dict[str, float]:
