@@ -48,17 +48,32 @@ def test_the_forest_leaves_out_what_has_no_difference() -> None:
 
 def test_curves_have_a_panel_per_term_and_one_legend() -> None:
     curve = {1: 2.0, 2: 1.5, 3: 1.2}
-    shown = texts(
-        figures.curves({"loss": {"full": [curve, {1: 2.1, 2: 1.4}], "other": [curve]}, "alignment": {"full": [curve]}})
-    )
+    histories = {"loss": {"full": [curve, {1: 2.1, 2: 1.4}], "other": [curve]}, "alignment": {"full": [curve]}}
+    shown = texts(figures.curves(histories, ["full", "other", "untrained"]))
     assert shown.count("full") == shown.count("other") == 1
+    assert "untrained" not in shown
     assert {"loss", "alignment"} <= set(shown)
 
 
 @pytest.mark.parametrize("variants", [1, 9, 30])
 def test_curves_take_any_number_of_variants(variants: int) -> None:
-    shown = texts(figures.curves({"loss": {f"variant {n}": [{1: 1.0 + n}] for n in range(variants)}}))
+    names = [f"variant {n}" for n in range(variants)]
+    shown = texts(figures.curves({"loss": {name: [{1: 1.0 + n}] for n, name in enumerate(names)}}, names))
     assert sum(text.startswith("variant") for text in shown) == variants
+
+
+def test_a_variant_has_one_colour_in_every_figure_of_a_study() -> None:
+    alone = figures.curves({"redundancy": {"third": [{1: 2.0, 2: 1.5}]}}, ["full", "second", "third"])
+    assert figures.PALETTE[2].lower() in alone.lower()
+    assert figures.PALETTE[0].lower() not in alone.lower()
+
+
+def test_long_names_that_differ_at_their_ends_are_told_apart() -> None:
+    names = [f"smile-vlm with pseudo-labels of all the people, labelled={share}" for share in (0.1, 1.0)]
+    scores = {name: {0: SeedScore(0.5), 1: SeedScore(0.6)} for name in names}
+    shown = texts(figures.comparison(scores, "", [], "linear/accuracy"))
+    assert any("labelled=0.1" in text for text in shown)
+    assert any("labelled=1.0" in text for text in shown)
 
 
 def test_confusions_are_shares_of_the_true_class() -> None:

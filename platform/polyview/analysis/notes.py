@@ -79,6 +79,8 @@ def _how_to_read(study: Study, variants: Sequence[Comparison]) -> str:
         f"under other seeds. Intervals are each for itself; p is{adjusted or ' that of the one comparison'}, and a "
         "difference is claimed where it is at most 0.05."
     )
+    if study.references:
+        text += " The untrained tower and raw pixels are a family of their own."
     if study.margin:
         text += (
             f" A variant is the same where two one-sided tests exclude differences of {study.margin:g} points or more."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ DASHES = ("-", "--", ":", "-.")
 INK, QUIET, BASELINE = "#222222", "#8a8a8a", PALETTE[0]
 UNASKED = object()
 BELOW = -0.15
+LETTERS = 32  # in a line of a variant's name
 WIDTH = 5.2  # inches; at a phone's width the 10 point text is still 9 pixels high
 STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -50,7 +52,7 @@ def comparison(
     """Each variant's mean with its 95 % interval and its single seeds, in percent; `references` at the bottom."""
     with mpl.rc_context(STYLE):
         figure, axes = _rows(len(scores))
-        references = set(references)
+        references = {name for name in references if name in scores}
         for row, (name, by_seed) in enumerate(scores.items()):
             values = _percent(by_seed)
             color = BASELINE if name == baseline else QUIET if name in references else INK
@@ -196,19 +198,21 @@ def parallel(columns: Mapping[str, Sequence[Any]], logarithmic: Iterable[str], c
         return _svg(figure)
 
 
-def curves(histories: Mapping[str, Mapping[str, Sequence[Curve]]]) -> str:
+def curves(histories: Mapping[str, Mapping[str, Sequence[Curve]]], variants: Iterable[str]) -> str:
     """Training curves of `histories` (term -> variant -> one curve per seed), a panel per term.
 
-    The line is the mean over the seeds, the band goes from the lowest to the highest.
+    The line is the mean over the seeds, the band goes from the lowest to the highest. A variant's colour is by its
+    place in `variants`, so that it is the same in every figure.
     """
     with mpl.rc_context(STYLE):
-        names = list(dict.fromkeys(name for by_variant in histories.values() for name in by_variant))
-        rows, legend_rows = -(-len(histories) // 2), -(-len(names) // 2)
+        drawn = {name for by_variant in histories.values() for name in by_variant}
+        rows, legend_rows = -(-len(histories) // 2), -(-len(drawn) // 2)
         figure = Figure(figsize=(WIDTH, 2.1 * rows + 0.22 * legend_rows + 0.3), layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(rows, min(2, len(histories)), squeeze=False).flat
         styles = {
-            name: (PALETTE[n % len(PALETTE)], DASHES[n // len(PALETTE) % len(DASHES)]) for n, name in enumerate(names)
+            name: (PALETTE[n % len(PALETTE)], DASHES[n // len(PALETTE) % len(DASHES)])
+            for n, name in enumerate(variants)
         }
         handles: dict[str, Line2D] = {}
         # The terms come first: zip would take one panel too many, and leave it drawn.
@@ -219,8 +223,12 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Curve]]]) -> str:
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
             axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+            left, right = axes.get_xlim()
+            if right - left < 1:  # of a single epoch
+                axes.set_xlim(0, 2)
         for axes in panels:
             axes.set_axis_off()
+        handles = {name: handles[name] for name in styles if name in handles}
         figure.legend(
             list(handles.values()),
             [_short(name) for name in handles],
@@ -312,7 +320,9 @@ def _name_rows(axes: Axes, names: Sequence[str], baseline: str) -> None:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 32 else f"{name[:31]}…"
+    """A name on one line or two; of a longer one the beginning and the end, by which variants of a grid differ."""
+    lines = textwrap.wrap(name, LETTERS) if len(name) > LETTERS else [name]
+    return "\n".join(lines) if len(lines) < 3 else f"{name[: LETTERS - 1]}…\n…{name[1 - LETTERS :]}"
 
 
 def _curve(axes: Axes, seeds: Sequence[Curve], color: str, dashes: str) -> Line2D:

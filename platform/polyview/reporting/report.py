@@ -183,15 +183,15 @@ def _figures(outcome: Outcome) -> dict[str, str]:
     study = outcome.study
     variants, _ = comparisons(outcome, study.metric)
     drawn = {section.key: section.figure for section in sections(outcome) if section.figure}
+    found = scores(outcome, study.metric)
     if finished(outcome):
-        found = scores(outcome, study.metric)
         drawn["comparison"] = figures.comparison(found, study.baseline, REFERENCES, study.metric)
     if any(one.difference is not None for one in variants):
         drawn["forest"] = figures.forest(variants, study.baseline, study.metric)
     if curves := loss_curves(outcome):
-        drawn["curves"] = figures.curves(curves)
+        drawn["curves"] = figures.curves(curves, found)
     if shares := share_curves(outcome):
-        drawn["shares"] = figures.curves(shares)
+        drawn["shares"] = figures.curves(shares, found)
     classes, confusions = confusions_of(outcome, study.baseline)
     if outcome.embeddings:
         table = pl.read_parquet(outcome.embeddings)
