@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from polyview.environment import PACKAGES, describe_environment, git_commit
+from polyview.environment import PACKAGES, describe_environment, find_writable_places, git_commit
 from polyview.storage.home import REPOSITORY
 
 
@@ -37,3 +37,21 @@ def test_outside_of_a_checkout_the_commit_is_unknown(tmp_path: Path) -> None:
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=300
     ).stdout.split()
     assert said == [str(package / "environment.py"), "unknown"]
+
+
+def test_libraries_keep_nothing_in_a_home_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("MPLCONFIGDIR", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "RAY_AUTH_TOKEN")
+    for name in (*names, "RAY_AUTH_TOKEN_PATH", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    find_writable_places()
+    assert not {*names} & os.environ.keys()
+    monkeypatch.setenv("HOME", str(tmp_path / "gone"))
+    monkeypatch.setenv("XDG_CACHE_HOME", "/chosen")
+    find_writable_places()
+    assert os.environ["XDG_CACHE_HOME"] == "/chosen"
+    assert os.access(os.environ["MPLCONFIGDIR"], os.W_OK)
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64

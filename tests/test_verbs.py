@@ -54,6 +54,29 @@ def test_a_render_tells_how_it_went_and_nothing_of_rays(tiny: Experiment, tmp_pa
     assert [word for word in first_words if word != "render:"] == ["views:", "look"]  # a slow render says where it is
 
 
+@pytest.mark.slow
+def test_a_study_runs_where_users_work(tiny: Experiment, tmp_path: Path) -> None:
+    """Without a home, with a long temporary folder, behind a proxy, beside a user's own files named as packages are."""
+    recipe = tmp_path / "recipe.yaml"
+    short = tiny.model_copy(update={"training": tiny.training.model_copy(update={"epochs": 1})})
+    recipe.write_text(json.dumps(short.model_dump(mode="json")))
+    for package in ("open_clip", "timm", "torch", "random"):
+        (tmp_path / f"{package}.py").write_text("raise SystemExit('this is no library')")
+    long = tmp_path / ("temporary-" * 5)
+    long.mkdir()
+    here = os.environ | {"POLYVIEW_HOME": str(tmp_path / "home"), "TMPDIR": str(long), "COLUMNS": "1000"}
+    here |= {"HOME": "/proc/nobody"} | {
+        f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https", "grpc", "all")
+    }
+    here = {name: value for name, value in here.items() if name not in ("RAY_TMPDIR", "no_proxy", "NO_PROXY")}
+    command = [str(Path(sys.executable).with_name("polyview")), "pretrain", str(recipe)]
+    told = subprocess.run(command, env=here, cwd=tmp_path, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert "full · seed 0: linear/accuracy" in told.stdout
+    (line,) = told.stderr.splitlines()
+    assert line.startswith(f"{long} is too long a name for Ray's sockets; they and its logs are in /")
+
+
 def test_two_trials_are_compared_by_how_their_ids_begin(
     tiny: Experiment, study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
-from polyview.environment import check_arrival
+from polyview.environment import check_arrival, find_writable_places
 from polyview.errors import UserError
 from polyview.storage.home import bundled, open_home
 from polyview.storage.mirror import address, resolve
@@ -377,6 +377,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if arguments is None:  # the process is ours, and not a program that calls this
             handle_signals()
+            find_writable_places()
         check_arrival()
         app([word for word in words if word != "--debug"])
     except SystemExit:

@@ -5,15 +5,35 @@ from __future__ import annotations
 import json
 import os
 import platform
+import secrets
 import subprocess
+import tempfile
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 from polyview.errors import UserError
 from polyview.storage.home import REPOSITORY
 
 SENDER = "POLYVIEW_SENDER"  # what a job on a cluster is told of the machine that sent it
 PACKAGES = ("polyview", "torch", "open_clip_torch", "timm", "ray", "optuna", "mlflow", "polars", "numpy", "numba")
+
+
+def find_writable_places() -> None:
+    """Where the user's own folder cannot be written, have libraries keep what they keep there in a temporary one.
+
+    As containers have it, and accounts without a home. Whoever has said where that is to be, is heard.
+    """
+    if os.access(Path.home(), os.W_OK):
+        return
+    place = Path(tempfile.gettempdir()) / f"polyview-{os.getuid()}"
+    place.mkdir(mode=0o700, exist_ok=True)
+    if place.stat().st_uid != os.getuid():  # somebody else made it, to be written into
+        place = Path(tempfile.mkdtemp(prefix="polyview-"))
+    for name in ("MPLCONFIGDIR", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        os.environ.setdefault(name, str(place))
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 @cache

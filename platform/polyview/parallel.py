@@ -8,16 +8,21 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 from polyview.errors import UserError
 
+PACKAGE = Path(__file__).resolve().parent
 SECONDS_TO_ANSWER = 10.0
+LONGEST_TEMPORARY = 37
+"""Letters of the temporary folder that leave Ray room for its sockets, whose paths have 107 at most."""
 NO_CLUSTER = "no cluster is there; unset RAY_ADDRESS to run on this machine, or start the cluster again"
 STARTS = 4
 LATE = "timed out during startup"
@@ -50,7 +55,8 @@ def start_ray() -> None:
     if ray.is_initialized():
         return
     address = os.environ.get("RAY_ADDRESS")
-    with _own_sigterm():
+    # Ray puts the folder that it starts in before all packages, for workers: a user's own timm.py there would be timm.
+    with chdir(PACKAGE.parent), _own_sigterm():
         if address:
             check_address(address)
             try:
@@ -81,10 +87,16 @@ def _start_here() -> None:
     """Start Ray on this machine, anew where it gives up: its half a minute is short on a busy machine."""
     import ray
 
-    before = set(psutil.Process().children(recursive=True))
+    before, folder = set(psutil.Process().children(recursive=True)), _short_folder()
     for attempt in range(STARTS):
         try:
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=folder,
+            )
             return
         except Exception as error:
             if LATE not in str(error) or attempt == STARTS - 1:
@@ -92,6 +104,19 @@ def _start_here() -> None:
             for left in set(psutil.Process().children(recursive=True)) - before:
                 with suppress(psutil.NoSuchProcess):
                     left.kill()
+
+
+def _short_folder() -> str | None:
+    """Where Ray keeps its sockets if the temporary folder's name is too long for them, which is said; else None."""
+    given = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if len(given) <= LONGEST_TEMPORARY:
+        return None
+    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
+        if os.access(folder, os.W_OK):
+            chosen = f"{folder}/ray-{os.getuid()}"
+            print(f"{given} is too long a name for Ray's sockets; they and its logs are in {chosen}", file=sys.stderr)
+            return chosen
+    raise UserError(f"{given} is too long a name for Ray's sockets; set RAY_TMPDIR to a folder with a shorter one")
 
 
 def machines() -> list[dict[str, float]]:

@@ -17,7 +17,7 @@ from polyview.recipe.language import Language
 from polyview.recipe.objective import Objective
 from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Share, equals
 from polyview.recipe.training import Training
-from polyview.recipe.weights import weights_file
+from polyview.recipe.weights import OWN, weights_file
 
 Output = Literal["shaded", "color", "texture", "normal", "depth"]
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -107,6 +107,12 @@ class Modeling(Model):
         exclude_if=equals(FRAMES),
         description="attention: how many frames of a sequence are taken, evenly spread; those of a shorter one repeat",
     )
+
+    @field_validator("pretrained")
+    @classmethod
+    def _file_is_the_same_in_every_folder(cls, path: str | None, info: ValidationInfo) -> str | None:
+        file = weights_file(info.data.get("tower", ""), path)
+        return str(file.absolute()) if file and path != OWN else path
 
     @field_validator("pretrained_content", mode="before")
     @classmethod
