@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -16,6 +20,7 @@ from polyview.corpus.scan import scan
 from polyview.errors import UserError
 from polyview.recipe import Experiment, to_yaml
 from polyview.rendering.store import ViewStore
+from polyview.tracking.store import reachable
 from polyview.training.loop import Trainer, TrainingJob
 
 VERBS = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "export", "ablate", "report", "compare", "ui")
@@ -150,6 +155,37 @@ def test_a_port_in_use_is_one_line() -> None:
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"polyview: 127.0.0.1:{port} cannot be used")
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_pages_for_others_are_found_by_this_machines_name(tmp_path: Path, wait_for: Any) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, "-m", "polyview", "ui", "--host", "0.0.0.0", "--port", port]
+    here = os.environ | {"POLYVIEW_HOME": str(tmp_path)}
+    server = subprocess.Popen(command, env=here, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(lambda: server.poll() is not None or reachable(address) is None)
+        for name, status in ((socket.gethostname(), 200), ("elsewhere.example", 403)):
+            headers = {"Host": f"{name}:{port}", "Origin": f"http://{name}:{port}", "Content-Type": "application/json"}
+            browser = HTTPConnection("127.0.0.1", int(port))
+            browser.request("POST", "/ajax-api/2.0/mlflow/experiments/search", '{"max_results": 1}', headers)
+            assert browser.getresponse().status == status
+            browser.close()
+        assert server.stdout is not None
+        assert server.stdout.readline().startswith(f"open http://{socket.gethostname()}:{port}; whoever can reach it")
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+
+
+def test_where_it_does_not_run_it_says_so_in_one_line() -> None:
+    script = "import sys; sys.platform = 'win32'; import polyview"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert said.returncode == 1
+    assert said.stderr == "polyview runs on Linux and macOS; on Windows, install and run it in WSL 2\n"
 
 
 def test_debug_shows_where(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from polyview.errors import UserError
     from polyview.recipe import Experiment, Study
     from polyview.studies.results import Results, load_results, load_study, run_study
+
+if sys.platform == "win32":
+    raise SystemExit("polyview runs on Linux and macOS; on Windows, install and run it in WSL 2")
 
 __version__ = "0.1.0"
 __all__ = ["Experiment", "Results", "Study", "UserError", "__version__", "load_results", "load_study", "run_study"]

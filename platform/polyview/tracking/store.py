@@ -11,9 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psutil
+
 from polyview.errors import UserError
 from polyview.storage.home import Home, locked, replacing, sqlite_uri
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SQLITE, SERVERS = "sqlite:///", ("http://", "https://")
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -128,9 +131,24 @@ def serve(home: Home, host: str, port: int) -> NoReturn:
         except OSError as error:
             raise UserError(f"{host}:{port} cannot be used ({error.strerror}); choose another with --port") from None
     os.environ.update(SETTINGS)
+    if host not in LOOPBACK:
+        _let_in_who_knows_its_name(host, port)
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     # Not on the command line, where everybody on this machine could read its password.
     os.environ["MLFLOW_BACKEND_STORE_URI"] = home.tracking_uri
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "polyview", "--workers", "1"]
     command += ["--artifacts-destination", str(home.artifacts), "--host", host, "--port", str(port)]
     os.execv(sys.executable, command)
+
+
+def _let_in_who_knows_its_name(host: str, port: int) -> None:
+    """Have MLflow answer by this machine's names and addresses, which it refuses in fear of DNS rebinding."""
+    from mlflow.server.security_utils import get_default_allowed_hosts
+
+    addresses = [one.address for card in psutil.net_if_addrs().values() for one in card if one.family == socket.AF_INET]
+    names = list(dict.fromkeys([host, socket.gethostname(), socket.getfqdn(), *addresses]))
+    hosts = [*get_default_allowed_hosts(), *names, *(f"{name}:{port}" for name in names)]
+    os.environ.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", ",".join(hosts))
+    origins = ",".join(f"http://{name}:{port}" for name in names)
+    os.environ.setdefault("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", origins)
+    print(f"open http://{socket.gethostname()}:{port}; whoever can reach it may read and change all runs", flush=True)
