@@ -545,7 +545,7 @@ def test_what_failed_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
         last_lines=lines,
     )
     found = replace(whole, failures={lost.id: failure})
-    assert "- one view · seed 1 failed after 2 attempts: it <broke>" in markdown(found)
+    assert "- one view · seed 1 failed in 2 attempts: it <broke>" in markdown(found)
     assert "it &lt;broke&gt;" in html(found)
 
 

@@ -320,7 +320,7 @@ def _failures(outcome: Outcome) -> list[Section]:
     """Each trial that failed, with the end of its log."""
     trials = {trial.id: trial for trial in (*outcome.trials, *outcome.searched.trials)}
     sentences = [
-        Finding(f"{trials[trial_id].name} failed after {failure.attempts} attempts: {failure.reason}", False)
+        Finding(f"{trials[trial_id].name} failed {failure.tries}: {failure.reason}", False)
         for trial_id, failure in outcome.failures.items()
     ]
     logs = [

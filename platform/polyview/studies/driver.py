@@ -315,7 +315,7 @@ class Driver:
         self._advance(trial)
         Ledger(self.home.trials).write_failure(failure)
         self.failures.append(Failure(trial, failure.reason, failure.log))
-        self.watcher.say(f"{trial.name}: failed after {failure.attempts} attempts: {failure.reason}")
+        self.watcher.say(f"{trial.name}: failed {failure.tries}: {failure.reason}")
         self.tracked.failed(trial, failure)
 
     def on_wait(self, message: str) -> None:

@@ -71,6 +71,11 @@ class TrialFailure(BaseModel):
     last_lines: tuple[str, ...] = ()
 
     @property
+    def tries(self) -> str:
+        """How often it failed, in words."""
+        return "once" if self.attempts == 1 else f"in {self.attempts} attempts"
+
+    @property
     def diverged(self) -> bool:
         """Whether its loss left what a float holds, which is the recipe's doing: it would do so again."""
         return FloatingPointError.__name__ in self.reason

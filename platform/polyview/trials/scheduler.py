@@ -22,7 +22,7 @@ from polyview.trials.design import Trial
 from polyview.trials.ledger import InterimScores, Record, TrialFailure
 from polyview.trials.search import Points, objectives
 from polyview.trials.searcher import LedgerSearch, Pruner, QueueOrder
-from polyview.trials.trainable import InterimScoring, TrialActor
+from polyview.trials.trainable import FINAL, InterimScoring, TrialActor
 from polyview.trials.trial import Workplace
 from polyview.trials.waiting import living_nodes, saying_of_machines
 
@@ -163,6 +163,8 @@ class _Callbacks(tune.Callback):
             self.listener.on_start(self._ours(trial), self.started[trial.trial_id])
 
     def on_trial_result(self, *, trial: TuneTrial, result: dict[str, Any], **_: Any) -> None:
+        if FINAL in result:
+            trial.max_failures = 0
         if "epoch" in result:
             self.trained = True
             self.listener.on_epoch(self._ours(trial), Epoch.model_validate(result["epoch"]))

@@ -13,6 +13,7 @@ import ray
 import torch
 from ray import tune
 
+from polyview.errors import UserError
 from polyview.evaluation.protocols import Evaluation
 from polyview.modeling.towers import load_open_clip
 from polyview.recipe import Pruning, Resources
@@ -38,6 +39,12 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
+
+
+REPEATING = (UserError, FloatingPointError)
+"""Errors that a trial meets again under the same seed, so that it is not tried again."""
+FINAL = "final"
+"""In a result of Tune: the next step raises what would be raised again."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class TrialActor(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.spec: TrialSpec = new_config["spec"]
+        self.failure: Exception | None = None
         if self.scoring:
             times = replace(self.spec.checkpoints, epochs=self.scoring.prune.every)
             self.spec = replace(self.spec, checkpoints=times)
@@ -105,7 +113,13 @@ class TrialActor(tune.Trainable):
         return self.group
 
     def step(self) -> dict[str, Any]:
-        epoch = next(self.epochs, None)
+        if self.failure:
+            raise self.failure
+        try:
+            epoch = next(self.epochs, None)
+        except REPEATING as failure:
+            self.failure = failure  # of the next step: Tune must hear of it before it tries the trial again
+            return {FINAL: True, "done": False}
         if epoch is None:
             return {"done": True}
         interim = self.scoring.score(epoch, self.spec) if self.scoring else {}
