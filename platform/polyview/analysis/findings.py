@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from polyview.analysis.comparisons import comparisons, margin_of
 from polyview.analysis.outcome import Outcome, confusions_of
-from polyview.analysis.statistics import Comparison, relation, sentence, signed
+from polyview.analysis.statistics import Comparison, adjustment, relation, sentence, signed
 from polyview.evaluation.metrics import guessing
 from polyview.recipe import Study
 from polyview.trials.design import RAW_PIXELS, UNTRAINED, baselines
@@ -61,7 +61,11 @@ def _against_reference(found: Comparison, study: Study) -> Finding:
     size = f"{signed(gain)} points of {study.metric}"
     if found.low is None or found.high is None or found.p_adjusted is None:
         return Finding(f"{name} against {other}: {size}, without an interval (seeds in common: {found.pairs}).", False)
-    span = f"{size}, 95 % interval {signed(-found.high)} to {signed(-found.low)}, p {relation(found.p_adjusted)}"
+    p = f"p {relation(found.p_adjusted)} {adjustment(margin_of(study))}"
+    span = f"{size}, 95 % interval {signed(-found.high)} to {signed(-found.low)}, {p}"
+    if not found.significant and (found.low > 0 or found.high < 0):
+        verb = "may beat" if gain > 0 else "may do worse than"
+        return Finding(f"{name} {verb} {other}: {span}; of {found.family} such intervals one can be luck.", False)
     if not found.significant:
         return Finding(f"Whether {name} beats {other} is open: {span}.", False)
-    return Finding(f"{name} {'beats' if gain > 0 else 'does not beat'} {other}: {span}.", True)
+    return Finding(f"{name} {'beats' if gain > 0 else 'does worse than'} {other}: {span}.", True)

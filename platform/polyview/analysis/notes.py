@@ -71,16 +71,21 @@ def _blank(outcome: Outcome) -> list[str]:
 def _how_to_read(study: Study, variants: Sequence[Comparison]) -> str:
     family = max((one.family for one in variants), default=1)
     adjustment = "Bonferroni" if study.margin else "Holm"
-    adjusted = f" after {adjustment} over the {family} comparisons" if family > 1 else ""
+    adjusted = f"after {adjustment} over the {family} comparisons" if family > 1 else "that of the one comparison"
     text = (
         "± is the standard deviation over seeds. Differences are to the baseline, paired by seed and test subject, in "
-        "points. The interval and p are for other people under other seeds: both are taken as drawn at random, and a "
-        "test subject of several seeds is one person. Beside them is Student's interval over seeds, for these people "
-        f"under other seeds. Intervals are each for itself; p is{adjusted or ' that of the one comparison'}, and a "
-        "difference is claimed where it is at most 0.05."
+        "points. The interval and p are for other people under other seeds: both are taken as drawn at random, as "
+        "crossed effects with Satterthwaite's degrees of freedom, and a test subject of several seeds is one person; "
+        "a test subject's part of F1 is the jackknife's. A number of seeds takes the difference and the spread that "
+        "were seen for the true ones, which few seeds hardly tell. Beside them is Student's interval over seeds, for "
+        f"these people under other seeds. Intervals are each for itself; p is {adjusted}, and a difference is claimed "
+        "where it is at most 0.05."
     )
+    if any(one.p is None and one.against for one in variants):
+        text += " What could not be tested, as all seeds differ by the same, is one of the comparisons all the same."
     if study.references:
-        text += " The untrained tower and raw pixels are a family of their own."
+        start = ", which here is the pretrained one before this training," if study.experiment.model.pretrained else ""
+        text += f" The untrained tower{start} and raw pixels are a family of their own."
     if study.margin:
         text += (
             f" A variant is the same where two one-sided tests exclude differences of {study.margin:g} points or more."
@@ -116,8 +121,26 @@ def _of_whom(outcome: Outcome, compared: Sequence[Comparison]) -> list[str]:
             "people."
         )
     else:
-        found.append("Training people are the same under every seed: intervals are not of other training people.")
+        changed = "who is in which fold, the weights" if evaluation.protocol == "subject_kfold" else "the weights"
+        found.append(
+            f"A seed changes {changed}, the batches and how the probes are fitted. Training people are the same under "
+            "every seed: intervals are not of other training people."
+        )
+    if evaluation.repeats > 1:
+        found.append(
+            "Folds train on each other's test subjects, which makes their scores depend on one another; this is not "
+            "allowed for."
+        )
+    if any(_alike(one) for one in compared):
+        found.append(
+            "Where both intervals are the same, the test subjects did not differ by more than their number explains, "
+            "and no variance between people is in the interval."
+        )
     return found
+
+
+def _alike(one: Comparison) -> bool:
+    return bool(one.estimate and one.people and not one.estimate.people_variance)
 
 
 def _wider_for_these_people(one: Comparison) -> bool:
@@ -190,11 +213,13 @@ def _people(outcome: Outcome) -> list[str]:
         ]
     fewer = any(trial.experiment.language.labelled < 1 for trial in outcome.trials)
     probed = "those of the other {} whose labels may be read" if fewer else "the other {}"
+    shared = {name for _, record in finished(outcome) for name in record.shared_faces}
+    but = f", except {len(shared)} faces that have another name in training" if shared else ""
     each = f"each of {evaluation.repeats} folds has" if evaluation.repeats > 1 else "every seed has"
     if evaluation.protocol == "holdout" and evaluation.split_seed is not None:
         each += " the same"
     return [
         f"People: {each} {test} of {train + test} as test subjects, drawn before pretraining. Probes are "
-        f"fitted on {probed.format(train)} and scored on the test subjects, whom pretraining never saw."
+        f"fitted on {probed.format(train)} and scored on the test subjects, whom pretraining never saw{but}."
         for train, test in sorted(sides)
     ]

@@ -173,7 +173,7 @@ def sentence(comparison: Comparison, metric: str, baseline: str, margin: float |
     excludes_zero = comparison.low > 0 or comparison.high < 0
     if comparison.verdict == "same" and margin is not None:
         span = f"95 % interval {signed(comparison.low)} to {signed(comparison.high)}"
-        p = f"p {relation(comparison.p_same or 0.0)} {_adjustment(margin)}"
+        p = f"p {relation(comparison.p_same or 0.0)} {adjustment(margin)}"
         return (
             f"{name} is the same as “{baseline}” within {100 * margin:g} points of {metric}: {signed(difference)} "
             f"({span}, {p}, {basis})."
@@ -182,7 +182,7 @@ def sentence(comparison: Comparison, metric: str, baseline: str, margin: float |
         sign, verb = (1, "gain") if difference > 0 else (-1, "cost")
         low, high = sorted((sign * comparison.low, sign * comparison.high))
         span = f"95 % interval {_points(low)} to {_points(high)}, p {relation(comparison.p_adjusted)}"
-        size = f"{abs(100 * difference):.1f} points {against} ({span} {_adjustment(margin)}, {basis})"
+        size = f"{abs(100 * difference):.1f} points {against} ({span} {adjustment(margin)}, {basis})"
         if comparison.significant:
             return f"{name} {verb}s {size}."
         return f"{name} may {verb} {size}: among {comparison.family} variants compared, one such interval can be luck."
@@ -202,6 +202,11 @@ def signed(score: float) -> str:
 def relation(p: float) -> str:
     """What follows `p` in a sentence: `= 0.031`, or `< 0.001` for whatever is smaller."""
     return "< 0.001" if p < 0.001 else f"= {p:.2g}"
+
+
+def adjustment(margin: float | None) -> str:
+    """By what the p-values of a family are adjusted, in words."""
+    return "after Holm" if margin is None else "after Bonferroni"
 
 
 def _compared(
@@ -269,10 +274,6 @@ def _on_these_people(comparison: Comparison) -> str:
     return f" For these people under other seeds the interval is {signed(low)} to {signed(high)}."
 
 
-def _adjustment(margin: float | None) -> str:
-    return "after Holm" if margin is None else "after Bonferroni"
-
-
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
@@ -293,6 +294,8 @@ def _seeds_hint(comparison: Comparison) -> str:
     if comparison.estimate is None or abs(comparison.estimate.mean) < SAME or comparison.looks > 1:
         return ""
     needed = seeds_needed(comparison.estimate, comparison.family)
+    if needed is None and not comparison.estimate.people_variance:
+        return f" If it is this large, even {MOST_SEEDS} seeds would hardly show it."
     if needed is None:
         return " More seeds alone would hardly show a difference this large; more people might."
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,10 @@ from polyview.analysis.audit import audit
 from polyview.analysis.comparisons import comparisons, margin_of, scores
 from polyview.analysis.effects import Effect, effects
 from polyview.analysis.findings import Finding
+from polyview.analysis.inference import SeedScore, contrast
 from polyview.analysis.outcome import Outcome, confusions_of, finished
 from polyview.analysis.searches import BEST, best, importance, pareto
-from polyview.analysis.statistics import relation, sentence, signed
+from polyview.analysis.statistics import interval, relation, sentence, signed
 from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment, digest
 from polyview.reporting import figures
@@ -155,12 +157,26 @@ def _across(outcome: Outcome) -> list[Section]:
         Section(
             "With how many labels" if of_labels else f"Across {axis}",
             "label-efficiency" if of_labels else "across",
-            [Finding(f"Mean percent {metric} of each method, by {axis}.", True)],
+            [Finding(f"Mean percent {metric} of each method, by {axis}.", True), *_from_end_to_end(drawn, metric)],
             rows,
             figures.curves_across(drawn, study.baseline, axis, metric, logarithmic=of_labels),
             "Mean and 95 % interval of each method",
         )
     ]
+
+
+def _from_end_to_end(curves: Mapping[str, Mapping[float, Mapping[int, SeedScore]]], metric: str) -> list[Finding]:
+    """What each method gains from the first place on the axis to the last, on the same seeds and people."""
+    found = []
+    for method, curve in curves.items():
+        first, last = min(curve), max(curve)
+        gains = [*contrast([curve[last], curve[first]], [1, -1]).values()]
+        if first < last and gains and (span := interval(gains)):
+            gain = signed(float(np.mean([one.score for one in gains])))
+            low, high = map(signed, span)
+            text = f"“{method}” from {first:g} to {last:g}: {gain} points of {metric} (95 % interval {low} to {high}, "
+            found.append(Finding(f"{text}for itself; no test).", False))
+    return found
 
 
 def _view_counts(outcome: Outcome) -> list[Section]:
@@ -219,12 +235,18 @@ def _classes(outcome: Outcome) -> list[Section]:
     baseline = recalls.get(outcome.study.baseline)
     if baseline is None or np.isnan(baseline).all():
         return []
-    hardest, easiest = (rows[0][1 + int(place)] for place in (np.nanargmin(baseline), np.nanargmax(baseline)))
+    least, most = np.nanmin(baseline), np.nanmax(baseline)
+    hardest, easiest = (_listed(rows[0][1:], baseline == level) for level in (least, most))
     text = (
-        f"Percent of each class that {probe} recognises, seeds summed: “{outcome.study.baseline}” knows {easiest} best "
-        f"({100 * np.nanmax(baseline):.1f}) and {hardest} least ({100 * np.nanmin(baseline):.1f})."
+        f"Percent of each class that {probe} recognises (recall), seeds summed: “{outcome.study.baseline}” knows "
+        f"{easiest} best ({100 * most:.1f}) and {hardest} least ({100 * least:.1f})."
     )
     return [Section("Class by class", "classes", [Finding(text, True)], rows)]
+
+
+def _listed(names: Sequence[str], chosen: NDArray[np.bool_]) -> str:
+    *some, last = itertools.compress(names, chosen)
+    return f"{', '.join(some)} and {last}" if some else last
 
 
 def _search(outcome: Outcome) -> Section:
