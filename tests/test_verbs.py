@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from polyview.cli import main
-from polyview.recipe import Experiment
+from polyview.recipe import Experiment, load_study
+from polyview.trials.design import plan
 from polyview.trials.ledger import Ledger, Record
 
 
@@ -28,6 +29,27 @@ def study(tiny: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     recipe = json.dumps(tiny.model_dump(mode="json"))  # which is YAML too
     path.write_text(f"name: asked\nexperiment: {recipe}\n")
     return path
+
+
+def test_a_study_is_reported_though_its_file_of_weights_is_gone(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("weights.pt").write_bytes(b"weights")
+    with study.open("a") as file:
+        file.write("remove: {no alignment: objective.alignment}\nreferences: false\n")
+    asked = ["report", str(study), "--set", "model.pretrained=weights.pt", "--format", "csv"]
+    ledger = Ledger(tmp_path / "home" / "trials")
+    for trial in plan(load_study(study, asked[3:4])):
+        scores = {"linear/accuracy": 0.5}
+        ledger.write(Record(id=trial.id, experiment=trial.experiment, started=0, ended=1, scores=scores))
+    Path("weights.pt").unlink()
+    with pytest.raises(SystemExit) as caught:
+        main(asked)
+    assert not caught.value.code
+    told = capsys.readouterr().out
+    assert told.count("linear/accuracy,0.5") == 6
+    assert "no alignment" in told
 
 
 def test_hundreds_of_trials_are_asked_about(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

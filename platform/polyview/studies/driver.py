@@ -32,6 +32,7 @@ from polyview.studies.outcome import (
     save_faces,
     save_links,
     study_folder,
+    with_known_weights,
 )
 from polyview.studies.tracking import TrackedStudy
 from polyview.tracking.store import SQLITE
@@ -65,6 +66,7 @@ def run_stages(study: Study, home: Home, watcher: Watcher, force: str | None = N
     before anything is trained if the study cannot be run as it stands. Whatever stops the trials, what is known is
     reported before it is raised again.
     """
+    study = with_known_weights(study, home)
     trials = plan(study)
     with ExitStack() as stack:
         stack.enter_context(only_driver(study_folder(study, home)))

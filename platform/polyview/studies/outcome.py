@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,11 +48,26 @@ def study_folder(study: Study, home: Home) -> Path:
     return home.studies / f"{study.name}-{study.experiment.digest[:8]}"
 
 
+def with_known_weights(study: Study, home: Home) -> Study:
+    """The study; where its file of pretrained weights is gone, with the content that its records say the file had."""
+    model = study.experiment.model
+    is_file = model.pretrained and (Path(model.pretrained).suffix or os.sep in model.pretrained)
+    if not model.pretrained or not is_file or model.pretrained_content:
+        return study
+    for record in Ledger(home.trials).all():
+        known = record.experiment.model.pretrained_content
+        if known and Path(known[0]).absolute() == Path(model.pretrained).absolute():
+            changed = model.model_copy(update={"pretrained_content": (model.pretrained, known[1])})
+            return study.model_copy(update={"experiment": study.experiment.model_copy(update={"model": changed})})
+    return study
+
+
 def load_outcome(study: Study, home: Home, faces: Fingerprints | None = None) -> Outcome:
     """What the ledger knows of a study; nothing is run.
 
     `faces` are those that its results have to be of, if they are others than it last ran on.
     """
+    study = with_known_weights(study, home)
     trials, folder, ledger = plan(study), study_folder(study, home), Ledger(home.trials)
     refresh_folder(folder)
     sheet = folder / SHEET
