@@ -106,10 +106,16 @@ def _start_here() -> None:
                     left.kill()
 
 
+def temporary_folder() -> tuple[str, bool]:
+    """Where Ray would keep its sockets, and whether its name is short enough for them."""
+    given = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    return given, len(given) <= LONGEST_TEMPORARY
+
+
 def _short_folder() -> str | None:
     """Where Ray keeps its sockets if the temporary folder's name is too long for them, which is said; else None."""
-    given = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-    if len(given) <= LONGEST_TEMPORARY:
+    given, is_short = temporary_folder()
+    if is_short:
         return None
     for folder in ("/tmp", "/var/tmp", "/dev/shm"):
         if os.access(folder, os.W_OK):

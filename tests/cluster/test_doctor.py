@@ -42,3 +42,18 @@ def test_an_absent_tracking_server_is_told(tmp_path: Path, monkeypatch: pytest.M
     check = _tracking(Home(tmp_path))
     assert not check.ok
     assert "MLFLOW_TRACKING_URI" in check.remedy
+
+
+def test_where_a_study_would_keep_what_it_needs_is_told_beforehand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polyview.cluster.doctor import _own_folder, _temporary_folder
+
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert _temporary_folder().ok
+    assert _own_folder().ok
+    monkeypatch.setenv("RAY_TMPDIR", f"/tmp/{'long' * 20}")
+    monkeypatch.setenv("HOME", str(tmp_path / "gone"))
+    assert (_temporary_folder().ok, _temporary_folder().detail) == (False, f"/tmp/{'long' * 20}")
+    assert (_own_folder().ok, _own_folder().detail) == (False, str(tmp_path / "gone"))

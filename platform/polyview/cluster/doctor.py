@@ -17,6 +17,7 @@ import psutil
 
 from polyview.environment import PACKAGES
 from polyview.errors import UserError
+from polyview.parallel import temporary_folder
 from polyview.storage.home import Home, check_writable
 from polyview.storage.mirror import address
 
@@ -51,6 +52,8 @@ def checks(home: Home) -> list[Check]:
         _tracking(home),
         _home(home),
         _disk(home),
+        _temporary_folder(),
+        _own_folder(),
         _shared_memory(),
         _memory(),
     ]
@@ -66,6 +69,17 @@ def opengl_platforms() -> tuple[str, ...]:
 def _python() -> Check:
     oldest = ".".join(map(str, OLDEST_PYTHON))
     return Check("python", sys.version_info >= OLDEST_PYTHON, platform.python_version(), f"install {oldest} or newer")
+
+
+def _temporary_folder() -> Check:
+    folder, is_short = temporary_folder()
+    remedy = "set RAY_TMPDIR to a folder with a shorter name; until then Ray's sockets lie elsewhere"
+    return Check("temporary folder", is_short, folder, remedy)
+
+
+def _own_folder() -> Check:
+    remedy = "set HOME to a folder of your own; until then libraries keep their caches in the temporary one"
+    return Check("own folder", os.access(Path.home(), os.W_OK), str(Path.home()), remedy)
 
 
 def _packages() -> Iterator[Check]:
