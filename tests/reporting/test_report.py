@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import shutil
 import subprocess
@@ -12,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from PIL import Image
 from rich.console import Console
 
@@ -24,7 +28,7 @@ from polyview.evaluation.protocols import PREDICTIONS
 from polyview.recipe import Experiment, Resources, Study
 from polyview.reporting.report import csv, html, latex, markdown, predictions, table, write
 from polyview.training.history import Epoch
-from polyview.trials.design import plan
+from polyview.trials.design import REFERENCES, plan
 from polyview.trials.ledger import Record, TrialFailure
 from polyview.trials.search import make_trials
 
@@ -212,6 +216,37 @@ def test_people_who_are_tested_on_under_every_seed_are_said_to_be_the_same(tmp_p
     text = markdown(outcome(tmp_path, study))
     assert "People: every seed has the same 30 of 100 as test subjects" in text
     assert "A seed changes the test subjects" not in text
+
+
+PRINTABLE = st.text(st.characters(exclude_categories=("C", "Z")) | st.sampled_from(" []<>|*_&%$#{}\\^~`'\"")).map(
+    str.strip
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(PRINTABLE.filter(bool), min_size=2, max_size=3, unique=True))
+@example(["on", "off", "1"])
+@example(["_x_", "&lt;", "a_b ~~c~~ `d`", "[e](f)"])
+@example(["[x]", "<script>alert(1)</script>", "*a*|b\\"])
+def test_every_form_of_a_report_has_each_name_as_it_was_written(tmp_path: Path, names: list[str]) -> None:
+    variants = {name: {"training.lr": 10.0 ** -(4 + place)} for place, name in enumerate(names)}
+    if set(names) & {"full", *REFERENCES}:
+        return
+    study = STUDY.model_copy(update={"variants": variants, "remove": {}, "references": False})
+    made = outcome(tmp_path, study, dict.fromkeys(["full", *names], 0.5))
+    assert set(pl.read_csv(io.StringIO(csv(made)), schema_overrides={"variant": pl.String})["variant"]) == {
+        "full",
+        *names,
+    }
+    tokens = MarkdownIt("commonmark").enable("table").parse(markdown(made))
+    cells = [one for before, one in itertools.pairwise(tokens) if before.type == "td_open"]
+    assert {*names} <= {"".join(part.content for part in one.children or []) for one in cells}
+    kinds = {part.type for one in tokens for part in one.children or []}
+    assert kinds <= {"text", "softbreak", "code_inline", "text_special"}  # no emphasis, no link, and no HTML
+    console = Console(width=400, file=io.StringIO())
+    console.print(table(made, 400))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(name in shown for name in names)
 
 
 def test_with_predictions_a_report_speaks_of_so_many_test_subjects(tmp_path: Path) -> None:
@@ -545,7 +580,7 @@ def test_what_failed_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
         last_lines=lines,
     )
     found = replace(whole, failures={lost.id: failure})
-    assert "- one view · seed 1 failed in 2 attempts: it <broke>" in markdown(found)
+    assert r"- one view · seed 1 failed in 2 attempts: it \<broke>" in markdown(found)
     assert "it &lt;broke&gt;" in html(found)
 
 

@@ -214,6 +214,8 @@ class Study(Model):
         for name, lists in (("grid", self.grid), ("across", self.across)):
             if empty := [key for key, values in lists.items() if not values]:
                 raise ValueError(f"{name} lists no value for {', '.join(empty)}")
+        if odd := [name for name in (*self.remove, *self.variants) if not name.strip() or not name.isprintable()]:
+            raise ValueError(f"{odd[0]!r} names a variant; a name is one line that can be printed")
         both = sorted(set(self.remove) & set(self.variants))
         if both:
             raise ValueError(f"named in both remove and variants: {', '.join(both)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,6 +57,10 @@ _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
 }
 
 
+_MARKDOWN = re.compile(r"([\\*`~]|(?<!\w)_|_(?!\w)|&(?=[#A-Za-z])|<(?=[A-Za-z/!?])|\[(?=[^\]]*\]\())")
+"""What of a text markdown would read as an emphasis, code, an entity, a tag or a link."""
+
+
 def table(outcome: Outcome, width: int = 120) -> Table:
     """Each variant against the baseline, references last; a narrow one leaves out two columns."""
     study = outcome.study
@@ -81,11 +86,12 @@ def table(outcome: Outcome, width: int = 120) -> Table:
 def markdown(outcome: Outcome) -> str:
     """The verdicts, the table, the other metrics, and how to read them."""
     study = outcome.study
-    parts = [f"# {study.name}", "\n".join(f"- {finding.text}" for finding in verdicts(outcome))]
+    parts = [f"# {study.name}", "\n".join(f"- {_plain(finding.text)}" for finding in verdicts(outcome))]
     if names := absent(outcome):
         count = len(outcome.trials) - len(finished(outcome))
         parts.append(
-            f"**{count} of {len(outcome.trials)} trials have no result** (not run yet, or failed): {'; '.join(names)}."
+            f"**{count} of {len(outcome.trials)} trials have no result** (not run yet, or failed): "
+            f"{_plain('; '.join(names))}."
         )
     families = comparisons(outcome, study.metric)
     parts.append(
@@ -98,12 +104,12 @@ def markdown(outcome: Outcome) -> str:
     )
     if others := _other_rows(outcome):
         parts += ["Mean ± standard deviation over seeds, in percent:", _markdown_table(others)]
-    parts += notes(outcome)
+    parts += map(_plain, notes(outcome))
     for section in sections(outcome):
-        parts += [f"## {section.title}", "\n".join(f"- {finding.text}" for finding in section.sentences)]
+        parts += [f"## {section.title}", "\n".join(f"- {_plain(finding.text)}" for finding in section.sentences)]
         parts += [_markdown_table(section.rows)] if section.rows else []
         parts += [f"```\n{section.log}\n```"] if section.log else []
-    parts += ["## What was learned from", "\n".join(f"- {line}" for line in learned_from(outcome))]
+    parts += ["## What was learned from", "\n".join(f"- {_plain(line)}" for line in learned_from(outcome))]
     parts += ["## Cost", _markdown_table([["stage", "wall time when it last ran"], *_cost_rows(outcome)])]
     return "\n\n".join(parts) + "\n"
 
@@ -280,9 +286,14 @@ def _cost_rows(outcome: Outcome) -> list[list[str]]:
 
 
 def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    escaped = [[_plain(cell).replace("|", r"\|") for cell in row] for row in rows]
     rule = ["---", *("---:" for _ in escaped[0][1:])]
     return "\n".join(f"| {' | '.join(row)} |" for row in [escaped[0], rule, *escaped[1:]])
+
+
+def _plain(text: str) -> str:
+    """Text as markdown has it, whatever is in the names that it holds."""
+    return _MARKDOWN.sub(r"\\\1", text)
 
 
 def _latex_row(one: Comparison, outcome: Outcome, best: bool) -> str:
