@@ -29,7 +29,7 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
-from polyview.errors import UserError
+from polyview.errors import OutageError, UserError
 
 # Objects up to this size go up in one piece. Unless a key of KMS encrypts them, their tag is the MD5 of their content.
 _PIECE = 64 << 20
@@ -200,7 +200,7 @@ class Bucket:
         except ClientError as error:
             code = _code(error)
             reason = _REMEDIES.get(code, f"the store refuses ({_status(error)} {code})")
-            raise UserError(f"{self.address(key)}: {reason}") from None
+            raise OutageError(f"{self.address(key)}: {reason}") from None
         except NoCredentialsError:
             raise UserError(
                 f"{self.address(key)}: no credentials are found; run `aws configure`, or set AWS_ACCESS_KEY_ID and "
@@ -208,7 +208,7 @@ class Bucket:
             ) from None
         except (BotoCoreError, Boto3Error, HTTPError) as error:
             said = " ".join(str(error).split())
-            raise UserError(f"{self.address(key)}: {type(error).__name__}: {said}") from None
+            raise OutageError(f"{self.address(key)}: {type(error).__name__}: {said}") from None
 
 
 @functools.cache

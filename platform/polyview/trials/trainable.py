@@ -13,7 +13,7 @@ import ray
 import torch
 from ray import tune
 
-from polyview.errors import UserError
+from polyview.errors import OutageError, UserError
 from polyview.evaluation.protocols import Evaluation
 from polyview.modeling.towers import load_open_clip
 from polyview.recipe import Pruning, Resources
@@ -117,6 +117,8 @@ class TrialActor(tune.Trainable):
             raise self.failure
         try:
             epoch = next(self.epochs, None)
+        except OutageError:
+            raise
         except REPEATING as failure:
             self.failure = failure  # of the next step: Tune must hear of it before it tries the trial again
             return {FINAL: True, "done": False}
