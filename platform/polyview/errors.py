@@ -10,3 +10,7 @@ class UserError(Exception):
 
 class OutageError(UserError):
     """Something is away that may come back: what it has stopped may be tried again."""
+
+
+class DiskFullError(UserError):
+    """No room is left on a disk: nothing that writes there can go on, and it is no trial's doing."""

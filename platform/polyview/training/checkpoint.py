@@ -15,10 +15,10 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from polyview.environment import describe_environment
-from polyview.errors import UserError
+from polyview.errors import DiskFullError, UserError
 from polyview.language.pseudolabels import SampleLabels
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import CONFIG
@@ -164,7 +164,13 @@ class Snapshot:
         temporary = folder / ".checkpoint"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        self._write_parts(temporary)
+        try:
+            self._write_parts(temporary)
+        except Exception:
+            # Each library says it in its own way that a disk is full, and some do not.
+            shutil.rmtree(temporary, ignore_errors=True)
+            self._check_room(folder)
+            raise
         upload_folder(temporary, _packed(temporary, folder / name))
         _drop([folder / name])
         temporary.rename(folder / name)
@@ -172,6 +178,17 @@ class Snapshot:
         for older in files(folder, _PACKED)[:-1]:
             remove(older)
         return Checkpoint(folder / name)
+
+    def _check_room(self, folder: Path) -> None:
+        """Raises `DiskFullError` where the checkpoint is larger than what is left on the disk."""
+        tensors = tree_leaves([self.weights, self.last_weights, self.trainer])
+        needed = sum(one.numel() * one.element_size() for one in tensors if isinstance(one, Tensor))
+        left = shutil.disk_usage(folder).free
+        if left < needed:
+            raise DiskFullError(
+                f"{address(folder)}: a checkpoint of {needed / 2**20:.1f} MiB does not fit on the disk, where "
+                f"{left / 2**20:.1f} MiB are left; make room and run this again: what is finished is kept"
+            )
 
     def _write_parts(self, folder: Path) -> None:
         _save_weights(self.weights, folder / _WEIGHTS)

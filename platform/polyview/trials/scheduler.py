@@ -13,6 +13,7 @@ import yaml
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
+from polyview.errors import DiskFullError, UserError
 from polyview.parallel import start_ray
 from polyview.recipe import Study
 from polyview.storage.mirror import expanded
@@ -133,6 +134,7 @@ def _fit(
             failure_config=tune.FailureConfig(max_failures=workplace.retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[callbacks],
+            stop=_FullDisk(callbacks),
             verbose=0,
         ),
     )
@@ -144,13 +146,34 @@ def _fit(
 
     with saying_of_machines(asked, is_waiting, callbacks.listener.on_wait):
         tuner.fit()
+    if callbacks.full:
+        raise UserError(callbacks.full)
+
+
+class _FullDisk(tune.Stopper):
+    """Stops all trials once one has found the disk full, as the others would."""
+
+    def __init__(self, callbacks: _Callbacks) -> None:
+        self.callbacks = callbacks
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+        return False
+
+    def stop_all(self) -> bool:
+        return bool(self.callbacks.full)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _FullDisk:
+        return self  # as its callbacks
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
 
 class _Callbacks(tune.Callback):
     def __init__(self, trials: Mapping[str, Trial], listener: Listener) -> None:
         self.trials, self.listener = trials, listener
         self.started: dict[str, float] = {}
-        self.running, self.trained = set[str](), False
+        self.running, self.trained, self.full = set[str](), False, ""
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks to resume by itself; here the ledger does that, and a terminal has no pickle.
@@ -181,6 +204,9 @@ class _Callbacks(tune.Callback):
         # Not `trial.get_error()`: it looks where the file is copied to later, which is where a user finds it then.
         file, ours, now = Path(trial.error_file), self._ours(trial), time.time()
         lines = [line for line in file.read_text().splitlines() if line.strip()]
+        if DiskFullError.__name__ in lines[-1]:
+            self.full = lines[-1].partition(f"{DiskFullError.__name__}: ")[2]
+            return
         failure = TrialFailure(
             id=ours.id,
             started=self.started.get(trial.trial_id, now),
