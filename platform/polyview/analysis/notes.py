@@ -82,7 +82,9 @@ def _how_to_read(study: Study, variants: Sequence[Comparison]) -> str:
         "where it is at most 0.05."
     )
     if any(one.p is None and one.against for one in variants):
-        text += " What could not be tested, as all seeds differ by the same, is one of the comparisons all the same."
+        text += (
+            " What could not be tested, for want of seeds or of a spread between them, is one of the comparisons too."
+        )
     if study.references:
         start = ", which here is the pretrained one before this training," if study.experiment.model.pretrained else ""
         text += f" The untrained tower{start} and raw pixels are a family of their own."
@@ -121,7 +123,8 @@ def _of_whom(outcome: Outcome, compared: Sequence[Comparison]) -> list[str]:
             "people."
         )
     else:
-        changed = "who is in which fold, the weights" if evaluation.protocol == "subject_kfold" else "the weights"
+        drawn = evaluation.protocol == "subject_kfold" and evaluation.split_seed is None
+        changed = "who is in which fold, the weights" if drawn else "the weights"
         found.append(
             f"A seed changes {changed}, the batches and how the probes are fitted. Training people are the same under "
             "every seed: intervals are not of other training people."
@@ -133,8 +136,8 @@ def _of_whom(outcome: Outcome, compared: Sequence[Comparison]) -> list[str]:
         )
     if any(_alike(one) for one in compared):
         found.append(
-            "Where both intervals are the same, the test subjects did not differ by more than their number explains, "
-            "and no variance between people is in the interval."
+            "Where both intervals are the same, no variance between people could be told from that between seeds, and "
+            "none is in the interval."
         )
     return found
 
