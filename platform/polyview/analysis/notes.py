@@ -82,9 +82,7 @@ def _how_to_read(study: Study, variants: Sequence[Comparison]) -> str:
         "where it is at most 0.05."
     )
     if any(one.p is None and one.against for one in variants):
-        text += (
-            " What could not be tested, for want of seeds or of a spread of them, is one of the comparisons too."
-        )
+        text += " What could not be tested, for want of seeds or of a spread of them, is one of the comparisons too."
     if study.references:
         start = ", which here is the pretrained one before this training," if study.experiment.model.pretrained else ""
         text += f" The untrained tower{start} and raw pixels are a family of their own."
