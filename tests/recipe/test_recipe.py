@@ -328,6 +328,8 @@ def test_a_study_may_hold_its_recipe_in_place(study: Path) -> None:
         ("metric: linear@5/uar", "metric is linear@5/uar, and experiment.evaluation.shots is \\[\\]; add"),
         ("baseline: 3", "baseline: 3 is not allowed"),
         ("grid: {training.lr: []}", "grid lists no value for training.lr"),
+        ("grid: {training.batch_size: [8, '8']}", "grid.training.batch_size lists values that are written alike"),
+        ("fraction: {training.lr: [0.1, 0.1]}", "fraction.training.lr lists values that are written alike"),
         ("resources: {cpus: 0}", "resources.cpus: 0 is not allowed"),
         ("remove: {mean fusion: objective.alignment}", "named in both remove and variants: mean fusion"),
     ],

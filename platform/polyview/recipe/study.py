@@ -211,9 +211,12 @@ class Study(Model):
             raise ValueError(f"seeds repeat: {list(self.all_seeds)}")
         if self.metric in self.metrics or len(set(self.metrics)) < len(self.metrics):
             raise ValueError(f"metrics are others than metric, {self.metric}, each once; they are {list(self.metrics)}")
-        for name, lists in (("grid", self.grid), ("across", self.across)):
+        for name, lists in (("grid", self.grid), ("across", self.across), ("fraction", self.fraction)):
             if empty := [key for key, values in lists.items() if not values]:
                 raise ValueError(f"{name} lists no value for {', '.join(empty)}")
+            for key, values in lists.items():
+                if len({str(value) for value in values}) < len(values):
+                    raise ValueError(f"{name}.{key} lists values that are written alike: {[*values]}")
         if odd := [name for name in (*self.remove, *self.variants) if not name.strip() or not name.isprintable()]:
             raise ValueError(f"{odd[0]!r} names a variant; a name is one line that can be printed")
         both = sorted(set(self.remove) & set(self.variants))
