@@ -11,8 +11,10 @@ from polyview.analysis.outcome import Outcome, finished
 from polyview.analysis.statistics import Comparison
 from polyview.analysis.supervision import describe_supervision
 from polyview.recipe import Study, UntilDecided
-from polyview.trials.design import REFERENCES, studied_experiment
+from polyview.trials.design import REFERENCES, UNTRAINED, studied_experiment
 
+CEILING = 0.95
+"""A score above which little is left to gain."""
 DECIDING = ("polyview", "git_commit", "torch")
 """What a result could differ by, of all that a record's environment names."""
 
@@ -41,6 +43,12 @@ def notes(outcome: Outcome) -> list[str]:
             f"{', …' if len(shared) > 3 else ''}. Mend the table of the corpus."
         )
     reading += _blank(outcome)
+    reading += [
+        f"Before this training the tower has {100 * one.mean:.1f} % {outcome.study.metric} already: what a part of the "
+        "training adds can hardly show there. Compare in another metric, or on harder faces."
+        for one in references
+        if one.variant == UNTRAINED and one.mean >= CEILING and not one.significant
+    ]
     if len(trained := _precisions(outcome)) > 1:
         counts = ", ".join(f"{count} in {precision}" for precision, count in sorted(trained.items()))
         reading.append(

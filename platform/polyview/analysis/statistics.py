@@ -293,6 +293,8 @@ def _points(score: float) -> str:
 def _seeds_hint(comparison: Comparison) -> str:
     if comparison.estimate is None or abs(comparison.estimate.mean) < SAME or comparison.looks > 1:
         return ""
+    if comparison.pairs < 3:  # the spread of two is anything between half of the true one and thirty times it
+        return ""
     needed = seeds_needed(comparison.estimate, comparison.family)
     if needed is None and not comparison.estimate.people_variance:
         return f" If it is this large, even {MOST_SEEDS} seeds would hardly show it."

@@ -57,7 +57,7 @@ _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
 }
 
 
-_MARKDOWN = re.compile(r"([\\*`~]|(?<!\w)_|_(?!\w)|&(?=[#A-Za-z])|<(?=[A-Za-z/!?])|\[(?=[^\]]*\]\())")
+_MARKDOWN = re.compile(r"([\\*`~]|(?<![^\W_])_|_(?![^\W_])|&(?=[#A-Za-z])|<(?=[A-Za-z/!?])|\[(?=[^\]]*\]\())")
 """What of a text markdown would read as an emphasis, code, an entity, a tag or a link."""
 
 
