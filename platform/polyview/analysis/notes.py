@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from polyview.analysis.comparisons import comparisons
+from polyview.analysis.comparisons import comparisons, margin_of
 from polyview.analysis.curves import idle_terms
 from polyview.analysis.outcome import Outcome, finished
-from polyview.analysis.statistics import Comparison
+from polyview.analysis.statistics import Comparison, adjustment
 from polyview.analysis.supervision import describe_supervision
 from polyview.recipe import Study, UntilDecided
 from polyview.trials.design import REFERENCES, UNTRAINED, studied_experiment
@@ -78,8 +78,8 @@ def _blank(outcome: Outcome) -> list[str]:
 
 def _how_to_read(study: Study, variants: Sequence[Comparison]) -> str:
     family = max((one.family for one in variants), default=1)
-    adjustment = "Bonferroni" if study.margin else "Holm"
-    adjusted = f"after {adjustment} over the {family} comparisons" if family > 1 else "that of the one comparison"
+    by = adjustment(margin_of(study))
+    adjusted = f"{by} over the {family} comparisons" if family > 1 else "that of the one comparison"
     text = (
         "± is the standard deviation over seeds. Differences are to the baseline, paired by seed and test subject, in "
         "points. The interval and p are for other people under other seeds: both are taken as drawn at random, as "

@@ -15,10 +15,14 @@ from polyview.trials.ledger import Ledger
 from polyview.trials.views import FoundFaces
 
 
-def check_recipes(trials: Sequence[Trial], ledger: Ledger, resources: Resources) -> None:
-    """Raises `UserError` that names the first trial without a record whose recipe no faces could make run here."""
+def without_record(trials: Sequence[Trial], ledger: Ledger) -> list[Trial]:
+    """The trials that have no record, of whatever faces."""
     records = ledger.read_all(trial.id for trial in trials)
-    missing = [trial for trial in trials if trial.id not in records]
+    return [trial for trial in trials if trial.id not in records]
+
+
+def check_recipes(missing: Sequence[Trial], resources: Resources) -> None:
+    """Raises `UserError` that names the first trial whose recipe no faces could make run here."""
     if not missing:
         return
     # torch and Ray take seconds to import, which a study that finds all its trials done need not wait for.
@@ -31,13 +35,11 @@ def check_recipes(trials: Sequence[Trial], ledger: Ledger, resources: Resources)
     concurrent_trials(nodes(), [demand(trial.experiment, resources) for trial in missing])
 
 
-def check_people(trials: Sequence[Trial], ledger: Ledger, faces: FoundFaces) -> None:
-    """Raises `UserError` that names the first trial without a record for which there are too few people or faces."""
-    records = ledger.read_all(trial.id for trial in trials)
-    for trial in trials:
-        if trial.id not in records:
-            with naming(trial):
-                faces.check(trial.experiment)
+def check_people(missing: Sequence[Trial], faces: FoundFaces) -> None:
+    """Raises `UserError` that names the first trial for which there are too few people or faces."""
+    for trial in missing:
+        with naming(trial):
+            faces.check(trial.experiment)
 
 
 @contextmanager

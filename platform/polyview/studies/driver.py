@@ -19,7 +19,7 @@ from polyview.rendering.sheet import contact_sheet, one_of_each_expression
 from polyview.reporting.report import Outcome, write
 from polyview.storage.home import Home
 from polyview.storage.mirror import CachedPath
-from polyview.studies.checks import check_people, check_recipes, naming, only_driver
+from polyview.studies.checks import check_people, check_recipes, naming, only_driver, without_record
 from polyview.studies.interruption import last_act
 from polyview.studies.outcome import (
     POINTS,
@@ -92,10 +92,10 @@ def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher
     refresh_folder(folder)
     if study.search:
         check_search(study)
-    ledger = Ledger(home.trials)
-    check_recipes(tried, ledger, study.resources)
+    missing = without_record(tried, Ledger(home.trials))
+    check_recipes(missing, study.resources)
     faces = find_faces([*(trial.experiment for trial in trials), *possible_renderings(study)])
-    check_people(tried, ledger, faces)
+    check_people(missing, faces)
     stages = Stages(folder / STAGES)
     views = prepare_views(faces, home, watcher)
     if views.seconds:

@@ -10,7 +10,7 @@ from polyview.analysis.outcome import Outcome
 from polyview.analysis.searches import BEST
 from polyview.recipe import Experiment, Study, digest
 from polyview.storage.home import Home
-from polyview.studies.checks import check_people, check_recipes
+from polyview.studies.checks import check_people, check_recipes, without_record
 from polyview.studies.outcome import load_outcome, with_known_weights
 from polyview.trials.capacity import concurrent_trials, demand
 from polyview.trials.design import Trial, plan
@@ -73,9 +73,10 @@ def estimate(study: Study, home: Home) -> Estimate:
     if study.search:
         check_search(study)
     planned, ledger = plan(study), Ledger(home.trials)
-    check_recipes([*planned, *samples(study)], ledger, study.resources)
+    unrecorded = without_record([*planned, *samples(study)], ledger)
+    check_recipes(unrecorded, study.resources)
     faces = find_faces([*(trial.experiment for trial in planned), *possible_renderings(study)])
-    check_people([*planned, *samples(study)], ledger, faces)
+    check_people(unrecorded, faces)
     views, fingerprints = views_to_render(faces, home)
     outcome = load_outcome(study, home, fingerprints)
     trials = [*outcome.trials, *outcome.searched.trials]

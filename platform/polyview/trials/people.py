@@ -28,8 +28,10 @@ def sides_of(experiment: Experiment, subjects: Sequence[str], others: Sequence[s
     return whole if others is None else Split(whole.train, tuple(sorted(set(others))))
 
 
-def check_samples(experiment: Experiment, samples: pl.DataFrame, others: pl.DataFrame | None = None) -> None:
-    """Raises `UserError` where the samples are too few for the protocol, the probes or the batches.
+def check_samples(experiment: Experiment, samples: pl.DataFrame, others: pl.DataFrame | None = None) -> Split:
+    """Who is on which side, as `sides_of` has it.
+
+    Raises `UserError` where the samples are too few for the protocol, the probes or the batches.
 
     samples: one row each of `subject` and `expression`; others: those of the corpus that is tested on.
     """
@@ -50,6 +52,7 @@ def check_samples(experiment: Experiment, samples: pl.DataFrame, others: pl.Data
         if training.persons:
             owners = np.unique(train["subject"].to_list(), return_inverse=True)[1]
             check_people(owners, training.persons, training.batch_size // training.persons)
+    return sides
 
 
 def samples_of(faces: pl.DataFrame, temporal: str) -> pl.DataFrame:

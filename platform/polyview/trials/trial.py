@@ -117,9 +117,9 @@ def check_recipe(experiment: Experiment) -> None:
 def check_faces(spec: TrialSpec) -> None:
     """Raises `UserError` if there are too few faces for the protocol, the batches or the probes."""
     store, other = spec.samples()
-    check_samples(spec.experiment, _table(store), _table(other) if other else None)
+    sides = check_samples(spec.experiment, _table(store), _table(other) if other else None)
     if spec.experiment.training.trains:
-        make_batches(TrainingJob(spec.experiment, spec.store, spec.sides()[0].subjects, spec.trials))
+        make_batches(TrainingJob(spec.experiment, spec.store, sides.train, spec.trials))
 
 
 def _table(store: ViewStore) -> pl.DataFrame:
