@@ -40,7 +40,7 @@ def test_neither_outputs_nor_data_nor_what_is_hidden_or_compiled_is_sent(tmp_pat
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     sent = places(pack(["doctor"], tmp_path))
-    assert "platform/polyview/cli.py" in sent
+    assert "platform/polyview/cli/app.py" in sent
     assert {name for name in sent if not name.startswith("platform/")} == {"experiments/d.yaml"}
     assert not any("__pycache__" in name for name in sent)
 

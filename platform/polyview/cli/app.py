@@ -1,0 +1,61 @@
+"""The application that the verbs are added to, what they take in common, and how errors end it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyview.environment import check_arrival, find_writable_places
+from polyview.errors import UserError
+from polyview.studies.interruption import exit_code, handle_signals
+from polyview.terminal import errors
+
+FULL = os.strerror(errno.ENOSPC)
+
+app = typer.Typer(
+    name="polyview",
+    help="Ablations of multiview vision-language pretraining on 3D and 4D faces.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
+ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="A recipe, as in experiments/.")]
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study, as in ablations/.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line: exit code 2 for what the user can fix, 1 for what failed, a traceback only with --debug."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        if arguments is None:  # the process is ours, and not a program that calls this
+            handle_signals()
+            find_writable_places()
+        check_arrival()
+        app([word for word in words if word != "--debug"])
+    except SystemExit:
+        if (code := exit_code()) is None:
+            raise
+        sys.exit(code)
+    except UserError as error:
+        if debug:
+            raise
+        errors.print(f"polyview: {error}", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(2)
+    except Exception as error:
+        if debug:
+            raise
+        if FULL in str(error):  # as Ray and SQLite say it too, in exceptions of their own
+            errors.print(f"polyview: {FULL}: make room and run this again; what is finished is kept", highlight=False)
+            sys.exit(2)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        errors.print(f"polyview: {reason} (--debug shows where)", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,78 @@
+"""Faces: read a dataset, draw its views, look at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from polyview.cli.app import ExperimentFile, Sets, app
+from polyview.storage.home import open_home
+from polyview.storage.mirror import address, resolve
+from polyview.terminal import console, watching
+
+_SKIPPED_SHOWN = 10
+
+
+@app.command()
+def scan(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Such as synthetic, folder, bu3dfe, coma.")],
+    root: Annotated[str | None, typer.Argument(metavar="ROOT", help="The dataset's folder.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the manifest goes.")] = Path("faces.parquet"),
+    sets: Sets = None,
+) -> None:
+    """Read a dataset's folder into a manifest, and say what was skipped and why."""
+    from polyview.corpus.inspection import inspect
+    from polyview.corpus.scan import scan as scan_corpus
+    from polyview.recipe import build_corpus
+
+    found = scan_corpus(build_corpus(dataset, root, sets or []))
+    found.manifest.save(out)
+    table = Table("expression", "faces", "subjects", "sequences", title=f"{len(found.manifest)} faces of {dataset}")
+    for row in found.manifest.summary().iter_rows():
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console.print(table)
+    for line in inspect(found.manifest):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for path, reason in found.skipped.head(_SKIPPED_SHOWN).iter_rows():
+        console.print(f"skipped {path}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    if len(found.skipped) > _SKIPPED_SHOWN:
+        console.print(f"skipped {len(found.skipped) - _SKIPPED_SHOWN} more", highlight=False)
+    for remark in found.remarks:
+        console.print(f"note: {remark}", highlight=False, markup=False, soft_wrap=True)
+    left_out = f" and {found.unused} faces left out" if found.unused else ""
+    console.print(
+        f"{len(found.skipped)} files skipped{left_out}; wrote {out} (fingerprint {found.manifest.fingerprint})"
+    )
+
+
+@app.command()
+def render(experiment: ExperimentFile, sets: Sets = None) -> None:
+    """Render the meshes of an experiment to a view store; what is there already is not rendered again."""
+    from polyview.recipe import load_experiment
+    from polyview.trials.views import find_faces, prepare_views
+
+    recipe = load_experiment(experiment, sets or [])
+    with watching() as watcher:
+        store = prepare_views(find_faces([recipe]), open_home(), watcher).store_of(recipe)
+    console.print(f"look      polyview sheet {address(store)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def sheet(
+    store: Annotated[Path, typer.Argument(parser=resolve, metavar="STORE", help="A view store's folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the picture goes.")] = Path("sheet.png"),
+    rows: Annotated[int, typer.Option(help="How many samples, spread over the store.", min=1)] = 14,
+) -> None:
+    """Draw a contact sheet of a view store: samples down, views across."""
+    from polyview.rendering.sheet import contact_sheet
+    from polyview.rendering.store import ViewStore, fetch_contents
+
+    fetch_contents(store)
+    views = ViewStore.open(store)
+    step = max(1, len(views) // rows)
+    contact_sheet(views, range(0, len(views), step)[:rows], out)
+    console.print(f"wrote {out}", highlight=False)

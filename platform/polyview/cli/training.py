@@ -1,0 +1,75 @@
+"""One trial: pretrain it, score its checkpoint, take its towers elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from polyview.cli.app import ExperimentFile, Sets, app
+from polyview.cli.studies import run_and_report
+from polyview.storage.home import open_home
+from polyview.storage.mirror import resolve
+from polyview.terminal import console, watching
+
+CheckpointFolder = Annotated[
+    Path, typer.Argument(parser=resolve, metavar="CHECKPOINT", help="A checkpoint's folder, or its trial's.")
+]
+
+
+@app.command()
+def pretrain(experiment: ExperimentFile, sets: Sets = None) -> None:
+    """Pretrain one experiment and evaluate it: a study of one trial."""
+    from polyview.recipe import Study, load_experiment
+
+    recipe = load_experiment(experiment, sets or [])
+    metric = f"{recipe.evaluation.probes[0]}/accuracy"
+    name = f"pretrain-{recipe.name}"
+    run_and_report(Study(name=name, experiment=recipe, seeds=(recipe.seed,), metric=metric, references=False))
+
+
+@app.command()
+def evaluate(
+    checkpoint: CheckpointFolder,
+    probe: Annotated[list[str] | None, typer.Option(help="linear, knn or zero_shot; all that the recipe has.")] = None,
+) -> None:
+    """Score a checkpoint by the probes, on the test subjects of its pretraining."""
+    from polyview.recipe import with_overrides
+    from polyview.training.checkpoint import open_checkpoint
+    from polyview.trials.trial import evaluate_checkpoint
+    from polyview.trials.views import find_faces, prepare_views
+
+    opened = open_checkpoint(checkpoint)
+    recipe = opened.experiment
+    asked = with_overrides(recipe, {"evaluation.probes": probe}, "--probe") if probe else recipe
+    with watching() as watcher:
+        views = prepare_views(find_faces([recipe]), open_home(), watcher)
+        stores = views.store_of(recipe), views.test_store_of(recipe)
+        shots = () if probe else recipe.evaluation.shots
+        evaluation = evaluate_checkpoint(opened, asked.evaluation.probes, *stores, shots)
+    table = Table("protocol", "probe", "metric", "value")
+    for protocol, _, name, metric, value in evaluation.results.iter_rows():
+        table.add_row(protocol, name, metric, f"{value:.4f}")
+    console.print(table)
+
+
+@app.command()
+def export(
+    checkpoint: CheckpointFolder,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder, or the .safetensors, that is made.")],
+) -> None:
+    """Write a checkpoint's towers as a folder that open_clip loads without polyview, or their weights as one file."""
+    from polyview.modeling.export import export_towers, export_weights
+    from polyview.training.checkpoint import open_checkpoint
+
+    opened = open_checkpoint(checkpoint)
+    if out.suffix == ".safetensors":
+        export_weights(opened.load_model(), out)
+        console.print(f"use       --set model.pretrained={out}", highlight=False, soft_wrap=True)
+        return
+    export_towers(opened.load_model(), opened.experiment, out)
+    console.print(
+        f'load      open_clip.create_model_and_transforms("local-dir:{out}")', highlight=False, soft_wrap=True
+    )
