@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,7 +21,7 @@ from omegaconf import OmegaConf
 import polyview
 from polyview import Experiment, Study, load_study
 from polyview.cli import app
-from polyview.recipe import build_corpus, load_experiment, to_yaml
+from polyview.recipe import build_corpus, load_experiment, load_tables, to_yaml
 from polyview.storage.home import REPOSITORY
 from polyview.trials.design import plan
 
@@ -124,6 +125,8 @@ def test_a_command_that_is_shown_is_understood(document: str, words: list[str]) 
     parameters = context.params
     if "study" in parameters:
         load_study(REPOSITORY / parameters["study"], *sets_of(parameters))
+    elif words[0] == "table":
+        assert load_tables([REPOSITORY / file for file in parameters["files"]], sets_of(parameters), {})
     elif "experiment" in parameters:
         load_experiment(REPOSITORY / parameters["experiment"], sets_of(parameters))
     elif "dataset" in parameters:
@@ -159,17 +162,22 @@ def test_a_make_target_that_is_named_exists(document: Path) -> None:
 
 @pytest.mark.parametrize(("document", "text"), blocks("yaml"))
 def test_a_piece_of_a_recipe_or_a_study_is_valid(document: Path, text: str, tmp_path: Path) -> None:
-    """A whole study is loaded as it stands; a piece takes its place in the quickstart first."""
+    """A whole study or a table is loaded as it stands; a piece takes its place in the quickstart first."""
     (tmp_path / "experiments").symlink_to(REPOSITORY / "experiments")
     (tmp_path / "ablations").mkdir()
+    file = tmp_path / "ablations" / "study.yaml"
     written, quickstart = yaml.safe_load(text), REPOSITORY / "ablations" / "quickstart.yaml"
+    if "studies" in written:
+        shutil.copy(quickstart, file.parent)
+        file.write_text(text)
+        assert load_tables([file], [], {}), name(document)
+        return
     if "experiment" not in written:
         own = {key: value for key, value in written.items() if key in Study.model_fields}
         rest = {key: value for key, value in written.items() if key not in own}
         recipe = yaml.safe_load((REPOSITORY / "experiments" / "quickstart.yaml").read_text())
         study = {**yaml.safe_load(quickstart.read_text()), **own, "experiment": recipe}
         written = OmegaConf.to_container(OmegaConf.merge(study, {"experiment": rest}))
-    file = tmp_path / "ablations" / "study.yaml"
     file.write_text(yaml.safe_dump(written))
     assert plan(load_study(file)), name(document)
 

@@ -52,6 +52,31 @@ def test_a_study_is_reported_though_its_file_of_weights_is_gone(
     assert "no alignment" in told
 
 
+def test_a_table_of_several_metrics_is_printed_from_the_ledger(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with study.open("a") as file:
+        file.write("remove: {no alignment: objective.alignment}\nreferences: false\n")
+    asked = ["table", str(study), "--metrics", "linear/accuracy,knn/accuracy", "--format", "csv"]
+    told = refused(capsys, *asked)
+    assert told == "polyview: asked: no result yet; polyview ablate runs a study"
+    ledger = Ledger(tmp_path / "home" / "trials")
+    for trial in plan(load_study(study)):
+        scores = {"linear/accuracy": 0.5 + trial.seed / 100, "knn/accuracy": 0.25}
+        ledger.write(Record(id=trial.id, experiment=trial.experiment, started=0, ended=1, scores=scores))
+    with pytest.raises(SystemExit) as caught:
+        main(asked)
+    assert not caught.value.code
+    rows = [line.split(",") for line in capsys.readouterr().out.splitlines()]
+    assert [(row[0], row[3], row[5]) for row in rows[1:]] == [
+        ("full", "linear/accuracy", "0.51"),
+        ("full", "knn/accuracy", "0.25"),
+        ("no alignment", "linear/accuracy", "0.51"),
+        ("no alignment", "knn/accuracy", "0.25"),
+    ]
+    assert "is not allowed" in refused(capsys, "table", str(study), "--metrics", "linear/acuracy")
+
+
 def test_hundreds_of_trials_are_asked_about(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     many = "grid={training.lr: [" + ", ".join(str(n / 1000) for n in range(1, 200)) + "]}"
     told = refused(capsys, "ablate", str(study), "--set", many)

@@ -77,6 +77,14 @@ def test_what_a_recipe_names_goes_along(tmp_path: Path) -> None:
     assert {name for name in places(package) if not name.startswith("platform/")} == named
 
 
+def test_the_studies_of_a_table_go_along(tmp_path: Path) -> None:
+    for name in ("one.yaml", "two.yaml", "base.yaml"):
+        (tmp_path / name).write_text("experiment: base.yaml\n" if name == "one.yaml" else "")
+    (tmp_path / "table.yaml").write_text("studies: [one.yaml, {study: two.yaml, label: other}]\n")
+    sent = {str(path) for path in pack(["table", "table.yaml"], tmp_path).files}
+    assert {"table.yaml", "one.yaml", "two.yaml", "base.yaml"} <= sent
+
+
 def test_what_a_recipe_names_and_is_not_there_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "inside").mkdir()
     (tmp_path / "outside.yaml").touch()

@@ -23,7 +23,7 @@ Address = Annotated[
 JobName = Annotated[str, typer.Argument(metavar="ID", help="As `polyview jobs` lists it.")]
 
 # What a cluster can do; the other verbs are about this machine.
-REMOTE = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "ablate", "report", "compare", "doctor")
+REMOTE = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "ablate", "report", "table", "compare", "doctor")
 
 
 @app.command()

@@ -75,7 +75,10 @@ def _names(content: Any, key: str = "") -> Iterator[tuple[str | None, str]]:
     if isinstance(content, dict):
         for name, value in content.items():
             yield from _names(value, f"{key}.{name}" if key else str(name))
-    elif isinstance(content, str) and key == "experiment":
+    elif isinstance(content, list) and key == "studies":
+        for study in content:
+            yield from _names(study, key)
+    elif isinstance(content, str) and key in ("experiment", "studies", "studies.study"):
         yield "recipe", content
     elif isinstance(content, str) and key.endswith("language.file"):
         yield None, content

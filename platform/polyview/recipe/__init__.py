@@ -8,16 +8,19 @@ from polyview.recipe.corpus import EXPRESSIONS, OWN_EXPRESSIONS, Axes, Corpus, D
 from polyview.recipe.evaluation import Evaluation, MetricName, ProbeName, few_shot
 from polyview.recipe.experiment import Experiment, Level, Modeling, Output, Rendering, Views, digest
 from polyview.recipe.files import (
+    StudiesTable,
     build_corpus,
     flat,
     load_experiment,
     load_stored_experiment,
     load_study,
+    load_tables,
     to_yaml,
     with_overrides,
 )
 from polyview.recipe.language import Language, Pseudolabels
 from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scalar, Search, Study, UntilDecided, same
+from polyview.recipe.table import Layout, Published
 from polyview.recipe.training import Training
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "Generator",
     "Geometry",
     "Language",
+    "Layout",
     "Level",
     "MetricName",
     "Modeling",
@@ -40,10 +44,12 @@ __all__ = [
     "ProbeName",
     "Pruning",
     "Pseudolabels",
+    "Published",
     "Rendering",
     "Resources",
     "Scalar",
     "Search",
+    "StudiesTable",
     "Study",
     "Training",
     "UntilDecided",
@@ -55,6 +61,7 @@ __all__ = [
     "load_experiment",
     "load_stored_experiment",
     "load_study",
+    "load_tables",
     "same",
     "to_yaml",
     "with_overrides",

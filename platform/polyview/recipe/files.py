@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from polyview.recipe.experiment import Experiment
 from polyview.recipe.revisions import as_stored, with_defaults_of_its_revision
 from polyview.recipe.schema import Model
 from polyview.recipe.study import Study
+from polyview.recipe.table import Layout, TableOfStudies
 from polyview.recipe.validation import describe_errors
 from polyview.recipe.yaml_text import quote_names, read_value
 from polyview.storage.mirror import expanded
@@ -26,6 +28,15 @@ from polyview.storage.mirror import expanded
 M = TypeVar("M", bound=Model)
 OF_DOTTED_NAMES = ("grid", "fraction", "across", "search.space", "remove")
 RESOLVER = re.compile(r"\$\{\s*([\w.]+\s*:)")
+
+
+@dataclass(frozen=True)
+class StudiesTable:
+    """A table that is asked for: its studies, by what they are called in it, and what it shows of them."""
+
+    name: str
+    layout: Layout
+    studies: Mapping[str, Study]
 
 
 def build_corpus(dataset: str, root: str | None, assignments: Sequence[str] = ()) -> Corpus:
@@ -62,7 +73,11 @@ def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
     whose first name is a key of the study (`seeds=[0,1]`) changes the study; any other changes the experiment.
     `experiment=FILE` puts another recipe underneath.
     """
-    config, overrides = _read(path), _parse(assignments)
+    return _load_study(path, _parse(assignments))
+
+
+def _load_study(path: Path, changes: Mapping[str, Any]) -> Study:
+    config, overrides = _read(path), dict(changes)
     if isinstance(overrides.get("experiment"), str):
         config["experiment"] = _read(Path(overrides.pop("experiment")))
     elif isinstance(config.get("experiment"), str):
@@ -71,6 +86,43 @@ def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
         own = key.split(".")[0] in Study.model_fields
         config = OmegaConf.create(_updated(config, {key if own else f"experiment.{key}": value}))
     return _validate(Study, OmegaConf.to_container(config), str(path))
+
+
+def load_tables(paths: Sequence[Path], assignments: Sequence[str], changes: Mapping[str, Any]) -> list[StudiesTable]:
+    """Read which tables are asked for; raises `UserError`.
+
+    paths: the file of one table's definition, one study, or several studies. A study's own `tables` are all made,
+    unless `changes` say what a table shows; those to a definition replace what it says. assignments: `key=value`, for
+    each of the studies.
+    """
+    overrides, contents = _parse(assignments), [_read(path) for path in paths]
+    if any("studies" in content for content in contents):
+        if len(paths) > 1:
+            raise UserError("a table's definition names its studies itself; give that file alone, or studies alone")
+        return [_defined_table(paths[0], {**OmegaConf.to_container(contents[0]), **changes}, overrides)]
+    studies = [_load_study(path, overrides) for path in paths]
+    if len(studies) == 1 and studies[0].tables and not changes:
+        (study,) = studies
+        return [StudiesTable(name, layout, {study.name: study}) for name, layout in study.tables.items()]
+    labelled = _by_label([study.name for study in studies], studies)
+    return [StudiesTable("-".join(labelled), _validate(Layout, dict(changes), "table"), labelled)]
+
+
+def _defined_table(path: Path, definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> StudiesTable:
+    table = _validate(TableOfStudies, definition, str(path))
+    studies = [_load_study(path.parent / one.study, {**one.set, **overrides}) for one in table.entries]
+    also_published = [
+        study.model_copy(update={"published": (*study.published, *one.published)})
+        for study, one in zip(studies, table.entries, strict=True)
+    ]
+    labels = [one.label or study.name for study, one in zip(studies, table.entries, strict=True)]
+    return StudiesTable(table.name, table, _by_label(labels, also_published))
+
+
+def _by_label(labels: Sequence[str], studies: Sequence[Study]) -> dict[str, Study]:
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise UserError(f"{twice[0]} names two studies of the table; define the table in a file that gives one a label")
+    return dict(zip(labels, studies, strict=True))
 
 
 def to_yaml(experiment: Experiment) -> str:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from polyview.recipe.evaluation import MetricName, check_metric
 from polyview.recipe.experiment import Experiment
 from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Share, Weight, equals
+from polyview.recipe.table import Layout, Published
 
 CostName = Literal["views", "parameters", "seconds"]
 ObjectiveName = Annotated[str, AfterValidator(lambda name: check_metric(name, get_args(CostName)))]
@@ -204,6 +205,8 @@ class Study(Model):
     references: bool = Field(True, description="add rows for raw pixels and for the untrained tower")
     resources: Resources = Resources()
     retries: Natural = Field(1, description="how often a trial that failed is tried again, from its last checkpoint")
+    published: tuple[Published, ...] = Field((), exclude_if=equals(()), description="what others report of these faces")
+    tables: dict[str, Layout] = Field({}, exclude_if=equals({}), description="tables of this study, by name")
 
     @model_validator(mode="after")
     def _lists_are_sound(self) -> Self:
@@ -251,7 +254,8 @@ class Study(Model):
     @model_validator(mode="after")
     def _probes_make_the_metrics(self) -> Self:
         evaluation = self.experiment.evaluation
-        for name in (self.metric, *self.metrics, *(self.search.objectives if self.search else ())):
+        of_tables = [name for table in self.tables.values() for name in table.metrics]
+        for name in (self.metric, *self.metrics, *of_tables, *(self.search.objectives if self.search else ())):
             probe = name.partition("/")[0]
             if "/" not in name or probe in evaluation.measured:
                 continue

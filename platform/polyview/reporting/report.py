@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -16,7 +14,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from polyview.analysis.comparisons import comparisons, scores
+from polyview.analysis.comparisons import comparisons, margin_of, scores
 from polyview.analysis.curves import loss_curves, share_curves
 from polyview.analysis.findings import verdicts
 from polyview.analysis.notes import learned_from, notes
@@ -31,8 +29,11 @@ from polyview.analysis.outcome import (
     other_metrics,
     predictions_table,
 )
-from polyview.analysis.statistics import Comparison, compare
+from polyview.analysis.statistics import Comparison, adjustment, compare
+from polyview.analysis.table_notes import describe_people, labels_read_by
 from polyview.reporting import figures
+from polyview.reporting.latex import escape, floating
+from polyview.reporting.markdown import markdown_table, plain
 from polyview.reporting.rows import NONE, THESE_PEOPLE, comparison_cells, comparison_heads, level
 from polyview.reporting.sections import sections
 from polyview.storage.home import replacing
@@ -44,21 +45,6 @@ __all__ = ["Outcome", "csv", "html", "latex", "markdown", "predictions", "result
 WIDE = 110  # columns of a terminal
 HEAD = 16  # letters in a line of a column's head: a baseline may have a long name
 UI = "http://127.0.0.1:5000"
-_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "\N{MINUS SIGN}": "$-$",
-    "·": r"$\cdot$",
-    **{letter: f"${letter}$" for letter in "<>|"},  # which text fonts have other letters for
-    **{letter: f"{{{letter}}}" for letter in "[]*"},  # which after a row's end belong to that
-    NONE: "--",
-}
-
-
-_MARKDOWN = re.compile(r"([\\*`~]|(?<![^\W_])_|_(?![^\W_])|&(?=[#A-Za-z])|<(?=[A-Za-z/!?])|\[(?=[^\]]*\]\())")
-"""What of a text markdown would read as an emphasis, code, an entity, a tag or a link."""
 
 
 def table(outcome: Outcome, width: int = 120) -> Table:
@@ -86,16 +72,16 @@ def table(outcome: Outcome, width: int = 120) -> Table:
 def markdown(outcome: Outcome) -> str:
     """The verdicts, the table, the other metrics, and how to read them."""
     study = outcome.study
-    parts = [f"# {study.name}", "\n".join(f"- {_plain(finding.text)}" for finding in verdicts(outcome))]
+    parts = [f"# {study.name}", "\n".join(f"- {plain(finding.text)}" for finding in verdicts(outcome))]
     if names := absent(outcome):
         count = len(outcome.trials) - len(finished(outcome))
         parts.append(
             f"**{count} of {len(outcome.trials)} trials have no result** (not run yet, or failed): "
-            f"{_plain('; '.join(names))}."
+            f"{plain('; '.join(names))}."
         )
     families = comparisons(outcome, study.metric)
     parts.append(
-        _markdown_table(
+        markdown_table(
             [
                 comparison_heads(outcome, outcome.study.metric),
                 *(comparison_cells(one, outcome) for family in families for one in family),
@@ -103,14 +89,14 @@ def markdown(outcome: Outcome) -> str:
         )
     )
     if others := _other_rows(outcome):
-        parts += ["Mean ± standard deviation over seeds, in percent:", _markdown_table(others)]
-    parts += map(_plain, notes(outcome))
+        parts += ["Mean ± standard deviation over seeds, in percent:", markdown_table(others)]
+    parts += map(plain, notes(outcome))
     for section in sections(outcome):
-        parts += [f"## {section.title}", "\n".join(f"- {_plain(finding.text)}" for finding in section.sentences)]
-        parts += [_markdown_table(section.rows)] if section.rows else []
+        parts += [f"## {section.title}", "\n".join(f"- {plain(finding.text)}" for finding in section.sentences)]
+        parts += [markdown_table(section.rows)] if section.rows else []
         parts += [f"```\n{section.log}\n```"] if section.log else []
-    parts += ["## What was learned from", "\n".join(f"- {_plain(line)}" for line in learned_from(outcome))]
-    parts += ["## Cost", _markdown_table([["stage", "wall time when it last ran"], *_cost_rows(outcome)])]
+    parts += ["## What was learned from", "\n".join(f"- {plain(line)}" for line in learned_from(outcome))]
+    parts += ["## Cost", markdown_table([["stage", "wall time when it last ran"], *_cost_rows(outcome)])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -148,25 +134,28 @@ def _results(outcome: Outcome) -> pl.DataFrame:
 
 
 def latex(outcome: Outcome) -> str:
-    """The table for a paper that uses booktabs: the best mean in bold, marks explained in comments above."""
-    families = [family for family in comparisons(outcome, outcome.study.metric) if family]
+    """The table as a float, for a paper that uses booktabs and graphicx: the best mean in bold, notes below."""
+    study = outcome.study
+    families = [family for family in comparisons(outcome, study.metric) if family]
     best = max((one.mean for family in families for one in family if one.seeds), default=math.nan)
-    adjustment = "Bonferroni" if outcome.study.margin else "Holm"
     rows: list[str] = []
     for family in families:
         rows += [r"\midrule", *(_latex_row(one, outcome, one.mean == best) for one in family)]
-    return "\n".join(
-        [
-            f"% Bold: the best mean; dagger: p <= 0.05 after {adjustment}, for other people. Needs booktabs.",
-            r"\begin{tabular}{lrrrrrr}",
-            r"\toprule",
-            " & ".join(map(_latex, comparison_heads(outcome, outcome.study.metric)[:-1])) + r" \\",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
+    tabular = [
+        r"\begin{tabular}{lrrrrrr}",
+        r"\toprule",
+        " & ".join(map(escape, comparison_heads(outcome, study.metric)[:-1])) + r" \\",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    reading = (
+        "± is the standard deviation over seeds; intervals have 95 %. Bold: the best mean. † p at most 0.05 for other "
+        f"people under other seeds, {adjustment(margin_of(study))} over all comparisons of a block."
     )
+    notes = [reading, describe_people(study.name, outcome), labels_read_by({study.name: outcome})]
+    needs = "% Needs \\usepackage{booktabs,graphicx}.\n"
+    return needs + floating(f"{study.name}: {study.metric}", f"{study.name}-differences", tabular, notes)
 
 
 def write(outcome: Outcome) -> list[Path]:
@@ -285,27 +274,11 @@ def _cost_rows(outcome: Outcome) -> list[list[str]]:
     return [*stages, ["all trials together", f"{trial_hours:.2g} trial-hours"], ["of GPUs", f"{gpu_hours:.2g} hours"]]
 
 
-def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    escaped = [[_plain(cell).replace("|", r"\|") for cell in row] for row in rows]
-    rule = ["---", *("---:" for _ in escaped[0][1:])]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [escaped[0], rule, *escaped[1:]])
-
-
-def _plain(text: str) -> str:
-    """Text as markdown has it, whatever is in the names that it holds."""
-    return _MARKDOWN.sub(r"\\\1", text)
-
-
 def _latex_row(one: Comparison, outcome: Outcome, best: bool) -> str:
-    name, seeds, mean, difference, *rest, _ = map(_latex, comparison_cells(one, outcome))
+    name, seeds, mean, difference, *rest, _ = map(escape, comparison_cells(one, outcome))
     mean = rf"\textbf{{{mean}}}" if best else mean
     difference += r"$^{\dagger}$" if one.significant else ""
     return " & ".join([name, seeds, mean, difference, *rest]) + r" \\"
-
-
-def _latex(text: str) -> str:
-    """Text as LaTeX has it, in ASCII where the letters are."""
-    return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,135 @@
+"""What stands below a paper's table: how to read it, of whom its numbers are, and what they were learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from polyview.analysis.comparisons import margin_of
+from polyview.analysis.outcome import Outcome, absent, finished
+from polyview.analysis.statistics import adjustment
+from polyview.analysis.supervision import supervision
+from polyview.analysis.tables import MethodsTable, Row, describe_protocol
+from polyview.recipe import Experiment, Published
+from polyview.trials.design import REFERENCES, cells, crossed_name, methods, studied_experiment
+
+MARKS = {"better": "↑", "worse": "↓", "same": "="}
+SPREADS = {
+    "interval": "half the 95 % interval of the mean for other people under other seeds",
+    "deviation": "the standard deviation over seeds",
+}
+
+
+def table_notes(table: MethodsTable) -> list[str]:
+    """The notes of a table, a sentence or two each."""
+    shown = [cell for row in table.rows if row.kind != "published" for cell in row.cells if cell]
+    found = [f"In percent, on test subjects; ± is {SPREADS[table.layout.spread]}."]
+    if any(cell.verdict in MARKS for cell in shown):
+        found.append(_marks(table))
+    if any(cell.best for cell in shown):
+        found.append(
+            "Bold: the highest mean of a column, and all that cannot be told from it (one-sided tests for other people "
+            "under other seeds, after Bonferroni over the methods); in 19 columns of 20 the truly best is among them."
+        )
+    if table.averaged:
+        found.append(_averages(table))
+    found += [describe_people(label, outcome) for label, outcome in table.outcomes.items()]
+    found.append(labels_read_by(table.outcomes))
+    found += _incomplete(table.outcomes)
+    return [*found, *(f"[{number}] {_source(row)}" for number, row in enumerate(published(table), 1))]
+
+
+def published(table: MethodsTable) -> list[Row]:
+    """The rows of published numbers, in the order of their marks."""
+    return [row for row in table.rows if row.kind == "published"]
+
+
+def _marks(table: MethodsTable) -> str:
+    outcomes = table.outcomes.values()
+    baselines = {f"“{outcome.study.baseline}”" for outcome in outcomes}
+    than = baselines.pop() if len(baselines) == 1 else "the study's baseline"
+    adjusted = " or ".join(sorted({adjustment(margin_of(outcome.study)) for outcome in outcomes}))
+    same = ", = the same within the study's margin" if any(outcome.study.margin for outcome in outcomes) else ""
+    return (
+        f"↑ better, ↓ worse than {than} in the same column{same}: p at most 0.05 for other people under other seeds, "
+        f"{adjusted} over the comparisons of a study, as in its own report. Of several columns each errs for itself."
+    )
+
+
+def _averages(table: MethodsTable) -> str:
+    counted = {metric: len(numbers) for metric, numbers in table.averaged.items()}
+    whole = all(count == sum(column.metric == metric for column in table.columns) for metric, count in counted.items())
+    over = "all columns" if whole else "the columns in which every method has a score"
+    return (
+        f"Averages and mean ranks (1 is best) are over {over} of a metric, and are not tested; references have no rank."
+    )
+
+
+def describe_people(label: str, outcome: Outcome) -> str:
+    """Whose faces a study is of, who is tested on, and how often, in one sentence."""
+    study = outcome.study
+    protocol = describe_protocol(studied_experiment(study).evaluation, study.experiment.corpus.dataset)
+    records = [record for _, record in finished(outcome)]
+    seeds = _range([len({trial.seed for trial, _ in finished(outcome, name)}) for name in _variants(outcome)])
+    tested = _range([len(record.test_subjects) for record in records if record.test_subjects])
+    trained = _range([len(record.train_subjects) for record in records if record.train_subjects])
+    people = f"; each training sees {trained} people and is tested on {tested} others" if tested and trained else ""
+    text = (
+        f"{label}: {study.experiment.corpus.dataset}, {protocol}{people}; {seeds} seeds; baseline “{study.baseline}”."
+    )
+    return text.replace(" 1 seeds", " 1 seed")
+
+
+def _variants(outcome: Outcome) -> list[str]:
+    return list(dict.fromkeys(trial.variant for trial, _ in finished(outcome)))
+
+
+def _range(counts: Sequence[int]) -> str:
+    return "" if not counts else f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+
+
+def labels_read_by(outcomes: Mapping[str, Outcome]) -> str:
+    """Which variants read which labels in their pretraining; at the points of `across`, a method is said once."""
+    by_source: dict[str, dict[str, None]] = {}
+    for outcome in outcomes.values():
+        points = list(cells(outcome.study.across)) or [""]
+        named = {crossed_name(name, point): name for name in methods(outcome.study) for point in points}
+        for trial in outcome.trials:
+            if trial.variant not in REFERENCES:
+                source = _source_of_labels(trial.experiment)
+                by_source.setdefault(source, {})[named.get(trial.variant, trial.variant)] = None
+    said = "; ".join(f"{', '.join(names)} ({source})" for source, names in by_source.items())
+    return f"Labels read in training: {said}. Probes read those of the training people."
+
+
+def _source_of_labels(experiment: Experiment) -> str:
+    match supervision(experiment):
+        case "label":
+            by_classes = experiment.objective.label_terms == ("supervised",)
+            return "as classes" if by_classes else "as prompts"
+        case "pseudo":
+            return "none, pseudo-labels instead"
+        case _:
+            return "none"
+
+
+def _incomplete(outcomes: Mapping[str, Outcome]) -> Iterator[str]:
+    for label, outcome in outcomes.items():
+        if absent(outcome):
+            count = len(outcome.trials) - len(finished(outcome))
+            yield f"{label}: {count} of {len(outcome.trials)} trials have no result (not run yet, or failed)."
+        if outcome.stale:
+            yield f"{label}: {len(outcome.stale)} results are left out, as they are of faces that have changed since."
+
+
+def _source(row: Row) -> str:
+    """Where the numbers of a row were published, and whether they can be set beside the others."""
+    return f"{row.name}: {'; '.join(dict.fromkeys(map(_publication, row.published)))}. Published, not measured here."
+
+
+def _publication(one: Published) -> str:
+    alike = {
+        True: "the same protocol",
+        False: "another protocol",
+        None: "whether the protocol is the same is not known",
+    }
+    return ", ".join(part for part in (one.source, one.protocol, alike[one.same_protocol]) if part)

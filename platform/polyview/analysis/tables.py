@@ -1,0 +1,240 @@
+"""Methods in rows, studies and metrics in columns: what a paper's table shows, and which cells may be called best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from polyview.analysis.comparisons import comparisons, scores
+from polyview.analysis.inference import CONFIDENCE, SeedScore, contrast, for_other_people
+from polyview.analysis.outcome import Outcome
+from polyview.analysis.statistics import Comparison, Verdict, bonferroni, interval
+from polyview.errors import UserError
+from polyview.recipe import Evaluation, Layout, Published
+from polyview.trials.design import REFERENCES, baselines, cells, crossed_name, methods, studied_experiment
+
+Kind = Literal["method", "reference", "published"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric of one study, at one point of what the study goes across if it does.
+
+    `heads` are what stands above it, from the outermost group inwards.
+    """
+
+    study: str
+    metric: str
+    point: str
+    heads: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method's score in one column, between 0 and 1, over so many `seeds`.
+
+    `low` and `high` are the 95 % interval for other people under other seeds. `verdict` is that on the difference to
+    the study's baseline, None for the baseline and for what is published. `best` marks the highest mean of the methods,
+    and all that cannot be told from it.
+    """
+
+    mean: float
+    deviation: float = math.nan
+    seeds: int = 0
+    low: float | None = None
+    high: float | None = None
+    verdict: Verdict | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method, a reference, or a publication, with a cell or None for each column.
+
+    `averages` and `ranks` are over the columns of a metric in which every method has a cell, by metric.
+    """
+
+    name: str
+    kind: Kind
+    cells: tuple[Cell | None, ...]
+    averages: Mapping[str, float]
+    ranks: Mapping[str, float]
+    published: tuple[Published, ...] = ()
+
+
+@dataclass(frozen=True)
+class MethodsTable:
+    """Rows and columns of a paper's table, and the studies that it is made of, by what they are called in it.
+
+    `averaged` has the numbers of the columns that averages and ranks are over, by metric.
+    """
+
+    name: str
+    layout: Layout
+    outcomes: Mapping[str, Outcome]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    averaged: Mapping[str, tuple[int, ...]]
+
+
+def make_table(name: str, layout: Layout, outcomes: Mapping[str, Outcome]) -> MethodsTable:
+    """The table of what is known of its studies.
+
+    Raises `UserError` where nothing has a score yet.
+    """
+    columns = _columns(layout, outcomes)
+    filled = [_cells(outcomes[column.study], column, layout) for column in columns]
+    if not any(filled):
+        raise UserError(f"{', '.join(outcomes)}: no result yet; polyview ablate runs a study")
+    names = list(dict.fromkeys(name for outcome in outcomes.values() for name in _row_names(outcome, layout)))
+    rows = [
+        Row(name, "reference" if name in REFERENCES else "method", tuple(one.get(name) for one in filled), {}, {})
+        for name in sorted(names, key=lambda name: name in REFERENCES)
+    ]
+    rows += _published_rows(outcomes, columns)
+    averaged = _averaged(columns, [row for row in rows if row.kind == "method"])
+    return MethodsTable(name, layout, outcomes, tuple(columns), tuple(_with_averages(rows, averaged)), averaged)
+
+
+def describe_protocol(evaluation: Evaluation, trained_on: str) -> str:
+    """Who is tested on, in a few words; `trained_on` is the dataset of the training."""
+    match evaluation.protocol:
+        case "subject_kfold":
+            return f"{evaluation.folds} folds of subjects"
+        case "loso":
+            return "leave one subject out"
+        case "cross_dataset" if evaluation.test:
+            return f"{trained_on} to {evaluation.test.dataset}"
+        case _:
+            return f"{100 * evaluation.share:.3g} % of subjects held out"
+
+
+def maybe_best(by_method: Mapping[str, Mapping[int, SeedScore]]) -> set[str]:
+    """The method with the highest mean, and all that cannot be told from it.
+
+    Each other is tested against it, on the people and seeds of both, one-sided and after Bonferroni over the methods:
+    in 19 columns of 20 the method that is truly best is in the set (Gupta 1965; Hsu 1984), whichever looked so. Where
+    nothing can be tested, as with a single seed, the set is empty.
+    """
+    means = {name: float(np.mean([one.score for one in found.values()])) for name, found in by_method.items() if found}
+    if not means:
+        return set()
+    highest = max(means, key=lambda name: means[name])
+    tested = {
+        name: for_other_people([*contrast([by_method[highest], by_method[name]], [1, -1]).values()])
+        for name in means
+        if name != highest
+    }
+    if not any(tested.values()):
+        return set()
+    p_values = [one.p_zero() / 2 if one and one.mean > 0 else 1.0 for one in tested.values()]
+    adjusted = dict(zip(tested, bonferroni(p_values), strict=True))
+    return {highest, *(name for name, p in adjusted.items() if p > 1 - CONFIDENCE)}
+
+
+def _columns(layout: Layout, outcomes: Mapping[str, Outcome]) -> list[Column]:
+    """All columns with all their heads, grouped as asked for; heads that say nothing are left out."""
+    protocols = {
+        label: describe_protocol(studied_experiment(one.study).evaluation, one.study.experiment.corpus.dataset)
+        for label, one in outcomes.items()
+    }
+    found = []
+    for label, outcome in outcomes.items():
+        study = outcome.study
+        crosses = layout.rows == "method" and study.across
+        for metric in layout.metrics or (study.metric,):
+            heads = {
+                "study": (label, metric),
+                "metric": (metric, label),
+                # Two studies of one protocol are told apart by their names.
+                "protocol": (protocols[label], *([label] if _repeats(protocols) else []), metric),
+            }[layout.columns]
+            found += [
+                Column(label, metric, point, (*heads, point)) for point in (cells(study.across) if crosses else [""])
+            ]
+    if layout.columns == "metric":
+        order = list(dict.fromkeys(column.metric for column in found))
+        found.sort(key=lambda column: order.index(column.metric))
+    return _without_common_heads(found)
+
+
+def _repeats(protocols: Mapping[str, str]) -> bool:
+    return len(set(protocols.values())) < len(protocols)
+
+
+def _without_common_heads(columns: Sequence[Column]) -> list[Column]:
+    levels = [*zip(*(column.heads for column in columns), strict=True)]
+    needed = [number for number, level in enumerate(levels) if len(set(level)) > 1] or [0]
+    return [replace(column, heads=tuple(column.heads[number] for number in needed)) for column in columns]
+
+
+def _row_names(outcome: Outcome, layout: Layout) -> list[str]:
+    if layout.rows == "method":
+        return list(methods(outcome.study))
+    return list(dict.fromkeys(trial.variant for trial in outcome.trials))
+
+
+def _cells(outcome: Outcome, column: Column, layout: Layout) -> dict[str, Cell]:
+    """The cells of a column, by row; a row without a score has none."""
+    by_variant, (variants, references) = scores(outcome, column.metric), comparisons(outcome, column.metric)
+    compared = {one.variant: one for one in (*variants, *references)}
+    shown = {name: crossed_name(name, column.point) for name in _row_names(outcome, layout)}
+    shown = {name: variant for name, variant in shown.items() if by_variant.get(variant)}
+    best = maybe_best({name: by_variant[variant] for name, variant in shown.items() if name not in REFERENCES})
+    own = set(baselines(outcome.study).values())
+    return {
+        name: _cell(compared[variant], by_variant[variant], variant in own, name in best)
+        for name, variant in shown.items()
+    }
+
+
+def _cell(one: Comparison, by_seed: Mapping[int, SeedScore], is_baseline: bool, best: bool) -> Cell:
+    low, high = interval(by_seed.values()) or (None, None)
+    return Cell(one.mean, one.deviation, one.seeds, low, high, None if is_baseline else one.verdict, best)
+
+
+def _published_rows(outcomes: Mapping[str, Outcome], columns: Sequence[Column]) -> Iterator[Row]:
+    by_method: dict[str, list[tuple[str, Published]]] = {}
+    for label, outcome in outcomes.items():
+        for one in outcome.study.published:
+            by_method.setdefault(one.method, []).append((label, one))
+    for method, found in by_method.items():
+        values = {(label, metric): value for label, one in found for metric, value in one.values.items()}
+        of_columns = [None if column.point else values.get((column.study, column.metric)) for column in columns]
+        if any(value is not None for value in of_columns):
+            shown = tuple(None if value is None else Cell(value / 100) for value in of_columns)
+            yield Row(method, "published", shown, {}, {}, tuple(one for _, one in found))
+
+
+def _averaged(columns: Sequence[Column], rows: Sequence[Row]) -> dict[str, tuple[int, ...]]:
+    """The columns of each metric in which every method has a score, where these are several."""
+    complete = [number for number in range(len(columns)) if all(row.cells[number] for row in rows)]
+    by_metric: dict[str, list[int]] = {}
+    for number in complete:
+        by_metric.setdefault(columns[number].metric, []).append(number)
+    return {metric: tuple(numbers) for metric, numbers in by_metric.items() if len(numbers) > 1 and len(rows) > 1}
+
+
+def _with_averages(rows: Sequence[Row], averaged: Mapping[str, Sequence[int]]) -> Iterator[Row]:
+    compared = [row for row in rows if row.kind == "method"]
+    ranks: dict[str, dict[str, float]] = {row.name: {} for row in compared}
+    for metric, numbers in averaged.items():
+        means = np.array([[cell.mean for cell in _at(row, numbers)] for row in compared])  # (rows, columns)
+        for row, rank in zip(compared, stats.rankdata(-means, axis=0).mean(axis=1), strict=True):
+            ranks[row.name][metric] = float(rank)
+    for row in rows:
+        averages = {
+            metric: float(np.mean([cell.mean for cell in found]))
+            for metric, numbers in averaged.items()
+            if row.kind != "published" and len(found := _at(row, numbers)) == len(numbers)
+        }
+        yield replace(row, averages=averages, ranks=ranks.get(row.name, {}) if row.kind == "method" else {})
+
+
+def _at(row: Row, numbers: Sequence[int]) -> list[Cell]:
+    return [cell for number in numbers if (cell := row.cells[number])]

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.analysis.simulation import NOISES, study
+from tests.reporting.outcomes import LEVELS, STUDY, outcome, with_predictions
+
+from polyview.analysis.comparisons import comparisons, scores
+from polyview.analysis.inference import SeedScore
+from polyview.analysis.statistics import interval
+from polyview.analysis.table_notes import table_notes
+from polyview.analysis.tables import MethodsTable, make_table, maybe_best
+from polyview.errors import UserError
+from polyview.recipe import Layout, Published, Study
+
+THREE = Layout(metrics=("linear/accuracy", "knn/accuracy", "zero_shot/accuracy"))
+EASIER = {name: level + 0.2 for name, level in LEVELS.items()}
+
+
+def named(name: str, **changes: object) -> Study:
+    return STUDY.model_copy(update={"name": name, **changes})
+
+
+def two_studies(folder: Path, layout: Layout, **changes: object) -> MethodsTable:
+    return make_table(
+        "both",
+        layout,
+        {"hard": outcome(folder, named("hard", **changes)), "easy": outcome(folder, named("easy"), EASIER)},
+    )
+
+
+def row(table: MethodsTable, name: str) -> dict[tuple[str, ...], float | None]:
+    (found,) = (one for one in table.rows if one.name == name)
+    return {column.heads: cell and cell.mean for column, cell in zip(table.columns, found.cells, strict=True)}
+
+
+@pytest.mark.parametrize(("noise", "seeds"), [("as measured", 3), ("seeds alone", 5), ("all", 5), ("rest alone", 3)])
+@pytest.mark.parametrize("truths", [(0.0, 0.0, 0.0, 0.0), (0.05, 0.05, -0.05, -0.2)])
+def test_the_truly_best_is_among_those_that_may_be(noise: str, seeds: int, truths: tuple[float, ...]) -> None:
+    """In 95 % of tables or more, which of 300 are 92.5 % at least with a probability of 99 %."""
+    rng = np.random.default_rng(7)
+    best = {"a", "b"} if truths[0] else {"full", "a", "b", "c", "d"}
+    missed = dict.fromkeys(best, 0)
+    for _ in range(300):
+        found = maybe_best(study("holdout", seeds, 50, NOISES[noise], truths, rng))
+        for name in best:
+            missed[name] += name not in found
+    assert max(missed.values()) <= 0.075 * 300
+
+
+def test_what_is_clearly_worse_is_not_among_the_best() -> None:
+    rng = np.random.default_rng(1)
+    found = maybe_best(study("holdout", 5, 100, NOISES["as measured"], (0.0, 0.0, -0.3, -0.3), rng))
+    assert not found & {"c", "d"}
+
+
+def test_nothing_is_called_best_where_nothing_can_be_tested() -> None:
+    one_seed: Mapping[str, Mapping[int, SeedScore]] = {"a": {0: SeedScore(0.9)}, "b": {0: SeedScore(0.1)}}
+    assert maybe_best(one_seed) == set()
+
+
+def test_a_cell_is_the_studys_own_comparison(tmp_path: Path) -> None:
+    made = with_predictions(outcome(tmp_path))
+    table = make_table("one", THREE, {"quickstart": made})
+    for column, number in ((column, number) for number, column in enumerate(table.columns)):
+        compared = {one.variant: one for family in comparisons(made, column.metric) for one in family}
+        by_seed = scores(made, column.metric)
+        for one in table.rows:
+            cell = one.cells[number]
+            assert cell is not None
+            assert (cell.mean, cell.seeds) == (compared[one.name].mean, 3)
+            assert (cell.low, cell.high) == interval(by_seed[one.name].values())
+            assert cell.verdict == (None if one.name == "full" else compared[one.name].verdict)
+
+
+def test_columns_are_grouped_as_asked(tmp_path: Path) -> None:
+    both = Layout(metrics=("linear/accuracy", "knn/accuracy"))
+    by_study = [column.heads for column in two_studies(tmp_path, both).columns]
+    assert by_study == [(study, metric) for study in ("hard", "easy") for metric in ("linear/accuracy", "knn/accuracy")]
+    by_metric = [
+        column.heads for column in two_studies(tmp_path, both.model_copy(update={"columns": "metric"})).columns
+    ]
+    assert by_metric == [
+        (metric, study) for metric in ("linear/accuracy", "knn/accuracy") for study in ("hard", "easy")
+    ]
+
+
+def test_columns_of_one_protocol_are_told_apart_by_their_studies(tmp_path: Path) -> None:
+    layout = Layout(columns="protocol")
+    assert [column.heads for column in two_studies(tmp_path, layout).columns] == [("hard",), ("easy",)]
+    experiment = STUDY.experiment
+    folds = experiment.evaluation.model_copy(update={"protocol": "subject_kfold", "folds": 2})
+    folded = experiment.model_copy(update={"evaluation": folds})
+    heads = [column.heads for column in two_studies(tmp_path, layout, experiment=folded).columns]
+    assert heads == [("2 folds of subjects",), ("30 % of subjects held out",)]
+
+
+def test_averages_and_ranks_are_of_the_columns_in_which_every_method_has_a_score(tmp_path: Path) -> None:
+    absent = tuple(("one view", seed) for seed in STUDY.all_seeds)
+    outcomes = {
+        "a": outcome(tmp_path, named("a")),
+        "b": outcome(tmp_path, named("b"), EASIER),
+        "c": outcome(tmp_path, named("c"), absent=absent),
+    }
+    table = make_table("three", Layout(), outcomes)
+    assert table.averaged == {"linear/accuracy": (0, 1)}
+    methods = [one for one in table.rows if one.kind == "method"]
+    for one in methods:
+        a, b, _ = row(table, one.name).values()
+        assert a is not None
+        assert b is not None
+        assert one.averages["linear/accuracy"] == pytest.approx((a + b) / 2)
+    ordered = sorted(methods, key=lambda one: one.ranks["linear/accuracy"])
+    assert ordered[0].name == "full"
+    assert sum(one.ranks["linear/accuracy"] for one in methods) == sum(range(1, len(methods) + 1))
+    assert all(not one.ranks for one in table.rows if one.kind == "reference")
+    assert any("in which every method has a score" in note for note in table_notes(table))
+    assert "c: 3 of 21 trials have no result (not run yet, or failed)." in table_notes(table)
+
+
+def test_a_study_across_values_has_a_column_for_each(tmp_path: Path) -> None:
+    crossed = named(
+        "labels",
+        across={"language.labelled": (0.1, 1.0)},
+        references=False,
+        remove={},
+        variants={"b": {"training.epochs": 9}},
+    )
+    levels = {"full, labelled=0.1": 0.4, "full, labelled=1.0": 0.7, "b, labelled=0.1": 0.3, "b, labelled=1.0": 0.72}
+    table = make_table("labels", Layout(), {"labels": outcome(tmp_path, crossed, levels)})
+    assert [column.heads for column in table.columns] == [("labelled=0.1",), ("labelled=1.0",)]
+    assert [one.name for one in table.rows] == ["full", "b"]
+    verdicts = [[cell and cell.verdict for cell in one.cells] for one in table.rows]
+    assert verdicts[0] == [None, None]  # the baseline of each column
+    by_variant = make_table("labels", Layout(rows="variant"), {"labels": outcome(tmp_path, crossed, levels)})
+    assert len(by_variant.columns) == 1
+    assert len(by_variant.rows) == 4
+
+
+def test_published_numbers_stand_apart(tmp_path: Path) -> None:
+    others = (
+        Published(method="theirs", source="arXiv:2506.01203", values={"linear/accuracy": 99.9}, same_protocol=False),
+        Published(method="lost", source="doi:10.1000/182", values={"knn/uf1": 50.0}),
+    )
+    without = two_studies(tmp_path, Layout())
+    table = two_studies(tmp_path, Layout(), published=others)
+    (theirs,) = (one for one in table.rows if one.kind == "published")
+    assert theirs.name == "theirs"
+    assert row(table, "theirs") == {("hard",): pytest.approx(0.999), ("easy",): None}
+    assert not theirs.averages
+    assert table.rows[: len(without.rows)] == without.rows  # no score, mark, average or rank of others is touched
+    assert table_notes(table)[-1] == ("[1] theirs: arXiv:2506.01203, another protocol. Published, not measured here.")
+
+
+def test_a_table_of_nothing_is_refused(tmp_path: Path) -> None:
+    nothing = outcome(tmp_path, absent=tuple((name, seed) for name in LEVELS for seed in STUDY.all_seeds))
+    with pytest.raises(UserError, match="quickstart: no result yet; polyview ablate runs a study"):
+        make_table("none", Layout(), {"quickstart": nothing})

@@ -1,0 +1,112 @@
+"""Made-up studies with results, as a report or a table finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from polyview.analysis.outcome import Outcome
+from polyview.evaluation.protocols import PREDICTIONS
+from polyview.recipe import Experiment, Study
+from polyview.training.history import Epoch
+from polyview.trials.design import plan
+from polyview.trials.ledger import Record
+
+CLASSES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
+LEVELS = {
+    "full": 0.71,
+    "no decorrelation": 0.66,
+    "no alignment": 0.42,
+    "no redundancy": 0.705,
+    "one view": 0.6,
+    "untrained": 0.35,
+    "raw pixels": 0.78,
+}
+STUDY = Study.model_validate_json(
+    """{
+    "name": "quickstart",
+    "experiment": {
+        "name": "quickstart",
+        "objective": {"decorrelation": {"augment": true}, "alignment": {}, "redundancy": {}},
+        "training": {"epochs": 8}
+    },
+    "remove": {
+        "no decorrelation": "objective.decorrelation",
+        "no alignment": "objective.alignment",
+        "no redundancy": "objective.redundancy"
+    },
+    "variants": {"one view": {"rendering.views.count": 1}}
+}"""
+)
+
+
+def record(experiment: Experiment, level: float, seed: int) -> Record:
+    """A made-up record whose scores lie about `level`, with a part that all variants of a seed share."""
+    rng = np.random.default_rng([seed, round(1000 * level)])
+    score = level + 0.02 * np.sin(5 * seed) + rng.normal(0, 0.008)
+    terms = [name for name in ("decorrelation", "alignment", "redundancy") if getattr(experiment.objective, name)]
+    history = tuple(
+        Epoch(
+            epoch=epoch,
+            ended=1000.0 + 9 * epoch,
+            metrics={name: float(np.exp(-epoch / 4) + 1 - level + rng.normal(0, 0.02)) for name in ("loss", *terms)},
+        )
+        for epoch in range(1, experiment.training.epochs + 1)
+    )
+    counts = rng.multinomial(60, [score, *[(1 - score) / 6] * 6], size=7)
+    confusion = [np.roll(row, place).tolist() for place, row in enumerate(counts)]
+    return Record(
+        id=experiment.digest,
+        experiment=experiment,
+        started=1000.0,
+        ended=1080.0,
+        history=history,
+        scores={
+            f"{probe}/{metric}": score - less
+            for probe, less in (("linear", 0.0), ("knn", 0.05), ("zero_shot", 0.03))
+            for metric in ("accuracy", "uf1", "uar")
+        },
+        confusions={"linear": confusion, "zero_shot": confusion},
+        classes=CLASSES,
+        seconds={"train": 72.0, "evaluate": 3.1} if history else {"train": 0.0, "evaluate": 3.0},
+        train_subjects=tuple(f"p{n}" for n in range(70)),
+        test_subjects=tuple(f"q{n}" for n in range(30)),
+        manifest="0123456789abcdef",
+        environment={"python": "3.11.4", "torch": "2.13.0", "machine": "Linux x86_64, 2 CPUs"},
+    )
+
+
+def outcome(
+    folder: Path,
+    study: Study = STUDY,
+    levels: Mapping[str, float] = LEVELS,
+    absent: tuple[tuple[str, int], ...] = (),
+    sheet: Path | None = None,
+) -> Outcome:
+    trials = plan(study)
+    records = {
+        trial.id: record(trial.experiment, levels[trial.variant], trial.seed)
+        for trial in trials
+        if (trial.variant, trial.seed) not in absent
+    }
+    stages = {"scan": 0.4, "render": 21.7, "trials": 412.0, "report": 3.2}
+    return Outcome(study, trials, records, stages, sheet, "sqlite:////home/someone/outputs/mlflow.db", folder)
+
+
+def with_predictions(made: Outcome) -> Outcome:
+    """The outcome with predictions that agree with its confusion counts, a few of every class of every person."""
+    found = {}
+    for trial_id, one in made.records.items():
+        rows = [
+            (probe, f"s{place}", one.test_subjects[place % 30], CLASSES[true], CLASSES[told], 1.0)
+            for probe, counts in one.confusions.items()
+            for place, (true, told) in enumerate(
+                (true, told) for true in range(7) for told in range(7) for _ in range(counts[true][told])
+            )
+        ]
+        found[trial_id] = pl.DataFrame(rows, schema=PREDICTIONS, orient="row", strict=False)
+    return replace(made, predictions=found)
