@@ -53,7 +53,7 @@ def test_a_balanced_plan_gives_every_sample_and_every_class_its_share(
     plan = sinkhorn(similarity, sharpness)
     assert (plan >= 0).all()
     np.testing.assert_allclose(plan.sum(axis=1), 1 / samples, rtol=1e-9)
-    np.testing.assert_allclose(plan.sum(axis=0), 1 / classes, rtol=1e-3)
+    np.testing.assert_allclose(plan.sum(axis=0), 1 / classes, rtol=1e-2)
 
 
 def test_a_balanced_plan_is_a_scaling_of_the_kernel() -> None:
@@ -78,6 +78,12 @@ def test_the_matching_recovers_a_permuted_clustering(classes: int, seed: int) ->
     permutation = np.random.default_rng(seed).permutation(classes)
     noise = 0.05 * np.random.default_rng(seed + 1).standard_normal(anchors.shape)
     np.testing.assert_array_equal(match((anchors + noise)[permutation], anchors), permutation)
+
+
+def test_a_part_of_a_split_class_does_not_take_the_name_of_a_whole_one() -> None:
+    """Centre by centre it would: 0.3 + 0.75 + 0.9 is more than 0.8 + 0 + 0.9."""
+    whole, part, rest = 130 * np.array([0.3, 0.8, 0.0]), 50 * np.array([0.0, 0.75, 0.6]), 80 * np.array([0.0, 0.0, 0.9])
+    np.testing.assert_array_equal(match(np.stack([whole, part, rest]), np.eye(3)), [1, 0, 2])
 
 
 @pytest.mark.parametrize("method", METHODS)

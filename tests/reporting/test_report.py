@@ -440,6 +440,7 @@ def test_a_search_is_told_by_its_best_its_front_and_what_matters(tmp_path: Path)
     text = markdown(found)
     assert "12 of 12 points of the search (nsga2) have a result." in text
     assert "the row “best found” is scored on the test subjects, whom the search never saw" in text
+    assert "The recipe itself has weight=0.5, count=3, fusion=attention, and no score on the validation subjects." in text
     assert re.search(r"variance of linear/accuracy over the space \(fANOVA\): .*count \d\d %", text)
     assert "Pareto front" in text
     assert row_of(text, "best found").split("|")[2].strip() == "3"
@@ -447,6 +448,13 @@ def test_a_search_is_told_by_its_best_its_front_and_what_matters(tmp_path: Path)
     assert csv(found).count("search 12,1000,") == 9
     drawn = (write(found), (tmp_path / "report" / "figures" / "search.svg").read_text())[1]
     assert "attention" in drawn
+
+
+def test_what_could_not_be_tested_has_no_verdict(tmp_path: Path) -> None:
+    one_seed = outcome(tmp_path, STUDY.model_copy(update={"seeds": (0,)}))
+    assert row_of(markdown(one_seed), "no alignment").split("|")[-2].strip() == "untested"
+    absent = tuple(("no alignment", seed) for seed in STUDY.all_seeds)
+    assert row_of(markdown(outcome(tmp_path, absent=absent)), "no alignment").split("|")[-2].strip() == "—"
 
 
 def test_a_search_that_has_only_begun_has_a_report(tmp_path: Path) -> None:

@@ -81,7 +81,8 @@ def _how_to_read(study: Study, variants: Sequence[Comparison]) -> str:
     by = adjustment(margin_of(study))
     adjusted = f"{by} over the {family} comparisons" if family > 1 else "that of the one comparison"
     text = (
-        "± is the standard deviation over seeds. Differences are to the baseline, paired by seed and test subject, in "
+        "± is the standard deviation over seeds, and does not say how a score would vary with other test subjects; the "
+        "intervals of polyview table do. Differences are to the baseline, paired by seed and test subject, in "
         "points. The interval and p are for other people under other seeds: both are taken as drawn at random, as "
         "crossed effects with Satterthwaite's degrees of freedom, and a test subject of several seeds is one person; "
         "a test subject's part of F1 is the jackknife's. A number of seeds takes the difference and the spread that "

@@ -27,8 +27,8 @@ def table_notes(table: MethodsTable) -> list[str]:
         found.append(_marks(table))
     if any(cell.best for cell in shown):
         found.append(
-            "Bold: the highest mean of a column, and all that cannot be told from it (one-sided tests for other people "
-            "under other seeds, after Bonferroni over the methods); in 19 columns of 20 the truly best is among them."
+            "Bold: no other method of the column can be told to be better (one-sided tests of all pairs for other "
+            "people, after Bonferroni over the other methods); in 19 columns of 20 the truly best is bold."
         )
     if table.averaged:
         found.append(_averages(table))
@@ -97,7 +97,7 @@ def labels_read_by(outcomes: Mapping[str, Outcome]) -> str:
             if trial.variant not in REFERENCES:
                 source = _source_of_labels(trial.experiment)
                 by_source.setdefault(source, {})[named.get(trial.variant, trial.variant)] = None
-    said = "; ".join(f"{', '.join(names)} ({source})" for source, names in by_source.items())
+    said = "; ".join(f"{', '.join(f'“{name}”' for name in names)} ({source})" for source, names in by_source.items())
     return f"Labels read in training: {said}. Probes read those of the training people."
 
 

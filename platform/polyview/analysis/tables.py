@@ -39,8 +39,8 @@ class Cell:
     """A method's score in one column, between 0 and 1, over so many `seeds`.
 
     `low` and `high` are the 95 % interval for other people under other seeds. `verdict` is that on the difference to
-    the study's baseline, None for the baseline and for what is published. `best` marks the highest mean of the methods,
-    and all that cannot be told from it.
+    the study's baseline, None for the baseline and for what is published. `best` marks each method that no other can be
+    told to be better than.
     """
 
     mean: float
@@ -115,26 +115,32 @@ def describe_protocol(evaluation: Evaluation, trained_on: str) -> str:
 
 
 def maybe_best(by_method: Mapping[str, Mapping[int, SeedScore]]) -> set[str]:
-    """The method with the highest mean, and all that cannot be told from it.
+    """The methods that no other can be told to be better than.
 
-    Each other is tested against it, on the people and seeds of both, one-sided and after Bonferroni over the methods:
-    in 19 columns of 20 the method that is truly best is in the set (Gupta 1965; Hsu 1984), whichever looked so. Where
-    nothing can be tested, as with a single seed, the set is empty.
+    Each is tested against every other, on the people and seeds of both, one-sided and after Bonferroni over the others.
+    In 19 columns of 20 the method that is truly best is in the set, since nothing is better than it, whichever looked
+    so (Gupta 1965; Hsu 1984). Where nothing can be tested, as with a single seed, the set is empty.
     """
-    means = {name: float(np.mean([one.score for one in found.values()])) for name, found in by_method.items() if found}
-    if not means:
-        return set()
-    highest = max(means, key=lambda name: means[name])
-    tested = {
-        name: for_other_people([*contrast([by_method[highest], by_method[name]], [1, -1]).values()])
-        for name in means
-        if name != highest
+    found = {name: by_seed for name, by_seed in by_method.items() if by_seed}
+    p_values = {
+        name: [_p_better(other, by_seed) for rival, other in found.items() if rival != name]
+        for name, by_seed in found.items()
     }
-    if not any(tested.values()):
+    if all(p is None for against in p_values.values() for p in against):
         return set()
-    p_values = [one.p_zero() / 2 if one and one.mean > 0 else 1.0 for one in tested.values()]
-    adjusted = dict(zip(tested, bonferroni(p_values), strict=True))
-    return {highest, *(name for name, p in adjusted.items() if p > 1 - CONFIDENCE)}
+    return {
+        name
+        for name, against in p_values.items()
+        if all(p > 1 - CONFIDENCE for p in bonferroni([1.0 if p is None else p for p in against]))
+    }
+
+
+def _p_better(one: Mapping[int, SeedScore], other: Mapping[int, SeedScore]) -> float | None:
+    """The one-sided p-value of `one` not being better than `other`; None where it cannot be tested."""
+    found = for_other_people([*contrast([one, other], [1, -1]).values()])
+    if found is None:
+        return None
+    return found.p_zero() / 2 if found.mean > 0 else 1 - found.p_zero() / 2
 
 
 def _columns(layout: Layout, outcomes: Mapping[str, Outcome]) -> list[Column]:

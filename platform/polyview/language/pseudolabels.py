@@ -98,9 +98,13 @@ def sinkhorn(similarity: Array, sharpness: float) -> Array:
     return np.exp(plan)
 
 
-def match(centres: Array, anchors: Array) -> NDArray[np.int64]:
-    """The anchor (K, D) of each cluster's centre (K, D), one to one, with the largest sum of inner products."""
-    _, anchor_of = linear_sum_assignment(-centres @ anchors.T)
+def match(sums: Array, anchors: Array) -> NDArray[np.int64]:
+    """The anchor (K, D) of each cluster, one to one, with the largest sum of inner products of faces with anchors.
+
+    sums: (K, D), of each cluster's faces. A large cluster weighs as much as it has faces: one that is a part of a class
+    which k-means has split would otherwise take the name of a whole class, and the next epoch learn it so.
+    """
+    _, anchor_of = linear_sum_assignment(-sums @ anchors.T)
     found: NDArray[np.int64] = anchor_of.astype(np.int64)
     return found
 
@@ -134,8 +138,9 @@ def _clusters(faces: Array, texts: Array, seed: int) -> tuple[NDArray[np.int64],
     found = KMeans(len(texts), n_init=STARTS, random_state=seed).fit(faces)
     distance = found.transform(faces)
     first, second = np.partition(distance, 1, axis=1)[:, :2].T
-    anchor_of = match(_centred(found.cluster_centers_), texts)
-    return anchor_of[distance.argmin(axis=1)], 1 - first / np.maximum(second, np.finfo(np.float64).tiny)
+    cluster = distance.argmin(axis=1)
+    sums = np.stack([faces[cluster == number].sum(axis=0) for number in range(len(texts))])
+    return match(sums, texts)[cluster], 1 - first / np.maximum(second, np.finfo(np.float64).tiny)
 
 
 def _centred(vectors: NDArray[np.floating], group: NDArray[np.int64] | None = None) -> Array:

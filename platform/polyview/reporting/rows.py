@@ -10,6 +10,7 @@ from polyview.trials.design import baselines
 
 NONE = "—"
 THESE_PEOPLE = "these people"
+UNTESTED = "untested"  # for want of seeds, or of any spread of them
 
 
 def comparison_heads(outcome: Outcome, metric: str) -> list[str]:
@@ -39,7 +40,7 @@ def comparison_cells(one: Comparison, outcome: Outcome) -> list[str]:
         _span(one.low, one.high),
         _span(one.seeds_low, one.seeds_high),
         NONE if p is None else relation(p).lstrip("= "),
-        NONE if is_baseline else one.verdict,
+        NONE if is_baseline or one.difference is None else one.verdict if one.p is not None else UNTESTED,
     ]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from polyview.analysis.audit import audit
@@ -19,10 +20,18 @@ from polyview.analysis.outcome import Outcome, confusions_of, finished
 from polyview.analysis.searches import BEST, best, importance, pareto
 from polyview.analysis.statistics import interval, relation, sentence, signed
 from polyview.corpus.splits import count_labelled
-from polyview.recipe import Experiment, digest
+from polyview.recipe import Experiment, Study, digest, flat
 from polyview.reporting import figures
 from polyview.reporting.rows import NONE, comparison_cells, comparison_heads
-from polyview.trials.design import cells, crossed_name, fraction_cells, methods, point_name, short_names
+from polyview.trials.design import (
+    cells,
+    crossed_name,
+    fraction_cells,
+    methods,
+    point_name,
+    short_names,
+    studied_experiment,
+)
 from polyview.trials.ledger import pruned_trials
 from polyview.trials.search import COSTS, objectives, values, wanted
 
@@ -269,7 +278,8 @@ def _search(outcome: Outcome) -> Section:
         Finding(
             f"The best of them, {point_name(_rounded(point))}, has {level} on {len(record.validation_subjects)} "
             "validation subjects, whom no point was trained on. That is the highest of many and so flatters it: the "
-            f"row “{BEST}” is scored on the test subjects, whom the search never saw, under the study's seeds.",
+            f"row “{BEST}” is scored on the test subjects, whom the search never saw, under the study's seeds. The "
+            f"recipe itself has {point_name(_rounded(_own_point(study)))}, and no score on the validation subjects.",
             False,
         )
     )
@@ -288,6 +298,13 @@ def _search(outcome: Outcome) -> Section:
         _parallel(outcome),
         f"Every point with a result, a line each; the darker, the higher {objectives(study)[0]}",
     )
+
+
+def _own_point(study: Study) -> dict[str, Any]:
+    """What the recipe has at the keys of the search; None where a part that it is without would have it."""
+    assert study.search is not None
+    leaves = dict(flat(studied_experiment(study).model_dump(mode="json")))
+    return {key: yaml.safe_load(leaves.get(key, "null")) for key in study.search.space}
 
 
 def _front_rows(outcome: Outcome) -> list[list[str]]:
