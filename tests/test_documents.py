@@ -28,7 +28,7 @@ MOST_WORDS = 1200
 FOLDERS = ("ablations", "experiments", "platform", "tests")
 README = REPOSITORY / "README.md"
 DOCUMENTS = [README, *(path for folder in FOLDERS for path in sorted((REPOSITORY / folder).rglob("README.md")))]
-EXPERIMENTS, ABLATIONS = (sorted((REPOSITORY / folder).glob("*.yaml")) for folder in ("experiments", "ablations"))
+EXPERIMENTS, ABLATIONS = (sorted((REPOSITORY / folder).rglob("*.yaml")) for folder in ("experiments", "ablations"))
 
 COMMANDS: Any = typer.main.get_command(app)
 VERBS = COMMANDS.commands
@@ -196,8 +196,8 @@ def test_every_study_of_the_project_loads_and_can_be_planned(file: Path) -> None
 @pytest.mark.parametrize("folder", ["experiments", "ablations"])
 def test_every_recipe_is_in_the_list_beside_it(folder: str) -> None:
     text = (REPOSITORY / folder / "README.md").read_text()
-    files = {path.name for path in (REPOSITORY / folder).glob("*.yaml")}
-    assert {target for _, target in LINK.findall(text) if target.endswith(".yaml") and "/" not in target} == files
+    files = {path.relative_to(REPOSITORY / folder).as_posix() for path in (REPOSITORY / folder).rglob("*.yaml")}
+    assert {target for _, target in LINK.findall(text) if target.endswith(".yaml") and ".." not in target} == files
 
 
 @pytest.mark.slow
