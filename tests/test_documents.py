@@ -17,6 +17,7 @@ import pytest
 import typer
 import yaml
 from omegaconf import OmegaConf
+from tests.recipes import EXPERIMENTS, STUDIES, TABLES
 
 import polyview
 from polyview import Experiment, Study, load_study
@@ -29,7 +30,6 @@ MOST_WORDS = 1200
 FOLDERS = ("ablations", "experiments", "platform", "tests")
 README = REPOSITORY / "README.md"
 DOCUMENTS = [README, *(path for folder in FOLDERS for path in sorted((REPOSITORY / folder).rglob("README.md")))]
-EXPERIMENTS, ABLATIONS = (sorted((REPOSITORY / folder).glob("*.yaml")) for folder in ("experiments", "ablations"))
 
 COMMANDS: Any = typer.main.get_command(app)
 VERBS = COMMANDS.commands
@@ -196,16 +196,22 @@ def test_every_recipe_of_the_project_loads(file: Path) -> None:
     assert isinstance(load_experiment(file), Experiment)
 
 
-@pytest.mark.parametrize("file", ABLATIONS, ids=name)
+@pytest.mark.parametrize("file", STUDIES, ids=name)
 def test_every_study_of_the_project_loads_and_can_be_planned(file: Path) -> None:
     assert plan(load_study(file))
+
+
+@pytest.mark.parametrize("file", TABLES, ids=name)
+def test_every_table_of_the_project_loads(file: Path) -> None:
+    (table,) = load_tables([file], [], {})
+    assert len(table.studies) > 1
 
 
 @pytest.mark.parametrize("folder", ["experiments", "ablations"])
 def test_every_recipe_is_in_the_list_beside_it(folder: str) -> None:
     text = (REPOSITORY / folder / "README.md").read_text()
-    files = {path.name for path in (REPOSITORY / folder).glob("*.yaml")}
-    assert {target for _, target in LINK.findall(text) if target.endswith(".yaml") and "/" not in target} == files
+    files = {path.relative_to(REPOSITORY / folder).as_posix() for path in (REPOSITORY / folder).rglob("*.yaml")}
+    assert {target for _, target in LINK.findall(text) if target.endswith(".yaml") and ".." not in target} == files
 
 
 @pytest.mark.slow

@@ -155,7 +155,10 @@ def test_published_numbers_stand_apart(tmp_path: Path) -> None:
     assert table_notes(table)[-1] == ("[1] theirs: arXiv:2506.01203, another protocol. Published, not measured here.")
 
 
-def test_a_table_of_nothing_is_refused(tmp_path: Path) -> None:
+def test_a_study_without_a_result_has_no_column_and_one_without_any_no_table(tmp_path: Path) -> None:
     nothing = outcome(tmp_path, absent=tuple((name, seed) for name in LEVELS for seed in STUDY.all_seeds))
+    table = make_table("one", Layout(), {"done": outcome(tmp_path), "waiting": nothing})
+    assert [column.study for column in table.columns] == ["done"]
+    assert "Without a result yet, and so without a column: waiting." in table_notes(table)
     with pytest.raises(UserError, match="quickstart: no result yet; polyview ablate runs a study"):
         make_table("none", Layout(), {"quickstart": nothing})

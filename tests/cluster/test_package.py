@@ -27,6 +27,7 @@ def test_what_is_sent_runs_by_itself(tmp_path: Path) -> None:
     assert (tmp_path / file).is_relative_to(tmp_path / "platform")
     assert ablations == tmp_path / "ablations"
     assert (ablations / "quickstart.yaml").is_file()
+    assert (ablations / "benchmarks" / "bosphorus.yaml").is_file()
 
 
 def test_neither_outputs_nor_data_nor_what_is_hidden_or_compiled_is_sent(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+from tests.corpus.on_disk import write_bnd
 
 from polyview.corpus.formats.landmarks import Landmarks, find_landmarks, read_bnd, read_lm3
 from polyview.corpus.geometry import prepared
@@ -139,8 +139,8 @@ def test_geometry_is_part_of_a_manifest(tmp_path: Path) -> None:
     assert Manifest.load(tmp_path / "faces.parquet").geometry == Geometry(crop=90)
 
 
-def test_landmarks_are_found_beside_a_mesh(tmp_path: Path, bnd: Callable[..., Path]) -> None:
-    bnd(tmp_path / "one" / "face.bnd")
+def test_landmarks_are_found_beside_a_mesh(tmp_path: Path) -> None:
+    write_bnd(tmp_path / "one" / "face.bnd")
     found = find_landmarks("one/face.wrl", str(tmp_path))
     assert found is not None
     assert found.right_eye is not None

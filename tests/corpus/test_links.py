@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.corpus.on_disk import write_picture, write_wrl
 
 from polyview.corpus.load import load_mesh
 from polyview.corpus.mesh import MeshError
 from polyview.corpus.scan import Scan, scan
 from polyview.recipe import Corpus
-
-Writer = Callable[..., Path]
 
 FACE = (
     "mtllib face.mtl\nusemtl skin\nv 0 0 0\nv 1 0 0\nv 1 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nf 1/1 2/2 3/3\n",
@@ -45,17 +43,17 @@ def has_its_picture(found: Scan) -> bool:
     return load_mesh(row["path"], row["texture"], found.manifest.root).texture is not None
 
 
-def test_files_that_are_links_to_a_store(tmp_path: Path, picture: Writer) -> None:
+def test_files_that_are_links_to_a_store(tmp_path: Path) -> None:
     root = tmp_path / "faces"
     write_face(root / "anna")
-    picture(root / "anna" / "skin.png")
+    write_picture(root / "anna" / "skin.png")
     moved_to_store(root / "anna", tmp_path / "store")
     assert has_its_picture(scanned(root, "anna/face.obj,anna,anger\n"))
 
 
-def test_a_folder_that_is_a_link_to_an_archive(tmp_path: Path, picture: Writer) -> None:
+def test_a_folder_that_is_a_link_to_an_archive(tmp_path: Path) -> None:
     archive, root = tmp_path / "archive", tmp_path / "faces"
-    picture(archive / "skin.png")
+    write_picture(archive / "skin.png")
     write_face(archive, picture=str(archive / "skin.png"))
     root.mkdir()
     (root / "anna").symlink_to(archive)
@@ -65,9 +63,9 @@ def test_a_folder_that_is_a_link_to_an_archive(tmp_path: Path, picture: Writer) 
         assert has_its_picture(found)
 
 
-def test_a_root_that_is_a_link(tmp_path: Path, picture: Writer) -> None:
+def test_a_root_that_is_a_link(tmp_path: Path) -> None:
     archive, root = tmp_path / "archive", tmp_path / "faces"
-    picture(archive / "skin.png")
+    write_picture(archive / "skin.png")
     write_face(archive)
     root.symlink_to(archive)
     for path in ("face.obj", root / "face.obj", archive / "face.obj"):
@@ -86,17 +84,17 @@ def test_a_pattern_follows_links_and_does_not_go_round_in_circles(tmp_path: Path
     assert found.manifest.frame["path"].to_list() == ["anna/anger/face.obj", "bert/anger/face.obj"]
 
 
-def test_a_licensed_dataset_of_links(tmp_path: Path, wrl: Writer, picture: Writer) -> None:
+def test_a_licensed_dataset_of_links(tmp_path: Path) -> None:
     root, subject = tmp_path / "BU-3DFE", tmp_path / "BU-3DFE" / "F0001"
-    wrl(subject / "F0001_AN01WH_F3D.wrl", "F0001_AN01WH_F3D.bmp")
-    picture(subject / "F0001_AN01WH_F3D.bmp")
+    write_wrl(subject / "F0001_AN01WH_F3D.wrl", "F0001_AN01WH_F3D.bmp")
+    write_picture(subject / "F0001_AN01WH_F3D.bmp")
     moved_to_store(subject, tmp_path / "store")
     assert has_its_picture(scan(Corpus(dataset="bu3dfe", root=str(root))))
 
 
-def test_what_a_material_names_stays_inside_even_behind_a_link(tmp_path: Path, picture: Writer) -> None:
+def test_what_a_material_names_stays_inside_even_behind_a_link(tmp_path: Path) -> None:
     archive, root = tmp_path / "archive", tmp_path / "faces"
-    secret = picture(tmp_path / "secret.png")
+    secret = write_picture(tmp_path / "secret.png")
     root.mkdir()
     (root / "anna").symlink_to(archive)
     for name in (str(secret), "../../secret.png", "../anna/../../secret.png"):

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from tests.recipes import EXPERIMENTS, STUDIES
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment, build_corpus, load_experiment, load_study, to_yaml, with_overrides
-from polyview.storage.home import REPOSITORY
 from polyview.trials.design import REFERENCES, UNTRAINED, baselines, plan
 
 RECIPE = """
@@ -166,7 +166,9 @@ def test_a_setting_that_came_later_changes_no_hash_of_a_recipe_without_it(tiny: 
     plain, same, shifted = (
         with_overrides(tiny, {"corpus": corpus | more}) for more in ({}, {"code_shift": 0}, {"code_shift": -1})
     )
-    assert "code_shift" not in tiny.model_dump(mode="json")["corpus"]
+    assert not {"code_shift", "subjects"} & tiny.model_dump(mode="json")["corpus"].keys()
+    assert with_overrides(plain, {"corpus.subjects": None}).digest == plain.digest
+    assert with_overrides(plain, {"corpus.subjects": 20}).digest != plain.digest
     assert plain.digest == same.digest != shifted.digest
     assert "frames" not in tiny.model_dump(mode="json")["model"]
     assert tiny.digest == with_overrides(tiny, {"model.frames": 8}).digest
@@ -311,6 +313,43 @@ def test_an_assignment_goes_to_the_study_where_the_key_is_its_own_and_to_the_exp
     assert load_study(study).experiment == load_experiment(study.with_name("small.yaml"))
 
 
+def test_what_a_study_sets_is_so_for_all_of_its_variants_and_the_command_line_comes_after(study: Path) -> None:
+    shared = "set:\n  training.epochs: 7\n  corpus: {dataset: bu4dfe, root: /data}\n  evaluation.share: 0.5\n"
+    study.write_text(STUDY + shared)
+    loaded = load_study(study)
+    assert {trial.experiment.training.epochs for trial in plan(loaded)} == {0, 7}
+    assert loaded.experiment.corpus.dataset == "bu4dfe"
+    assert loaded.experiment.evaluation.share == 0.5
+    changed = load_study(study, ["corpus.root=/mine", "training.epochs=8"])
+    assert (changed.experiment.corpus.dataset, changed.experiment.corpus.root) == ("bu4dfe", "/mine")
+    assert changed.experiment.training.epochs == 8
+    written = {"training.epochs": 7, "corpus": {"dataset": "bu4dfe", "root": "/data"}, "evaluation.share": 0.5}
+    study.write_text(STUDY)
+    assert loaded.experiment == with_overrides(load_study(study).experiment, written)
+
+
+def test_what_a_study_sets_is_under_every_recipe_that_is_put_under_it(study: Path, tmp_path: Path) -> None:
+    study.write_text(STUDY + "set: {training.epochs: 7}\n")
+    other = tmp_path / "other.yaml"
+    other.write_text(RECIPE.replace("small", "other"))
+    assert load_study(study, [f"experiment={other}"]).experiment.training.epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("set: [training.epochs]", r"set: \['training.epochs'\] is not allowed; expected keys of the experiment with"),
+        ("set: training.epochs", "set: training.epochs is not allowed; expected keys of the experiment with"),
+        ("set: {training.epoch: 7}", "experiment.training.epoch: unknown key; nearest is experiment.training.epochs"),
+        ("set: {training.epochs: -1}", "experiment.training.epochs: -1 is not allowed"),
+    ],
+)
+def test_what_a_study_cannot_set_is_refused(study: Path, line: str, error: str) -> None:
+    study.write_text(f"{STUDY}{line}\n")
+    with pytest.raises(UserError, match=error):
+        load_study(study)
+
+
 def test_a_study_may_hold_its_recipe_in_place(study: Path) -> None:
     written = study.read_text().replace("small.yaml", RECIPE.replace("\n", "\n  "))
     study.write_text(written)
@@ -394,12 +433,12 @@ def test_a_recipe_does_not_change(tiny: Experiment) -> None:
         tiny.training.epochs = 5  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_recipe_of_the_repository_loads(path: Path) -> None:
     assert load_experiment(path).digest
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_of_the_repository_plans(path: Path) -> None:
     study = load_study(path)
     trials = plan(study)

@@ -8,17 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.recipes import STUDIES
 from tests.reporting.outcomes import LEVELS, STUDY, outcome, with_predictions
 
 from polyview.analysis.outcome import Outcome
 from polyview.analysis.tables import make_table
 from polyview.recipe import Layout, load_study
 from polyview.reporting import report, tables
-from polyview.storage.home import REPOSITORY
 from polyview.trials.design import plan
 
 ODD = r"[*50 % of {a_b} & <c#d> | ~ $5 ^ \e]"
-STUDIES = sorted((REPOSITORY / "ablations").rglob("*.yaml"))
 PACKAGES = ("booktabs", "siunitx", "graphicx")
 
 

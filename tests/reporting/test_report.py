@@ -440,7 +440,9 @@ def test_a_search_is_told_by_its_best_its_front_and_what_matters(tmp_path: Path)
     text = markdown(found)
     assert "12 of 12 points of the search (nsga2) have a result." in text
     assert "the row “best found” is scored on the test subjects, whom the search never saw" in text
-    assert "The recipe itself has weight=0.5, count=3, fusion=attention, and no score on the validation subjects." in text
+    assert (
+        "The recipe itself has weight=0.5, count=3, fusion=attention, and no score on the validation subjects." in text
+    )
     assert re.search(r"variance of linear/accuracy over the space \(fANOVA\): .*count \d\d %", text)
     assert "Pareto front" in text
     assert row_of(text, "best found").split("|")[2].strip() == "3"

@@ -35,6 +35,8 @@ def table_notes(table: MethodsTable) -> list[str]:
     found += [describe_people(label, outcome) for label, outcome in table.outcomes.items()]
     found.append(labels_read_by(table.outcomes))
     found += _incomplete(table.outcomes)
+    if table.without_result:
+        found.append(f"Without a result yet, and so without a column: {', '.join(table.without_result)}.")
     return [*found, *(f"[{number}] {_source(row)}" for number, row in enumerate(published(table), 1))]
 
 

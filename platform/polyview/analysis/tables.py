@@ -12,7 +12,7 @@ from scipy import stats
 
 from polyview.analysis.comparisons import comparisons, scores
 from polyview.analysis.inference import CONFIDENCE, SeedScore, contrast, for_other_people
-from polyview.analysis.outcome import Outcome
+from polyview.analysis.outcome import Outcome, finished
 from polyview.analysis.statistics import Comparison, Verdict, bonferroni, interval
 from polyview.errors import UserError
 from polyview.recipe import Evaluation, Layout, Published
@@ -71,7 +71,8 @@ class Row:
 class MethodsTable:
     """Rows and columns of a paper's table, and the studies that it is made of, by what they are called in it.
 
-    `averaged` has the numbers of the columns that averages and ranks are over, by metric.
+    `averaged` has the numbers of the columns that averages and ranks are over, by metric; `without_result` names the
+    studies that have no column, as nothing of them has a score yet.
     """
 
     name: str
@@ -80,6 +81,7 @@ class MethodsTable:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     averaged: Mapping[str, tuple[int, ...]]
+    without_result: tuple[str, ...] = ()
 
 
 def make_table(name: str, layout: Layout, outcomes: Mapping[str, Outcome]) -> MethodsTable:
@@ -87,10 +89,13 @@ def make_table(name: str, layout: Layout, outcomes: Mapping[str, Outcome]) -> Me
 
     Raises `UserError` where nothing has a score yet.
     """
+    scored = {label: outcome for label, outcome in outcomes.items() if finished(outcome)}
+    if not scored:
+        raise UserError(f"{', '.join(outcomes)}: no result yet; polyview ablate runs a study")
+    without_result = tuple(label for label in outcomes if label not in scored)
+    outcomes = scored
     columns = _columns(layout, outcomes)
     filled = [_cells(outcomes[column.study], column, layout) for column in columns]
-    if not any(filled):
-        raise UserError(f"{', '.join(outcomes)}: no result yet; polyview ablate runs a study")
     names = list(dict.fromkeys(name for outcome in outcomes.values() for name in _row_names(outcome, layout)))
     rows = [
         Row(name, "reference" if name in REFERENCES else "method", tuple(one.get(name) for one in filled), {}, {})
@@ -98,7 +103,8 @@ def make_table(name: str, layout: Layout, outcomes: Mapping[str, Outcome]) -> Me
     ]
     rows += _published_rows(outcomes, columns)
     averaged = _averaged(columns, [row for row in rows if row.kind == "method"])
-    return MethodsTable(name, layout, outcomes, tuple(columns), tuple(_with_averages(rows, averaged)), averaged)
+    averages = tuple(_with_averages(rows, averaged))
+    return MethodsTable(name, layout, outcomes, tuple(columns), averages, averaged, without_result)
 
 
 def describe_protocol(evaluation: Evaluation, trained_on: str) -> str:

@@ -28,6 +28,24 @@ def on_intensities(count: int, low: float, high: float) -> Iterator[str]:
         yield f"{_counted(count, 'face')} left out by corpus.intensity, {low:g} to {high:g}"
 
 
+def on_absence(dataset: str, expressions: Sequence[str]) -> Iterator[str]:
+    """Which expressions of the corpus nobody shows."""
+    if expressions:
+        yield (
+            f"no face of {dataset} shows {_listed(expressions)}, which corpus.expressions lists: no score speaks of "
+            "it, and zero-shot may name it all the same"
+        )
+
+
+def on_people(count: int | None, complete: int, people: int) -> Iterator[str]:
+    """That only so many people are used, drawn from those who show every expression, if it is asked for."""
+    if count:
+        yield (
+            f"{count} people are drawn by corpus.subjects, from the {complete} of {people} who show every one of "
+            "corpus.expressions"
+        )
+
+
 def on_expressions(unused: pl.Series, expressions: Sequence[str], free: bool) -> Iterator[str]:
     """Which labels no expression of the corpus has, with their counts; `free` ones may also be misspelt."""
     counts = list(unused.value_counts(sort=True).sort("count", unused.name, descending=[True, False]).iter_rows())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import polars as pl
 from polyview.corpus import remarks
 from polyview.corpus.datasets import bosphorus, bp4d, bu3dfe, bu4dfe, coma, facekit, folder, synthetic
 from polyview.corpus.manifest import Manifest
+from polyview.corpus.splits import few
 from polyview.errors import UserError
 from polyview.recipe import EXPRESSIONS, OWN_EXPRESSIONS, Corpus, Geometry
 
@@ -44,9 +46,9 @@ class Scan:
 
 
 def scan(corpus: Corpus) -> Scan:
-    """Find the faces of `corpus`: of its frames, expressions and intensities; neutral faces stay at any intensity.
+    """Find the faces of `corpus`: of its frames, expressions, intensities and people; neutral stays at any intensity.
 
-    Raises `UserError` where the dataset is not at its root, or nothing of it is left.
+    Raises `UserError` where the dataset is not at its root, nothing of it is left, or too few people are.
     """
     dataset = _DATASETS[corpus.dataset](corpus)
     found, skipped = dataset.rows, dataset.skipped
@@ -57,9 +59,14 @@ def scan(corpus: Corpus) -> Scan:
     sampled = _sampled(found, corpus)
     is_asked = sampled["expression"].is_in(corpus.expressions)
     asked = sampled.filter(is_asked)
-    kept = asked.filter(_within(*corpus.intensity))
-    if kept.is_empty():
+    within = asked.filter(_within(*corpus.intensity))
+    if within.is_empty():
         raise UserError(f"corpus: {_nothing_left(corpus, found, skipped)}")
+    complete, people = _complete(within, corpus.expressions), within["subject"].n_unique()
+    kept = within
+    if corpus.subjects:
+        drawn = _drawn(complete, corpus.subjects, f"{people} people of {corpus.dataset}")
+        kept = within.filter(pl.col("subject").is_in(drawn))
     root = str(Path(corpus.root).expanduser().resolve()) if corpus.root and corpus.dataset != "synthetic" else ""
     set_in_recipe = corpus.geometry.model_dump(exclude_none=True)
     geometry = Geometry.model_validate(_GEOMETRIES.get(corpus.dataset, {}) | set_in_recipe)
@@ -69,7 +76,9 @@ def scan(corpus: Corpus) -> Scan:
         *remarks.on_expressions(
             sampled["expression"].filter(~is_asked), corpus.expressions, free=corpus.dataset == "folder"
         ),
-        *remarks.on_intensities(len(asked) - len(kept), *corpus.intensity),
+        *remarks.on_intensities(len(asked) - len(within), *corpus.intensity),
+        *remarks.on_absence(corpus.dataset, _absent(within, corpus)),
+        *remarks.on_people(corpus.subjects, len(complete), people),
         *remarks.on_subjects(kept["subject"].unique()),
         *(remarks.on_files(root, kept) if corpus.dataset not in _GENERATED else ()),
     ]
@@ -94,6 +103,28 @@ def _sampled(found: pl.DataFrame, corpus: Corpus) -> pl.DataFrame:
 
 def _within(low: float, high: float) -> pl.Expr:
     return (pl.col("expression") == "neutral") | pl.col("intensity").is_between(low, high)
+
+
+def _absent(faces: pl.DataFrame, corpus: Corpus) -> list[str]:
+    """What the recipe lists and nobody shows; the usual expressions are not taken to be listed."""
+    unsaid = corpus.expressions == OWN_EXPRESSIONS.get(corpus.dataset, EXPRESSIONS)
+    return [] if unsaid else sorted(set(corpus.expressions) - set(faces["expression"]))
+
+
+def _complete(faces: pl.DataFrame, expressions: Sequence[str]) -> list[str]:
+    """The subjects who show every one of the expressions, sorted."""
+    shown = faces.group_by("subject").agg(pl.col("expression").n_unique())
+    return sorted(shown.filter(pl.col("expression") == len(set(expressions)))["subject"])
+
+
+def _drawn(complete: Sequence[str], count: int, everybody: str) -> tuple[str, ...]:
+    """So many of the complete subjects, the same for every seed of a study; raises `UserError` if they are too few."""
+    if len(complete) < count:
+        raise UserError(
+            f"corpus.subjects is {count}, and {len(complete)} of the {everybody} show every one of corpus.expressions; "
+            "lower it, or list fewer expressions"
+        )
+    return few(complete, count, seed=0)
 
 
 def _nothing_left(corpus: Corpus, found: pl.DataFrame, skipped: pl.DataFrame) -> str:

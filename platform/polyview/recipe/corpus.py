@@ -111,6 +111,11 @@ class Corpus(Model):
     subset: Literal["I", "II"] | None = Field(
         None, description="bu3dfe only: I is 60 subjects and the two highest intensities, II all subjects and all"
     )
+    subjects: Positive | None = Field(
+        None,
+        exclude_if=equals(None),
+        description="so many of those who show every one of expressions, drawn once and for all; null: everybody",
+    )
     code_shift: int = Field(
         0,
         exclude_if=equals(0),

@@ -69,9 +69,9 @@ def load_stored_experiment(path: Path) -> Experiment:
 def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
     """Read a study from YAML; raises `UserError`.
 
-    `experiment` in the file is a path relative to the file, or a recipe written in place. An assignment
-    whose first name is a key of the study (`seeds=[0,1]`) changes the study; any other changes the experiment.
-    `experiment=FILE` puts another recipe underneath.
+    `experiment` in the file is a path relative to the file, or a recipe written in place, and `set` in the file are
+    changes to it, by dotted keys. An assignment whose first name is a key of the study (`seeds=[0,1]`) changes the
+    study; any other changes the experiment, after `set`. `experiment=FILE` puts another recipe underneath.
     """
     return _load_study(path, _parse(assignments))
 
@@ -82,7 +82,7 @@ def _load_study(path: Path, changes: Mapping[str, Any]) -> Study:
         config["experiment"] = _read(Path(overrides.pop("experiment")))
     elif isinstance(config.get("experiment"), str):
         config["experiment"] = _read(path.parent / config["experiment"])
-    for key, value in overrides.items():
+    for key, value in [*_shared(config, path), *overrides.items()]:
         own = key.split(".")[0] in Study.model_fields
         config = OmegaConf.create(_updated(config, {key if own else f"experiment.{key}": value}))
     return _validate(Study, OmegaConf.to_container(config), str(path))
@@ -123,6 +123,15 @@ def _by_label(labels: Sequence[str], studies: Sequence[Study]) -> dict[str, Stud
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise UserError(f"{twice[0]} names two studies of the table; define the table in a file that gives one a label")
     return dict(zip(labels, studies, strict=True))
+
+
+def _shared(config: Any, path: Path) -> list[tuple[str, Any]]:
+    """What `set` of a study, which is taken out of it, changes in the experiment of every variant."""
+    changes = OmegaConf.to_container(config).get("set", {})
+    config.pop("set", None)
+    if not isinstance(changes, dict):
+        raise UserError(f"{path}: set: {changes} is not allowed; expected keys of the experiment with their values")
+    return [(f"experiment.{key}", value) for key, value in changes.items()]
 
 
 def to_yaml(experiment: Experiment) -> str:

@@ -46,6 +46,8 @@ def check_samples(experiment: Experiment, samples: pl.DataFrame, others: pl.Data
             "the linear probe tells expressions apart, and all training subjects whose labels may be read "
             f"({len(readable)}) show {', '.join(shown) or 'none'}; raise language.labelled, or use more subjects"
         )
+    if others is not None:
+        _check_classes(experiment, set(train["expression"]), set(others["expression"]))
     training = experiment.training
     if training.trains:
         check_size(len(train), training.batch_size)
@@ -53,6 +55,16 @@ def check_samples(experiment: Experiment, samples: pl.DataFrame, others: pl.Data
             owners = np.unique(train["subject"].to_list(), return_inverse=True)[1]
             check_people(owners, training.persons, training.batch_size // training.persons)
     return sides
+
+
+def _check_classes(experiment: Experiment, shown: set[str], asked: set[str]) -> None:
+    """Raises `UserError` where a probe is asked about expressions of another corpus that it could not learn."""
+    fitted = [probe for probe in experiment.evaluation.measured if probe != "zero_shot"]
+    if fitted and (unknown := sorted(asked - shown)):
+        raise UserError(
+            f"evaluation.test has faces of {', '.join(unknown)}, and no training subject shows that: {fitted[0]} could "
+            "not name it; list in evaluation.test.expressions what both have, or set evaluation.probes=[zero_shot]"
+        )
 
 
 def samples_of(faces: pl.DataFrame, temporal: str) -> pl.DataFrame:

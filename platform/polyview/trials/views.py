@@ -10,6 +10,7 @@ from typing import Any
 
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.scan import Scan, scan
+from polyview.errors import UserError
 from polyview.recipe import Corpus, Experiment, Rendering, Views, digest
 from polyview.rendering.cameras import Camera, cameras
 from polyview.rendering.pipeline import RenderSummary, is_rendered, render
@@ -111,10 +112,15 @@ class FoundFaces:
 
 def find_faces(experiments: Iterable[Experiment]) -> FoundFaces:
     """Look for the faces of the experiments; raises `UserError` if they are not there."""
-    scans = []
+    experiments, scans = list(experiments), []
+    own = [experiment.corpus for experiment in experiments]
     for need in needs(experiments):
         started = time.perf_counter()
-        scans.append((need, scan(need.corpus), time.perf_counter() - started))
+        try:
+            found = scan(need.corpus)
+        except UserError as error:
+            raise (error if need.corpus in own else UserError(f"evaluation.test: {error}")) from None
+        scans.append((need, found, time.perf_counter() - started))
     return FoundFaces(tuple(scans))
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import trimesh
+from tests.corpus.on_disk import (
+    write_bnt,
+    write_bosphorus,
+    write_bp4d,
+    write_bu3dfe,
+    write_bu4dfe,
+    write_codes,
+    write_wrl,
+)
 
 from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import Manifest
@@ -19,9 +28,7 @@ from polyview.recipe import EXPRESSIONS, OWN_EXPRESSIONS, Corpus, Rendering
 from polyview.rendering.cameras import Camera
 from polyview.rendering.renderer import make_renderer
 
-Writer = Callable[..., Path]
 SIX = {"anger", "disgust", "fear", "happiness", "sadness", "surprise"}
-BU4DFE_FOLDERS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise")
 
 
 def scanned(dataset: str, root: Path, **settings: object) -> Scan:
@@ -38,19 +45,8 @@ def drawn(mesh: Mesh) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 
 @pytest.fixture
-def bu3dfe(tmp_path: Path, wrl: Writer, bnd: Writer, picture: Writer) -> Path:
-    for subject, ethnicity in (("F0001", "WH"), ("M0044", "AE")):
-        for code in [
-            "NE00",
-            *(f"{name}{level:02d}" for name in ("AN", "DI", "FE", "HA", "SA", "SU") for level in (1, 4)),
-        ]:
-            stem = tmp_path / subject / f"{subject}_{code}{ethnicity}"
-            wrl(Path(f"{stem}_F3D.wrl"), f"{stem.name}_F3D.bmp", quads=True)
-            picture(Path(f"{stem}_F3D.bmp"))
-            Path(f"{stem}_F2D.bmp").write_text("a frontal photograph, which is not the texture")
-            bnd(Path(f"{stem}_F3D.bnd"))
-            Path(f"{stem}_RAW.wrl").write_text("not to be read")
-            Path(f"{stem}_RAW.pse").write_text("not to be read")
+def bu3dfe(tmp_path: Path) -> Path:
+    write_bu3dfe(tmp_path, ("F0001WH", "M0044AE"), levels=(1, 4))
     (tmp_path / "F0001" / "copy of a scan.wrl").write_text("")
     return tmp_path
 
@@ -84,10 +80,10 @@ def test_the_photograph_of_bu3dfe_never_stands_in_for_the_texture(bu3dfe: Path) 
     assert textures["M0044/M0044_HA04AE_F3D"] is None
 
 
-def test_names_in_another_case_are_the_same_names(tmp_path: Path, wrl: Writer, bnt: Writer) -> None:
-    wrl(tmp_path / "bu3dfe" / "F0001" / "F0001_an01wh_f3d.WRL")
-    wrl(tmp_path / "bu4dfe" / "F001" / "HAPPY" / "000.WRL")
-    bnt(tmp_path / "bosphorus" / "bs000" / "bs000_e_happy_0.BNT")
+def test_names_in_another_case_are_the_same_names(tmp_path: Path) -> None:
+    write_wrl(tmp_path / "bu3dfe" / "F0001" / "F0001_an01wh_f3d.WRL")
+    write_wrl(tmp_path / "bu4dfe" / "F001" / "HAPPY" / "000.WRL")
+    write_bnt(tmp_path / "bosphorus" / "bs000" / "bs000_e_happy_0.BNT")
     for dataset, expression in (("bu3dfe", "anger"), ("bu4dfe", "happiness"), ("bosphorus", "happiness")):
         assert scanned(dataset, tmp_path / dataset).manifest.frame["expression"].to_list() == [expression]
 
@@ -105,21 +101,48 @@ def test_bu3dfe_s_protocol_subsets(tmp_path: Path) -> None:
     assert len(chosen) == 60 * 3
     assert set(chosen.frame["intensity"]) == {0.0, 0.75, 1.0}
     assert chosen.fingerprint == scanned("bu3dfe", tmp_path, subset="I").manifest.fingerprint
+    assert scanned("bu3dfe", tmp_path, subset="I").remarks == ()
+    for number in range(60, 71):
+        (tmp_path / f"F{number:04d}").rename(tmp_path / f"absent {number}")
+    fewer = scanned("bu3dfe", tmp_path, subset="I")
+    assert len(fewer.manifest.subjects) == 59
+    assert fewer.remarks == ("subset I has 60 subjects, and there are 59: all of them are taken",)
     with pytest.raises(ValueError, match="subset is a protocol of bu3dfe"):
         Corpus(dataset="bu4dfe", root=str(tmp_path), subset="I")
 
 
+def test_subjects_are_drawn_once_and_for_all_from_those_who_show_everything(tmp_path: Path) -> None:
+    for number in range(20):
+        codes = ("ANGER", "FEAR", "HAPPY") if number % 4 else ("ANGER", "HAPPY")
+        folder = tmp_path / f"bs{number:03d}"
+        folder.mkdir()
+        for code in codes:
+            (folder / f"{folder.name}_E_{code}_0.bnt").touch()
+    three = ("anger", "fear", "happiness")
+    drawn = {count: scanned("bosphorus", tmp_path, expressions=three, subjects=count) for count in (5, 10, 15)}
+    for count, found in drawn.items():
+        assert len(found.manifest.subjects) == count
+        assert len(found.manifest) == 3 * count
+        assert found.remarks == (
+            f"{count} people are drawn by corpus.subjects, from the 15 of 20 who show every one of corpus.expressions",
+        )
+    assert set(drawn[5].manifest.subjects) < set(drawn[10].manifest.subjects)
+    again = scanned("bosphorus", tmp_path, expressions=three, subjects=10)
+    assert again.manifest.fingerprint == drawn[10].manifest.fingerprint
+    assert len(scanned("bosphorus", tmp_path, expressions=("anger", "happiness"), subjects=20).manifest) == 40
+    with pytest.raises(UserError, match=r"corpus.subjects is 16, and 15 of the 20 people of bosphorus show every one"):
+        scanned("bosphorus", tmp_path, expressions=three, subjects=16)
+
+
+def test_an_expression_that_is_listed_and_that_nobody_shows_is_told(bu4dfe: Path) -> None:
+    assert len(scanned("bu4dfe", bu4dfe).remarks) == 1
+    told = scanned("bu4dfe", bu4dfe, expressions=("fear", "anger", "neutral")).remarks
+    assert told[-1].startswith("no face of bu4dfe shows neutral, which corpus.expressions lists: no score speaks of it")
+
+
 @pytest.fixture
-def bu4dfe(tmp_path: Path, wrl: Writer, bnd: Writer, picture: Writer) -> Path:
-    (tmp_path / "BU_WrlViewer_V2").mkdir()
-    for subject in ("F001", "M043"):
-        for folder in BU4DFE_FOLDERS:
-            for frame in range(5):
-                stem = f"{subject}/{folder}/{frame:03d}"
-                wrl(tmp_path / f"{stem}.wrl", f"{frame:03d}.jpg", separator=" ")
-                picture(tmp_path / f"{stem}.jpg")
-                bnd(tmp_path / "BU4DFE_BND_V1.1" / f"{stem}.bnd")
-    return tmp_path
+def bu4dfe(tmp_path: Path) -> Path:
+    return write_bu4dfe(tmp_path, ("F001", "M043"), frames=5)
 
 
 def test_bu4dfe(bu4dfe: Path) -> None:
@@ -149,17 +172,9 @@ def test_frames_of_sequences_are_sampled(bu4dfe: Path) -> None:
     assert few.filter(few["sequence"] == "F001_Happy")["frame"].to_list() == [1, 3]
 
 
-def test_bosphorus(tmp_path: Path, bnt: Writer, picture: Writer) -> None:
+def test_bosphorus(tmp_path: Path) -> None:
     codes = ("N_N_0", "N_N_1", "E_HAPPY_0", "E_ANGER_0", "LFAU_12_0", "CAU_A12A15_0", "O_GLASSES_0", "YR_R10_0")
-    for subject in ("bs000", "bs104"):
-        for code in codes:
-            stem = tmp_path / "BosphorusDB" / subject / f"{subject}_{code}"
-            bnt(stem.with_suffix(".bnt"))
-            picture(stem.with_suffix(".png"))
-            stem.with_suffix(".lm3").write_text(
-                f"# landmarks of {stem.name}\n\n2 landmarks:\n\nNose tip\n3.5 -4.0 100.0\nChin middle\n0 -50 40\n"
-            )
-            stem.with_suffix(".lm2").write_text("not to be read")
+    write_bosphorus(tmp_path, ("bs000", "bs104"), codes)
     (tmp_path / "BosphorusDB" / "bs000" / "odd.bnt").write_text("")
     found = scanned("bosphorus", tmp_path)
     assert set(found.manifest.frame["expression"]) == {"neutral", "happiness", "anger"}
@@ -173,9 +188,9 @@ def test_bosphorus(tmp_path: Path, bnt: Writer, picture: Writer) -> None:
     assert len(units.manifest) == 8
 
 
-def test_the_left_of_bosphorus_is_the_viewer_s(tmp_path: Path, bnt: Writer) -> None:
+def test_the_left_of_bosphorus_is_the_viewer_s(tmp_path: Path) -> None:
     stem = tmp_path / "bs000" / "bs000_N_N_0"
-    bnt(stem.with_suffix(".bnt"))
+    write_bnt(stem.with_suffix(".bnt"))
     corners = "".join(
         f"{part} {side} {corner}\n{x} {y} {z}\n"
         for side, sign in (("left", -1), ("right", 1))
@@ -197,18 +212,9 @@ def test_the_left_of_bosphorus_is_the_viewer_s(tmp_path: Path, bnt: Writer) -> N
 
 
 @pytest.mark.parametrize("suffix", ["obj", "wrl"])
-def test_bp4d(tmp_path: Path, wrl: Writer, picture: Writer, suffix: str) -> None:
-    for task in range(1, 9):
-        folder = tmp_path / "F001" / f"T{task}"
-        for frame in range(1, 5):
-            mesh = wrl(folder / f"{frame:04d}.wrl", f"{frame:04d}.jpg")
-            picture(folder / f"{frame:04d}.jpg")
-            if suffix == "obj":
-                mesh.unlink()
-                trimesh.creation.icosphere(subdivisions=1, radius=80).export(folder / f"{frame:04d}.obj")
-    codes = tmp_path / "AUCoding" / "AU_OCC" / "F001_T1.csv"
-    codes.parent.mkdir(parents=True)
-    codes.write_text("0,1,2,6,12\n1,0,0,0,1\n2,9,9,0,0\n4,0,0,1,1\n")
+def test_bp4d(tmp_path: Path, suffix: str) -> None:
+    write_bp4d(tmp_path, ("F001",), frames=4, suffix=suffix)
+    write_codes(tmp_path, "F001_T1", {1: (0, 0, 0, 1), 2: (9, 9, 0, 0), 4: (0, 0, 1, 1)})
     (tmp_path / "M002.zip").write_bytes(b"PK")
     found = scanned("bp4d", tmp_path)
     assert set(found.manifest.frame["expression"]) == set(OWN_EXPRESSIONS["bp4d"])
@@ -237,10 +243,10 @@ def test_bp4d(tmp_path: Path, wrl: Writer, picture: Writer, suffix: str) -> None
     ],
 )
 def test_the_codes_of_bp4d_lie_beside_the_subjects_or_one_folder_above(
-    tmp_path: Path, wrl: Writer, subjects: str, codes: str, root: str
+    tmp_path: Path, subjects: str, codes: str, root: str
 ) -> None:
     for number in range(4):
-        wrl(tmp_path / subjects / "F001" / "T1" / f"{number:04d}.wrl")
+        write_wrl(tmp_path / subjects / "F001" / "T1" / f"{number:04d}.wrl")
     (tmp_path / codes).mkdir(parents=True)
     (tmp_path / codes / "F001_T1.csv").write_text("0,1,2,6,12\n1,0,0,0,0\n2,1,0,1,1\n3,0,0,0,1\n")
     found = scanned("bp4d", tmp_path / root)

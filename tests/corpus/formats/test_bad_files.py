@@ -9,7 +9,7 @@ import re
 import resource
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ import trimesh
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.corpus.on_disk import write_bnd, write_bnt, write_wrl
 
 from polyview.corpus.formats.landmarks import read_bnd, read_lm3
 from polyview.corpus.formats.limits import LARGEST_FACES, LARGEST_FILE
 from polyview.corpus.load import load_mesh
 from polyview.corpus.mesh import MeshError
 
-Writer = Callable[..., Path]
 CASES = settings(
     max_examples=500,
     deadline=5000,
@@ -129,23 +129,23 @@ def test_broken_files_of_every_format(tmp_path: Path, name: str, data: st.DataOb
 
 @CASES
 @given(data=st.data(), quads=st.booleans())
-def test_broken_wrl(tmp_path: Path, wrl: Writer, data: st.DataObject, quads: bool) -> None:
-    file = wrl(tmp_path / "sound.wrl", "face.png", quads=quads)
+def test_broken_wrl(tmp_path: Path, data: st.DataObject, quads: bool) -> None:
+    file = write_wrl(tmp_path / "sound.wrl", "face.png", quads=quads)
     read_or_refuse(tmp_path, "face.wrl", data.draw(broken(file.read_bytes())))
 
 
 @CASES
 @given(data=st.data())
-def test_broken_bnt(tmp_path: Path, bnt: Writer, data: st.DataObject) -> None:
-    file = bnt(tmp_path / "sound.bnt")
+def test_broken_bnt(tmp_path: Path, data: st.DataObject) -> None:
+    file = write_bnt(tmp_path / "sound.bnt")
     read_or_refuse(tmp_path, "face.bnt", data.draw(broken(file.read_bytes())))
 
 
 @CASES
 @given(data=st.data())
-def test_broken_landmarks(tmp_path: Path, bnd: Writer, data: st.DataObject) -> None:
+def test_broken_landmarks(tmp_path: Path, data: st.DataObject) -> None:
     lm3 = b"22 landmarks:\n" + b"".join(b"Nose tip\n%d 2.5 3e1\n" % row for row in range(22))
-    for read, whole in ((read_bnd, bnd(tmp_path / "face.bnd").read_bytes()), (read_lm3, lm3)):
+    for read, whole in ((read_bnd, write_bnd(tmp_path / "face.bnd").read_bytes()), (read_lm3, lm3)):
         with suppress(MeshError):
             read(data.draw(broken(whole)))
 

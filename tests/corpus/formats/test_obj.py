@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
+from tests.corpus.on_disk import write_picture
 
 from polyview.corpus.formats.reader import read_mesh
 from polyview.corpus.mesh import Mesh, MeshError
@@ -55,8 +55,8 @@ def test_vertex_colours_of_both_scales(tmp_path: Path, colour: str) -> None:
     assert mesh.colors.tolist() == [[255, 0, 128]] * 3
 
 
-def test_the_picture_of_the_material_in_use(tmp_path: Path, picture: Callable[..., Path]) -> None:
-    picture(tmp_path / "maps" / "my skin.png")
+def test_the_picture_of_the_material_in_use(tmp_path: Path) -> None:
+    write_picture(tmp_path / "maps" / "my skin.png")
     (tmp_path / "face.mtl").write_text("newmtl hair\nmap_Kd gone.png\nnewmtl skin\nKd 1 1 1\nmap_Kd maps/my skin.png\n")
     text = "mtllib face.mtl\n" + SQUARE + "vt 0 0\nvt 1 0\nvt 1 1\nusemtl {}\nf 1/1 2/2 3/3\n"
     mesh = read(tmp_path, text.format("skin"))
@@ -71,10 +71,10 @@ def test_a_missing_material_library_is_no_picture(tmp_path: Path) -> None:
     assert read(tmp_path, "mtllib gone.mtl\nusemtl skin\n" + SQUARE + "f 1 2 3\n").texture is None
 
 
-def test_nothing_is_read_outside_of_the_root(tmp_path: Path, picture: Callable[..., Path]) -> None:
+def test_nothing_is_read_outside_of_the_root(tmp_path: Path) -> None:
     inner = tmp_path / "faces"
     inner.mkdir()
-    outside = picture(tmp_path / "secret.png")
+    outside = write_picture(tmp_path / "secret.png")
     (tmp_path / "secret.mtl").write_text("newmtl skin\nKd 1 0 0\n")
     for library in ("../secret.mtl", str(tmp_path / "secret.mtl"), "..\\secret.mtl"):
         assert read(inner, f"mtllib {library}\nusemtl skin\n{SQUARE}f 1 2 3\n").texture is None

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.corpus.on_disk import write_picture, write_wrl
 
 from polyview.corpus.formats.reader import read_mesh
 from polyview.corpus.mesh import Mesh, MeshError
@@ -29,11 +29,9 @@ def read(folder: Path, text: str) -> Mesh:
 
 @pytest.mark.parametrize("quads", [False, True])
 @pytest.mark.parametrize("separator", [", ", " ", ",", "  ,\t"])
-def test_one_face_in_every_habit_of_writing(
-    tmp_path: Path, wrl: Callable[..., Path], picture: Callable[..., Path], quads: bool, separator: str
-) -> None:
-    picture(tmp_path / "face.bmp")
-    wrl(tmp_path / "face.wrl", "face.bmp", quads=quads, separator=separator)
+def test_one_face_in_every_habit_of_writing(tmp_path: Path, quads: bool, separator: str) -> None:
+    write_picture(tmp_path / "face.bmp")
+    write_wrl(tmp_path / "face.wrl", "face.bmp", quads=quads, separator=separator)
     mesh = read_mesh("face.wrl", None, str(tmp_path))
     mesh.check()
     assert (len(mesh.vertices), len(mesh.faces)) == (12 * 16, 2 * 11 * 15)
@@ -145,10 +143,8 @@ def test_a_bad_file_is_refused_in_words(tmp_path: Path, text: str, reason: str) 
     assert reason in str(error.value)
 
 
-def test_the_manifest_s_texture_stands_in_for_a_name_that_leads_nowhere(
-    tmp_path: Path, picture: Callable[..., Path]
-) -> None:
-    picture(tmp_path / "skin.png")
+def test_the_manifest_s_texture_stands_in_for_a_name_that_leads_nowhere(tmp_path: Path) -> None:
+    write_picture(tmp_path / "skin.png")
     (tmp_path / "face.wrl").write_text(HEAD + 'ImageTexture { url "C:\\\\scans\\\\F0001.bmp" } ' + TRIANGLE)
     assert read_mesh("face.wrl", "skin.png", str(tmp_path)).texture is not None
 

@@ -61,4 +61,6 @@ def _subset(findings: Findings, corpus: Corpus) -> Found:
     order = np.random.default_rng(0).permutation(len(subjects))[:_SUBSET_SUBJECTS]
     strong = (pl.col("expression") == "neutral") | (pl.col("intensity") >= _SUBSET_INTENSITY)
     rows = found.rows.filter(pl.col("subject").is_in([subjects[i] for i in order]) & strong)
-    return replace(found, rows=rows)
+    fewer = f"subset I has {_SUBSET_SUBJECTS} subjects, and there are {len(subjects)}: all of them are taken"
+    remarks = (*found.remarks, fewer) if len(subjects) < _SUBSET_SUBJECTS else found.remarks
+    return replace(found, rows=rows, remarks=remarks)

@@ -39,7 +39,7 @@ def scan(corpus: Corpus) -> Found:
     """
     root = Path(corpus.root or "").expanduser()
     if not root.is_dir():
-        raise UserError(f"corpus.root: {root} is not a folder")
+        raise UserError(f"corpus.root: {root} is not a folder; set it to where the meshes lie")
     table = _matched(root, corpus.pattern) if corpus.pattern else _listed(root, corpus.table)
     table = _placed(root, _understood(_with_all_columns(table), corpus.expressions))
     table = _completed(_with_numbers(table))

@@ -77,7 +77,7 @@ def find_subjects(corpus: Corpus, pattern: str, expected: str) -> tuple[Findings
     """
     root = Path(corpus.root or "").expanduser().resolve()
     if not root.is_dir():
-        raise UserError(f"corpus.root: {root} is not a folder")
+        raise UserError(f"corpus.root: {root} is not a folder; set it to where {corpus.dataset} lies")
     inner = [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
     for folders in (inner, [folder for parent in inner for folder in sorted(parent.iterdir()) if folder.is_dir()]):
         subjects = [folder for folder in folders if re.fullmatch(pattern, folder.name)]
