@@ -41,8 +41,9 @@ def test_a_studys_own_tables_are_made_unless_another_is_asked_for(tmp_path: Path
         "tables: {all: {metrics: [linear/accuracy, knn/accuracy]}, one: {spread: deviation}}\n"
     )
     assert [table.name for table in load_tables([path], [], {})] == ["all", "one"]
-    (asked,) = load_tables([path], [], {"spread": "deviation"})
-    assert (asked.name, asked.layout.metrics, asked.layout.spread) == ("own", (), "deviation")
+    assert [table.layout.spread for table in load_tables([path], [], {"spread": "deviation"})] == ["deviation"] * 2
+    (asked,) = load_tables([path], [], {"metrics": ["knn/uf1"]})
+    assert (asked.name, asked.layout.metrics, asked.layout.spread) == ("own", ("knn/uf1",), "interval")
     # What a table shows is no part of what is trained.
     assert load_study(path).experiment == load_study(path, ["tables={}"]).experiment
 

@@ -92,8 +92,8 @@ def load_tables(paths: Sequence[Path], assignments: Sequence[str], changes: Mapp
     """Read which tables are asked for; raises `UserError`.
 
     paths: the file of one table's definition, one study, or several studies. A study's own `tables` are all made,
-    unless `changes` say what a table shows; those to a definition replace what it says. assignments: `key=value`, for
-    each of the studies.
+    unless `changes` ask for other metrics; what else they say replaces what a definition says. assignments:
+    `key=value`, for each of the studies.
     """
     overrides, contents = _parse(assignments), [_read(path) for path in paths]
     if any("studies" in content for content in contents):
@@ -101,9 +101,14 @@ def load_tables(paths: Sequence[Path], assignments: Sequence[str], changes: Mapp
             raise UserError("a table's definition names its studies itself; give that file alone, or studies alone")
         return [_defined_table(paths[0], {**OmegaConf.to_container(contents[0]), **changes}, overrides)]
     studies = [_load_study(path, overrides) for path in paths]
-    if len(studies) == 1 and studies[0].tables and not changes:
+    if len(studies) == 1 and studies[0].tables and "metrics" not in changes:
         (study,) = studies
-        return [StudiesTable(name, layout, {study.name: study}) for name, layout in study.tables.items()]
+        return [
+            StudiesTable(
+                name, _validate(Layout, {**layout.model_dump(mode="json"), **changes}, name), {study.name: study}
+            )
+            for name, layout in study.tables.items()
+        ]
     labelled = _by_label([study.name for study in studies], studies)
     return [StudiesTable("-".join(labelled), _validate(Layout, dict(changes), "table"), labelled)]
 
