@@ -115,10 +115,12 @@ def run_and_report(study: Any, force: str | None = None) -> None:
 def _list_trials(study: Any) -> None:
     from polyview.studies.estimate import estimate
 
-    found = estimate(study, open_home())
-    table = Table("trial", "variant", "seed", "state", title=study.name)
+    with watching() as watcher:
+        watcher.stage("estimate", 0)  # which starts Ray: on a busy machine that takes half a minute
+        found = estimate(study, open_home())
+    table = Table("trial", "variant", "repeat", "state", title=study.name)
     for trial, state in found.trials:
-        table.add_row(*map(Text, (trial.id, trial.variant, str(trial.seed), state)))
+        table.add_row(*map(Text, (trial.id, trial.variant, trial.repeat, state)))
     console.print(table)
     for line in found.lines():
         console.print(line, highlight=False, soft_wrap=True)
