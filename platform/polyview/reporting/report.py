@@ -17,14 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from polyview.analysis.comparisons import comparisons, scores
-from polyview.analysis.curves import loss_curves, share_curves
 from polyview.analysis.findings import verdicts
 from polyview.analysis.notes import learned_from, notes
 from polyview.analysis.outcome import (
     RESULTS,
     Outcome,
     absent,
-    confusions_of,
     cost,
     environment,
     finished,
@@ -32,7 +30,8 @@ from polyview.analysis.outcome import (
     predictions_table,
 )
 from polyview.analysis.statistics import Comparison, compare
-from polyview.reporting import figures
+from polyview.reporting.figures.style import PAGE, drawn, svg
+from polyview.reporting.pictures import Picture, pictures
 from polyview.reporting.rows import NONE, THESE_PEOPLE, comparison_cells, comparison_heads, level
 from polyview.reporting.sections import sections
 from polyview.storage.home import replacing
@@ -160,7 +159,7 @@ def latex(outcome: Outcome) -> str:
             f"% Bold: the best mean; dagger: p <= 0.05 after {adjustment}, for other people. Needs booktabs.",
             r"\begin{tabular}{lrrrrrr}",
             r"\toprule",
-            " & ".join(map(_latex, comparison_heads(outcome, outcome.study.metric)[:-1])) + r" \\",
+            " & ".join(map(latex_text, comparison_heads(outcome, outcome.study.metric)[:-1])) + r" \\",
             *rows,
             r"\bottomrule",
             r"\end{tabular}",
@@ -172,9 +171,9 @@ def latex(outcome: Outcome) -> str:
 def write(outcome: Outcome) -> list[Path]:
     """Put report.html, report.md, results.csv, results.parquet and figures/*.svg into `report`, each whole."""
     folder = outcome.folder / "report"
-    drawn = _figures(outcome)
-    texts = {f"figures/{name}.svg": svg for name, svg in drawn.items()}
-    texts |= {"report.html": _page(outcome, drawn), "report.md": markdown(outcome), "results.csv": csv(outcome)}
+    figures = _figures(outcome)
+    texts = {f"figures/{picture.key}.svg": text for picture, text in figures}
+    texts |= {"report.html": _page(outcome, figures), "report.md": markdown(outcome), "results.csv": csv(outcome)}
     for name, text in texts.items():
         with replacing(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -185,29 +184,16 @@ def write(outcome: Outcome) -> list[Path]:
     return [*(folder / name for name in texts), folder / "results.parquet"]
 
 
-def _figures(outcome: Outcome) -> dict[str, str]:
-    study = outcome.study
-    variants, _ = comparisons(outcome, study.metric)
-    drawn = {section.key: section.figure for section in sections(outcome) if section.figure}
-    found = scores(outcome, study.metric)
-    if finished(outcome):
-        drawn["comparison"] = figures.comparison(found, study.baseline, REFERENCES, study.metric)
-    if any(one.difference is not None for one in variants):
-        drawn["forest"] = figures.forest(variants, study.baseline, study.metric)
-    if curves := loss_curves(outcome):
-        drawn["curves"] = figures.curves(curves, found)
-    if shares := share_curves(outcome):
-        drawn["shares"] = figures.curves(shares, found)
-    classes, confusions = confusions_of(outcome, study.baseline)
-    if outcome.embeddings:
-        table = pl.read_parquet(outcome.embeddings)
-        drawn["embeddings"] = figures.embedding_map(
-            table["embedding"].to_numpy(), table["expression"].to_list(), classes
-        )
-    return drawn | {f"confusion-{probe}": figures.confusion(counts, classes) for probe, counts in confusions.items()}
+def _figures(outcome: Outcome) -> list[tuple[Picture, str]]:
+    """Each figure as SVG at the width of the page."""
+    found = []
+    for picture in pictures(outcome):
+        with drawn(picture.draw, PAGE) as figure:
+            found.append((picture, svg(figure)))
+    return found
 
 
-def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
+def _page(outcome: Outcome, figures: Sequence[tuple[Picture, str]]) -> str:
     study = outcome.study
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
@@ -228,8 +214,8 @@ def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
         notes=notes(outcome),
         sections=sections(outcome),
         others=_other_rows(outcome),
-        figures=drawn,
-        confusions={f"confusion-{probe}": probe for probe in confusions_of(outcome, study.baseline)[1]},
+        figures={picture.key: text for picture, text in figures},
+        pictures={picture.key: picture for picture, _ in figures},
         learned_from=learned_from(outcome),
         sheet=_data_uri("image/png", outcome.sheet.read_bytes()) if outcome.sheet else None,
         trials=_trial_rows(outcome),
@@ -297,13 +283,13 @@ def _plain(text: str) -> str:
 
 
 def _latex_row(one: Comparison, outcome: Outcome, best: bool) -> str:
-    name, seeds, mean, difference, *rest, _ = map(_latex, comparison_cells(one, outcome))
+    name, seeds, mean, difference, *rest, _ = map(latex_text, comparison_cells(one, outcome))
     mean = rf"\textbf{{{mean}}}" if best else mean
     difference += r"$^{\dagger}$" if one.significant else ""
     return " & ".join([name, seeds, mean, difference, *rest]) + r" \\"
 
 
-def _latex(text: str) -> str:
+def latex_text(text: str) -> str:
     """Text as LaTeX has it, in ASCII where the letters are."""
     return "".join(_LATEX.get(letter, letter) for letter in text)
 
