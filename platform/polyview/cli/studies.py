@@ -1,4 +1,4 @@
-"""Studies: run one, say what is known of it, compare two trials."""
+"""Studies: run one, say what is known of it, compare two."""
 
 from __future__ import annotations
 
@@ -75,10 +75,41 @@ def report(
 
 @app.command()
 def compare(
-    one: Annotated[str, typer.Argument(metavar="RUN", help="A trial's id, or how it begins.")],
-    other: Annotated[str, typer.Argument(metavar="RUN", help="Another's.")],
+    one: Annotated[
+        str, typer.Argument(metavar="ONE", help="A study: its file, or its folder's name; or a trial's id.")
+    ],
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="Another study, or another trial.")],
 ) -> None:
-    """Print what differs in the recipe and the result of two trials."""
+    """Print what differs between two studies, or two trials, in recipe and result."""
+    from polyview.studies.kept import find_study
+
+    home = open_home()
+    studies = find_study(one, home), find_study(other, home)
+    if studies[0] and studies[1]:
+        _compare_studies((one, other), (studies[0], studies[1]))
+    elif studies[0] or studies[1]:
+        strange = other if studies[0] else one
+        raise UserError(f"{strange}: neither a study's file nor a folder of {address(home.studies)}, as the other is")
+    else:
+        _compare_trials(one, other)
+
+
+def _compare_studies(names: tuple[str, str], studies: tuple[Any, Any]) -> None:
+    from polyview.analysis.changes import changes
+    from polyview.reporting.changes import lines, scores_table, settings_table
+    from polyview.studies.outcome import load_outcome
+
+    home = open_home()
+    found = changes(load_outcome(studies[0], home), load_outcome(studies[1], home))
+    console.print(Text(f"{' → '.join(names)}: {found.metric}", "italic"), soft_wrap=True)
+    if found.settings:
+        console.print(settings_table(found))
+    console.print(scores_table(found, console.width))
+    for line in lines(found, *names):
+        console.print(line, highlight=False, markup=False)
+
+
+def _compare_trials(one: str, other: str) -> None:
     from polyview.analysis.compare import differences
     from polyview.trials.ledger import Ledger
 

@@ -32,7 +32,7 @@ from polyview.analysis.outcome import (
 from polyview.analysis.statistics import Comparison, compare
 from polyview.reporting.figures.style import PAGE, drawn, svg
 from polyview.reporting.pictures import Picture, pictures
-from polyview.reporting.rows import NONE, THESE_PEOPLE, comparison_cells, comparison_heads, level
+from polyview.reporting.rows import NONE, THESE_PEOPLE, WIDE, comparison_cells, comparison_heads, level
 from polyview.reporting.sections import sections
 from polyview.storage.home import replacing
 from polyview.trials.design import REFERENCES, baselines
@@ -40,7 +40,6 @@ from polyview.trials.watcher import duration
 
 __all__ = ["Outcome", "csv", "html", "latex", "markdown", "predictions", "results_page", "table", "write"]
 
-WIDE = 110  # columns of a terminal
 HEAD = 16  # letters in a line of a column's head: a baseline may have a long name
 UI = "http://127.0.0.1:5000"
 _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
