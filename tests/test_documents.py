@@ -122,7 +122,7 @@ def test_a_command_that_is_shown_is_understood(document: str, words: list[str]) 
     assert words[0] in VERBS, f"{document}: there is no such command"
     context = VERBS[words[0]].make_context(words[0], words[1:])
     parameters = context.params
-    if "study" in parameters:
+    if parameters.get("study"):
         load_study(REPOSITORY / parameters["study"], *sets_of(parameters))
     elif "experiment" in parameters:
         load_experiment(REPOSITORY / parameters["experiment"], sets_of(parameters))

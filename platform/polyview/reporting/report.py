@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 import polars as pl
 import yaml
 from rich import box
@@ -31,6 +29,7 @@ from polyview.analysis.outcome import (
 )
 from polyview.analysis.statistics import Comparison, compare
 from polyview.reporting.figures.style import PAGE, drawn, svg
+from polyview.reporting.pages import data_uri, render
 from polyview.reporting.pictures import Picture, pictures
 from polyview.reporting.rows import NONE, THESE_PEOPLE, WIDE, comparison_cells, comparison_heads, level
 from polyview.reporting.sections import sections
@@ -194,14 +193,8 @@ def _figures(outcome: Outcome) -> list[tuple[Picture, str]]:
 
 def _page(outcome: Outcome, figures: Sequence[tuple[Picture, str]]) -> str:
     study = outcome.study
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    templates.filters |= {
-        "svg_uri": lambda svg: _data_uri("image/svg+xml", svg.encode()),
-        "breakable": lambda text: text.replace("/", "/\N{ZERO WIDTH SPACE}"),
-    }
-    return templates.get_template("report.html.j2").render(
+    return render(
+        "report.html.j2",
         study=study,
         baselines=set(baselines(study).values()),
         planned=len(outcome.trials),
@@ -216,7 +209,7 @@ def _page(outcome: Outcome, figures: Sequence[tuple[Picture, str]]) -> str:
         figures={picture.key: text for picture, text in figures},
         pictures={picture.key: picture for picture, _ in figures},
         learned_from=learned_from(outcome),
-        sheet=_data_uri("image/png", outcome.sheet.read_bytes()) if outcome.sheet else None,
+        sheet=data_uri("image/png", outcome.sheet.read_bytes()) if outcome.sheet else None,
         trials=_trial_rows(outcome),
         tracking_address=outcome.tracking_address,
         links=_links(outcome),
@@ -295,7 +288,3 @@ def latex_text(text: str) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

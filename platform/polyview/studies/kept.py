@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from polyview.analysis.outcome import costs
 from polyview.errors import UserError
 from polyview.recipe import Study, load_stored_study, load_study
+from polyview.reporting.overview import Overview, StudyEntry, entry, page
 from polyview.storage.home import Home, replacing
 from polyview.storage.mirror import address, files, refresh, resolve
+from polyview.studies.outcome import load_outcome, progress
 
 STUDY, LOCK = "study.json", "lock"
 
@@ -46,3 +49,44 @@ def find_study(named: str, home: Home) -> Study | None:
     folders = study_folders(home)
     folder = next((one for one in (home.studies / named, resolve(named).resolve()) if one in folders), None)
     return read_study(folder) if folder else None
+
+
+def overview(home: Home) -> Overview:
+    """All studies of a home, that with the newest result first; one that cannot be read is among them, and says why."""
+    entries, taken = [], dict[str, tuple[float, float]]()
+    for folder in study_folders(home):
+        try:
+            outcome = load_outcome(read_study(folder), home)
+            entries.append(entry(outcome, folder.name, *progress(outcome), _reported(folder)))
+        except UserError as error:
+            entries.append(_unread(folder, str(error)))
+        else:
+            taken |= costs(outcome)
+    newest = sorted(entries, key=lambda one: one.ended or 0.0, reverse=True)
+    trial_hours, gpu_hours = (sum(hours) for hours in zip((0.0, 0.0), *taken.values(), strict=True))
+    return Overview(address(home.root), newest, trial_hours, gpu_hours)
+
+
+def write_overview(found: Overview, home: Home) -> Path:
+    """Put the page of all studies beside their folders; returns where it is."""
+    path = home.studies / "index.html"
+    with replacing(path) as temporary:
+        temporary.write_text(page(found), encoding="utf-8")
+        temporary.chmod(0o644)
+    return path
+
+
+def _reported(folder: Path) -> str | None:
+    """The table that a study's report came with, None if it has no report; in a mirror, both are here then."""
+    report, results = folder / "report" / "report.html", folder / "report" / "results.csv"
+    refresh([report, results])
+    return results.read_text(encoding="utf-8") if report.exists() and results.exists() else None
+
+
+def _unread(folder: Path, reason: str) -> StudyEntry:
+    """What is known of a study that was not kept, or whose results cannot be read."""
+    results = _reported(folder)
+    trials = 0 if results is None else len({line.partition(",")[0] for line in results.splitlines()[1:]})
+    name = folder.name.rpartition("-")[0] or folder.name
+    told = reason.removeprefix(f"{address(folder)}: ")
+    return StudyEntry(folder.name, name, "not known", results is not None, trials, needs=[" ".join(told.split())])
