@@ -123,7 +123,7 @@ def test_a_command_that_is_shown_is_understood(document: str, words: list[str]) 
     assert words[0] in VERBS, f"{document}: there is no such command"
     context = VERBS[words[0]].make_context(words[0], words[1:])
     parameters = context.params
-    if "study" in parameters:
+    if parameters.get("study"):
         load_study(REPOSITORY / parameters["study"], *sets_of(parameters))
     elif words[0] == "table":
         assert load_tables([REPOSITORY / file for file in parameters["files"]], sets_of(parameters), {})

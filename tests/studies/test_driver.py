@@ -23,6 +23,7 @@ from polyview.modeling.towers import load_open_clip
 from polyview.recipe import Resources, Study, to_yaml
 from polyview.storage.home import Home
 from polyview.studies.driver import run_stages
+from polyview.studies.kept import read_study
 from polyview.studies.outcome import load_outcome, study_folder
 from polyview.training.checkpoint import open_checkpoint
 from polyview.trials.design import plan
@@ -71,6 +72,7 @@ def test_a_first_run_leaves_records_a_report_and_runs(
     assert all(name in page for name in ("no alignment", "untrained", "raw pixels", "data:image/png"))
     assert outcome.stages.keys() == {"render", "trials"}
     assert load_outcome(tiny_study, home).records == outcome.records
+    assert read_study(outcome.folder) == tiny_study
 
     parent, runs = runs_of(home)
     assert parent.info.status == "FINISHED"

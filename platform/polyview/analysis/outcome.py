@@ -91,13 +91,18 @@ def confusions_of(outcome: Outcome, variant: str) -> tuple[Sequence[str], dict[s
     return (found[0].classes if found else ()), summed
 
 
+def costs(outcome: Outcome) -> dict[str, tuple[float, float]]:
+    """The hours that each finished trial took, and its GPU-hours, by trial id; those of the search are among them."""
+    gpus = outcome.study.resources.gpus
+    hours = {record.id: sum(record.seconds.values()) / 3600 for record in outcome.records.values()}
+    workers = {record.id: record.experiment.training.workers for record in outcome.records.values()}
+    return {trial_id: (taken, taken * workers[trial_id] * gpus) for trial_id, taken in hours.items()}
+
+
 def cost(outcome: Outcome) -> tuple[float, float]:
-    """The trial-hours and GPU-hours that the finished trials took, those of the search included."""
-    records = outcome.records.values()
-    seconds = {record.id: sum(record.seconds.values()) for record in records}
-    workers = {record.id: record.experiment.training.workers for record in records}
-    gpu_seconds = sum(seconds[trial_id] * workers[trial_id] for trial_id in seconds) * outcome.study.resources.gpus
-    return sum(seconds.values()) / 3600, gpu_seconds / 3600
+    """The trial-hours and GPU-hours of all of them together."""
+    found = costs(outcome).values()
+    return sum(hours for hours, _ in found), sum(gpu_hours for _, gpu_hours in found)
 
 
 def environment(outcome: Outcome) -> dict[str, str]:

@@ -1,9 +1,10 @@
-"""Studies: run one, say what is known of it, compare two trials."""
+"""Studies: run one, say what is known of it, compare two."""
 
 from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -57,11 +58,21 @@ def ablate(
 
 @app.command()
 def report(
-    study: StudyFile,
+    study: Annotated[Path | None, typer.Argument(metavar="STUDY", help="A study, as in ablations/.")] = None,
     sets: Sets = None,
     form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.table,
+    every: Annotated[
+        bool, typer.Option("--all", help="List all studies of the home, and write a page of them.")
+    ] = False,
 ) -> None:
     """Print what is known of a study, from the ledger alone."""
+    if every and (study or sets or form is not Format.table):
+        raise UserError("report: --all is of every study of the home, as a table; leave the others out")
+    if every:
+        _list_studies()
+        return
+    if study is None:
+        raise UserError("report: name a study, or --all of this home's")
     from polyview.recipe import load_study
     from polyview.reporting import report as reports
     from polyview.studies.outcome import load_outcome
@@ -73,12 +84,57 @@ def report(
         sys.stdout.write(getattr(reports, form.value)(outcome))
 
 
+def _list_studies() -> None:
+    from polyview.reporting.overview import needs, table
+    from polyview.studies.kept import overview, write_overview
+
+    home = open_home()
+    found = overview(home)
+    if not found.studies:
+        raise UserError(f"{found.address}: no study has run in this home; polyview ablate STUDY runs one")
+    console.print(table(found))
+    for line in needs(found):
+        console.print(line, highlight=False, markup=False)
+    _print_page("page", write_overview(found, home))
+
+
 @app.command()
 def compare(
-    one: Annotated[str, typer.Argument(metavar="RUN", help="A trial's id, or how it begins.")],
-    other: Annotated[str, typer.Argument(metavar="RUN", help="Another's.")],
+    one: Annotated[
+        str, typer.Argument(metavar="ONE", help="A study: its file, or its folder's name; or a trial's id.")
+    ],
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="Another study, or another trial.")],
 ) -> None:
-    """Print what differs in the recipe and the result of two trials."""
+    """Print what differs between two studies, or two trials, in recipe and result."""
+    from polyview.studies.kept import find_study
+
+    home = open_home()
+    studies = find_study(one, home), find_study(other, home)
+    if studies[0] and studies[1]:
+        _compare_studies((one, other), (studies[0], studies[1]))
+    elif studies[0] or studies[1]:
+        strange = other if studies[0] else one
+        raise UserError(f"{strange}: neither a study's file nor a folder of {address(home.studies)}, as the other is")
+    else:
+        _compare_trials(one, other)
+
+
+def _compare_studies(names: tuple[str, str], studies: tuple[Any, Any]) -> None:
+    from polyview.analysis.changes import changes
+    from polyview.reporting.changes import lines, scores_table, settings_table
+    from polyview.studies.outcome import load_outcome
+
+    home = open_home()
+    found = changes(load_outcome(studies[0], home), load_outcome(studies[1], home))
+    console.print(Text(f"{' → '.join(names)}: {found.metric}", "italic"), soft_wrap=True)
+    if found.settings:
+        console.print(settings_table(found))
+    console.print(scores_table(found, console.width))
+    for line in lines(found, *names):
+        console.print(line, highlight=False, markup=False)
+
+
+def _compare_trials(one: str, other: str) -> None:
     from polyview.analysis.compare import differences
     from polyview.trials.ledger import Ledger
 
@@ -102,14 +158,18 @@ def run_and_report(study: Any, force: str | None = None) -> None:
     console.print(table(outcome, console.width))
     for failure in failures:
         errors.print(f"failed: {failure.trial.name}: {failure.reason}", f"  log: {failure.log}", sep="\n", markup=False)
-    page = outcome.folder / "report" / "report.html"
-    console.print(f"report    {address(page)}", highlight=False, soft_wrap=True)
-    if address(page) != str(page):
-        console.print(f"its copy  {page}", highlight=False, soft_wrap=True)
+    _print_page("report", outcome.folder / "report" / "report.html")
     first = "" if outcome.tracking_address.startswith("http") else "polyview ui, then open "
     console.print(f"compare   {first}{results_page(outcome)}", highlight=False, soft_wrap=True)
     if failures:
         raise typer.Exit(1)
+
+
+def _print_page(name: str, page: Path) -> None:
+    """Say where a page is, and, of a home in a bucket, where its copy is on this machine."""
+    console.print(f"{name:<9} {address(page)}", highlight=False, soft_wrap=True)
+    if address(page) != str(page):
+        console.print(f"its copy  {page}", highlight=False, soft_wrap=True)
 
 
 def _list_trials(study: Any) -> None:

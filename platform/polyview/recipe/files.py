@@ -22,7 +22,7 @@ from polyview.recipe.schema import Model
 from polyview.recipe.study import Study
 from polyview.recipe.table import Layout, TableOfStudies
 from polyview.recipe.validation import describe_errors
-from polyview.recipe.yaml_text import quote_names, read_value
+from polyview.recipe.yaml_text import first_comment, quote_names, read_value
 from polyview.storage.mirror import expanded
 
 M = TypeVar("M", bound=Model)
@@ -71,7 +71,8 @@ def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
 
     `experiment` in the file is a path relative to the file, or a recipe written in place, and `set` in the file are
     changes to it, by dotted keys. An assignment whose first name is a key of the study (`seeds=[0,1]`) changes the
-    study; any other changes the experiment, after `set`. `experiment=FILE` puts another recipe underneath.
+    study; any other changes the experiment, after `set`. `experiment=FILE` puts another recipe
+    underneath. What the file says of itself above its first key is the study's question, if it has none of its own.
     """
     return _load_study(path, _parse(assignments))
 
@@ -85,7 +86,20 @@ def _load_study(path: Path, changes: Mapping[str, Any]) -> Study:
     for key, value in [*_shared(config, path), *overrides.items()]:
         own = key.split(".")[0] in Study.model_fields
         config = OmegaConf.create(_updated(config, {key if own else f"experiment.{key}": value}))
-    return _validate(Study, OmegaConf.to_container(config), str(path))
+    asked = {"question": first_comment(path.read_text(encoding="utf-8-sig"))}
+    return _validate(Study, asked | dict(OmegaConf.to_container(config)), str(path))
+
+
+def load_stored_study(text: str, place: str) -> Study:
+    """Read a study from the JSON that this or an earlier version has written of it; raises `UserError`."""
+    try:
+        content = json.loads(text)
+        content["experiment"] = as_stored(content["experiment"])
+    except (ValueError, TypeError, KeyError):
+        raise UserError(
+            f"{place}: not a study as polyview keeps it; run the study again to have it kept anew"
+        ) from None
+    return _validate(Study, content, place)
 
 
 def load_tables(paths: Sequence[Path], assignments: Sequence[str], changes: Mapping[str, Any]) -> list[StudiesTable]:

@@ -180,6 +180,9 @@ class Study(Model):
     """A comparison: one experiment, varied."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    question: str = Field(
+        "", exclude_if=equals(""), description="what it is to answer; else the comment at the top of its file"
+    )
     experiment: Experiment
     seeds: Seeds = (0, 1, 2)
     metric: MetricName = "linear/accuracy"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,12 @@ def quote_names(text: str) -> str:
         begin, end = key.start_mark.index, key.end_mark.index
         text = f'{text[:begin]}"{text[begin:end]}"{text[end:]}'
     return text
+
+
+def first_comment(text: str) -> str:
+    """The comment that a file begins with, as one line; what is commented below an empty line is not of it."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.lstrip().splitlines())
+    return " ".join(" ".join(line.strip("# ") for line in lines).split())
 
 
 def _misread_names(node: Node | None) -> Iterator[ScalarNode]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 import polars as pl
 import yaml
 from rich import box
@@ -15,14 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from polyview.analysis.comparisons import comparisons, margin_of, scores
-from polyview.analysis.curves import loss_curves, share_curves
 from polyview.analysis.findings import verdicts
 from polyview.analysis.notes import learned_from, notes
 from polyview.analysis.outcome import (
     RESULTS,
     Outcome,
     absent,
-    confusions_of,
     cost,
     environment,
     finished,
@@ -31,10 +28,12 @@ from polyview.analysis.outcome import (
 )
 from polyview.analysis.statistics import Comparison, adjustment, compare
 from polyview.analysis.table_notes import describe_people, labels_read_by
-from polyview.reporting import figures
+from polyview.reporting.figures.style import PAGE, drawn, svg
 from polyview.reporting.latex import escape, floating
 from polyview.reporting.markdown import markdown_table, plain
-from polyview.reporting.rows import NONE, THESE_PEOPLE, comparison_cells, comparison_heads, level
+from polyview.reporting.pages import data_uri, render
+from polyview.reporting.pictures import Picture, pictures
+from polyview.reporting.rows import NONE, THESE_PEOPLE, WIDE, comparison_cells, comparison_heads, level
 from polyview.reporting.sections import sections
 from polyview.storage.home import replacing
 from polyview.trials.design import REFERENCES, baselines
@@ -42,7 +41,6 @@ from polyview.trials.watcher import duration
 
 __all__ = ["Outcome", "csv", "html", "latex", "markdown", "predictions", "results_page", "table", "write"]
 
-WIDE = 110  # columns of a terminal
 HEAD = 16  # letters in a line of a column's head: a baseline may have a long name
 UI = "http://127.0.0.1:5000"
 
@@ -161,9 +159,9 @@ def latex(outcome: Outcome) -> str:
 def write(outcome: Outcome) -> list[Path]:
     """Put report.html, report.md, results.csv, results.parquet and figures/*.svg into `report`, each whole."""
     folder = outcome.folder / "report"
-    drawn = _figures(outcome)
-    texts = {f"figures/{name}.svg": svg for name, svg in drawn.items()}
-    texts |= {"report.html": _page(outcome, drawn), "report.md": markdown(outcome), "results.csv": csv(outcome)}
+    figures = _figures(outcome)
+    texts = {f"figures/{picture.key}.svg": text for picture, text in figures}
+    texts |= {"report.html": _page(outcome, figures), "report.md": markdown(outcome), "results.csv": csv(outcome)}
     for name, text in texts.items():
         with replacing(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -174,38 +172,19 @@ def write(outcome: Outcome) -> list[Path]:
     return [*(folder / name for name in texts), folder / "results.parquet"]
 
 
-def _figures(outcome: Outcome) -> dict[str, str]:
-    study = outcome.study
-    variants, _ = comparisons(outcome, study.metric)
-    drawn = {section.key: section.figure for section in sections(outcome) if section.figure}
-    found = scores(outcome, study.metric)
-    if finished(outcome):
-        drawn["comparison"] = figures.comparison(found, study.baseline, REFERENCES, study.metric)
-    if any(one.difference is not None for one in variants):
-        drawn["forest"] = figures.forest(variants, study.baseline, study.metric)
-    if curves := loss_curves(outcome):
-        drawn["curves"] = figures.curves(curves, found)
-    if shares := share_curves(outcome):
-        drawn["shares"] = figures.curves(shares, found)
-    classes, confusions = confusions_of(outcome, study.baseline)
-    if outcome.embeddings:
-        table = pl.read_parquet(outcome.embeddings)
-        drawn["embeddings"] = figures.embedding_map(
-            table["embedding"].to_numpy(), table["expression"].to_list(), classes
-        )
-    return drawn | {f"confusion-{probe}": figures.confusion(counts, classes) for probe, counts in confusions.items()}
+def _figures(outcome: Outcome) -> list[tuple[Picture, str]]:
+    """Each figure as SVG at the width of the page."""
+    found = []
+    for picture in pictures(outcome):
+        with drawn(picture.draw, PAGE) as figure:
+            found.append((picture, svg(figure)))
+    return found
 
 
-def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
+def _page(outcome: Outcome, figures: Sequence[tuple[Picture, str]]) -> str:
     study = outcome.study
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    templates.filters |= {
-        "svg_uri": lambda svg: _data_uri("image/svg+xml", svg.encode()),
-        "breakable": lambda text: text.replace("/", "/\N{ZERO WIDTH SPACE}"),
-    }
-    return templates.get_template("report.html.j2").render(
+    return render(
+        "report.html.j2",
         study=study,
         baselines=set(baselines(study).values()),
         planned=len(outcome.trials),
@@ -217,10 +196,10 @@ def _page(outcome: Outcome, drawn: dict[str, str]) -> str:
         notes=notes(outcome),
         sections=sections(outcome),
         others=_other_rows(outcome),
-        figures=drawn,
-        confusions={f"confusion-{probe}": probe for probe in confusions_of(outcome, study.baseline)[1]},
+        figures={picture.key: text for picture, text in figures},
+        pictures={picture.key: picture for picture, _ in figures},
         learned_from=learned_from(outcome),
-        sheet=_data_uri("image/png", outcome.sheet.read_bytes()) if outcome.sheet else None,
+        sheet=data_uri("image/png", outcome.sheet.read_bytes()) if outcome.sheet else None,
         trials=_trial_rows(outcome),
         tracking_address=outcome.tracking_address,
         links=_links(outcome),
@@ -283,7 +262,3 @@ def _latex_row(one: Comparison, outcome: Outcome, best: bool) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -9,6 +9,7 @@ from polyview.analysis.statistics import Comparison, relation, signed
 from polyview.trials.design import baselines
 
 NONE = "—"
+WIDE = 110  # columns of a terminal
 THESE_PEOPLE = "these people"
 UNTESTED = "untested"  # for want of seeds, or of any spread of them
 
@@ -37,8 +38,8 @@ def comparison_cells(one: Comparison, outcome: Outcome) -> list[str]:
         str(planned) if one.seeds == planned else f"{one.seeds} of {planned}",
         level(one),
         NONE if one.difference is None else signed(one.difference),
-        _span(one.low, one.high),
-        _span(one.seeds_low, one.seeds_high),
+        span(one.low, one.high),
+        span(one.seeds_low, one.seeds_high),
         NONE if p is None else relation(p).lstrip("= "),
         NONE if is_baseline or one.difference is None else one.verdict if one.p is not None else UNTESTED,
     ]
@@ -51,5 +52,6 @@ def level(one: Comparison) -> str:
     return f"{100 * one.mean:.1f}" + ("" if math.isnan(one.deviation) else f" ± {100 * one.deviation:.1f}")
 
 
-def _span(low: float | None, high: float | None) -> str:
+def span(low: float | None, high: float | None) -> str:
+    """An interval in points."""
     return NONE if low is None or high is None else f"{signed(low)} to {signed(high)}"

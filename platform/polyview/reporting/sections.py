@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,10 @@ from polyview.analysis.searches import BEST, best, importance, pareto
 from polyview.analysis.statistics import interval, relation, sentence, signed
 from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment, Study, digest, flat
-from polyview.reporting import figures
+from polyview.reporting.figures.curves import draw_across, draw_view_counts
+from polyview.reporting.figures.intervals import draw_effects
+from polyview.reporting.figures.maps import UNASKED, draw_parallel
+from polyview.reporting.figures.style import Drawing
 from polyview.reporting.rows import NONE, comparison_cells, comparison_heads
 from polyview.trials.design import (
     cells,
@@ -44,14 +48,18 @@ READING = (
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report. `rows` begin with their heads; `figure` is SVG text; `log` is shown as it is."""
+    """A part of a report. `rows` begin with their heads; `log` is shown as it is.
+
+    `caption` says what the figure shows, and `basis` of how many, if that is not of all seeds and test subjects.
+    """
 
     title: str
     key: str
     sentences: Sequence[Finding] = ()
     rows: Sequence[Sequence[str]] = ()
-    figure: str | None = None
+    figure: Drawing | None = None
     caption: str = ""
+    basis: str = ""
     log: str = ""
 
 
@@ -110,7 +118,7 @@ def _factorial(
         key,
         sentences,
         [heads, *map(_effect_row, found)],
-        figures.effects(found, metric),
+        partial(draw_effects, found, metric),
         "Main effects and interactions of pairs with 95 % interval; hollow where nothing can be claimed",
     )
 
@@ -168,7 +176,7 @@ def _across(outcome: Outcome) -> list[Section]:
             "label-efficiency" if of_labels else "across",
             [Finding(f"Mean percent {metric} of each method, by {axis}.", True), *_from_end_to_end(drawn, metric)],
             rows,
-            figures.curves_across(drawn, study.baseline, axis, metric, logarithmic=of_labels),
+            partial(draw_across, drawn, study.baseline, axis, metric, of_labels),
             "Mean and 95 % interval of each method",
         )
     ]
@@ -211,7 +219,7 @@ def _view_counts(outcome: Outcome) -> list[Section]:
             "view-counts",
             [Finding(f"Percent {metric} by the number of views, all else equal: {text}.", True)],
             rows,
-            figures.view_counts(curve, metric),
+            partial(draw_view_counts, curve, metric),
             "Mean and 95 % interval by the number of views; small dots are single seeds",
         )
     ]
@@ -297,6 +305,7 @@ def _search(outcome: Outcome) -> Section:
         _front_rows(outcome) if len(objectives(study)) > 1 else _top_rows(outcome),
         _parallel(outcome),
         f"Every point with a result, a line each; the darker, the higher {objectives(study)[0]}",
+        f"{len(_valued(outcome))} points, each under one seed",
     )
 
 
@@ -338,17 +347,17 @@ def _valued(outcome: Outcome) -> list[tuple[str, Mapping[str, Any], list[float]]
     return [(name, point, value) for name, point, value in found if value is not None]
 
 
-def _parallel(outcome: Outcome) -> str | None:
+def _parallel(outcome: Outcome) -> Drawing | None:
     study, valued = outcome.study, _valued(outcome)
     assert study.search is not None
     if len(valued) < 2:
         return None
     names = short_names(list(study.search.space))
-    columns = {names[key]: [point.get(key, figures.UNASKED) for _, point, _ in valued] for key in study.search.space}
+    columns = {names[key]: [point.get(key, UNASKED) for _, point, _ in valued] for key in study.search.space}
     for index, name in enumerate(objectives(study)):
         columns[name] = [value[index] * (1 if name in COSTS else 100) for *_, value in valued]
     logarithmic = {names[key] for key, parameter in study.search.space.items() if parameter.log_uniform}
-    return figures.parallel(columns, logarithmic, objectives(study)[0])
+    return partial(draw_parallel, columns, logarithmic, objectives(study)[0])
 
 
 def _rounded(point: Mapping[str, Any]) -> dict[str, Any]:

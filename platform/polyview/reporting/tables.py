@@ -6,9 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import jinja2
 import polars as pl
 from rich import box
 from rich.console import Group
@@ -19,6 +17,7 @@ from polyview.analysis.table_notes import MARKS, published, table_notes
 from polyview.analysis.tables import Cell, MethodsTable, Row
 from polyview.reporting.latex import escape, floating
 from polyview.reporting.markdown import joined, plain
+from polyview.reporting.pages import render
 from polyview.reporting.rows import NONE
 
 AVERAGE, RANK = "average", "mean rank"
@@ -123,11 +122,9 @@ def latex(made: MethodsTable) -> str:
 
 def html(made: MethodsTable) -> str:
     """A page with the table alone, which needs no other file."""
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     heads = _heads(made)
-    return templates.get_template("table.html.j2").render(
+    return render(
+        "table.html.j2",
         title=made.layout.caption or made.name,
         levels=[_grouped([head[level] for head in heads]) for level in range(len(heads[0]))],
         kinds=dict.fromkeys(row.kind for row in made.rows),

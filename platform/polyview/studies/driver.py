@@ -21,6 +21,7 @@ from polyview.storage.home import Home
 from polyview.storage.mirror import CachedPath
 from polyview.studies.checks import check_people, check_recipes, naming, only_driver, without_record
 from polyview.studies.interruption import last_act
+from polyview.studies.kept import save_study
 from polyview.studies.outcome import (
     POINTS,
     SHEET,
@@ -106,6 +107,7 @@ def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher
             "for all machines"
         )
     save_faces(folder, views.fingerprints)
+    save_study(folder, study)
     driver = Driver(study, home, views, stages, watcher, TrackedStudy(study, home, views, watcher.say))
     driver.check(tried)
     driver.warn_of_emulation(tried)

@@ -145,15 +145,23 @@ def mean_scores(outcome: Outcome) -> dict[str, float]:
     }
 
 
+def progress(outcome: Outcome) -> tuple[int, int]:
+    """How many of a study's trials have ended, and of how many.
+
+    A search's may also have been pruned, or have diverged; while it goes on, its best point has yet to run again.
+    """
+    searched, points = outcome.searched, wanted(outcome.study)
+    early = {*pruned_trials(searched.interim_scores), *diverged_trials(outcome.failures)}
+    ended = sum(trial.id in outcome.records for trial in outcome.trials)
+    ended += sum(trial.id in outcome.records or trial.id in early for trial in searched.trials)
+    again = len(outcome.study.all_seeds) if len(searched.trials) < points else 0
+    return ended, len(outcome.trials) + points + again
+
+
 def is_complete(outcome: Outcome) -> bool:
-    """Whether every trial that the study asks for has a record; a search's may have been pruned or diverged too."""
-    searched = outcome.searched
-    ended = {*outcome.records, *pruned_trials(searched.interim_scores), *diverged_trials(outcome.failures)}
-    return (
-        len(searched.trials) == wanted(outcome.study)
-        and all(trial.id in outcome.records for trial in outcome.trials)
-        and all(trial.id in ended for trial in searched.trials)
-    )
+    """Whether every trial that the study asks for has ended."""
+    ended, planned = progress(outcome)
+    return ended == planned
 
 
 def refresh_folder(folder: Path) -> None:

@@ -1,0 +1,86 @@
+"""What is different between two studies, as tables and lines of a terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Column, Table
+from rich.text import Text
+
+from polyview.analysis.changes import SAME_TRIALS, Changes, SettingChange, VariantChange
+from polyview.analysis.statistics import relation, sentence, signed
+from polyview.reporting.rows import NONE, WIDE, level, span
+
+UNPLANNED = (
+    "No study planned these comparisons before its results were seen. p is after Holm over the {count} variants that "
+    "are paired here, and allows for no other two studies that were looked at; the verdicts are each study's own."
+)
+
+
+def settings_table(changes: Changes) -> Table:
+    """The keys that differ, with their values before and after, and in which variants they do."""
+    table = Table("key", "before", "after", "variants", box=box.SIMPLE_HEAD, pad_edge=False)
+    ran_anew = tuple(one.variant for one in changes.variants if one.unpaired != SAME_TRIALS)
+    for one in changes.settings:
+        table.add_row(*map(Text, (one.key, one.before, one.after, _whose(one, ran_anew))))
+    return table
+
+
+def scores_table(changes: Changes, width: int = 120) -> Table:
+    """Each variant of both studies: its scores, what lies between them, and its verdicts; bold where they turn.
+
+    A narrow one leaves the deviations out.
+    """
+    heads = ["before, %", "after, %", "difference", "95 % interval,\nother people", "p, Holm"]
+    columns = [Column(head, justify="right", no_wrap=True) for head in heads]
+    table = Table(
+        Column("variant", min_width=12, overflow="fold"),
+        *columns,
+        Column("verdict", min_width=8),
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for one in changes.variants:
+        levels = [level(side) if width >= WIDE else level(side).partition(" ")[0] for side in (one.before, one.after)]
+        cells = (one.variant, *levels, *_between(one), _verdicts(one))
+        table.add_row(*map(Text, cells), style="bold" if one.turned else None)
+    return table
+
+
+def lines(changes: Changes, before: str, after: str) -> list[str]:
+    """What turned and what moved in words, what only one study has, and what the comparison does not allow for."""
+    turned = [f"“{one.variant}” ({_verdicts(one)})" for one in changes.variants if one.turned]
+    count = f"{len(turned)} verdict{'s' if len(turned) > 1 else ''} turned"
+    found = [] if changes.settings else ["No setting differs."]
+    found.append(f"{count}: {', '.join(turned)}." if turned else "No verdict turned.")
+    tested = [one.between for one in changes.variants if not one.unpaired]
+    found += [sentence(one, changes.metric, before) for one in tested if one.significant]
+    found += [
+        f"Only in {name}: {', '.join(variants)}."
+        for name, variants in ((before, changes.only_before), (after, changes.only_after))
+        if variants
+    ]
+    found += changes.remarks
+    return [*found, UNPLANNED.format(count=len(tested))] if tested else found
+
+
+def _whose(one: SettingChange, ran_anew: tuple[str, ...]) -> str:
+    if not one.variants:
+        return "the study's own"
+    return "all that ran anew" if one.variants == ran_anew else ", ".join(one.variants)
+
+
+def _between(one: VariantChange) -> tuple[str, str, str]:
+    """The difference, its interval and its p-value; for what is not paired the difference of the means, and why."""
+    found = one.between
+    p = NONE if found.p_adjusted is None else relation(found.p_adjusted).lstrip("= ")
+    if not one.unpaired:
+        return NONE if found.difference is None else signed(found.difference), span(found.low, found.high), p
+    known = one.before.seeds and one.after.seeds
+    return signed(one.after.mean - one.before.mean) if known else NONE, one.unpaired, NONE
+
+
+def _verdicts(one: VariantChange) -> str:
+    """The verdict of both studies, or both verdicts where they differ; a baseline has none."""
+    before, after = (NONE if side.difference is None else side.verdict for side in (one.before, one.after))
+    return before if before == after else f"{before} → {after}"
