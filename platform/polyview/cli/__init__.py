@@ -6,7 +6,8 @@ order in which they are imported here.
 
 from polyview.cli import studies  # isort: skip
 from polyview.cli import faces, training  # isort: skip
+from polyview.cli import papers  # isort: skip
 from polyview.cli import machines  # isort: skip
 from polyview.cli.app import app, main
 
-__all__ = ["app", "faces", "machines", "main", "studies", "training"]
+__all__ = ["app", "faces", "machines", "main", "papers", "studies", "training"]

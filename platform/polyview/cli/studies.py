@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -50,7 +52,7 @@ def ablate(
     if (asked := size(loaded)) > MANY and not (yes or dry_run):
         raise UserError(f"{loaded.name}: {asked} trials; --yes if that many are meant")
     if dry_run:
-        _list_trials(loaded)
+        list_trials(loaded)
     else:
         run_and_report(loaded, force)
 
@@ -61,16 +63,24 @@ def report(
     sets: Sets = None,
     form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.table,
 ) -> None:
-    """Print what is known of a study, from the ledger alone."""
-    from polyview.recipe import load_study
+    """Print what is known of a study, from the ledger alone, or from a bundle, which is only read."""
+    from polyview.recipe import is_zip, load_study
     from polyview.reporting import report as reports
-    from polyview.studies.outcome import load_outcome
 
-    outcome = load_outcome(load_study(study, sets or []), open_home())
-    if form is Format.table:
-        console.print(reports.table(outcome, console.width))
-    else:
-        sys.stdout.write(getattr(reports, form.value)(outcome))
+    with ExitStack() as stack:
+        if is_zip(study):
+            from polyview.studies.bundle import open_bundle
+
+            bundle = stack.enter_context(open_bundle(study, partial(errors.print, highlight=False, soft_wrap=True)))
+            outcome = bundle.known(bundle.load(sets or []))
+        else:
+            from polyview.studies.outcome import load_outcome
+
+            outcome = load_outcome(load_study(study, sets or []), open_home())
+        if form is Format.table:
+            console.print(reports.table(outcome, console.width))
+        else:
+            sys.stdout.write(getattr(reports, form.value)(outcome))
 
 
 @app.command()
@@ -93,7 +103,16 @@ def compare(
 
 
 def run_and_report(study: Any, force: str | None = None) -> None:
-    """Run what is missing of a `Study`, print its table, and say where the report and the runs are."""
+    """Run what is missing of a `Study`, print what came of it, and exit with 1 if a trial failed."""
+    if run_and_show(study, force)[1]:
+        raise typer.Exit(1)
+
+
+def run_and_show(study: Any, force: str | None = None) -> tuple[Any, bool]:
+    """Run what is missing of a `Study`, print its table, and say where the report and the runs are.
+
+    Returns the `Outcome`, and whether a trial failed.
+    """
     from polyview.reporting.report import results_page, table
     from polyview.studies.driver import run_stages
 
@@ -108,11 +127,11 @@ def run_and_report(study: Any, force: str | None = None) -> None:
         console.print(f"its copy  {page}", highlight=False, soft_wrap=True)
     first = "" if outcome.tracking_address.startswith("http") else "polyview ui, then open "
     console.print(f"compare   {first}{results_page(outcome)}", highlight=False, soft_wrap=True)
-    if failures:
-        raise typer.Exit(1)
+    return outcome, bool(failures)
 
 
-def _list_trials(study: Any) -> None:
+def list_trials(study: Any) -> None:
+    """Print the trials of a `Study` with the state of each, and what the rest of them costs."""
     from polyview.studies.estimate import estimate
 
     found = estimate(study, open_home())

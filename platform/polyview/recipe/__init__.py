@@ -10,6 +10,7 @@ from polyview.recipe.experiment import Experiment, Level, Modeling, Output, Rend
 from polyview.recipe.files import (
     build_corpus,
     flat,
+    is_zip,
     load_experiment,
     load_stored_experiment,
     load_study,
@@ -52,6 +53,7 @@ __all__ = [
     "digest",
     "few_shot",
     "flat",
+    "is_zip",
     "load_experiment",
     "load_stored_experiment",
     "load_study",

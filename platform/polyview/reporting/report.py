@@ -95,7 +95,7 @@ def markdown(outcome: Outcome) -> str:
         )
     families = comparisons(outcome, study.metric)
     parts.append(
-        _markdown_table(
+        markdown_table(
             [
                 comparison_heads(outcome, outcome.study.metric),
                 *(comparison_cells(one, outcome) for family in families for one in family),
@@ -103,14 +103,14 @@ def markdown(outcome: Outcome) -> str:
         )
     )
     if others := _other_rows(outcome):
-        parts += ["Mean ± standard deviation over seeds, in percent:", _markdown_table(others)]
+        parts += ["Mean ± standard deviation over seeds, in percent:", markdown_table(others)]
     parts += map(_plain, notes(outcome))
     for section in sections(outcome):
         parts += [f"## {section.title}", "\n".join(f"- {_plain(finding.text)}" for finding in section.sentences)]
-        parts += [_markdown_table(section.rows)] if section.rows else []
+        parts += [markdown_table(section.rows)] if section.rows else []
         parts += [f"```\n{section.log}\n```"] if section.log else []
     parts += ["## What was learned from", "\n".join(f"- {_plain(line)}" for line in learned_from(outcome))]
-    parts += ["## Cost", _markdown_table([["stage", "wall time when it last ran"], *_cost_rows(outcome)])]
+    parts += ["## Cost", markdown_table([["stage", "wall time when it last ran"], *_cost_rows(outcome)])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -285,7 +285,8 @@ def _cost_rows(outcome: Outcome) -> list[list[str]]:
     return [*stages, ["all trials together", f"{trial_hours:.2g} trial-hours"], ["of GPUs", f"{gpu_hours:.2g} hours"]]
 
 
-def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as a table in markdown, the first of them its head."""
     escaped = [[_plain(cell).replace("|", r"\|") for cell in row] for row in rows]
     rule = ["---", *("---:" for _ in escaped[0][1:])]
     return "\n".join(f"| {' | '.join(row)} |" for row in [escaped[0], rule, *escaped[1:]])

@@ -1,0 +1,116 @@
+"""What running a bundle again came to: a table for the terminal, and a page in markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from polyview.analysis.agreement import Agreement, Cell
+from polyview.analysis.statistics import relation, signed
+from polyview.reporting.report import WIDE, markdown_table
+from polyview.reporting.rows import NONE
+from polyview.storage.home import replacing
+
+RULE = (
+    "identical: every seed has the same score. differs: Student's test, paired by seed, finds a difference, with p at "
+    "most 0.05 after Holm over all cells; where chance alone is at work, one rerun in twenty has such a cell. same: it "
+    "finds none, and the new mean lies in the bundle's 95 % interval for these people under other seeds. open: it "
+    "finds none, and the new mean lies outside of that, or there is no interval, as of one seed. A rerun agrees if all "
+    "cells are identical or the same."
+)
+_STYLES: dict[Agreement, str] = {"differs": "red", "not run": "red", "open": "yellow"}
+_HEADS = (
+    "variant",
+    "metric",
+    "seeds",
+    "bundle, %",
+    "its 95 % interval",
+    "rerun, %",
+    "difference",
+    "p, Holm",
+    "verdict",
+)
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A study that was run again, beside its bundle: the cells, and what else is to be known, a line each."""
+
+    study: str
+    cells: Sequence[Cell]
+    lines: Sequence[str]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every cell was shown to be the same."""
+        return bool(self.cells) and all(cell.agrees for cell in self.cells)
+
+    @property
+    def verdict(self) -> str:
+        """How many cells came to what, in words."""
+        counts = Counter(cell.verdict for cell in self.cells)
+        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+        return f"{'agrees' if self.agrees else 'does not agree'}: {len(self.cells)} cells, {told or 'none to compare'}"
+
+
+def table(found: Rerun, width: int = 120) -> Table:
+    """A row per cell; a study of one metric has no column for it, and a narrow table leaves out two."""
+    shown = Table(
+        title=f"{found.study}: the rerun beside the bundle", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    places = [place for place in _columns(found) if width >= WIDE or _HEADS[place] not in ("seeds", "p, Holm")]
+    shown.add_column(Text(_HEADS[places[0]]), min_width=14, overflow="fold")
+    for place in places[1:]:
+        head = _HEADS[place].replace(", ", ",\n").replace(" % ", " %\n")
+        shown.add_column(Text(head), justify="right", no_wrap=True)
+    for cell in found.cells:
+        cells = _cells(cell)
+        shown.add_row(*(Text(cells[place]) for place in places), style=_STYLES.get(cell.verdict))
+    return shown
+
+
+def markdown(found: Rerun) -> str:
+    """The verdict, the table, how to read it, and what else is to be known."""
+    places = _columns(found)
+    rows = [[cells[place] for place in places] for cells in (_HEADS, *map(_cells, found.cells))]
+    lines = "\n".join(f"- {line}" for line in found.lines)
+    return (
+        "\n\n".join([f"# {found.study}, run again", f"It {found.verdict}.", markdown_table(rows), RULE, lines]) + "\n"
+    )
+
+
+def write(found: Rerun, folder: Path) -> Path:
+    """Put the page into `report`, as rerun.md."""
+    path = folder / "report" / "rerun.md"
+    with replacing(path) as temporary:
+        temporary.write_text(markdown(found), encoding="utf-8")
+        temporary.chmod(0o644)
+    return path
+
+
+def _columns(found: Rerun) -> list[int]:
+    alone = len({cell.metric for cell in found.cells}) < 2
+    return [place for place, head in enumerate(_HEADS) if not (alone and head == "metric")]
+
+
+def _cells(cell: Cell) -> list[str]:
+    if not cell.seeds:
+        return [cell.variant, cell.metric, "0", *[NONE] * 5, cell.verdict]
+    low, high = (NONE if end is None else f"{100 * end:.1f}" for end in (cell.low, cell.high))
+    return [
+        cell.variant,
+        cell.metric,
+        str(cell.seeds),
+        f"{100 * cell.before:.1f}",
+        NONE if cell.low is None else f"{low} to {high}",
+        f"{100 * cell.after:.1f}",
+        signed(cell.after - cell.before),
+        NONE if cell.p is None else relation(cell.p).lstrip("= "),
+        cell.verdict,
+    ]
