@@ -38,6 +38,8 @@ def bundle(
         _say(f"incomplete: there is no result of {'; '.join(about.absent)}")
     if about.stale:
         _say(f"{about.stale} results are of faces that have changed since, and are left out")
+    if about.bare:
+        _say(about.bare_results)
     needed = "".join(f" --set {one.assignment}" for one in about.needed if not one.at_hand)
     _say(f"read      polyview report {path}")
     _say(f"re-run    polyview rerun {path}{needed}")
@@ -50,24 +52,24 @@ def rerun(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and what is done; run nothing.")] = False,
 ) -> None:
     """Run a bundle's study again, and say cell by cell whether the result is the same within its interval."""
-    from polyview.reporting.agreement import RULE, table, write
+    from polyview.reporting.agreement import RULE, tables, write
     from polyview.studies.bundle import open_bundle
-    from polyview.studies.rerun import compare_with, continue_search, moved_study, remarks_before
+    from polyview.studies.rerun import compare_with, continue_search, find_corpora, moved_study, remarks_before
 
     with open_bundle(path, _say) as opened:
         study = moved_study(opened, sets or [])
-        remarks = remarks_before(opened, study)
-        for remark in remarks:
+        corpora = find_corpora(opened, study)
+        for remark in remarks_before(opened, corpora):
             _say(remark)
         if dry_run:
             list_trials(study)
             return
         continue_search(opened, study, open_home())
         outcome, failed = run_and_show(study)
-        found = compare_with(opened, outcome, remarks)
+        found = compare_with(opened, outcome, corpora)
     page = write(found, outcome.folder)
-    console.print(table(found, console.width))
-    for line in (RULE, *found.lines[len(remarks) :], f"page      {address(page)}", f"{path} {found.verdict}"):
+    console.print(*tables(found, console.width))
+    for line in (RULE, *found.lines, f"page      {address(page)}", f"{path} {found.verdict}"):
         _say(line)
     if failed or not found.agrees:
         raise typer.Exit(1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from rich import box
@@ -40,11 +42,17 @@ _HEADS = (
 
 @dataclass(frozen=True)
 class Rerun:
-    """A study that was run again, beside its bundle: the cells, and what else is to be known, a line each."""
+    """A study that was run again, beside its bundle.
+
+    remarks: what was known before, a line each; lines: what is to be known of it now. other_faces: whether the faces
+    are not all the bundle's.
+    """
 
     study: str
     cells: Sequence[Cell]
+    remarks: Sequence[str]
     lines: Sequence[str]
+    other_faces: bool = False
 
     @property
     def agrees(self) -> bool:
@@ -56,33 +64,35 @@ class Rerun:
         """How many cells came to what, in words."""
         counts = Counter(cell.verdict for cell in self.cells)
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-        return f"{'agrees' if self.agrees else 'does not agree'}: {len(self.cells)} cells, {told or 'none to compare'}"
+        faces = ", on faces that are not the bundle's" if self.other_faces else ""
+        return f"{'agrees' if self.agrees else 'does not agree'}{faces}: {len(self.cells)} cells, {told or 'no result'}"
 
 
-def table(found: Rerun, width: int = 120) -> Table:
-    """A row per cell; a study of one metric has no column for it, and a narrow table leaves out two."""
-    shown = Table(
-        title=f"{found.study}: the rerun beside the bundle", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    places = [place for place in _columns(found) if width >= WIDE or _HEADS[place] not in ("seeds", "p, Holm")]
+def tables(found: Rerun, width: int = 120) -> list[Table]:
+    """A table for each metric, with a row per variant; narrow ones leave out two columns."""
+    return [_table(found.study, list(cells), width) for _, cells in groupby(found.cells, attrgetter("metric"))]
+
+
+def _table(study: str, cells: Sequence[Cell], width: int) -> Table:
+    title = f"{study}, the rerun beside the bundle: {cells[0].metric}, %"
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    left_out = ("metric",) if width >= WIDE else ("metric", "seeds", "p, Holm")
+    places = [place for place, head in enumerate(_HEADS) if head not in left_out]
     shown.add_column(Text(_HEADS[places[0]]), min_width=14, overflow="fold")
     for place in places[1:]:
         head = _HEADS[place].replace(", ", ",\n").replace(" % ", " %\n")
         shown.add_column(Text(head), justify="right", no_wrap=True)
-    for cell in found.cells:
-        cells = _cells(cell)
-        shown.add_row(*(Text(cells[place]) for place in places), style=_STYLES.get(cell.verdict))
+    for cell in cells:
+        texts = _cells(cell)
+        shown.add_row(*(Text(texts[place]) for place in places), style=_STYLES.get(cell.verdict))
     return shown
 
 
 def markdown(found: Rerun) -> str:
     """The verdict, the table, how to read it, and what else is to be known."""
-    places = _columns(found)
-    rows = [[cells[place] for place in places] for cells in (_HEADS, *map(_cells, found.cells))]
-    lines = "\n".join(f"- {line}" for line in found.lines)
-    return (
-        "\n\n".join([f"# {found.study}, run again", f"It {found.verdict}.", markdown_table(rows), RULE, lines]) + "\n"
-    )
+    lines = "\n".join(f"- {line}" for line in (*found.remarks, *found.lines))
+    table = markdown_table([_HEADS, *map(_cells, found.cells)])
+    return "\n\n".join([f"# {found.study}, run again", f"It {found.verdict}.", table, RULE, lines]) + "\n"
 
 
 def write(found: Rerun, folder: Path) -> Path:
@@ -92,11 +102,6 @@ def write(found: Rerun, folder: Path) -> Path:
         temporary.write_text(markdown(found), encoding="utf-8")
         temporary.chmod(0o644)
     return path
-
-
-def _columns(found: Rerun) -> list[int]:
-    alone = len({cell.metric for cell in found.cells}) < 2
-    return [place for place, head in enumerate(_HEADS) if not (alone and head == "metric")]
 
 
 def _cells(cell: Cell) -> list[str]:

@@ -74,7 +74,7 @@ class About(Contents):
 
     created: ISO 8601, UTC. command: what made it. polyview, commit: the program's. environment: what the trials ran
     with. trials, results: how many the study asks for, and how many have a record here. absent: those that have none.
-    stale: results that are left out, as their faces have changed since.
+    stale: results that are left out, as their faces have changed since. bare: results without predictions.
     """
 
     study: str
@@ -88,7 +88,13 @@ class About(Contents):
     results: Natural
     absent: tuple[str, ...]
     stale: Natural
+    bare: Natural
     needed: tuple[Needed, ...]
+
+    @property
+    def bare_results(self) -> str:
+        """What is to be known of results without predictions, in words."""
+        return f"{self.bare} results have no predictions, so nothing bears out their scores"
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +168,14 @@ def open_bundle(path: Path, say: Callable[[str], object] = len) -> Iterator[Bund
             check_trials(Home(folder), manifests)
             outcome = _known(study, folder)
             _check_about(about, outcome, folder)
+        if about.bare:
+            say(about.bare_results)
         yield Bundle(path, folder, about, study, outcome, manifests)
+
+
+def _bare(outcome: Outcome) -> int:
+    """How many results have no predictions that bear out their scores, as those of earlier versions."""
+    return sum(outcome.predictions.get(trial_id, pl.DataFrame()).is_empty() for trial_id in outcome.records)
 
 
 def _known(study: Study, folder: Path) -> Outcome:
@@ -199,8 +212,8 @@ def _check_about(about: About, outcome: Outcome, folder: Path) -> None:
             raise UserError(f"trials/{path.parent.name}/record.json: it is of other faces than the study's others")
         if path.parent.name not in outcome.records:
             raise UserError(f"trials/{path.parent.name}/record.json: the study has no such trial")
-    told = (about.study, about.seeds, about.trials, about.results)
-    found = (outcome.study.name, outcome.study.all_seeds, len(outcome.trials), len(finished(outcome)))
+    told = (about.study, about.seeds, about.trials, about.results, about.bare)
+    found = (outcome.study.name, outcome.study.all_seeds, len(outcome.trials), len(finished(outcome)), _bare(outcome))
     if told != found:
         raise UserError(f"bundle.json tells of {told}, and its files of {found}")
 
@@ -276,6 +289,7 @@ def _about(outcome: Outcome, known: Outcome, names: Names, command: str) -> Abou
         results=len(finished(known)),
         absent=tuple(absent(known)),
         stale=len(outcome.stale),
+        bare=_bare(known),
         needed=tuple(
             Needed(key=key.removeprefix("experiment."), name=name, kind=kinds[name])
             for key, name in texts

@@ -54,6 +54,9 @@ def _faults(record: Record, predictions: Path, manifests: Mapping[str, KnownFace
             told = record.scores.get(f"{probe}/{measure}")
             if told is None or not np.isclose(told, value, rtol=0, atol=TOLERANCE, equal_nan=True):
                 yield "record.json", f"its {probe}/{measure} is {told}, and its own confusions make it {value:.6f}"
+    unfounded = {name.partition("/")[0] for name in record.scores} - record.confusions.keys()
+    if unfounded and record.confusions:
+        yield "record.json", f"it has scores of {min(unfounded)}, and no confusions"
     if predictions.exists():
         yield from (("predictions.parquet", fault) for fault in _faults_of_predictions(record, predictions, manifests))
 

@@ -109,11 +109,11 @@ class FaceDifferences:
             told = f"the same {self.samples} samples"
             return told if self.by_contents else f"{told} by name; what their files held was not known to the bundle"
         parts = [
-            f"{self.missing} of {self.samples} samples are missing" if self.missing else "",
-            f"{self.changed} of {self.samples} are others" if self.changed else "",
-            f"{self.further} are not in the bundle" if self.further else "",
+            f"{self.missing} missing" if self.missing else "",
+            f"{self.changed} that hold something else" if self.changed else "",
+            f"{self.further} that the bundle has not" if self.further else "",
         ]
-        return f"not the same faces: {', '.join(filter(None, parts))}"
+        return f"not the same, of {self.samples} samples {', '.join(filter(None, parts))}"
 
 
 def find_manifests(home: Home, fingerprints: Iterable[str]) -> dict[str, Manifest]:

@@ -21,6 +21,7 @@ from polyview.studies.known_faces import FaceDifferences
 from polyview.studies.outcome import POINTS, study_folder
 from polyview.studies.portable import own_weights, places_of, recipe_wherever
 from polyview.trials.design import plan
+from polyview.trials.ledger import Record
 from polyview.trials.search import Points
 from polyview.trials.views import corpora
 
@@ -48,7 +49,7 @@ class FoundCorpus:
     def __str__(self) -> str:
         if self.fingerprint == self.bundled:
             return f"faces of {self.corpus.dataset}: the same {self.samples} samples (manifest {self.fingerprint})"
-        told = self.differences or "not the same faces, and the bundle does not say which they were"
+        told = self.differences or "not the same, and the bundle does not say which they were"
         return f"faces of {self.corpus.dataset}: {told} (manifest {self.fingerprint}, in the bundle {self.bundled})"
 
 
@@ -100,7 +101,7 @@ def continue_search(bundle: Bundle, study: Study, home: Home) -> None:
         points.write(bundle.outcome.searched.points)
 
 
-def remarks_before(bundle: Bundle, study: Study) -> list[str]:
+def remarks_before(bundle: Bundle, found: Sequence[FoundCorpus]) -> list[str]:
     """What is to be known before a bundle is run again, a line each: what it took, its faces, and other versions."""
     here, there = describe_environment(), bundle.about.environment
     hours, machine = cost(bundle.outcome)[0], there.get("machine", "a machine that is not known")
@@ -111,21 +112,32 @@ def remarks_before(bundle: Bundle, study: Study) -> list[str]:
         if there.get(name) != here[name]
     ]
     missing = [f"the bundle has no result of {'; '.join(bundle.about.absent)}"] if bundle.about.absent else []
-    return [took, *missing, *map(str, find_corpora(bundle, study)), *versions]
+    return [took, *missing, *map(str, found), *versions]
 
 
-def compare_with(bundle: Bundle, outcome: Outcome, remarks: Sequence[str]) -> Rerun:
-    """The bundle's results beside those of running it again; `remarks` were known before."""
-    lines = [
-        *remarks,
-        "{} of {} trials predict the same of every sample".format(*same_predictions(bundle.outcome, outcome)),
-    ]
-    own = {record.started: record.ended for record in bundle.outcome.records.values()}
-    if copies := sum(own.get(record.started) == record.ended for record in outcome.records.values()):
-        lines.append(f"{copies} results are the bundle's own and were not run again: this home had them already")
+def compare_with(bundle: Bundle, outcome: Outcome, found: Sequence[FoundCorpus]) -> Rerun:
+    """The bundle's results beside those of running it again on the faces that were found."""
+    lines = ["{} of {} trials predict the same of every sample".format(*same_predictions(bundle.outcome, outcome))]
+    own = {_run_of(record): record.scores for record in bundle.outcome.records.values()}
+    copies = [record.scores == own[run] for record in outcome.records.values() if (run := _run_of(record)) in own]
+    if sum(copies):
+        lines.append(f"{sum(copies)} results are the bundle's own and were not run again: this home had them already")
+    if changed := copies.count(False):
+        lines.append(f"{changed} results are of the bundle's own runs with other scores: it or this home was changed")
     if _has_another_best(bundle.outcome, outcome):
         lines.append("the search chose another point here, so the two best points found are of different recipes")
-    return Rerun(outcome.study.name, agreement(bundle.outcome, outcome), lines)
+    return Rerun(
+        outcome.study.name,
+        agreement(bundle.outcome, outcome),
+        remarks_before(bundle, found),
+        lines,
+        other_faces=not all(one.same for one in found),
+    )
+
+
+def _run_of(record: Record) -> tuple[float, float]:
+    """What two results share that are of one run: no other began and ended just then."""
+    return record.started, record.ended
 
 
 def _has_another_best(before: Outcome, after: Outcome) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
-from tests.studies.bundles.helpers import PIXELS, Said, refused
+from tests.studies.bundles.helpers import PIXELS, Files, Said, read, refused, write
 
+from polyview.evaluation.metrics import confusion, scores
 from polyview.recipe import Experiment, to_yaml, with_overrides
 from polyview.storage.home import Home
 
@@ -50,17 +53,52 @@ def test_a_rerun_where_the_bundle_was_made_runs_nothing_and_says_so(
     assert "4 results are the bundle's own and were not run again: this home had them already" in said.out
 
 
+def with_better_predictions(files: Files) -> Files:
+    """A bundle in which every face is recognised, and everything that follows from that is made to fit."""
+    changed = dict(files)
+    for name in (name for name in files if name.endswith("predictions.parquet")):
+        table = pl.read_parquet(io.BytesIO(files[name])).with_columns(prediction="truth")
+        written, place = io.BytesIO(), name.replace("predictions.parquet", "record.json")
+        table.write_parquet(written)
+        record = json.loads(files[place])
+        for probe, own in table.group_by("probe"):
+            counts = confusion(own["truth"].to_list(), own["truth"].to_list(), record["classes"])
+            record["confusions"][probe[0]] = counts.tolist()
+            record["scores"] |= {f"{probe[0]}/{measure}": value for measure, value in scores(counts).items()}
+        changed |= {name: written.getvalue(), place: json.dumps(record).encode()}
+    return changed
+
+
+def test_a_forger_who_thought_of_everything_is_found_out_by_running_it_again(
+    capsys: pytest.CaptureFixture[str],
+    made: Path,
+    asked_home: Home,
+    face_files: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POLYVIEW_HOME", str(asked_home.root))
+    forged = write(tmp_path / "forged.zip", with_better_predictions(read(made)))
+    assert "100.0 ± 0.0" in Said(capsys, "report", forged).out
+    said = Said(capsys, "rerun", forged, "--set", f"corpus.root={face_files}")
+    assert said.code == 1
+    assert "0 of 4 trials predict the same of every sample" in said.out
+    assert "4 results are of the bundle's own runs with other scores: it or this home was changed" in said.out
+    assert f"{forged} does not agree: 4 cells, 4 " in said.out.splitlines()[-1]
+
+
 @pytest.mark.usefixtures("local_ray")
 def test_other_faces_are_said_and_run_all_the_same(capsys: pytest.CaptureFixture[str], made: Path, moved: Path) -> None:
     one, other, *_ = sorted(moved.glob("*/*.obj"))
     one.write_text(one.read_text().replace("v ", "v 1", 1))
     other.unlink()
     said = Said(capsys, "rerun", made, "--set", f"corpus.root={moved}", "--set", "seeds=[0]")
-    assert "not the same faces: 1 of 36 samples are missing, 1 of 36 are others (manifest " in said.out
+    assert "not the same, of 36 samples 1 missing, 1 that hold something else (manifest " in said.out
     assert "trials: 2 in the study, 0 done before, 2 to run" in said.out
     assert "0 of 2 trials predict the same of every sample" in said.out
     last = said.out.splitlines()[-1]
-    assert (said.code == 0) == (" agrees: 4 cells" in last)
+    assert "on faces that are not the bundle's: 4 cells" in last
+    assert (said.code == 0) == (" agrees, on faces" in last)
 
 
 @pytest.mark.usefixtures("elsewhere")
