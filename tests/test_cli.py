@@ -24,7 +24,7 @@ from polyview.tracking.store import reachable
 from polyview.training.loop import Trainer, TrainingJob
 
 VERBS = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "export", "ablate", "report", "compare", "ui")
-VERBS += ("doctor", "submit", "jobs", "logs", "stop")
+VERBS += ("bundle", "rerun", "doctor", "submit", "jobs", "logs", "stop")
 
 
 @pytest.fixture(autouse=True)

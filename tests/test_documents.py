@@ -68,6 +68,9 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
                 yield name(document), words[1:]
 
 
+BUNDLED = {words[words.index("-o") + 1] for _, words in command_lines() if words[0] == "bundle" and "-o" in words}
+
+
 def anchors(document: Path) -> set[str]:
     """What a link may have after its `#`, made of the headings as GitHub makes it."""
     headings = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
@@ -123,7 +126,9 @@ def test_a_command_that_is_shown_is_understood(document: str, words: list[str]) 
     assert words[0] in VERBS, f"{document}: there is no such command"
     context = VERBS[words[0]].make_context(words[0], words[1:])
     parameters = context.params
-    if parameters.get("study"):
+    if Path(bundle := str(parameters.get("path") or parameters.get("study") or "")).suffix == ".zip":
+        assert bundle in BUNDLED, f"{document}: no command makes {bundle}"
+    elif parameters.get("study"):
         load_study(REPOSITORY / parameters["study"], *sets_of(parameters))
     elif words[0] == "table":
         assert load_tables([REPOSITORY / file for file in parameters["files"]], sets_of(parameters), {})

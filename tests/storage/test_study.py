@@ -18,6 +18,7 @@ from polyview.recipe import load_study, with_overrides
 from polyview.rendering.store import ViewStore, fetch_contents
 from polyview.storage.home import Home
 from polyview.storage.mirror import fetch_all, files, resolve
+from polyview.studies.bundle import open_bundle
 from polyview.studies.outcome import load_outcome
 from polyview.training.loop import Trainer, TrainingJob, fetch_pictures
 from polyview.trials.design import plan
@@ -200,6 +201,19 @@ def test_every_verb_reads_the_bucket(
     run("doctor")
     assert url in capsys.readouterr().out
     assert not [name for name in objects(url) if "probe" in name]
+
+
+def test_a_bundle_is_made_of_what_is_in_the_bucket(
+    third: Path, url: str, study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "study.zip"
+    run("bundle", str(study_file), "-o", str(made))
+    assert "holds 2 of 2 trials' results" in capsys.readouterr().out
+    assert not list(third.rglob("*.arrow"))
+    with open_bundle(made) as bundle:
+        assert [len(faces.frame) for faces in bundle.manifests.values()] == [36]
+        known = load_outcome(load_study(study_file), Home(resolve(url)))
+        assert bundle.outcome.records == known.records
 
 
 @pytest.mark.usefixtures("third")

@@ -60,6 +60,20 @@ def test_the_scores_are_what_they_were(home: Home, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == (DATA / "kept.csv").read_text()
 
 
+def test_a_bundle_of_it_says_the_same_and_that_nothing_bears_it_out(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert home.root.is_dir()
+    made = tmp_path / "kept.zip"
+    main_until_exit("bundle", str(STUDY), "-o", str(made))
+    told = "8 results have no predictions, so nothing bears out their scores"
+    assert told in capsys.readouterr().out
+    main_until_exit("report", str(made), "--format", "csv")
+    said = capsys.readouterr()
+    assert said.out == (DATA / "kept.csv").read_text()
+    assert told in said.err
+
+
 def test_reports_have_the_levels_and_differences_that_they_had(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     """Intervals and tests are of another kind since, and a sentence may be put in other words."""
     assert home.root.is_dir()

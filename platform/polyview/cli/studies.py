@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,7 +53,7 @@ def ablate(
     if (asked := size(loaded)) > MANY and not (yes or dry_run):
         raise UserError(f"{loaded.name}: {asked} trials; --yes if that many are meant")
     if dry_run:
-        _list_trials(loaded)
+        list_trials(loaded)
     else:
         run_and_report(loaded, force)
 
@@ -65,7 +67,7 @@ def report(
         bool, typer.Option("--all", help="List all studies of the home, and write a page of them.")
     ] = False,
 ) -> None:
-    """Print what is known of a study, from the ledger alone."""
+    """Print what is known of a study, from the ledger alone, or from a bundle, which is only read."""
     if every and (study or sets or form is not Format.table):
         raise UserError("report: --all is of every study of the home, as a table; leave the others out")
     if every:
@@ -73,15 +75,23 @@ def report(
         return
     if study is None:
         raise UserError("report: name a study, or --all of this home's")
-    from polyview.recipe import load_study
+    from polyview.recipe import is_zip, load_study
     from polyview.reporting import report as reports
-    from polyview.studies.outcome import load_outcome
 
-    outcome = load_outcome(load_study(study, sets or []), open_home())
-    if form is Format.table:
-        console.print(reports.table(outcome, console.width))
-    else:
-        sys.stdout.write(getattr(reports, form.value)(outcome))
+    with ExitStack() as stack:
+        if is_zip(study):
+            from polyview.studies.bundle import open_bundle
+
+            bundle = stack.enter_context(open_bundle(study, partial(errors.print, highlight=False, soft_wrap=True)))
+            outcome = bundle.known(bundle.load(sets or []))
+        else:
+            from polyview.studies.outcome import load_outcome
+
+            outcome = load_outcome(load_study(study, sets or []), open_home())
+        if form is Format.table:
+            console.print(reports.table(outcome, console.width))
+        else:
+            sys.stdout.write(getattr(reports, form.value)(outcome))
 
 
 def _list_studies() -> None:
@@ -149,7 +159,16 @@ def _compare_trials(one: str, other: str) -> None:
 
 
 def run_and_report(study: Any, force: str | None = None) -> None:
-    """Run what is missing of a `Study`, print its table, and say where the report and the runs are."""
+    """Run what is missing of a `Study`, print what came of it, and exit with 1 if a trial failed."""
+    if run_and_show(study, force)[1]:
+        raise typer.Exit(1)
+
+
+def run_and_show(study: Any, force: str | None = None) -> tuple[Any, bool]:
+    """Run what is missing of a `Study`, print its table, and say where the report and the runs are.
+
+    Returns the `Outcome`, and whether a trial failed.
+    """
     from polyview.reporting.report import results_page, table
     from polyview.studies.driver import run_stages
 
@@ -161,8 +180,7 @@ def run_and_report(study: Any, force: str | None = None) -> None:
     _print_page("report", outcome.folder / "report" / "report.html")
     first = "" if outcome.tracking_address.startswith("http") else "polyview ui, then open "
     console.print(f"compare   {first}{results_page(outcome)}", highlight=False, soft_wrap=True)
-    if failures:
-        raise typer.Exit(1)
+    return outcome, bool(failures)
 
 
 def _print_page(name: str, page: Path) -> None:
@@ -172,7 +190,8 @@ def _print_page(name: str, page: Path) -> None:
         console.print(f"its copy  {page}", highlight=False, soft_wrap=True)
 
 
-def _list_trials(study: Any) -> None:
+def list_trials(study: Any) -> None:
+    """Print the trials of a `Study` with the state of each, and what the rest of them costs."""
     from polyview.studies.estimate import estimate
 
     with watching() as watcher:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -71,7 +71,12 @@ class Manifest:
     def build(cls, frame: pl.DataFrame, root: str, geometry: Geometry = _AS_IT_IS) -> Manifest:
         """A manifest of these rows, in any order; raises `UserError` where they do not fit the schema."""
         frame = _conformed(frame).sort("sample_id")
-        return cls(frame, root, _fingerprint(frame, root, geometry), geometry)
+        return cls(frame, root, fingerprint_of(frame, geometry, _contents(frame, root)), geometry)
+
+    @cached_property
+    def contents(self) -> list[list[str]]:
+        """For each row the hashes of its files as they are now: those that it names, then those beside the mesh."""
+        return _contents(self.frame, self.root)
 
     @cached_property
     def former_fingerprint(self) -> str:
@@ -132,37 +137,38 @@ def _conformed(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def _fingerprint(frame: pl.DataFrame, root: str, geometry: Geometry) -> str:
+def fingerprint_of(frame: pl.DataFrame, geometry: Geometry, contents: Iterable[Sequence[Any]]) -> str:
+    """The fingerprint of a manifest's rows, of what is done to the meshes, and of each row's contents."""
+    digest = hashlib.blake2b(digest_size=8)
+    if geometry != _AS_IT_IS:
+        later = {"axes"} if geometry.axes is None else set()  # older fingerprints stay as they were
+        digest.update(geometry.model_dump_json(exclude=later).encode())
+    for row, held in zip(frame.iter_rows(), contents, strict=True):
+        digest.update(repr((*row, *held)).encode())
+    return digest.hexdigest()
+
+
+def _contents(frame: pl.DataFrame, root: str) -> list[list[str]]:
     files = {name: Path(root, name) for name in _named(frame)} if root else {}
     held = content_digests(path for name in files.values() for path in (name, *_companions(name)))
 
-    def of_row(row: Mapping[str, Any]) -> list[str]:
-        own = [files[name] for name in (row["path"], row["texture"]) if name in files]
-        beside = _companions(own[0]) if own and row["path"] in files else []
-        return [held[path] for path in (*own, *beside) if path in held]
+    def of_row(path: str, texture: str | None) -> list[str]:
+        own = [files[name] for name in (path, texture) if name in files]
+        beside = _companions(own[0]) if own and path in files else []
+        return [held[file] for file in (*own, *beside) if file in held]
 
-    return _digest_of(frame, geometry, of_row)
+    return [of_row(*names) for names in frame.select("path", "texture").iter_rows()]
 
 
 def _former_fingerprint(frame: pl.DataFrame, root: str, geometry: Geometry) -> str:
     """The fingerprint as it was when files counted by their size and time."""
 
-    def of_row(row: Mapping[str, Any]) -> list[Any]:
-        own = [_size_and_time(Path(root, name)) for name in (row["path"], row["texture"]) if root and name]
-        beside = _companions(Path(root, row["path"])) if root and row["path"] else []
+    def of_row(path: str, texture: str | None) -> list[Any]:
+        own = [_size_and_time(Path(root, name)) for name in (path, texture) if root and name]
+        beside = _companions(Path(root, path)) if root and path else []
         return [*own, *filter(None, map(_size_and_time, beside))]
 
-    return _digest_of(frame, geometry, of_row)
-
-
-def _digest_of(frame: pl.DataFrame, geometry: Geometry, files_of: Callable[[Mapping[str, Any]], Sequence[Any]]) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    if geometry != _AS_IT_IS:
-        later = {"axes"} if geometry.axes is None else set()  # older fingerprints stay as they were
-        digest.update(geometry.model_dump_json(exclude=later).encode())
-    for row in frame.iter_rows(named=True):
-        digest.update(repr((*row.values(), *files_of(row))).encode())
-    return digest.hexdigest()
+    return fingerprint_of(frame, geometry, (of_row(*names) for names in frame.select("path", "texture").iter_rows()))
 
 
 def _named(frame: pl.DataFrame) -> list[str]:

@@ -167,7 +167,20 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
             yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
 
 
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as a zip does, which a recipe never does and a bundle always."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False
+
+
 def _read(path: Path) -> Any:
+    if is_zip(path):
+        raise UserError(
+            f"{path}: a zip, and no recipe; a bundle is read by polyview report and run again by polyview rerun"
+        )
     try:
         config = OmegaConf.create(quote_names(path.read_text(encoding="utf-8-sig")))
         _refuse_resolvers(OmegaConf.to_yaml(config), str(path))

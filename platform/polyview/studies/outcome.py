@@ -73,7 +73,7 @@ def load_outcome(study: Study, home: Home, faces: Fingerprints | None = None) ->
     sheet = folder / SHEET
     points = Points(folder / POINTS).read(study.search) if study.search else []
     searched = make_trials(study, points)
-    faces = _load_faces(folder / FACES) if faces is None else faces
+    faces = load_faces(folder) if faces is None else faces
     records, stale = _of_one_corpus([*trials, *searched], ledger, faces)
     # Until the search is over, another point may yet be the best.
     again = best_trials(study, points, records) if len(points) >= wanted(study) else []
@@ -182,7 +182,9 @@ def save_faces(folder: Path, fingerprints: Fingerprints) -> None:
         temporary.write_text(json.dumps(fingerprints))
 
 
-def _load_faces(path: Path) -> Fingerprints:
+def load_faces(folder: Path) -> Fingerprints:
+    """Which faces the study last ran on; nothing where an earlier version did not note it."""
+    path = folder / FACES
     found: Fingerprints = json.loads(path.read_text()) if path.exists() else {}
     return found
 

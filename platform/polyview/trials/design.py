@@ -44,6 +44,11 @@ class Trial:
         return f"{self.variant} · {self.repeat}"
 
     @property
+    def place(self) -> tuple[str, int, int]:
+        """Which of a study's trials it is, whatever its recipe has become: variant, seed and fold."""
+        return self.variant, self.seed, self.experiment.evaluation.fold
+
+    @property
     def repeat(self) -> str:
         """Which of the variant's trials it is: its seed, and its fold where there are several."""
         evaluation = self.experiment.evaluation

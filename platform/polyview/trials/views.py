@@ -40,16 +40,16 @@ class PreparedViews:
 
     def store_of(self, experiment: Experiment) -> Path:
         """The store that holds the experiment's views, perhaps among others."""
-        return self.stores[_faces(experiment.corpus, experiment.rendering)]
+        return self.stores[faces_digest(experiment.corpus, experiment.rendering)]
 
     def test_store_of(self, experiment: Experiment) -> Path | None:
         """The store of the corpus that the experiment is tested on, if that is another."""
         other = experiment.evaluation.other_corpus
-        return self.stores[_faces(other, experiment.rendering)] if other else None
+        return self.stores[faces_digest(other, experiment.rendering)] if other else None
 
     def manifest_of(self, experiment: Experiment) -> str:
         """The fingerprint of the experiment's faces, or both if it is tested on another corpus."""
-        own = [self.fingerprints[_faces(corpus, experiment.rendering)][0] for corpus in corpora(experiment)]
+        own = [self.fingerprints[faces_digest(corpus, experiment.rendering)][0] for corpus in corpora(experiment)]
         return "+".join(dict.fromkeys(own))
 
 
@@ -58,7 +58,7 @@ def manifests_of(experiment: Experiment, fingerprints: Fingerprints) -> list[str
 
     Empty where the faces are not among the fingerprints.
     """
-    own = [fingerprints.get(_faces(corpus, experiment.rendering), []) for corpus in corpora(experiment)]
+    own = [fingerprints.get(faces_digest(corpus, experiment.rendering), []) for corpus in corpora(experiment)]
     return ["+".join(dict.fromkeys(names)) for names in zip(*own, strict=True)] if all(own) else []
 
 
@@ -77,7 +77,7 @@ def needs(experiments: Iterable[Experiment]) -> list[Need]:
     groups: dict[str, list[tuple[Corpus, Rendering]]] = {}
     for experiment in experiments:
         for corpus in corpora(experiment):
-            groups.setdefault(_faces(corpus, experiment.rendering), []).append((corpus, experiment.rendering))
+            groups.setdefault(faces_digest(corpus, experiment.rendering), []).append((corpus, experiment.rendering))
     return [
         Need(faces, *group[0], _union(rendering.views for _, rendering in group)) for faces, group in groups.items()
     ]
@@ -106,7 +106,7 @@ class FoundFaces:
         from polyview.trials.people import check_samples, samples_of
 
         manifests = {need.faces: found.manifest.frame for need, found, _ in self.scans}
-        tables = [manifests[_faces(corpus, experiment.rendering)] for corpus in corpora(experiment)]
+        tables = [manifests[faces_digest(corpus, experiment.rendering)] for corpus in corpora(experiment)]
         check_samples(experiment, *(samples_of(table, experiment.model.temporal) for table in tables))
 
 
@@ -191,7 +191,7 @@ def _union(rigs: Iterable[Views]) -> tuple[Camera, ...]:
     return tuple(sorted({camera for views in rigs for camera in cameras(views)}))
 
 
-def _faces(corpus: Corpus, rendering: Rendering) -> str:
+def faces_digest(corpus: Corpus, rendering: Rendering) -> str:
     """What two experiments share if the same pictures serve both: all but the cameras."""
     plain = rendering.model_copy(update={"views": Views()})
     return digest([corpus.model_dump(mode="json"), plain.model_dump(mode="json")])

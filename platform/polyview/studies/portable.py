@@ -1,0 +1,101 @@
+"""Recipes without the paths of the machine that they ran on.
+
+A dataset's folder is called `/faces/NAME` instead, a table by its name alone, and a file of weights by the hash of what
+it holds, which is how it counts for a trial's identity anyway: so do polyview's own, which another version may have
+others of. The folder counts by its path: trials of faces that lie in one have ids of their own once it is called so.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from polyview.recipe import Experiment, Study
+from polyview.recipe.experiment import file_digest
+from polyview.recipe.weights import OWN, own_towers, weights_file
+
+FACES = "/faces"
+
+
+@dataclass(frozen=True)
+class Names:
+    """What stands for each path of this machine: dataset folders, tables and files of weights."""
+
+    roots: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, experiments: Iterable[Experiment]) -> Names:
+        """Names for all paths that these recipes have."""
+        roots: dict[str, str] = {}
+        tables: dict[str, str] = {}
+        weights: dict[str, str] = {}
+        for experiment in experiments:
+            for corpus in filter(None, (experiment.corpus, experiment.evaluation.test)):
+                if corpus.root and corpus.root not in roots:
+                    roots[corpus.root] = _free_name(corpus.dataset, roots.values())
+                if corpus.table and Path(corpus.table).is_absolute():
+                    tables[corpus.table] = Path(corpus.table).name
+            if content := experiment.model.pretrained_content:
+                weights[content[0]] = content[1]
+        return cls(roots, tables, weights)
+
+    def study(self, study: Study) -> Study:
+        """The study, with its paths called so."""
+        data = study.model_dump(mode="json", exclude={"experiment": {"model": {"pretrained_content"}}})
+        return Study.model_validate_json(json.dumps(self.values(data)))
+
+    def experiment(self, experiment: Experiment) -> Experiment:
+        """The recipe, with its paths called so."""
+        data = experiment.model_dump(mode="json", exclude={"model": {"pretrained_content"}})
+        return Experiment.model_validate_json(json.dumps(self.values(data)))
+
+    def values(self, data: Any) -> Any:
+        """Settings, with every text among them that is one of the paths called so."""
+        if isinstance(data, dict):
+            return {key: self.values(value) for key, value in data.items()}
+        if isinstance(data, list):
+            return [self.values(value) for value in data]
+        if not isinstance(data, str) or not data:
+            return data
+        names = {**self.roots, **self.tables, **self.weights}
+        # What a variant sets is as it was typed, and was made absolute in the recipe alone.
+        path = Path(data).expanduser() if data.startswith("~/") else Path(data)
+        return names.get(data) or names.get(str(path.absolute()), data)
+
+
+def recipe_wherever(experiment: Experiment) -> str:
+    """What identifies a recipe wherever its faces lie."""
+    evaluation, nowhere = experiment.evaluation, {"root": None, "table": None}
+    update: dict[str, Any] = {"corpus": experiment.corpus.model_copy(update=nowhere)}
+    if evaluation.test:
+        update["evaluation"] = evaluation.model_copy(update={"test": evaluation.test.model_copy(update=nowhere)})
+    return experiment.model_copy(update=update).digest
+
+
+def own_weights() -> Names:
+    """Gives the weights that this polyview brings along their name back."""
+    files = [weights_file(tower, OWN) for tower in own_towers()]
+    return Names(weights={file_digest(file): OWN for file in files if file})
+
+
+def places_of(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in settings with its dotted key; those of a list have the list's."""
+    if isinstance(settings, str):
+        yield key, settings
+    elif isinstance(settings, list):
+        for one in settings:
+            yield from places_of(one, key)
+    elif isinstance(settings, dict):
+        for name, value in settings.items():
+            yield from places_of(value, f"{key}.{name}" if key else name)
+
+
+def _free_name(dataset: str, taken: Iterable[str]) -> str:
+    names = (f"{FACES}/{dataset}" + (f"-{number}" if number > 1 else "") for number in itertools.count(1))
+    return next(name for name in names if name not in taken)

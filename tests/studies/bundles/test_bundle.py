@@ -1,0 +1,158 @@
+"""A study as one file: what is written is read as the home has it, and has nothing of its owner's."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.studies.bundles.helpers import Said, ids_of, read, refused
+
+from polyview.recipe import Experiment, Parameter, Search, Study, with_overrides
+from polyview.storage.home import Home
+from polyview.studies.portable import Names, recipe_wherever
+from polyview.trials.design import plan
+from polyview.trials.search import samples
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("form", ["csv", "predictions", "markdown", "latex", "table"])
+def test_the_report_of_a_bundle_is_that_of_the_home(
+    capsys: pytest.CaptureFixture[str],
+    made: Path,
+    asked_home: Home,
+    asked_file: Path,
+    elsewhere: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+) -> None:
+    bundled = Said(capsys, "report", made, "--format", form)
+    assert bundled.err.startswith(f"{made}: ")
+    assert "unpacked" in bundled.err
+    assert list(elsewhere.iterdir()) == []
+    monkeypatch.setenv("POLYVIEW_HOME", str(asked_home.root))
+    own = Said(capsys, "report", asked_file, "--format", form).out
+    # The ids are others, as the folder of the faces is part of a recipe and not of a bundle.
+    ids = dict(zip(ids_of(asked_file), ids_in(made), strict=True))
+    for before, now in ids.items():
+        own = own.replace(before, now)
+    assert bundled.out == own
+
+
+def ids_in(bundle: Path) -> list[str]:
+    """The ids of a bundle's trials, in the order of its study's."""
+    bundle.with_suffix(".json").write_bytes(read(bundle)["study.json"])
+    return ids_of(bundle.with_suffix(".json"))
+
+
+def test_a_page_is_made_of_a_bundle_and_has_no_pictures_and_no_tracking(
+    capsys: pytest.CaptureFixture[str], made: Path, elsewhere: Path
+) -> None:
+    page = Said(capsys, "report", made, "--format", "html").out
+    assert "trained" in page
+    assert "Some of the views" not in page
+    assert "Every trial is a run in MLflow" not in page
+    assert page == read(made)["report/report.html"].decode()
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_no_path_of_the_owners_and_no_face_is_in_it(made: Path, owner: Path) -> None:
+    files = read(made)
+    kinds = {Path(name).suffix for name in files}
+    assert kinds == {".json", ".parquet", ".html", ".md", ".csv", ".tex", ".svg"}
+    assert not [name for name, content in files.items() if str(owner).encode() in content]
+    tables = [pl.read_parquet(io.BytesIO(content)) for name, content in files.items() if name.endswith(".parquet")]
+    (manifest,) = (table for table in tables if "contents" in table.columns)
+    assert manifest["contents"].list.len().to_list() == [1] * 36
+    assert not any(str(owner) in table.select(pl.exclude("contents")).write_csv() for table in tables)
+
+
+def test_a_zip_is_no_recipe(capsys: pytest.CaptureFixture[str], made: Path, elsewhere: Path) -> None:
+    for verb in ("ablate", "pretrain", "render", "bundle"):
+        told = refused(capsys, verb, made)
+        assert told == (
+            f"{made}: a zip, and no recipe; a bundle is read by polyview report and run again by polyview rerun"
+        )
+    assert "elsewhere.zip: no such file; polyview bundle STUDY -o" in refused(capsys, "rerun", "elsewhere.zip")
+    assert not (elsewhere / "home" / "trials").exists()
+
+
+def test_a_bundle_is_written_whole_or_not_at_all(
+    capsys: pytest.CaptureFixture[str],
+    asked_home: Home,
+    asked_file: Path,
+    elsewhere: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = refused(capsys, "bundle", asked_file, "-o", "asked.zip")
+    assert told == "asked: nothing has run yet, so there is nothing to bundle; polyview ablate runs it"
+    assert [path.name for path in elsewhere.iterdir()] == ["home"]
+    copy = shutil.copytree(asked_home.root, elsewhere / "copy")
+    monkeypatch.setenv("POLYVIEW_HOME", str(copy))
+    assert Said(capsys, "bundle", asked_file, "-o", "asked.zip").code == 0
+    before = Path("asked.zip").read_bytes()
+    record = next(copy.glob("trials/*/record.json"))
+    told = json.loads(record.read_text())
+    told["scores"]["knn/accuracy"] = 0.99
+    record.write_text(json.dumps(told))
+    assert "asked: cannot be bundled: trials/" in refused(capsys, "bundle", asked_file, "-o", "asked.zip")
+    assert "is a folder" in refused(capsys, "bundle", asked_file, "-o", "copy")
+    assert Path("asked.zip").read_bytes() == before
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["asked.zip", "copy", "home"]
+
+
+def test_what_a_home_lacks_is_said_and_the_rest_is_bundled(
+    capsys: pytest.CaptureFixture[str],
+    asked_home: Home,
+    asked_file: Path,
+    elsewhere: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copy = shutil.copytree(asked_home.root, elsewhere / "copy")
+    monkeypatch.setenv("POLYVIEW_HOME", str(copy))
+    shutil.rmtree(copy / "trials" / ids_of(asked_file)[-1])
+    shutil.rmtree(copy / "views")
+    said = Said(capsys, "bundle", asked_file, "-o", "asked.zip").out
+    assert "holds 3 of 4 trials' results" in said
+    assert "incomplete: there is no result of trained: seed 1" in said
+    assert "polyview rerun asked.zip --set corpus.root=FOLDER" in said
+    assert not [name for name in read(Path("asked.zip")) if name.startswith("manifests/")]
+    assert "1 of 2" in Said(capsys, "report", "asked.zip").out
+
+
+def test_a_file_of_weights_goes_by_what_it_holds(tiny: Experiment, tmp_path: Path) -> None:
+    """A recipe, a variant and a choice of a search name files; their trials keep their ids."""
+    for name in ("own", "other", "third"):
+        (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
+    own, other, third = (str(tmp_path / f"{name}.safetensors") for name in ("own", "other", "third"))
+    search = Search(space={"model.pretrained": Parameter(categorical=(own, third))}, trials=2)
+    study = Study(
+        name="weights",
+        experiment=with_overrides(tiny, {"model.pretrained": own}),
+        variants={"other": {"model.pretrained": other}},
+        search=search,
+    )
+    trials = [*plan(study), *samples(study)]
+    renamed = Names.of(trial.experiment for trial in trials).study(study)
+    assert [trial.id for trial in [*plan(renamed), *samples(renamed)]] == [trial.id for trial in trials]
+    assert str(tmp_path) not in renamed.model_dump_json()
+
+
+def test_faces_of_two_folders_have_two_names_and_a_moved_recipe_is_the_same(tiny: Experiment) -> None:
+    corpus = {"corpus.dataset": "folder", "corpus.root": "/data/one", "corpus.table": "/data/list/faces.csv"}
+    test = {"dataset": "folder", "root": "/data/two", "pattern": "{subject}/{expression}.obj"}
+    test["expressions"] = list(tiny.corpus.expressions)
+    cross = {"evaluation.protocol": "cross_dataset", "evaluation.test": test}
+    experiment = with_overrides(tiny, {**corpus, **cross})
+    renamed = Names.of([experiment]).experiment(experiment)
+    assert renamed.evaluation.test is not None
+    assert (renamed.corpus.root, renamed.evaluation.test.root) == ("/faces/folder", "/faces/folder-2")
+    assert renamed.corpus.table == "faces.csv"
+    assert renamed.digest != experiment.digest
+    assert recipe_wherever(renamed) == recipe_wherever(experiment)
+    other = with_overrides(experiment, {"corpus.pattern": None, "training.lr": 0.5})
+    assert recipe_wherever(other) != recipe_wherever(experiment)
