@@ -117,7 +117,7 @@ def visible_texts(figure: Figure) -> list[Text]:
     return [one for one in found if one.get_text() and one.get_visible() and id(one) not in hidden]
 
 
-@pytest.mark.parametrize("style", [ONE, TWO, PAGE], ids=["one", "two", "page"])
+@pytest.mark.parametrize("style", [ONE, Style(ONE_COLUMN, 10), TWO, PAGE], ids=["one", "large", "two", "page"])
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_of_a_figure_is_cut_off_or_covers_another(name: str, style: Style) -> None:
     with drawn(FIGURES[name], style) as figure:

@@ -18,7 +18,7 @@ STUDY, LOCK = "study.json", "lock"
 def save_study(folder: Path, study: Study) -> None:
     """Keep a study, resolved, as it runs now."""
     with replacing(folder / STUDY) as temporary:
-        temporary.write_text(study.model_dump_json(indent=1))
+        temporary.write_text(study.model_dump_json(indent=1), encoding="utf-8")
 
 
 def read_study(folder: Path) -> Study:
@@ -30,7 +30,7 @@ def read_study(folder: Path) -> Study:
             f"{address(folder)}: an earlier version ran this study and did not keep what it was; ablate it again, "
             "which runs no trial that has a result"
         )
-    return load_stored_study(path.read_text(), address(path))
+    return load_stored_study(path.read_text(encoding="utf-8"), address(path))
 
 
 def study_folders(home: Home) -> list[Path]:

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from polyview.analysis.inference import SeedScore
 from polyview.reporting.figures.intervals import percent, span_of
-from polyview.reporting.figures.style import INK, QUIET, Series, Style, add_legend, series
+from polyview.reporting.figures.style import INK, QUIET, Series, Style, add_legend, series, width_of
 
 Curve = Mapping[int, float]  # epoch -> value
 
@@ -26,9 +26,11 @@ def draw_training(
     The line is the mean over the seeds, the band goes from the lowest to the highest. What a variant is drawn with is
     by its place in `variants`, so that it is the same in every figure.
     """
-    columns = min(len(histories), max(1, int(style.room / 12.5)))
+    pairs = int(style.room / 11.5) // 2  # side by side, as a term's share and its cosine are
+    columns = min(len(histories), max(1, 2 * pairs))
     rows = -(-len(histories) // columns)
-    figure = style.figure(13 * rows + 2)
+    broken = max(map(width_of, histories)) > style.room / columns - 5  # which the numbers beside the axis take
+    figure = style.figure((14 if broken else 13) * rows + 2)
     panels = figure.subplots(rows, columns, squeeze=False).flat
     drawn_with = {name: series(number) for number, name in enumerate(variants)}
     handles: dict[str, Line2D] = {}
@@ -36,7 +38,7 @@ def draw_training(
     for place, ((term, by_variant), axes) in enumerate(zip(histories.items(), panels, strict=False)):
         for number, (name, seeds) in enumerate(by_variant.items()):
             handles.setdefault(name, _curve(axes, seeds, number, drawn_with[name]))
-        axes.set_title(term, loc="left")
+        axes.set_title(term.replace("/", "/\n") if broken else term, loc="left")
         if place + columns >= len(histories):  # nothing is below it
             axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))

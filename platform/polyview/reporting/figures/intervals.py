@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from polyview.analysis.effects import Effect
 from polyview.analysis.inference import SeedScore
 from polyview.analysis.statistics import Comparison, interval
-from polyview.reporting.figures.style import BASELINE, INK, QUIET, Style, labels, lines, wrapped
+from polyview.reporting.figures.style import BASELINE, INK, QUIET, Style, labels, lines, width_of, wrapped
 
 Span = tuple[float, float]
+# On two lines where there is no room: in the middle alone is a space that a line may end with.
+SIDES = "←\N{NO-BREAK SPACE}worse\N{EM SPACE} \N{EM SPACE}better\N{NO-BREAK SPACE}→"
 
 
 def draw_comparison(
@@ -43,7 +45,7 @@ def draw_comparison(
 def draw_forest(comparisons: Sequence[Comparison], baseline: str, metric: str, style: Style) -> Figure:
     """The difference of each variant to the baseline in points, with its 95 % interval; filled where significant."""
     shown = [found for found in comparisons if found.difference is not None]
-    axis = f"difference to {baseline},\npoints of {metric}\n← worse\N{EM SPACE}\N{EM SPACE}better →"
+    axis = f"difference to {baseline},\npoints of {metric}\n{SIDES}"
     figure, axes, middles = _rows([found.variant for found in shown], baseline, axis, style)
     axes.axvline(0, color=BASELINE, lw=style.stroke)
     for row, found in zip(middles, shown, strict=True):
@@ -82,7 +84,8 @@ def _rows(names: Sequence[str], baseline: str, axis: str, style: Style) -> tuple
     Heights are those of letters; the last of what is returned is the middle of each row.
     """
     shown = labels(names, 0.46 * style.room)
-    axis = "\n".join(wrapped(line, 0.36 * style.room) for line in axis.splitlines())
+    beside = 0.9 * (style.room - 1.1 * max(map(width_of, shown)) - 2)  # what the names, one in bold, leave to the axis
+    axis = "\n".join(wrapped(line, beside) for line in axis.splitlines())
     heights = np.array([max(3.0, 1.3 * lines([name]) + 0.6) for name in shown])
     middles = np.cumsum(heights) - heights / 2
     figure = style.figure(heights.sum() + 1.3 * lines([axis]) + 3.6)

@@ -158,8 +158,14 @@ def _shortened(name: str, names: Sequence[str], room: float) -> str:
 
 def _letters(text: str, room: float) -> int:
     """How many of a text's letters, as they are in the mean, a line has room for."""
-    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(FONT, size=1), False)
+    width = width_of(text)
     return max(2, int(room * len(text) / width)) if width else len(text)
+
+
+def width_of(text: str) -> float:
+    """How wide the longest line of a text is, in heights of letters."""
+    font = FontProperties(FONT, size=1)
+    return max(text_to_path.get_text_width_height_descent(line, font, False)[0] for line in text.split("\n"))
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], style: Style) -> None:
