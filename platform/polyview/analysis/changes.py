@@ -16,8 +16,9 @@ from polyview.trials.design import baselines
 NONE = "—"
 SAME_TRIALS = "same trials"
 EARLIER = ""  # which no variant is called
-TOLD_BY_VARIANT = {"name", "question", "experiment", "remove", "variants", "grid", "fraction", "across"}
-"""What of a study is told by the recipes of its variants, or says nothing of its results."""
+TOLD_BY_VARIANT = {"experiment", "remove", "variants", "grid", "fraction", "across"}
+SAYING_NOTHING = {"name", "question", "published", "tables"}
+"""What of a study is told by the recipes of its variants, and what says nothing of its results."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _different(one: Mapping[str, str], other: Mapping[str, str]) -> list[tuple[s
 
 
 def _own_settings(study: Study) -> dict[str, str]:
-    return dict(flat(study.model_dump(mode="json", exclude=TOLD_BY_VARIANT)))
+    return dict(flat(study.model_dump(mode="json", exclude=TOLD_BY_VARIANT | SAYING_NOTHING)))
 
 
 def _recipes(outcome: Outcome) -> dict[str, dict[str, str]]:
