@@ -15,6 +15,7 @@ from polyview.rendering.store import ViewStore
 from polyview.training.augmentation import Share
 from polyview.training.batches import Batches
 from polyview.training.collectives import agree, pool
+from polyview.training.precision import float32_products
 
 CHUNK = 64
 
@@ -65,6 +66,7 @@ def labelled_part(
     return readable, objective.terms != objective.label_terms or language.assigns
 
 
+@float32_products("fp32")
 def pseudo_classes(
     model: MultiviewModel, batches: Batches, tokens: Tensor, experiment: Experiment, share: Share
 ) -> SampleLabels:
