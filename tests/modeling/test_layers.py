@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from polyview.errors import UserError
-from polyview.modeling.layers import image_depths, text_depths, train_last
+from polyview.modeling.layers import blocks, image_depths, text_depths, train_last
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import build_towers
 from polyview.recipe import Experiment, Modeling, with_overrides
@@ -37,6 +37,14 @@ def test_a_layers_number_is_its_depth(towers: tuple[str, nn.Module]) -> None:
                 assert depth == int(match.group(1)) + 1
             if match := re.search(r"^visual\.layer(\d)", name):
                 assert depth == int(match.group(1))
+
+
+def test_blocks_are_all_that_a_tower_repeats_and_none_is_within_another(towers: tuple[str, nn.Module]) -> None:
+    name, built = towers
+    found = blocks(built)
+    assert len(found) == {"ViT-S-32-alt": 12 + 10, "RN50": 16 + 12, "tiny-resnet": 4 + 1, "coca_ViT-B-32": 4 * 12}[name]
+    within = [weight for block in found for weight in block.parameters()]
+    assert len({*within}) == len(within)
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2, 3])

@@ -156,6 +156,7 @@ def test_the_hash_is_the_contents_alone(tiny: Experiment) -> None:
     assert tiny.digest == with_overrides(tiny, {"name": "another"}).digest
     assert tiny.digest == with_overrides(tiny, {"corpus.max_rejected": 0.5}).digest
     assert tiny.digest == with_overrides(tiny, {"training.workers": 4}).digest
+    assert tiny.digest == with_overrides(tiny, {"training.workers": 4, "training.sharding": "fsdp"}).digest
     assert tiny.digest == with_overrides(tiny, {"training.ingest": "streaming"}).digest
     assert len(tiny.digest) == 16
     assert tiny.digest == with_overrides(tiny, {"training.lr": 0.001}).digest
@@ -207,6 +208,7 @@ def test_a_recipe_knows_the_content_of_a_file_that_is_gone(tiny: Experiment, tmp
         (["training.epochs=null"], "training: neither steps nor epochs says how long training takes"),
         (["training.persons=7"], "training: batch_size 64 does not divide by persons 7"),
         (["training.persons=8", "language.labelled=0.5"], "training.persons makes batches of whole people, and"),
+        (["training.sharding=fsdp"], "training: sharding: fsdp spreads the model over workers, and workers is 1"),
         (["training.ema=1"], "training.ema: 1 is not allowed"),
         (["training.flip=true", "rendering.shading=normal"], "training.flip mirrors pictures, and the colours of"),
     ],
@@ -230,7 +232,7 @@ def test_the_hash_changes_with_every_other_value(tiny: Experiment) -> None:
     heap += [["fear", "anger"], ["linear"], *_choices(Experiment.model_json_schema())]
     heap = list({json.dumps(value): value for value in heap}.values())
     seen, without = {tiny.digest}, []
-    immaterial = {"name": True, "corpus": {"max_rejected"}, "training": {"workers", "ingest"}}
+    immaterial = {"name": True, "corpus": {"max_rejected"}, "training": {"workers", "sharding", "ingest"}}
     for path, _ in leaves(tiny.model_dump(mode="json", exclude=immaterial)):
         taken = [other for other in map(_changed(tiny, path), heap) if other and other != tiny]
         digests = {other.digest for other in taken}

@@ -1,7 +1,8 @@
 """Several workers, each on its part of a fixed global batch: `python one_step.py FOLDER`.
 
-FOLDER has steps.json: the recipes and their stores by name, the subjects, and the numbers of workers to try. Each
-worker leaves there its loss, gradients and running statistics as NAME-DTYPE-WORKERS-RANK.safetensors.
+FOLDER has steps.json: the recipes and their stores by name, the subjects, and the numbers of workers to try; and
+towers, with configs of open_clip's. Each worker leaves there its loss, gradients and running statistics as
+NAME-DTYPE-WORKERS-RANK.safetensors.
 """
 
 from __future__ import annotations
@@ -17,29 +18,31 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
+from polyview.modeling.towers import load_open_clip
 from polyview.recipe import Experiment
 from polyview.training.loop import Trainer, TrainingJob
+from polyview.training.sharding import whole
 
 
 def step(job: TrainingJob, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """The loss of the first batch, each trained parameter's gradient, and the batch norms' statistics afterwards."""
     trainer = Trainer(job, torch.device("cpu"))
-    trainer.assign(0)
     if dtype != torch.float32:
         trainer.angles = trainer.angles.to(dtype)
         trainer.model.to(dtype)
         if trainer.parallel is not trainer.model:
             # It has set up the exchange of float32 gradients already.
             trainer.parallel = DistributedDataParallel(trainer.model)
+    trainer.assign(0)
     trainer.parallel.train()
     step = next(trainer.prepared(0))
     loss, *_ = trainer.loss(step.batch.images.to(dtype), step.targets)
-    loss.backward()
+    trainer.backward(loss)
     found = {"loss": loss.detach()}
     for name, weight in trainer.model.named_parameters():
         if weight.requires_grad:
             assert weight.grad is not None, name
-            found[f"gradient {name}"] = weight.grad.contiguous()
+            found[f"gradient {name}"] = whole(weight.grad).contiguous()
     return found | {name: value for name, value in trainer.model.state_dict().items() if "running_" in name}
 
 
@@ -65,6 +68,7 @@ def main(folder: Path) -> int:
     """Be all workers; returns how many failed."""
     torch.set_num_threads(1)
     asked = json.loads((folder / "steps.json").read_text())
+    load_open_clip().add_model_config(folder / "towers")
     # Forked: they need what is imported here, which takes longer than what they do with it.
     fork = multiprocessing.get_context("fork")
     workers = [

@@ -21,7 +21,8 @@ def test_a_worker_group_leaves_a_job_that_is_closed_and_takes_up_the_next(make_j
         raise UserError("no such")
 
     group = WorkerGroup(2, Worker(1, 0, 0), tmp_path / "group")
-    closed, whole = make_job("closed", training__epochs=200), make_job("whole", training__epochs=2)
+    closed = make_job("closed", training__epochs=200)
+    whole = make_job("whole", training__epochs=2, training__workers=2, training__sharding="fsdp")
     epochs = group.train(closed)
     assert next(epochs).epoch == 1
     epochs.close()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from polyview.evaluation.embed import embed
 from polyview.training.loop import Trainer, TrainingJob
-from polyview.training.precision import choose_precision, computes_bf16, emulation
+from polyview.training.precision import choose_precision, computes_bf16, emulation, float32_products
 
 MakeJob = Callable[..., TrainingJob]
 CPU = torch.device("cpu")
@@ -74,6 +74,17 @@ def test_a_gpu_rounds_the_products_of_training_where_tf32_is_asked_for_and_those
     forward.clear()
     embed(trainer.model, trainer.batches.store, trainer.batches.rows, trainer.batches.cameras, CPU)
     assert {*forward} == {("ieee", "ieee")}
+
+
+def test_a_gpu_never_rounds_the_products_that_pseudo_labels_are_found_by(make_job: MakeJob) -> None:
+    objective = {"contrast": {}, "alignment": {}}
+    trainer = Trainer(make_job(objective=objective, language__prompts="pseudo", training__precision="tf32"), CPU)
+    pictures, texts = [], []
+    trainer.model.towers.visual.register_forward_hook(lambda *_: pictures.append(products()))
+    trainer.model.towers.transformer.register_forward_hook(lambda *_: texts.append(products()))
+    with float32_products("tf32"):
+        trainer.assign(0)
+    assert {*pictures} == {*texts} == {("ieee", "ieee")}
 
 
 def products() -> tuple[str, str]:

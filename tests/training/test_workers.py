@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.training.conftest import SMALL_CLIP
 from torch import Tensor
 
 from polyview.recipe import Experiment, with_overrides
@@ -50,6 +51,9 @@ RECIPES = {
         "language.unlabelled": "pseudo",
     },
 }
+SHARDED = {"training.sharding": "fsdp", "training.workers": 2}
+RECIPES |= {f"{name}, sharded": RECIPES[name] | SHARDED for name in ("full", "not yet assigned", "at scale")}
+RECIPES["transformers in parts, sharded"] = SHARDED | {"model.tower": "small-clip", "training.accumulate": 3}
 Step = dict[str, Tensor]
 StepOf = Callable[[str, int, int, int], Step]
 
@@ -69,6 +73,8 @@ def step_of(
     people = sorted(set(tiny_store.labels("subject")))
     asked = {"workers": WORKERS, "recipes": recipes, "stores": stores, "subjects": people}
     (folder / "steps.json").write_text(json.dumps(asked))
+    (folder / "towers").mkdir()
+    (folder / "towers" / "small-clip.json").write_text(json.dumps(SMALL_CLIP))
     script = Path(__file__).with_name("one_step.py")
     command = [sys.executable, "-W", "ignore", str(script), str(folder)]
     subprocess.run(command, check=True, timeout=600)

@@ -180,6 +180,7 @@ def test_every_camera_that_a_search_can_ask_for_is_planned(tiny: Experiment) -> 
         ({"rendering.radius": {"uniform": [80, 100]}}, "endless pictures; give integer or categorical"),
         ({"seed": {"integer": [1, 9]}}, "search over seed, which makes no other experiment"),
         ({"training.ingest": {"categorical": ["mapped", "streaming"]}}, "training.ingest, which makes no other experi"),
+        ({"training.sharding": {"categorical": ["ddp", "fsdp"]}}, "training.sharding, which makes no other experiment"),
         ({"training.workers": {"integer": [1, 2]}}, "search over training.workers, which changes how many trials fit"),
         ({"evaluation.share": {"uniform": [0.1, 0.5]}}, "search over evaluation.share, which changes what a score"),
         ({"language.prompts": {"categorical": ["none", None]}}, "language.prompts: None is not allowed"),

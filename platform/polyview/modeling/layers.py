@@ -50,6 +50,18 @@ def train_last(towers: nn.Module, depths: Mapping[str, int], layers: int, key: s
             towers.get_parameter(name).requires_grad_(False)
 
 
+def blocks(tower: nn.Module) -> list[nn.Module]:
+    """The modules of more than one part that stand in a list, and hold no such list: what a tower repeats.
+
+    A transformer's blocks, or those of a convolutional tower's stages. Embeddings and projections are outside of them.
+    """
+    inner = [block for child in tower.children() for block in blocks(child)]
+    if inner or not isinstance(tower, nn.ModuleList | nn.Sequential):
+        return inner
+    parts = tower.children()
+    return [part for part in parts if any(part.children()) and any(weight.numel() for weight in part.parameters())]
+
+
 def batch_norms(tower: nn.Module, trained: bool) -> list[nn.Module]:
     """The batch norms of a tower that are trained, and so normalise by the batch, or those that are frozen."""
     norms = [norm for norm in tower.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]

@@ -129,6 +129,13 @@ class MultiviewModel(nn.Module):
         embedded = normalised(encoded).unflatten(0, images.shape[:-3])
         return embedded if self.temporal is None else normalised(self.temporal(embedded))
 
+    def mean_views(
+        self,
+        images: Tensor,  # (B, V, 3, S, S) or (B, V, T, 3, S, S) float in [0, 1]
+    ) -> Tensor:
+        """What the views of each sample have in common: images, as for `encode_views`, to (B, D), L2-normalised."""
+        return normalised(self.encode_views(images).mean(dim=1))
+
     def project(
         self,
         views: Tensor,  # (B, V, D)

@@ -195,13 +195,14 @@ class Experiment(Model):
     def digest(self) -> str:
         """Sixteen hex digits that identify what is computed.
 
-        The name, what bad meshes are borne, how many workers there are and how they come by their pictures do not
-        count: a trial may go on with others. A file of pretrained weights counts by its content, wherever it lies.
+        The name, what bad meshes are borne, how many workers there are, what each has of the model and how they come by
+        their pictures do not count: a trial may go on with others. A file of pretrained weights counts by its content,
+        wherever it lies.
         """
         immaterial: Mapping[str, set[str] | bool] = {
             "name": True,
             "corpus": {"max_rejected"},
-            "training": {"workers", "ingest"},
+            "training": {"workers", "sharding", "ingest"},
         }
         content = self.model_dump(mode="json", exclude=immaterial)
         if file := content["model"].pop("pretrained_content", None):

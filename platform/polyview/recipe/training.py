@@ -74,6 +74,12 @@ class Training(Model):
         1, description="parts in which the image tower takes a batch, for less memory; the losses still see it whole"
     )
     workers: Positive = 1
+    sharding: Literal["ddp", "fsdp"] = Field(
+        "ddp",
+        exclude_if=equals("ddp"),
+        description="ddp: each worker has the whole model; fsdp: its part of the weights, gradients and moments, for "
+        "towers that do not fit",
+    )
     ingest: Literal["mapped", "streaming"] = Field(
         "mapped", description="streaming: pictures come through Ray Data and are not kept, for a disk that is too small"
     )
@@ -99,6 +105,12 @@ class Training(Model):
     def _workers_have_equal_shares(self) -> Self:
         if self.batch_size % self.workers:
             raise ValueError(f"batch_size {self.batch_size} does not divide by workers {self.workers}")
+        return self
+
+    @model_validator(mode="after")
+    def _is_sharded_over_several_workers(self) -> Self:
+        if self.sharding == "fsdp" and self.workers == 1:
+            raise ValueError("sharding: fsdp spreads the model over workers, and workers is 1; set it to 2 or more")
         return self
 
     @model_validator(mode="after")

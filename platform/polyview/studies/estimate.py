@@ -148,14 +148,15 @@ def _repeated(record: Record, is_step: bool) -> list[float]:
 
 
 def _kind(experiment: Experiment) -> str:
-    """What comparable trials share: faces, size, tower, batch, workers and probes."""
+    """What comparable trials share: faces, size, tower, batch, workers, labels and probes."""
     training = experiment.training
     return digest(
         [
             experiment.corpus.model_dump(mode="json"),
             experiment.rendering.size,
             experiment.model.model_dump(mode="json"),
-            [training.batch_size, training.workers, training.precision, experiment.language.labelled < 1],
+            [training.batch_size, training.workers, training.sharding, training.precision],
+            experiment.language.labelled < 1,
             experiment.evaluation.model_dump(mode="json", exclude={"fold", "split_seed", "validation"}),
         ]
     )

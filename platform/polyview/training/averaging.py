@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from polyview.training.sharding import held, spread
+
 
 class WeightAverage:
     """The exponential moving average of a model's weights and running statistics (Polyak and Juditsky 1992).
@@ -23,7 +25,7 @@ class WeightAverage:
     def update(self, step: int) -> None:
         """Take in the model's weights after `step`, which counts from 0 over the whole training."""
         kept = min(self.decay, (1 + step) / (10 + step))
-        pairs = [(self.weights[name], value) for name, value in self.model.state_dict().items()]
+        pairs = [(held(self.weights[name]), held(value)) for name, value in self.model.state_dict().items()]
         averages, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
         torch._foreach_lerp_(averages, values, 1 - kept)
         for count, now in pairs:
@@ -31,6 +33,6 @@ class WeightAverage:
                 count.copy_(now)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Go on from these."""
+        """Go on from these, which are whole."""
         for name, value in weights.items():
-            self.weights[name].copy_(value)
+            self.weights[name] = spread(value, self.weights[name])

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
 
 from polyview.environment import describe_environment
 from polyview.errors import DiskFullError, UserError
@@ -26,6 +26,7 @@ from polyview.recipe import Experiment, digest, load_stored_experiment, to_yaml
 from polyview.storage.mirror import CachedPath, address, alone, fetch_folder, files, remove, upload_folder
 from polyview.training.averaging import WeightAverage
 from polyview.training.history import Epoch, Progress
+from polyview.training.sharding import copied, load_moments
 
 _HISTORY = TypeAdapter(tuple[Epoch, ...])
 _WEIGHTS, _LAST_WEIGHTS = "model.safetensors", "last_weights.safetensors"
@@ -57,7 +58,7 @@ class TrainerState:
     def load(self, path: Path) -> None:
         """Take on what was saved of a `state_dict`."""
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        self.optimizer.load_state_dict(saved["optimizer"])
+        load_moments(self.optimizer, saved["optimizer"])
         self.scaler.load_state_dict(saved["scaler"])
 
 
@@ -96,13 +97,16 @@ class Checkpoint:
         model.load_state_dict(load_file(self.folder / _WEIGHTS))
         return model.eval()
 
-    def load_trainer(self, model: MultiviewModel, state: TrainerState) -> None:
-        """Put the weights that are trained on into `model`, and what else a step changes into `state`."""
-        weights = load_file(self.folder / _WEIGHTS)
+    def model_in_training(self) -> MultiviewModel:
+        """The model with the weights that are trained on, where `load_model` has their average."""
+        model, last = self.build_model(), self.folder / _LAST_WEIGHTS
+        model.load_state_dict(load_file(last if last.exists() else self.folder / _WEIGHTS))
+        return model
+
+    def load_trainer(self, state: TrainerState) -> None:
+        """Put what a step changes besides the weights into `state`."""
         if state.average:
-            state.average.load(weights)
-            weights = load_file(self.folder / _LAST_WEIGHTS)
-        model.load_state_dict(weights)
+            state.average.load(load_file(self.folder / _WEIGHTS))
         state.load(self.folder / _TRAINER)
 
     @property
@@ -116,7 +120,8 @@ class Checkpoint:
 class Snapshot:
     """All that a checkpoint keeps, in main memory: training that goes on changes none of it.
 
-    last_weights are those that are trained on, where `weights` are their average.
+    Of several workers, it is the first one's. last_weights are those that are trained on, where `weights` are their
+    average.
     """
 
     weights: Mapping[str, Tensor]
@@ -140,12 +145,12 @@ class Snapshot:
         progress: Progress,
         pseudolabels: SampleLabels | None = None,
     ) -> Snapshot:
-        """What there is now."""
-        weights = _copied(model.state_dict())
+        """What there is now; all workers have to ask if the model is spread over them."""
+        weights = copied(model.state_dict())
         return cls(
-            weights=_copied(state.average.weights) if state.average else weights,
+            weights=copied(state.average.weights) if state.average else weights,
             last_weights=weights if state.average else None,
-            trainer=_copied(state.state_dict()),
+            trainer=copied(state.state_dict()),
             description=model.description,
             experiment=experiment,
             source=source,
@@ -205,11 +210,6 @@ class Snapshot:
             (folder / _PROGRESS).write_text(self.progress.model_dump_json(indent=1))
         (folder / _MARK).write_bytes(_HISTORY.dump_json(self.history, indent=1))
         (folder / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
-
-
-def _copied(tree: Any) -> Any:
-    """The same with copies of all tensors, in main memory."""
-    return tree_map_only(Tensor, lambda tensor: tensor.detach().to("cpu", copy=True), tree)
 
 
 def _save_weights(weights: Mapping[str, Tensor], path: Path) -> None:

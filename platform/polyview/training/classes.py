@@ -9,12 +9,13 @@ from torch import Tensor
 
 from polyview.corpus.splits import exchanged, labelled
 from polyview.language.pseudolabels import SampleLabels, assign
-from polyview.modeling.model import MultiviewModel, normalised
+from polyview.modeling.model import MultiviewModel
 from polyview.recipe import Experiment
 from polyview.rendering.store import ViewStore
 from polyview.training.augmentation import Share
 from polyview.training.batches import Batches
 from polyview.training.collectives import agree, pool
+from polyview.training.precision import float32_products
 
 CHUNK = 64
 
@@ -65,6 +66,7 @@ def labelled_part(
     return readable, objective.terms != objective.label_terms or language.assigns
 
 
+@float32_products("fp32")
 def pseudo_classes(
     model: MultiviewModel, batches: Batches, tokens: Tensor, experiment: Experiment, share: Share
 ) -> SampleLabels:
@@ -78,7 +80,7 @@ def pseudo_classes(
         return known
     model.eval()
     embeddings = _mean_views(model, batches, share, tokens.device)
-    with torch.inference_mode():
+    with torch.no_grad():  # in inference mode a sharded model would get weights that cannot be trained
         anchors = model.encode_anchors(tokens).cpu().numpy()
     how = experiment.language.pseudo
     by_means = not experiment.objective.text_terms
@@ -94,12 +96,15 @@ def pseudo_classes(
 def _mean_views(model: MultiviewModel, batches: Batches, share: Share, device: torch.device) -> NDArray[np.float32]:
     """The normalised mean over views of every sample, (N, D): each worker embeds some, and all get all.
 
-    Where one chunk ends and the next begins does not depend on the number of workers, so neither do the bits.
+    All call the model as often, since a sharded one computes where all of them do. Where one chunk ends and the next
+    begins does not depend on the number of workers, so neither do the bits.
     """
     samples, chunk_size = len(batches.rows), max(1, CHUNK // batches.store.frames)
     means = torch.zeros(samples, model.width, device=device)
-    for start in range(share.rank * chunk_size, samples, share.size * chunk_size):
+    for first in range(0, samples, share.size * chunk_size):
+        start = first + share.rank * chunk_size
         chunk = np.arange(start, min(start + chunk_size, samples))
-        means[start : start + chunk_size] = normalised(model.encode_views(batches.images(chunk, device)).mean(dim=1))
+        found = model.mean_views(batches.images(chunk if len(chunk) else np.arange(1), device))
+        means[start : start + chunk_size] = found[: len(chunk)]
     pooled: NDArray[np.float32] = pool(means).cpu().numpy()
     return pooled

@@ -5,6 +5,8 @@ Both do nothing outside a `torch.distributed` process group.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -15,6 +17,11 @@ from torch.nn import functional
 def world_size() -> int:
     """How many workers train together; 1 outside a process group."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of the workers this is; 0 outside a process group."""
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def gather(local: Tensor) -> Tensor:
@@ -44,6 +51,22 @@ def agree(local: Tensor) -> Tensor:
     if world_size() > 1:
         dist.broadcast(local, 0)
     return local
+
+
+def first_says(yes: bool) -> bool:
+    """The first worker's answer, for all of them; no GPU is waited for."""
+    if world_size() == 1:
+        return yes
+    answer = torch.tensor(yes)
+    dist.broadcast(answer, 0, group=_of_hosts(dist.group.WORLD))
+    return bool(answer)
+
+
+@functools.cache
+def _of_hosts(_world: dist.ProcessGroup) -> dist.ProcessGroup:
+    """The same workers, who exchange what lies in main memory, as NCCL does not."""
+    group: dist.ProcessGroup = dist.new_group(backend="gloo")
+    return group
 
 
 class GlobalBatchNorm(nn.Module):

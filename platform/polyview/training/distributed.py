@@ -69,7 +69,9 @@ class PreemptionNotice:
         if time.monotonic() - self.checked < PREEMPTION_SECONDS:
             return False
         self.checked = time.monotonic()
-        # Ray's own libraries ask it so; there is no public way outside of Ray Train's workers.
+        # Ray's own libraries ask it so. ray.train.get_preemption_info is public, but a trial of one worker runs outside
+        # of Ray Train, the info is of the workers' machines and not of that of who waits for them, and at each call all
+        # workers wait for each other.
         try:
             draining = ray._private.state.state.get_draining_nodes()
         except ray.exceptions.RaySystemError:  # its head is away: no reason to end a training that goes on

@@ -37,13 +37,14 @@ from polyview.training.checkpoint import (
     latest_checkpoint,
 )
 from polyview.training.classes import known_classes, labelled_part, pseudo_classes
-from polyview.training.collectives import agree, gather, pool, synchronize_batch_norm, world_size
+from polyview.training.collectives import agree, first_says, gather, pool, synchronize_batch_norm, world_size
 from polyview.training.history import Epoch, Progress
 from polyview.training.measured import Measured
 from polyview.training.optimizer import make_optimizer, schedule
 from polyview.training.precision import DTYPES, choose_precision, float32_products
 from polyview.training.prefetch import on_device
 from polyview.training.saving import USUAL_TIMES, CheckpointTimes, CheckpointWriter
+from polyview.training.sharding import shard, whole
 from polyview.training.targets import Step, Targets
 from polyview.training.usage import Usage
 
@@ -77,14 +78,19 @@ class Trainer:
         experiment, training = job.experiment, job.experiment.training
         self.job, self.device = job, device
         self.share = Share(dist.get_rank(), world_size()) if dist.is_initialized() else Share()
+        self.sharded = training.sharding == "fsdp" and self.share.size > 1
         self.batches = make_batches(job)
         self.tokens = class_tokens(experiment) if experiment.language.prompts != "none" else None
         self.angles = torch.tensor([[camera.yaw, camera.pitch] for camera in self.batches.cameras], device=device)
         checkpoint = agreed_checkpoint(job.folder, device)
         torch.manual_seed(experiment.seed)
-        model = checkpoint.build_model() if checkpoint else MultiviewModel(experiment)
-        self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = checkpoint.model_in_training() if checkpoint else MultiviewModel(experiment)
         freeze_unused(self.model, experiment)
+        synchronize_batch_norm(self.model)
+        if self.sharded:
+            shard(self.model, device)
+        else:
+            self.model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision = choose_precision(training.precision, device)
         scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         average = WeightAverage(self.model, training.ema) if training.ema else None
@@ -96,16 +102,15 @@ class Trainer:
         self.progress = Progress()
         self.source = Source(manifest=self.batches.store.manifest.fingerprint, subjects=job.subjects)
         if checkpoint:
-            checkpoint.load_trainer(self.model, self.state)
+            checkpoint.load_trainer(self.state)
             self.history, self.progress = list(checkpoint.history), checkpoint.progress
         self.sample_labels = known_classes(experiment, self.batches)
         if checkpoint and experiment.language.assigns:
             self.sample_labels = checkpoint.pseudolabels
-        synchronize_batch_norm(self.model)
         if training.compile:
             self.model.compile()
         self.parallel: nn.Module = self.model
-        if self.share.size > 1:
+        if self.share.size > 1 and not self.sharded:
             self.parallel = DistributedDataParallel(self.model, broadcast_buffers=False)
 
     def epochs(self, warned: Callable[[], bool] = never) -> Iterator[Epoch]:
@@ -119,7 +124,7 @@ class Trainer:
             for epoch in range(len(self.history), epochs):
                 self.history.append(self._train_epoch(epoch, warned, writer))
                 ended = epoch + 1
-                saved = ended == epochs or times.is_due_after(ended, writer.since) or warned()
+                saved = self._agreed(ended == epochs or times.is_due_after(ended, writer.since) or warned())
                 if saved:
                     self._save(writer, Progress())
                 if ended == epochs or times.is_looked_at(ended):
@@ -131,11 +136,18 @@ class Trainer:
                         self._save(writer, Progress())
                     raise
 
+    def _agreed(self, is_due: bool) -> bool:
+        """Whether a checkpoint is due: of a sharded model, all workers make it, when the first one says so."""
+        return first_says(is_due) if self.sharded else is_due
+
     def _save(self, writer: CheckpointWriter, progress: Progress) -> None:
+        if self.share.rank and not self.sharded:
+            return
+        experiment = self.job.experiment
+        made = self.sample_labels if experiment.language.assigns else None
+        snapshot = Snapshot.take(self.model, self.state, experiment, self.source, self.history, progress, made)
         if self.share.rank == 0:
-            experiment = self.job.experiment
-            made = self.sample_labels if experiment.language.assigns else None
-            writer.write(Snapshot.take(self.model, self.state, experiment, self.source, self.history, progress, made))
+            writer.write(snapshot)
 
     def assign(self, epoch: int) -> None:
         """Give the training samples pseudo-labels by the model as it is, if the recipe wants new ones in `epoch`."""
@@ -160,7 +172,7 @@ class Trainer:
             measured.add(self.train_step(step, with_shares=number + 1 == steps), step.batch.sample_ids)
             if self.state.average:
                 self.state.average.update(begin + number)
-            if number + 1 < steps and (warned() or self.job.checkpoints.is_due(writer.since)):
+            if number + 1 < steps and self._agreed(warned() or self.job.checkpoints.is_due(writer.since)):
                 seconds = time.perf_counter() - started
                 self._save(writer, Progress(steps=number + 1, totals=dict(measured.read()), seconds=seconds))
         metrics = self._metrics(measured.read(), begin, steps, time.perf_counter() - started)
@@ -201,7 +213,7 @@ class Trainer:
         with float32_products(self.precision):
             loss, terms, views = self.loss(step.batch.images, step.targets)
             shares = self._shares(terms, views) if with_shares else {}
-            scaler.scale(loss).backward()
+            self.backward(scaler.scale(loss))
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         scaler.step(optimizer)
@@ -229,7 +241,7 @@ class Trainer:
                 fused=gather(embeddings.fused),
                 text=embeddings.text,
                 prompt_index=targets.prompt_index,
-                logit_scale=embeddings.logit_scale,
+                logit_scale=whole(embeddings.logit_scale),
                 label=targets.label,
                 confident=targets.confident,
                 subject=targets.subject,
@@ -238,10 +250,17 @@ class Trainer:
                 distinct=targets.distinct,
             ),
         )
-        if objective != self.job.experiment.objective:
-            # Distributed gradients wait for all parameters, also for those whose terms rest.
+        if objective != self.job.experiment.objective and isinstance(self.parallel, DistributedDataParallel):
+            # It waits for all parameters, also for those whose terms rest.
             loss = loss + 0 * sum(weight.sum() for weight in self.model.parameters() if weight.requires_grad)
         return loss, terms, embeddings.views
+
+    def backward(self, loss: Tensor) -> None:
+        """Give each trained parameter its gradient, which is zero where the terms that reach it rest."""
+        loss.backward()
+        for weight in self.model.parameters():
+            if weight.requires_grad and weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
 
     @property
     def _objective(self) -> Objective:

@@ -282,7 +282,7 @@ def _pruner(prune: Pruning | None) -> optuna.pruners.BasePruner:
 
 def _unfit(key: str) -> str | None:
     """Why a search must leave this key alone."""
-    if key in ("name", "seed", "corpus.max_rejected", "training.ingest"):
+    if key in ("name", "seed", "corpus.max_rejected", "training.ingest", "training.sharding"):
         return "makes no other experiment"
     if key.startswith("corpus.") and key.split(".")[1] not in ("frames", "every", "geometry"):
         return "changes whose faces are trained and tested on"

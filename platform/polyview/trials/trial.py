@@ -29,6 +29,7 @@ from polyview.storage.home import locked
 from polyview.training.checkpoint import (
     Checkpoint,
     Source,
+    checkpoint_name,
     fetch_checkpoint,
     has_checkpoint_of_others,
     latest_checkpoint,
@@ -186,10 +187,15 @@ def run_trial(
         if known or has_checkpoint_of_others(folder, *sources):
             ledger.set_aside(trial_id)
         started = time.time()
+        trained_epochs = 0
         if experiment.training.trains:
-            yield from train(TrainingJob(experiment, spec.store, train_faces.subjects, folder, spec.checkpoints))
+            for epoch in train(TrainingJob(experiment, spec.store, train_faces.subjects, folder, spec.checkpoints)):
+                trained_epochs = epoch.epoch
+                yield epoch
             fetch_checkpoint(folder)  # of workers on other machines
-        checkpoint = latest_checkpoint(folder)
+        # By its name, if one was made just now: NFS may not list it here for a minute.
+        made = Checkpoint(folder / checkpoint_name(trained_epochs, 0)) if trained_epochs else None
+        checkpoint = made or latest_checkpoint(folder)
         history = checkpoint.history if checkpoint else ()
         if history:
             started = min(started, history[0].ended - history[0].metrics["seconds"])
