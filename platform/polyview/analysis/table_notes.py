@@ -22,7 +22,7 @@ SPREADS = {
 def table_notes(table: MethodsTable) -> list[str]:
     """The notes of a table, a sentence or two each."""
     shown = [cell for row in table.rows if row.kind != "published" for cell in row.cells if cell]
-    found = [f"In percent, on test subjects; ± is {SPREADS[table.layout.spread]}."]
+    found = [_unit(table)]
     if any(cell.verdict in MARKS for cell in shown):
         found.append(_marks(table))
     if any(cell.best for cell in shown):
@@ -38,6 +38,12 @@ def table_notes(table: MethodsTable) -> list[str]:
     if table.without_result:
         found.append(f"Without a result yet, and so without a column: {', '.join(table.without_result)}.")
     return [*found, *(f"[{number}] {_source(row)}" for number, row in enumerate(published(table), 1))]
+
+
+def _unit(table: MethodsTable) -> str:
+    metrics = {column.metric for column in table.columns}
+    what = f"{metrics.pop()} in percent" if len(metrics) == 1 else "In percent"
+    return f"{what}, on test subjects; ± is {SPREADS[table.layout.spread]}."
 
 
 def published(table: MethodsTable) -> list[Row]:

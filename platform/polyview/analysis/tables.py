@@ -181,8 +181,11 @@ def _repeats(protocols: Mapping[str, str]) -> bool:
 
 def _without_common_heads(columns: Sequence[Column]) -> list[Column]:
     levels = [*zip(*(column.heads for column in columns), strict=True)]
-    needed = [number for number, level in enumerate(levels) if len(set(level)) > 1] or [0]
-    return [replace(column, heads=tuple(column.heads[number] for number in needed)) for column in columns]
+    needed = [number for number, level in enumerate(levels) if len(set(level)) > 1]
+    return [
+        replace(column, heads=tuple(column.heads[number] for number in needed) or (column.metric,))
+        for column in columns
+    ]
 
 
 def _row_names(outcome: Outcome, layout: Layout) -> list[str]:
