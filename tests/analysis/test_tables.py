@@ -162,3 +162,9 @@ def test_a_study_without_a_result_has_no_column_and_one_without_any_no_table(tmp
     assert "Without a result yet, and so without a column: waiting." in table_notes(table)
     with pytest.raises(UserError, match="quickstart: no result yet; polyview ablate runs a study"):
         make_table("none", Layout(), {"quickstart": nothing})
+
+
+def test_a_metric_that_no_study_has_is_refused(tmp_path: Path) -> None:
+    layout = Layout(metrics=("linear/accuracy", "linear@5/accuracy"))
+    with pytest.raises(UserError, match="linear@5/accuracy: quickstart has no score in it"):
+        make_table("odd", layout, {"quickstart": outcome(tmp_path)})

@@ -510,3 +510,8 @@ def test_a_recipe_reads_nothing_but_its_own_keys(tmp_path: Path, tiny: Experimen
         load_experiment(path, [f"name={asked}"])
     path.write_text(to_yaml(tiny).replace(f"name: {tiny.name}", "name: of-${training.epochs}"))
     assert load_experiment(path).name == f"of-{tiny.training.epochs}"
+
+
+def test_a_recipe_is_told_from_a_study() -> None:
+    with pytest.raises(UserError, match="a recipe, which polyview pretrain runs"):
+        load_study(EXPERIMENTS[0])

@@ -87,7 +87,7 @@ class MethodsTable:
 def make_table(name: str, layout: Layout, outcomes: Mapping[str, Outcome]) -> MethodsTable:
     """The table of what is known of its studies.
 
-    Raises `UserError` where nothing has a score yet.
+    Raises `UserError` where nothing has a score yet, or nothing in one of the metrics.
     """
     scored = {label: outcome for label, outcome in outcomes.items() if finished(outcome)}
     if not scored:
@@ -96,6 +96,11 @@ def make_table(name: str, layout: Layout, outcomes: Mapping[str, Outcome]) -> Me
     outcomes = scored
     columns = _columns(layout, outcomes)
     filled = [_cells(outcomes[column.study], column, layout) for column in columns]
+    scored_in = {column.metric for column, cells_of_column in zip(columns, filled, strict=True) if cells_of_column}
+    if unmeasured := [column.metric for column in columns if column.metric not in scored_in]:
+        raise UserError(
+            f"{unmeasured[0]}: {', '.join(outcomes)} has no score in it; its probe is not among the recipe's"
+        )
     names = list(dict.fromkeys(name for outcome in outcomes.values() for name in _row_names(outcome, layout)))
     rows = [
         Row(name, "reference" if name in REFERENCES else "method", tuple(one.get(name) for one in filled), {}, {})

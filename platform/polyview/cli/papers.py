@@ -69,7 +69,12 @@ def table(
     from polyview.reporting import tables
     from polyview.studies.outcome import load_outcome
 
-    asked = {"metrics": metrics.split(",") if metrics else None, "rows": rows, "columns": columns, "spread": spread}
+    asked = {
+        "metrics": metrics.replace(" ", "").split(",") if metrics else None,
+        "rows": rows,
+        "columns": columns,
+        "spread": spread,
+    }
     changes = {name: value if isinstance(value, list) else str(value) for name, value in asked.items() if value}
     home = open_home()
     for one in load_tables(files, sets or [], changes):

@@ -79,6 +79,10 @@ def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
 
 def _load_study(path: Path, changes: Mapping[str, Any]) -> Study:
     config, overrides = _read(path), dict(changes)
+    if "experiment" not in config and {"corpus", "objective"} & set(config):
+        raise UserError(
+            f"{path}: a recipe, which polyview pretrain runs; a study, as in ablations/, has one under `experiment`"
+        )
     if isinstance(overrides.get("experiment"), str):
         config["experiment"] = _read(Path(overrides.pop("experiment")))
     elif isinstance(config.get("experiment"), str):
