@@ -1,4 +1,5 @@
 """A study from beginning to end: render, run, search, report.
 
-In: a `Study` and a home. Out: an `Outcome`, its report and its runs in MLflow. Read `driver.py` first.
+In: a `Study` and a home. Out: an `Outcome`, its report and its runs in MLflow. Read `driver.py` first; `bundle.py` and
+`rerun.py` take a study elsewhere.
 """

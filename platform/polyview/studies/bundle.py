@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
+from pydantic import ValidationError
 
 import polyview
 from polyview.analysis.outcome import Outcome, absent, environment, finished
@@ -30,6 +31,7 @@ from polyview.environment import git_commit
 from polyview.errors import UserError
 from polyview.recipe import Study, load_study
 from polyview.recipe.schema import Model, Natural
+from polyview.recipe.validation import describe_errors
 from polyview.reporting.report import latex, write
 from polyview.storage.home import Home, replacing
 from polyview.studies.archive import Contents, in_words, members_of, pack, read_contents, unpack
@@ -145,8 +147,12 @@ def write_bundle(study: Study, home: Home, out: Path, command: str) -> About:
             raise UserError(f"{study.name}: cannot be bundled: {told}") from None
 
 
+def _say_nothing(_line: str) -> None:
+    """For whoever only wants to know that a bundle is whole."""
+
+
 @contextmanager
-def open_bundle(path: Path, say: Callable[[str], object] = len) -> Iterator[Bundle]:
+def open_bundle(path: Path, say: Callable[[str], object] = _say_nothing) -> Iterator[Bundle]:
     """Read a bundle into a temporary folder; `say` is told its size before anything is unpacked.
 
     Raises `UserError` that names the file which was changed, added or taken away, or does not fit the others.
@@ -162,7 +168,7 @@ def open_bundle(path: Path, say: Callable[[str], object] = len) -> Iterator[Bund
         folder = Path(made).resolve()
         unpack(path, about, folder)
         with _naming(path, folder):
-            study = load_study(folder / STUDY)
+            study = _read_study(folder / STUDY, about.needed)
             manifests = _load_manifests(folder)
             check_manifests(manifests)
             check_trials(Home(folder), manifests)
@@ -193,6 +199,24 @@ def _naming(path: Path, folder: Path) -> Iterator[None]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{path}: its files are not as a bundle has them: {reason}") from None
+
+
+def _read_study(path: Path, needed: Sequence[Needed]) -> Study:
+    """The study as it is written: a recipe of a user may name further files, and a bundle's must not.
+
+    Raises `UserError` where it is none, or names a place on whatever machine reads it.
+    """
+    try:
+        content = json.loads(text := path.read_bytes())
+        study = Study.model_validate_json(text)
+    except ValidationError as error:
+        raise UserError(describe_errors(Study, error, content, path.name)) from None
+    except ValueError as error:
+        raise UserError(f"{path.name}: not readable as JSON: {error}") from None
+    for key, value in places_of(study.model_dump(mode="json")):
+        if Path(value).is_absolute() and value not in {one.name for one in needed}:
+            raise UserError(f"{path.name}: {key} is {value}, and a bundle names no place on a machine")
+    return study
 
 
 def _load_manifests(folder: Path) -> dict[str, KnownFaces]:

@@ -25,7 +25,7 @@ from polyview.trials.ledger import Record
 from polyview.trials.search import Points
 from polyview.trials.views import corpora
 
-_TAKES = "corpus.root and other paths, resources, fewer seeds"
+_TAKES = "where the faces and the same weights lie, resources, fewer seeds"
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def remarks_before(bundle: Bundle, found: Sequence[FoundCorpus]) -> list[str]:
     """What is to be known before a bundle is run again, a line each: what it took, its faces, and other versions."""
     here, there = describe_environment(), bundle.about.environment
     hours, machine = cost(bundle.outcome)[0], there.get("machine", "a machine that is not known")
-    took = f"{len(bundle.outcome.records)} trials in the bundle took {hours:.2g} trial-hours on {machine}"
+    took = f"the bundle's trials took {hours:.2g} trial-hours on {machine}"
     versions = [
         f"{name}: {there.get(name, 'unknown')} made the bundle's results, and {here[name]} is here"
         for name in DECIDING

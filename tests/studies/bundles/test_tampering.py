@@ -148,6 +148,11 @@ def all_right(record: Any) -> None:
     record["scores"] |= {f"knn/{measure}": 1.0 for measure in ("accuracy", "uf1", "uar")}
 
 
+def in_recipe(part: str, **changes: str) -> Callable[[Any], object]:
+    """Other settings in a part of a study's recipe."""
+    return lambda study: study["experiment"][part].update(changes)
+
+
 def trained_on(record: Any) -> None:
     record["train_subjects"] = record["test_subjects"]
 
@@ -178,6 +183,10 @@ def first(column: str, value: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
         (in_json("study.json", lambda one: one.update(seeds=[0])), "record.json: the study has no such trial"),
         (in_json("study.json", lambda one: one.update(name="other")), "bundle.json tells of "),
         (in_json("study.json", lambda one: one.update(sedes=[0])), "sedes: unknown key"),
+        (in_json("study.json", lambda one: one.update(experiment="/etc/passwd")), "study.json: 1 error"),
+        (in_json("study.json", in_recipe("corpus", root="/etc")), "corpus.root is /etc, and a bundle names no place"),
+        (in_json("study.json", in_recipe("language", file="/etc/passwd")), "language.file: unknown key"),
+        (lambda files: files | {"study.json": b"a: &a [b, b]"}, "study.json: not readable as JSON"),
         (lambda files: with_about(files, results=3), "bundle.json tells of "),
         (lambda files: {name: files[name] for name in files if name != one(files, "record")}, "bundle.json tells of "),
     ],
