@@ -18,7 +18,7 @@ from polyview.recipe import load_study, with_overrides
 from polyview.rendering.store import ViewStore, fetch_contents
 from polyview.storage.home import Home
 from polyview.storage.mirror import fetch_all, files, resolve
-from polyview.studies.bundle import open_bundle
+from polyview.studies.bundles.bundle import open_bundle
 from polyview.studies.outcome import load_outcome
 from polyview.training.loop import Trainer, TrainingJob, fetch_pictures
 from polyview.trials.design import plan

@@ -125,8 +125,8 @@ def bundle(
 ) -> None:
     """Write all that is known of a study to one file, with which others can report and re-run it."""
     from polyview.recipe import load_study
-    from polyview.studies.archive import in_words, sha256
-    from polyview.studies.bundle import NOT_IN_IT, write_bundle
+    from polyview.studies.bundles.archive import in_words, sha256
+    from polyview.studies.bundles.bundle import NOT_IN_IT, write_bundle
 
     loaded = load_study(study, sets or [])
     path = out or Path(f"{loaded.name}.zip")
@@ -153,8 +153,8 @@ def rerun(
 ) -> None:
     """Run a bundle's study again, and say cell by cell whether the result is the same within its interval."""
     from polyview.reporting.agreement import RULE, tables, write
-    from polyview.studies.bundle import open_bundle
-    from polyview.studies.rerun import compare_with, continue_search, find_corpora, moved_study, remarks_before
+    from polyview.studies.bundles.bundle import open_bundle
+    from polyview.studies.bundles.rerun import compare_with, continue_search, find_corpora, moved_study, remarks_before
 
     with open_bundle(path, _say) as opened:
         study = moved_study(opened, sets or [])

@@ -80,7 +80,7 @@ def report(
 
     with ExitStack() as stack:
         if is_zip(study):
-            from polyview.studies.bundle import open_bundle
+            from polyview.studies.bundles.bundle import open_bundle
 
             bundle = stack.enter_context(open_bundle(study, partial(errors.print, highlight=False, soft_wrap=True)))
             outcome = bundle.known(bundle.load(sets or []))

@@ -11,7 +11,7 @@ import pytest
 
 from polyview.cli import main
 from polyview.recipe import load_study
-from polyview.studies.archive import CONTENTS
+from polyview.studies.bundles.archive import CONTENTS
 from polyview.trials.design import REFERENCES, plan
 
 Files = dict[str, bytes]

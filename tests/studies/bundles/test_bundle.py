@@ -13,7 +13,7 @@ from tests.studies.bundles.helpers import Said, ids_of, read, refused
 
 from polyview.recipe import Experiment, Parameter, Search, Study, with_overrides
 from polyview.storage.home import Home
-from polyview.studies.portable import Names, recipe_wherever
+from polyview.studies.bundles.portable import Names, recipe_wherever
 from polyview.trials.design import plan
 from polyview.trials.search import samples
 

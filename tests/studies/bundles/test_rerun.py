@@ -15,8 +15,8 @@ from tests.studies.bundles.helpers import PIXELS, Files, Said, read, refused, wr
 from polyview.evaluation.metrics import confusion, scores
 from polyview.recipe import Experiment, to_yaml, with_overrides
 from polyview.storage.home import Home
-from polyview.studies.bundle import open_bundle
-from polyview.studies.rerun import continue_search, moved_study
+from polyview.studies.bundles.bundle import open_bundle
+from polyview.studies.bundles.rerun import continue_search, moved_study
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from tests.studies.bundles.helpers import Files, read, refused, write
 
-from polyview.studies.archive import CONTENTS, MOST_BYTES
+from polyview.studies.bundles.archive import CONTENTS, MOST_BYTES
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +86,7 @@ def test_files_that_are_missing_of_another_size_or_too_large_are_refused(
     assert "study.json has" in refused(capsys, "report", write(path, longer, False))
     last = dict(sorted(files.items(), key=lambda one: one[0] == CONTENTS))
     assert "its first file is not bundle.json" in refused(capsys, "report", write(path, last, False))
-    monkeypatch.setattr("polyview.studies.archive.MOST_BYTES", 10_000)
+    monkeypatch.setattr("polyview.studies.bundles.archive.MOST_BYTES", 10_000)
     assert "and 10.0 kB is the most; not unpacked" in refused(capsys, "report", made)
     assert MOST_BYTES > 10_000
 

@@ -12,7 +12,7 @@ from polyview.errors import UserError
 from polyview.evaluation.metrics import confusion, scores
 from polyview.evaluation.protocols import PREDICTIONS
 from polyview.storage.home import Home
-from polyview.studies.known_faces import KnownFaces, check_rows
+from polyview.studies.bundles.known_faces import KnownFaces, check_rows
 from polyview.trials.ledger import Ledger, Record
 
 TOLERANCE = 1e-9  # of a score that is computed anew, perhaps by another version of a library

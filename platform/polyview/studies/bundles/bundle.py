@@ -34,11 +34,11 @@ from polyview.recipe.schema import Model, Natural
 from polyview.recipe.validation import describe_errors
 from polyview.reporting.report import latex, write
 from polyview.storage.home import Home, replacing
-from polyview.studies.archive import Contents, in_words, members_of, pack, read_contents, unpack
-from polyview.studies.consistency import check_manifests, check_trials
-from polyview.studies.known_faces import KnownFaces, find_manifests
+from polyview.studies.bundles.archive import Contents, in_words, members_of, pack, read_contents, unpack
+from polyview.studies.bundles.consistency import check_manifests, check_trials
+from polyview.studies.bundles.known_faces import KnownFaces, find_manifests
+from polyview.studies.bundles.portable import Names, own_weights, places_of
 from polyview.studies.outcome import FACES, POINTS, STAGES, load_faces, load_outcome, save_faces, study_folder
-from polyview.studies.portable import Names, own_weights, places_of
 from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import Ledger, diverged_trials
 from polyview.trials.search import Points, samples

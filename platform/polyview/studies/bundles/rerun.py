@@ -16,10 +16,10 @@ from polyview.recipe import Corpus, Study
 from polyview.reporting.agreement import Rerun
 from polyview.storage.home import Home
 from polyview.storage.mirror import refresh
-from polyview.studies.bundle import Bundle, Needed
-from polyview.studies.known_faces import FaceDifferences
+from polyview.studies.bundles.bundle import Bundle, Needed
+from polyview.studies.bundles.known_faces import FaceDifferences
+from polyview.studies.bundles.portable import own_weights, places_of, recipe_wherever
 from polyview.studies.outcome import POINTS, study_folder
-from polyview.studies.portable import own_weights, places_of, recipe_wherever
 from polyview.trials.design import plan
 from polyview.trials.ledger import Record
 from polyview.trials.search import Points
