@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
-from tests.reporting.test_report import LEVELS, STUDY, outcome, with_predictions
+from tests.reporting.outcomes import LEVELS, STUDY, outcome, with_predictions
 
 from polyview.analysis.changes import SAME_TRIALS, SettingChange, VariantChange, changes
 from polyview.analysis.comparisons import comparisons

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.analysis.simulation import NOISES, study
-from tests.reporting.outcomes import LEVELS, STUDY, outcome, with_predictions
+from tests.reporting.outcomes import LEVELS, STUDY, outcome, search_outcome, with_predictions
 
 from polyview.analysis.comparisons import comparisons, scores
 from polyview.analysis.inference import SeedScore
@@ -63,7 +63,7 @@ def test_nothing_is_called_best_where_nothing_can_be_tested() -> None:
 
 
 def test_a_cell_is_the_studys_own_comparison(tmp_path: Path) -> None:
-    made = with_predictions(outcome(tmp_path))
+    made = with_predictions(outcome(tmp_path, named("quickstart", metrics=("zero_shot/accuracy",))))
     table = make_table("one", THREE, {"quickstart": made})
     for column, number in ((column, number) for number, column in enumerate(table.columns)):
         compared = {one.variant: one for family in comparisons(made, column.metric) for one in family}
@@ -73,7 +73,9 @@ def test_a_cell_is_the_studys_own_comparison(tmp_path: Path) -> None:
             assert cell is not None
             assert (cell.mean, cell.seeds) == (compared[one.name].mean, 3)
             assert (cell.low, cell.high) == interval(by_seed[one.name].values())
-            assert cell.verdict == (None if one.name == "full" else compared[one.name].verdict)
+            judged = one.name != "full" and column.metric != "knn/accuracy"  # which the study does not compare in
+            assert cell.verdict == (compared[one.name].verdict if judged else None)
+    assert any("A metric that a study does not compare in has no marks" in note for note in table_notes(table))
 
 
 def test_columns_are_grouped_as_asked(tmp_path: Path) -> None:
@@ -147,12 +149,40 @@ def test_published_numbers_stand_apart(tmp_path: Path) -> None:
     )
     without = two_studies(tmp_path, Layout())
     table = two_studies(tmp_path, Layout(), published=others)
-    (theirs,) = (one for one in table.rows if one.kind == "published")
-    assert theirs.name == "theirs"
+    assert [one.name for one in table.rows if one.kind == "published"] == ["theirs", "lost"]
     assert row(table, "theirs") == {("hard",): pytest.approx(0.999), ("easy",): None}
-    assert not theirs.averages
+    assert all(not one.averages for one in table.rows if one.kind == "published")
     assert table.rows[: len(without.rows)] == without.rows  # no score, mark, average or rank of others is touched
-    assert table_notes(table)[-1] == ("[1] theirs: arXiv:2506.01203, another protocol. Published, not measured here.")
+    assert table_notes(table)[-2:] == [
+        "[1] theirs: arXiv:2506.01203, another protocol. Published, not measured here.",
+        "[2] lost: doi:10.1000/182, whether the protocol is the same is not known. Published, not measured here. "
+        "Of no column of this table.",
+    ]
+
+
+def test_two_publications_of_a_method_have_a_row_each(tmp_path: Path) -> None:
+    both = tuple(
+        Published(method="theirs", source=f"arXiv:2506.0120{number}", values={"linear/accuracy": 80.0 + number})
+        for number in (3, 4)
+    )
+    table = make_table("one", Layout(), {"one": outcome(tmp_path, named("one", published=both))})
+    shown = [one.cells[0] and one.cells[0].mean for one in table.rows if one.kind == "published"]
+    assert shown == [pytest.approx(0.83), pytest.approx(0.84)]
+
+
+def test_what_a_search_has_found_is_a_method(tmp_path: Path) -> None:
+    found = search_outcome(tmp_path)
+    table = make_table("hunt", Layout(), {"hunt": found})
+    assert [one.name for one in table.rows] == ["full", "best found"]
+
+
+def test_studies_of_one_protocol_stand_side_by_side(tmp_path: Path) -> None:
+    experiment = STUDY.experiment
+    folds = experiment.evaluation.model_copy(update={"protocol": "subject_kfold", "folds": 2})
+    folded = experiment.model_copy(update={"evaluation": folds})
+    studies = [named("a"), named("b", experiment=folded), named("c")]
+    table = make_table("three", Layout(columns="protocol"), {one.name: outcome(tmp_path, one) for one in studies})
+    assert [column.study for column in table.columns] == ["a", "c", "b"]
 
 
 def test_a_study_without_a_result_has_no_column_and_one_without_any_no_table(tmp_path: Path) -> None:

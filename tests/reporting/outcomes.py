@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from polyview.analysis.outcome import Outcome
+from polyview.analysis.outcome import Outcome, Searched
+from polyview.analysis.searches import best_trials
 from polyview.evaluation.protocols import PREDICTIONS
 from polyview.recipe import Experiment, Study
 from polyview.training.history import Epoch
 from polyview.trials.design import plan
 from polyview.trials.ledger import Record
+from polyview.trials.search import make_trials
 
 CLASSES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
 LEVELS = {
@@ -110,3 +112,31 @@ def with_predictions(made: Outcome) -> Outcome:
         ]
         found[trial_id] = pl.DataFrame(rows, schema=PREDICTIONS, orient="row", strict=False)
     return replace(made, predictions=found)
+
+
+def search_outcome(folder: Path, count: int = 12) -> Outcome:
+    """A search of so many points, whose best has been run again."""
+    study = Study.model_validate_json(
+        """{"name": "hunt", "references": false, "seeds": [0, 1, 2],
+        "experiment": {"name": "e", "objective": {"alignment": {}, "redundancy": {}}},
+        "search": {"trials": 12, "sampler": "nsga2", "objectives": ["linear/accuracy", "views"], "space": {
+            "objective.redundancy.weight": {"log_uniform": [0.001, 1]}, "rendering.views.count": {"integer": [1, 7]},
+            "model.fusion": {"categorical": ["mean", "attention"]}}}}"""
+    )
+    points = [
+        {
+            "objective.redundancy.weight": 0.9 / (1 + number),
+            "rendering.views.count": 1 + number % 7,
+            "model.fusion": ("mean", "attention")[number % 2],
+        }
+        for number in range(count)
+    ]
+    searched = make_trials(study, points)
+    records = {
+        trial.id: record(trial.experiment, 0.4 + 0.05 * min(trial.experiment.rendering.views.count, 4), 1000)
+        for trial in searched
+    }
+    again = best_trials(study, points, records)
+    trials = [*plan(study), *again]
+    records |= {trial.id: record(trial.experiment, 0.6, trial.seed) for trial in trials}
+    return Outcome(study, trials, records, {}, None, "sqlite:///x", folder, {}, Searched(points, searched))

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.reporting.test_report import (
+from tests.reporting.outcomes import (
     LEVELS,
     STUDY,
     outcome,

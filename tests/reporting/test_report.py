@@ -15,18 +15,16 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from PIL import Image
 from rich.console import Console
-from tests.reporting.outcomes import LEVELS, STUDY, outcome, record, with_predictions
+from tests.reporting.outcomes import LEVELS, STUDY, outcome, search_outcome, with_predictions
 
 from polyview.analysis.comparisons import comparisons
 from polyview.analysis.findings import verdicts
-from polyview.analysis.outcome import Outcome, Searched
-from polyview.analysis.searches import best_trials
+from polyview.analysis.outcome import Outcome
 from polyview.analysis.statistics import holm
 from polyview.recipe import Resources, Study
 from polyview.reporting.report import csv, html, latex, markdown, predictions, table, write
 from polyview.trials.design import REFERENCES, plan
 from polyview.trials.ledger import TrialFailure
-from polyview.trials.search import make_trials
 
 
 def row_of(text: str, variant: str) -> str:
@@ -406,33 +404,6 @@ def test_a_factorial_may_be_over_lists(tmp_path: Path) -> None:
     levels = {name: 0.5 + 0.1 * ("32" in name) for name in [trial.variant for trial in plan(study)]}
     text = markdown(outcome(tmp_path, study, levels))
     assert re.search(r"- projector=\[32\] \(\[64, 64\] to \[32\]\): \+(9|10)\.\d points", text)
-
-
-def search_outcome(folder: Path, count: int = 12) -> Outcome:
-    study = Study.model_validate_json(
-        """{"name": "hunt", "references": false, "seeds": [0, 1, 2],
-        "experiment": {"name": "e", "objective": {"alignment": {}, "redundancy": {}}},
-        "search": {"trials": 12, "sampler": "nsga2", "objectives": ["linear/accuracy", "views"], "space": {
-            "objective.redundancy.weight": {"log_uniform": [0.001, 1]}, "rendering.views.count": {"integer": [1, 7]},
-            "model.fusion": {"categorical": ["mean", "attention"]}}}}"""
-    )
-    points = [
-        {
-            "objective.redundancy.weight": 0.9 / (1 + number),
-            "rendering.views.count": 1 + number % 7,
-            "model.fusion": ("mean", "attention")[number % 2],
-        }
-        for number in range(count)
-    ]
-    searched = make_trials(study, points)
-    records = {
-        trial.id: record(trial.experiment, 0.4 + 0.05 * min(trial.experiment.rendering.views.count, 4), 1000)
-        for trial in searched
-    }
-    again = best_trials(study, points, records)
-    trials = [*plan(study), *again]
-    records |= {trial.id: record(trial.experiment, 0.6, trial.seed) for trial in trials}
-    return Outcome(study, trials, records, {}, None, "sqlite:///x", folder, {}, Searched(points, searched))
 
 
 def test_a_search_is_told_by_its_best_its_front_and_what_matters(tmp_path: Path) -> None:

@@ -107,6 +107,16 @@ def test_a_table_that_is_too_wide_goes_on_below_itself(both: MethodsTable) -> No
     assert [word for part in narrow for word in part] == wide
 
 
+def test_a_long_name_is_folded_and_no_number_is_cut(tmp_path: Path) -> None:
+    long = ", ".join(f"training.weight_decay={number / 100}" for number in range(1, 6))
+    study = STUDY.model_copy(update={"variants": {long: {"rendering.views.count": 1}}})
+    shown = make_table("long", Layout(), {"long": outcome(tmp_path, study, LEVELS | {long: 0.6})})
+    lines = printed(shown, 60).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert sum(" ± " in line for line in lines if "; ±" not in line) == len(LEVELS)
+    assert all(any(part in line for line in lines[:20]) for part in long.split(", "))
+
+
 LETTERS = st.text(st.sampled_from("ab1 %&_#$<>|{}[]()*~^\\/`'\"!-=+.,:;§é中"), min_size=1, max_size=12)
 
 

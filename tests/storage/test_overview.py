@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.reporting.test_report import record
+from tests.reporting.outcomes import record
 
 from polyview.recipe import Experiment, Study
 from polyview.reporting.report import write

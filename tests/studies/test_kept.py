@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from tests.reporting.test_report import record
+from tests.reporting.outcomes import record
 
 from polyview.analysis.outcome import Outcome
 from polyview.cli import main

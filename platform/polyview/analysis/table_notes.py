@@ -9,7 +9,7 @@ from polyview.analysis.outcome import Outcome, absent, finished
 from polyview.analysis.statistics import adjustment
 from polyview.analysis.supervision import supervision
 from polyview.analysis.tables import MethodsTable, Row, describe_protocol
-from polyview.recipe import Experiment, Published
+from polyview.recipe import Experiment, UntilDecided
 from polyview.trials.design import REFERENCES, cells, crossed_name, methods, studied_experiment
 
 MARKS = {"better": "↑", "worse": "↓", "same": "="}
@@ -37,13 +37,18 @@ def table_notes(table: MethodsTable) -> list[str]:
     found += _incomplete(table.outcomes)
     if table.without_result:
         found.append(f"Without a result yet, and so without a column: {', '.join(table.without_result)}.")
+    if any(isinstance(outcome.study.seeds, UntilDecided) for outcome in table.outcomes.values()):
+        found.append("Seeds were added until comparisons were decided, which neither bold nor ± allows for.")
     return [*found, *(f"[{number}] {_source(row)}" for number, row in enumerate(published(table), 1))]
 
 
 def _unit(table: MethodsTable) -> str:
     metrics = {column.metric for column in table.columns}
     what = f"{metrics.pop()} in percent" if len(metrics) == 1 else "In percent"
-    return f"{what}, on test subjects; ± is {SPREADS[table.layout.spread]}."
+    validated = [label for label, one in table.outcomes.items() if one.study.experiment.evaluation.validation]
+    whom = "validation subjects" if len(validated) == len(table.outcomes) else "test subjects"
+    but = f", but of {', '.join(validated)} on validation subjects" if validated and whom == "test subjects" else ""
+    return f"{what}, on {whom}{but}; ± is {SPREADS[table.layout.spread]}."
 
 
 def published(table: MethodsTable) -> list[Row]:
@@ -57,10 +62,22 @@ def _marks(table: MethodsTable) -> str:
     than = baselines.pop() if len(baselines) == 1 else "the study's baseline"
     adjusted = " or ".join(sorted({adjustment(margin_of(outcome.study)) for outcome in outcomes}))
     same = ", = the same within the study's margin" if any(outcome.study.margin for outcome in outcomes) else ""
-    return (
-        f"↑ better, ↓ worse than {than} in the same column{same}: p at most 0.05 for other people under other seeds, "
-        f"{adjusted} over the comparisons of a study, as in its own report. Of several columns each errs for itself."
+    unjudged = any(
+        column.metric not in (study.metric, *study.metrics)
+        for column in table.columns
+        for study in [table.outcomes[column.study].study]
     )
+    without = " A metric that a study does not compare in has no marks: its `metrics` lists them." if unjudged else ""
+    return (
+        f"↑ better, ↓ worse than {than}{_at_the_same_value(table)}{same}: p at most 0.05 for other people under other "
+        f"seeds, {adjusted} over all comparisons of a study, as in its own report. Of several studies each errs for "
+        f"itself.{without}"
+    )
+
+
+def _at_the_same_value(table: MethodsTable) -> str:
+    crossed = any(outcome.study.across for outcome in table.outcomes.values())
+    return " at the same value" if crossed and table.layout.rows == "variant" else " in the same column"
 
 
 def _averages(table: MethodsTable) -> str:
@@ -78,9 +95,9 @@ def describe_people(label: str, outcome: Outcome) -> str:
     protocol = describe_protocol(studied_experiment(study).evaluation, study.experiment.corpus.dataset)
     records = [record for _, record in finished(outcome)]
     seeds = _range([len({trial.seed for trial, _ in finished(outcome, name)}) for name in _variants(outcome)])
-    tested = _range([len(record.test_subjects) for record in records if record.test_subjects])
+    tested = _range([len(record.validation_subjects or record.test_subjects) for record in records])
     trained = _range([len(record.train_subjects) for record in records if record.train_subjects])
-    people = f"; each training sees {trained} people and is tested on {tested} others" if tested and trained else ""
+    people = f"; each training sees {trained} people and is scored on {tested} others" if tested and trained else ""
     text = (
         f"{label}: {study.experiment.corpus.dataset}, {protocol}{people}; {seeds} seeds; baseline “{study.baseline}”."
     )
@@ -131,13 +148,15 @@ def _incomplete(outcomes: Mapping[str, Outcome]) -> Iterator[str]:
 
 def _source(row: Row) -> str:
     """Where the numbers of a row were published, and whether they can be set beside the others."""
-    return f"{row.name}: {'; '.join(dict.fromkeys(map(_publication, row.published)))}. Published, not measured here."
-
-
-def _publication(one: Published) -> str:
     alike = {
         True: "the same protocol",
         False: "another protocol",
         None: "whether the protocol is the same is not known",
     }
-    return ", ".join(part for part in (one.source, one.protocol, alike[one.same_protocol]) if part)
+    told: dict[str, list[str]] = {}
+    for label, one in row.published:
+        text = ", ".join(part for part in (one.protocol, alike[one.same_protocol]) if part)
+        told.setdefault(text, []).append(label)
+    protocols = "; ".join(text if len(told) == 1 else f"{', '.join(of)}: {text}" for text, of in told.items())
+    lost = "" if any(row.cells) else " Of no column of this table."
+    return f"{row.name}: {row.published[0][1].source}, {protocols}. Published, not measured here.{lost}"

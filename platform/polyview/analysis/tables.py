@@ -39,8 +39,8 @@ class Cell:
     """A method's score in one column, between 0 and 1, over so many `seeds`.
 
     `low` and `high` are the 95 % interval for other people under other seeds. `verdict` is that on the difference to
-    the study's baseline, None for the baseline and for what is published. `best` marks each method that no other can be
-    told to be better than.
+    the study's baseline; None for the baseline, for what is published, and in a metric that the study does not compare
+    in. `best` marks each method that no other can be told to be better than.
     """
 
     mean: float
@@ -56,7 +56,8 @@ class Cell:
 class Row:
     """A method, a reference, or a publication, with a cell or None for each column.
 
-    `averages` and `ranks` are over the columns of a metric in which every method has a cell, by metric.
+    `averages` and `ranks` are over the columns of a metric in which every method has a cell, by metric. `published` are
+    the publications of the row, each with the study that it is set beside.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Row:
     cells: tuple[Cell | None, ...]
     averages: Mapping[str, float]
     ranks: Mapping[str, float]
-    published: tuple[Published, ...] = ()
+    published: tuple[tuple[str, Published], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,10 +175,8 @@ def _columns(layout: Layout, outcomes: Mapping[str, Outcome]) -> list[Column]:
             found += [
                 Column(label, metric, point, (*heads, point)) for point in (cells(study.across) if crosses else [""])
             ]
-    if layout.columns == "metric":
-        order = list(dict.fromkeys(column.metric for column in found))
-        found.sort(key=lambda column: order.index(column.metric))
-    return _without_common_heads(found)
+    groups = list(dict.fromkeys(column.heads[0] for column in found))
+    return _without_common_heads(sorted(found, key=lambda column: groups.index(column.heads[0])))
 
 
 def _repeats(protocols: Mapping[str, str]) -> bool:
@@ -194,9 +193,11 @@ def _without_common_heads(columns: Sequence[Column]) -> list[Column]:
 
 
 def _row_names(outcome: Outcome, layout: Layout) -> list[str]:
-    if layout.rows == "method":
-        return list(methods(outcome.study))
-    return list(dict.fromkeys(trial.variant for trial in outcome.trials))
+    variants = list(dict.fromkeys(trial.variant for trial in outcome.trials))
+    if layout.rows == "variant":
+        return variants
+    # What a search has found best is none of the study's methods.
+    return [*methods(outcome.study), *(name for name in variants if name not in baselines(outcome.study))]
 
 
 def _cells(outcome: Outcome, column: Column, layout: Layout) -> dict[str, Cell]:
@@ -206,29 +207,30 @@ def _cells(outcome: Outcome, column: Column, layout: Layout) -> dict[str, Cell]:
     shown = {name: crossed_name(name, column.point) for name in _row_names(outcome, layout)}
     shown = {name: variant for name, variant in shown.items() if by_variant.get(variant)}
     best = maybe_best({name: by_variant[variant] for name, variant in shown.items() if name not in REFERENCES})
-    own = set(baselines(outcome.study).values())
+    study, own = outcome.study, set(baselines(outcome.study).values())
+    judged = column.metric in (study.metric, *study.metrics)
     return {
-        name: _cell(compared[variant], by_variant[variant], variant in own, name in best)
+        name: _cell(compared[variant], by_variant[variant], judged and variant not in own, name in best)
         for name, variant in shown.items()
     }
 
 
-def _cell(one: Comparison, by_seed: Mapping[int, SeedScore], is_baseline: bool, best: bool) -> Cell:
+def _cell(one: Comparison, by_seed: Mapping[int, SeedScore], judged: bool, best: bool) -> Cell:
     low, high = interval(by_seed.values()) or (None, None)
-    return Cell(one.mean, one.deviation, one.seeds, low, high, None if is_baseline else one.verdict, best)
+    return Cell(one.mean, one.deviation, one.seeds, low, high, one.verdict if judged else None, best)
 
 
 def _published_rows(outcomes: Mapping[str, Outcome], columns: Sequence[Column]) -> Iterator[Row]:
-    by_method: dict[str, list[tuple[str, Published]]] = {}
+    """A row for each method of each source."""
+    by_source: dict[tuple[str, str], list[tuple[str, Published]]] = {}
     for label, outcome in outcomes.items():
         for one in outcome.study.published:
-            by_method.setdefault(one.method, []).append((label, one))
-    for method, found in by_method.items():
+            by_source.setdefault((one.method, one.source), []).append((label, one))
+    for (method, _), found in by_source.items():
         values = {(label, metric): value for label, one in found for metric, value in one.values.items()}
         of_columns = [None if column.point else values.get((column.study, column.metric)) for column in columns]
-        if any(value is not None for value in of_columns):
-            shown = tuple(None if value is None else Cell(value / 100) for value in of_columns)
-            yield Row(method, "published", shown, {}, {}, tuple(one for _, one in found))
+        shown = tuple(None if value is None else Cell(value / 100) for value in of_columns)
+        yield Row(method, "published", shown, {}, {}, tuple(found))
 
 
 def _averaged(columns: Sequence[Column], rows: Sequence[Row]) -> dict[str, tuple[int, ...]]:

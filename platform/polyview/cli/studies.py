@@ -135,7 +135,11 @@ def _compare_studies(names: tuple[str, str], studies: tuple[Any, Any]) -> None:
     from polyview.studies.outcome import load_outcome
 
     home = open_home()
-    found = changes(load_outcome(studies[0], home), load_outcome(studies[1], home))
+    outcomes = load_outcome(studies[0], home), load_outcome(studies[1], home)
+    for name, outcome in zip(names, outcomes, strict=True):
+        if not outcome.records:
+            raise UserError(f"{name}: no result yet; polyview ablate runs it")
+    found = changes(*outcomes)
     console.print(Text(f"{' → '.join(names)}: {found.metric}", "italic"), soft_wrap=True)
     if found.settings:
         console.print(settings_table(found))

@@ -79,6 +79,8 @@ def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
 
 def _load_study(path: Path, changes: Mapping[str, Any]) -> Study:
     config, overrides = _read(path), dict(changes)
+    if "studies" in config:
+        raise UserError(f"{path}: the definition of a table, which polyview table prints; it is no study")
     if "experiment" not in config and {"corpus", "objective"} & set(config):
         raise UserError(
             f"{path}: a recipe, which polyview pretrain runs; a study, as in ablations/, has one under `experiment`"
@@ -175,7 +177,7 @@ def is_zip(path: Path) -> bool:
     """Whether a file begins as a zip does, which a recipe never does and a bundle always."""
     try:
         with path.open("rb") as file:
-            return file.read(4) == b"PK\x03\x04"
+            return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
     except OSError:
         return False
 
@@ -185,12 +187,16 @@ def _read(path: Path) -> Any:
         raise UserError(
             f"{path}: a zip, and no recipe; a bundle is read by polyview report and run again by polyview rerun"
         )
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; name one of its files")
     try:
         config = OmegaConf.create(quote_names(path.read_text(encoding="utf-8-sig")))
         _refuse_resolvers(OmegaConf.to_yaml(config), str(path))
         OmegaConf.resolve(config)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the repository's recipes are in experiments/ and ablations/") from None
+    except AssertionError:  # OmegaConf's, of what is neither keys nor a list
+        raise UserError(f"{path}: expected keys and values at the top level") from None
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
     if not OmegaConf.is_dict(config):

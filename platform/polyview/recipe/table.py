@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from polyview.recipe.evaluation import MetricName
 from polyview.recipe.schema import Model
@@ -51,6 +51,13 @@ class Layout(Model):
     spread: Literal["interval", "deviation"] = Field(
         "interval", description="behind ±: half the 95 % interval for other people, or the deviation over seeds"
     )
+
+    @field_validator("metrics")
+    @classmethod
+    def _are_different(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(metrics)) < len(metrics):
+            raise ValueError(f"metrics repeat: {list(metrics)}")
+        return metrics
 
 
 class TableStudy(Model):

@@ -45,7 +45,7 @@ class Rerun:
     """A study that was run again, beside its bundle.
 
     remarks: what was known before, a line each; lines: what is to be known of it now. other_faces: whether the faces
-    are not all the bundle's.
+    are not all the bundle's; left_out: how many of the bundle's results were not made again.
     """
 
     study: str
@@ -53,6 +53,7 @@ class Rerun:
     remarks: Sequence[str]
     lines: Sequence[str]
     other_faces: bool = False
+    left_out: int = 0
 
     @property
     def agrees(self) -> bool:
@@ -65,7 +66,9 @@ class Rerun:
         counts = Counter(cell.verdict for cell in self.cells)
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
         faces = ", on faces that are not the bundle's" if self.other_faces else ""
-        return f"{'agrees' if self.agrees else 'does not agree'}{faces}: {len(self.cells)} cells, {told or 'no result'}"
+        less = f"; {self.left_out} of the bundle's results were not made again" if self.left_out else ""
+        agrees = "agrees" if self.agrees else "does not agree"
+        return f"{agrees}{faces}: {len(self.cells)} cells, {told or 'no result'}{less}"
 
 
 def tables(found: Rerun, width: int = 120) -> list[Table]:

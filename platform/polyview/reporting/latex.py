@@ -16,6 +16,7 @@ _LETTERS = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "×": r"$\times$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
+    "→": r"$\to$",
     "†": r"$\dagger$",
     "“": "``",
     "”": "''",
@@ -38,7 +39,7 @@ def floating(caption: str, label: str, tabular: Sequence[str], notes: Sequence[s
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(caption)}}}",
+        rf"\caption{{{escape(' '.join(caption.split()))}}}",
         rf"\label{{tab:{label}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         *tabular,

@@ -23,11 +23,15 @@ def write_figures(outcome: Outcome, folder: Path, style: Style) -> list[tuple[Pi
     """Put every figure of a study into a folder as KEY.pdf and KEY.svg, and figures.tex beside them.
 
     Returns the figures with their heights in inches. Raises `UserError` where nothing has a result that could be drawn,
-    or a name has a letter that the font lacks.
+    a name has a letter that the font lacks, or the folder cannot be made.
     """
     found = pictures(outcome)
     if not found:
         raise UserError(f"{outcome.study.name}: no trial has a result to be drawn; polyview ablate runs the study")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made a folder ({error.strerror}); -o takes another") from None
     files: dict[str, bytes] = {}
     heights: list[float] = []
     with _all_letters():

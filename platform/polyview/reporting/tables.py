@@ -22,6 +22,7 @@ from polyview.reporting.rows import NONE
 
 AVERAGE, RANK = "average", "mean rank"
 PADDING = 3  # letters between two columns of a terminal
+NARROWEST = 12  # letters of a row's name in a line
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,15 @@ def table(made: MethodsTable, width: int = 120) -> Group:
     columns = [_terminal_column(*one) for one in zip(heads, zip(*entries, strict=True), strict=True)]
     names = [_name(made, row) for row in made.rows]
     widths = [len(column[0]) + PADDING for column in columns]
-    parts = _fitting(widths, width - max(map(len, names)) - PADDING)
+    names_width = min(max(map(len, names)), max(width - max(widths) - 2 * PADDING, NARROWEST))
+    parts = _fitting(widths, width - names_width - 2 * PADDING)
     shown = []
     for part in parts:
         title = made.layout.caption or made.name if part[0] == 0 else None
         one = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        one.add_column("", no_wrap=True)
+        one.add_column("", max_width=names_width, overflow="fold")
         for number in part:
-            one.add_column(Text(heads[number], justify="right"), no_wrap=True)
+            one.add_column(Text(heads[number], justify="right"), no_wrap=True, min_width=widths[number] - PADDING)
         for place, (row, name) in enumerate(zip(made.rows, names, strict=True)):
             cells = [columns[number][place] for number in part]
             last = place + 1 == len(names) or made.rows[place + 1].kind != row.kind

@@ -8,14 +8,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from polyview.analysis.comparisons import scores
 from polyview.analysis.needed import needed_trials
 from polyview.analysis.outcome import Outcome, Searched
 from polyview.analysis.searches import best_trials
+from polyview.errors import UserError
 from polyview.recipe import Study
 from polyview.storage.home import Home, replacing
-from polyview.storage.mirror import refresh
+from polyview.storage.mirror import address, refresh
 from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import InterimScores, Ledger, Record, diverged_trials, pruned_trials
 from polyview.trials.search import Points, interim_scores_of, make_trials, wanted
@@ -33,8 +35,7 @@ class Stages:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.path.exists():
-            self.seconds = json.loads(self.path.read_text())
+        self.seconds = _read_json(self.path)
 
     def record(self, name: str, seconds: float) -> None:
         """Note a stage's time."""
@@ -184,8 +185,7 @@ def save_faces(folder: Path, fingerprints: Fingerprints) -> None:
 
 def load_faces(folder: Path) -> Fingerprints:
     """Which faces the study last ran on; nothing where an earlier version did not note it."""
-    path = folder / FACES
-    found: Fingerprints = json.loads(path.read_text()) if path.exists() else {}
+    found: Fingerprints = _read_json(folder / FACES)
     return found
 
 
@@ -198,5 +198,13 @@ def _first_existing(paths: Iterable[Path]) -> Path | None:
 
 
 def _load_links(path: Path) -> dict[str, str]:
-    found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    found: dict[str, str] = _read_json(path)
     return found
+
+
+def _read_json(path: Path) -> Any:
+    """What a file of a study's folder holds, nothing where it is not there; raises `UserError` where it is broken."""
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        raise UserError(f"{address(path)}: broken; remove it and run the study again, which trains nothing") from None

@@ -156,3 +156,37 @@ def test_faces_of_two_folders_have_two_names_and_a_moved_recipe_is_the_same(tiny
     assert recipe_wherever(renamed) == recipe_wherever(experiment)
     other = with_overrides(experiment, {"corpus.pattern": None, "training.lr": 0.5})
     assert recipe_wherever(other) != recipe_wherever(experiment)
+
+
+def test_a_bundle_takes_the_place_of_no_other_file(
+    capsys: pytest.CaptureFixture[str],
+    asked_home: Home,
+    asked_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("POLYVIEW_HOME", str(asked_home.root))
+    before = asked_file.read_bytes()
+    told = refused(capsys, "bundle", asked_file, "-o", asked_file)
+    assert told == f"{asked_file}: is there, and is no bundle; -o takes another name"
+    assert asked_file.read_bytes() == before
+    told = refused(capsys, "bundle", asked_file, "-o", asked_file / "asked.zip")
+    assert told.endswith("cannot be written; -o takes a file in a folder that can")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_the_owner_has_written_tells_of_no_place(
+    capsys: pytest.CaptureFixture[str],
+    asked_home: Home,
+    asked_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    face_files: Path,
+) -> None:
+    monkeypatch.setenv("POLYVIEW_HOME", str(asked_home.root))
+    path = asked_file.with_name("commented.yaml")
+    path.write_text(f"# Is it in {face_files}?\n{asked_file.read_text()}")
+    out = asked_file.with_name("commented.zip")
+    told = refused(capsys, "bundle", path, "-o", out)
+    assert told.startswith("asked: cannot be bundled: ")
+    assert f"would tell of {face_files}, a place of this machine" in told
+    assert not out.exists()

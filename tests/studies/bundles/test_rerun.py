@@ -108,9 +108,10 @@ def test_other_faces_are_said_and_run_all_the_same(capsys: pytest.CaptureFixture
     ("sets", "told"),
     [
         ([], "does not hold all that asked reads; say where it lies by --set corpus.root=FOLDER"),
-        (["corpus.root=meshes", "training.lr=0.5"], "full · seed 0 would be of another recipe than the bundle's"),
-        (["corpus.root=meshes", "seeds=[0,1,2]"], "full · seed 2 would be of another recipe than the bundle's"),
-        (["corpus.root=meshes", "variants={more: {training.lr: 0.5}}"], "more · seed 0 would be of another recipe"),
+        (["corpus.root=meshes", "training.lr=0.5"], "full · seed 0 would be another than the bundle's"),
+        (["corpus.root=meshes", "metric=linear/uf1"], "metric would be another than the bundle's"),
+        (["corpus.root=meshes", "seeds=[0,1,2]"], "full · seed 2 would be another than the bundle's"),
+        (["corpus.root=meshes", "variants={more: {training.lr: 0.5}}"], "more · seed 0 would be another"),
         (["corpus.root=meshes", "traning.lr=0.5"], "study.json: 1 error"),
         (["corpus.root=nowhere"], "nowhere is not a folder"),
     ],
@@ -156,4 +157,4 @@ def test_a_search_of_generated_faces_goes_on_elsewhere_from_the_points_of_the_bu
         continue_search(bundle, moved_study(bundle, []), other)
         (points,) = other.studies.glob("*/points.json")
         assert json.loads(points.read_text()) == list(bundle.outcome.searched.points)
-    assert "the search would be of another recipe" in refused(capsys, "rerun", "asked.zip", "--set", "search.trials=4")
+    assert "the search would be another" in refused(capsys, "rerun", "asked.zip", "--set", "search.trials=4")

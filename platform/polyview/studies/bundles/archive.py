@@ -121,7 +121,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; polyview bundle STUDY -o {path} makes one") from None
     except _BROKEN as error:
-        raise UserError(f"{path}: not readable as a bundle: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not readable as a bundle, which polyview bundle makes: {reason}") from None
 
 
 def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:

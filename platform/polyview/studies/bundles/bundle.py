@@ -13,6 +13,7 @@ There are no faces or pictures in it, no embeddings, no checkpoints, no logs, an
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ import polyview
 from polyview.analysis.outcome import Outcome, absent, environment, finished
 from polyview.environment import git_commit
 from polyview.errors import UserError
-from polyview.recipe import Study, load_study
+from polyview.recipe import Study, is_zip, load_study
 from polyview.recipe.schema import Model, Natural
 from polyview.recipe.validation import describe_errors
 from polyview.reporting.report import latex, write
@@ -128,8 +129,7 @@ def write_bundle(study: Study, home: Home, out: Path, command: str) -> About:
     outcome = load_outcome(study, home)
     if not outcome.records:
         raise UserError(f"{study.name}: nothing has run yet, so there is nothing to bundle; polyview ablate runs it")
-    if out.is_dir():
-        raise UserError(f"{out}: is a folder; -o takes the name of a file, such as {out / study.name}.zip")
+    _check_target(out, study)
     names = _names(outcome)
     with tempfile.TemporaryDirectory(prefix="polyview-") as made, replacing(out) as temporary:
         portable, folder = names.study(outcome.study), Path(made)
@@ -137,6 +137,7 @@ def write_bundle(study: Study, home: Home, out: Path, command: str) -> About:
         known = _known(portable, folder)
         write(replace(known, folder=folder))
         (folder / "report" / "table.tex").write_text(latex(known), encoding="utf-8")
+        _check_places(folder, [*names.roots, *names.weights, str(Path.home()), str(home.root)], study)
         about = _about(outcome, known, names, command).model_copy(update={"members": members_of(folder)})
         pack(folder, about, temporary)
         try:
@@ -145,6 +146,28 @@ def write_bundle(study: Study, home: Home, out: Path, command: str) -> About:
         except UserError as error:
             told = str(error).removeprefix(f"{temporary}: ")
             raise UserError(f"{study.name}: cannot be bundled: {told}") from None
+
+
+def _check_target(out: Path, study: Study) -> None:
+    """Raises `UserError` where a bundle cannot be written, or something that is no bundle would be lost."""
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder; -o takes the name of a file, such as {out / study.name}.zip")
+    if out.exists() and not is_zip(out):
+        raise UserError(f"{out}: is there, and is no bundle; -o takes another name")
+    folder = next(parent for parent in out.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"{out}: cannot be written; -o takes a file in a folder that can")
+
+
+def _check_places(folder: Path, places: Sequence[str], study: Study) -> None:
+    """Raises `UserError` where a text of the bundle has a place of this machine in it, as a name or a comment may."""
+    named = re.compile("|".join(rf"(?<![\w.-]){re.escape(place)}(?![\w-])" for place in places if len(place) > 1))
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".json", ".md", ".tex", ".csv") and (told := named.search(path.read_text(encoding="utf-8"))):
+            raise UserError(
+                f"{study.name}: cannot be bundled: {path.relative_to(folder)} would tell of {told[0]}, a place of this "
+                "machine, which a variant's name or the comment at the top of the study may have; reword it"
+            )
 
 
 def _say_nothing(_line: str) -> None:

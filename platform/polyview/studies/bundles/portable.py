@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,7 @@ class Names:
             for corpus in filter(None, (experiment.corpus, experiment.evaluation.test)):
                 if corpus.root and corpus.root not in roots:
                     roots[corpus.root] = _free_name(corpus.dataset, roots.values())
-                if corpus.table and Path(corpus.table).is_absolute():
+                if corpus.table:
                     tables[corpus.table] = Path(corpus.table).name
             if content := experiment.model.pretrained_content:
                 weights[content[0]] = content[1]
@@ -65,7 +66,7 @@ class Names:
             return data
         names = {**self.roots, **self.tables, **self.weights}
         # What a variant sets is as it was typed, and was made absolute in the recipe alone.
-        path = Path(data).expanduser() if data.startswith("~/") else Path(data)
+        path = Path(os.path.expanduser(data))  # noqa: PTH111 - Path's own raises where there is no such user
         return names.get(data) or names.get(str(path.absolute()), data)
 
 

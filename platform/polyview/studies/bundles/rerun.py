@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from polyview.analysis.agreement import agreement, same_predictions
 from polyview.analysis.notes import DECIDING
-from polyview.analysis.outcome import Outcome, cost
+from polyview.analysis.outcome import Outcome, cost, finished
 from polyview.analysis.searches import BEST
 from polyview.corpus.scan import scan
 from polyview.environment import describe_environment
@@ -25,7 +25,8 @@ from polyview.trials.ledger import Record
 from polyview.trials.search import Points
 from polyview.trials.views import corpora
 
-_TAKES = "where the faces and the same weights lie, resources, fewer seeds"
+_TAKES = "where the faces and the same weights lie, resources, fewer seeds or variants"
+_JUDGED = ("metric", "metrics", "margin", "baseline")
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,12 @@ def moved_study(bundle: Bundle, assignments: Sequence[str]) -> Study:
         raise UserError(f"{bundle.path}: does not hold all that {own.name} reads; say where it lies by {told}")
     known = {trial.place: recipe_wherever(trial.experiment) for trial in plan(own)}
     others = [trial for trial in plan(study) if known.get(trial.place) != recipe_wherever(trial.experiment)]
-    if others or study.search != own.search:
-        name = others[0].name if others else "the search"
+    judged = [name for name in _JUDGED if getattr(study, name) != getattr(own, name)]
+    if others or judged or study.search != own.search:
+        name = others[0].name if others else judged[0] if judged else "the search"
         raise UserError(
-            f"{bundle.path}: {name} would be of another recipe than the bundle's; rerun takes {_TAKES}, and for "
-            "another recipe there is polyview ablate"
+            f"{bundle.path}: {name} would be another than the bundle's; rerun takes {_TAKES}, and for what is asked "
+            "otherwise there is polyview ablate"
         )
     return study
 
@@ -132,7 +134,14 @@ def compare_with(bundle: Bundle, outcome: Outcome, found: Sequence[FoundCorpus])
         remarks_before(bundle, found),
         lines,
         other_faces=not all(one.same for one in found),
+        left_out=_left_out(bundle.outcome, outcome),
     )
+
+
+def _left_out(before: Outcome, after: Outcome) -> int:
+    """How many results of a bundle's variants and seeds have none beside them."""
+    again = {trial.place for trial, _ in finished(after)}
+    return sum(trial.place not in again for trial, _ in finished(before))
 
 
 def _run_of(record: Record) -> tuple[float, float]:
