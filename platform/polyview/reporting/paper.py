@@ -28,10 +28,6 @@ def write_figures(outcome: Outcome, folder: Path, style: Style) -> list[tuple[Pi
     found = pictures(outcome)
     if not found:
         raise UserError(f"{outcome.study.name}: no trial has a result to be drawn; polyview ablate runs the study")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made a folder ({error.strerror}); -o takes another") from None
     files: dict[str, bytes] = {}
     heights: list[float] = []
     with _all_letters():
@@ -40,6 +36,10 @@ def write_figures(outcome: Outcome, folder: Path, style: Style) -> list[tuple[Pi
                 files |= {f"{picture.key}.pdf": pdf(figure), f"{picture.key}.svg": svg(figure).encode()}
                 heights.append(figure.get_figheight())
     files["figures.tex"] = _latex_lines(outcome, found, style).encode()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made a folder ({error.strerror}); -o takes another") from None
     for name, content in files.items():
         with replacing(folder / name) as temporary:
             temporary.write_bytes(content)
