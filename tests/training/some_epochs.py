@@ -46,18 +46,23 @@ def warning(rank: int, last: int | None) -> Callable[[], bool]:
     return warned
 
 
-def train(job: TrainingJob, workers: int, steps: int | None, rank: int) -> None:
-    """Be worker `rank` of so many."""
-    if workers > 1:
-        rendezvous = job.folder.with_suffix(".rendezvous").as_uri()
-        dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=workers)
+def train(job: TrainingJob, steps: int | None, rank: int) -> int:
+    """Train; returns how many elements of weights and moments this worker holds."""
     trainer = Trainer(job, torch.device("cpu"))
     with suppress(CutShortError):
         for _ in trainer.epochs(warning(rank, steps)):
             pass
     kept = [*trainer.model.parameters(), *tree_leaves(trainer.state.optimizer.state_dict()["state"])]
+    return sum(held(tensor).numel() for tensor in kept)
+
+
+def work(job: TrainingJob, workers: int, steps: int | None, rank: int) -> None:
+    """Be worker `rank` of so many. The trainer is gone before its process group: torch may hang where it is not."""
+    if workers > 1:
+        rendezvous = job.folder.with_suffix(".rendezvous").as_uri()
+        dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=workers)
     sizes = torch.zeros(workers, dtype=torch.int64)
-    sizes[rank] = sum(held(tensor).numel() for tensor in kept)
+    sizes[rank] = train(job, steps, rank)
     pool(sizes)
     if rank == 0:
         job.folder.with_suffix(".held").write_text(json.dumps(sizes.tolist()))
@@ -78,7 +83,7 @@ def main(folder: Path) -> int:
         experiment = Experiment.model_validate_json(json.dumps(training["recipe"]))
         job = TrainingJob(experiment, Path(asked["store"]), tuple(asked["subjects"]), folder / name)
         told = (job, training["workers"], training["steps"])
-        workers = [fork.Process(target=train, args=(*told, rank), daemon=True) for rank in range(training["workers"])]
+        workers = [fork.Process(target=work, args=(*told, rank), daemon=True) for rank in range(training["workers"])]
         for worker in workers:
             worker.start()
         for worker in workers:
