@@ -110,7 +110,7 @@ class Training(Model):
     @model_validator(mode="after")
     def _is_sharded_over_several_workers(self) -> Self:
         if self.sharding == "fsdp" and self.workers == 1:
-            raise ValueError("sharding: fsdp spreads the model over workers, and workers is 1; set it to 2 or more")
+            raise ValueError("sharding: fsdp spreads the model over workers, and workers is 1; set one of them anew")
         return self
 
     @model_validator(mode="after")

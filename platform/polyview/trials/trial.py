@@ -187,15 +187,14 @@ def run_trial(
         if known or has_checkpoint_of_others(folder, *sources):
             ledger.set_aside(trial_id)
         started = time.time()
-        trained_epochs = 0
+        last = 0
         if experiment.training.trains:
             for epoch in train(TrainingJob(experiment, spec.store, train_faces.subjects, folder, spec.checkpoints)):
-                trained_epochs = epoch.epoch
+                last = epoch.epoch
                 yield epoch
             fetch_checkpoint(folder)  # of workers on other machines
-        # By its name, if one was made just now: NFS may not list it here for a minute.
-        made = Checkpoint(folder / checkpoint_name(trained_epochs, 0)) if trained_epochs else None
-        checkpoint = made or latest_checkpoint(folder)
+        # One that was just made is read by its name: NFS may not list it on this machine for a minute.
+        checkpoint = Checkpoint(folder / checkpoint_name(last, 0)) if last else latest_checkpoint(folder)
         history = checkpoint.history if checkpoint else ()
         if history:
             started = min(started, history[0].ended - history[0].metrics["seconds"])
