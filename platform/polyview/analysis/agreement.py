@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
-from polyview.analysis.comparisons import scores
+from polyview.analysis.comparisons import Scores, scores
 from polyview.analysis.inference import CONFIDENCE, SAME, SeedScore, contrast, for_these_people
 from polyview.analysis.outcome import Outcome
 from polyview.analysis.statistics import holm
 
 Agreement = Literal["identical", "same", "open", "differs", "not run"]
-Scores = Mapping[str, Mapping[int, SeedScore]]
-"""Variant -> seed -> score."""
 _COLUMNS = ("probe", "sample", "prediction")
 
 
@@ -64,8 +62,7 @@ def agreement(before: Outcome, after: Outcome) -> list[Cell]:
     one has for these people under other seeds. `open`: it lies outside, or there is no interval. A variant that had no
     score before is left out.
     """
-    study = after.study
-    metrics = (study.metric, *study.metrics)
+    metrics = after.study.all_metrics
     return compare_runs({metric: (scores(before, metric), scores(after, metric)) for metric in metrics})
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from polyview.analysis.comparisons import comparisons, scores
+from polyview.analysis.comparisons import comparison_of_each, scores
 from polyview.analysis.inference import SeedScore
-from polyview.analysis.notes import DECIDING
+from polyview.analysis.notes import version_of
 from polyview.analysis.outcome import Outcome, finished
 from polyview.analysis.statistics import Comparison, adjust_comparisons, compare
 from polyview.recipe import Study, flat
+from polyview.recipe.study import DESCRIPTIVE
 from polyview.trials.design import baselines
 
 NONE = "—"
 SAME_TRIALS = "same trials"
 EARLIER = ""  # which no variant is called
 TOLD_BY_VARIANT = {"experiment", "remove", "variants", "grid", "fraction", "across"}
-SAYING_NOTHING = {"name", "question", "published", "tables"}
+SAYING_NOTHING = {"name", *DESCRIPTIVE}
 """What of a study is told by the recipes of its variants, and what says nothing of its results."""
 
 
@@ -71,9 +72,10 @@ def changes(before: Outcome, after: Outcome) -> Changes:
     under the same seeds. Its p-value is adjusted over all variants that are compared here (Holm 1979).
     """
     metric = before.study.metric
-    studies = [_judged(outcome, metric) for outcome in (before, after)]
+    studies = [comparison_of_each(outcome, metric) for outcome in (before, after)]
     both = [name for name in studies[0] if name in studies[1]]
-    pairs = [_between(name, before, after, metric) for name in both]
+    scored = [scores(outcome, metric) for outcome in (before, after)]
+    pairs = [_between(name, before, after, scored[0][name], scored[1][name]) for name in both]
     tested = iter(adjust_comparisons([one for one, unpaired in pairs if not unpaired]))
     return Changes(
         metric,
@@ -88,13 +90,14 @@ def changes(before: Outcome, after: Outcome) -> Changes:
     )
 
 
-def _judged(outcome: Outcome, metric: str) -> dict[str, Comparison]:
-    return {one.variant: one for family in comparisons(outcome, metric) for one in family}
-
-
-def _between(variant: str, before: Outcome, after: Outcome, metric: str) -> tuple[Comparison, str]:
+def _between(
+    variant: str,
+    before: Outcome,
+    after: Outcome,
+    earlier: Mapping[int, SeedScore],
+    later: Mapping[int, SeedScore],
+) -> tuple[Comparison, str]:
     """The variant's later score against its earlier one, and why they are not paired, if they are not."""
-    earlier, later = (scores(outcome, metric)[variant] for outcome in (before, after))
     unpaired = _unpaired(variant, before, after, earlier, later)
     paired: Mapping[int, SeedScore] = {} if unpaired else earlier
     found, _ = compare({variant: later, EARLIER: paired}, EARLIER)
@@ -132,7 +135,7 @@ def _people(outcome: Outcome, variant: str) -> dict[int, set[str]]:
     """Who was scored under each seed."""
     found: dict[int, set[str]] = {}
     for trial, record in finished(outcome, variant):
-        found.setdefault(trial.seed, set()).update(record.validation_subjects or record.test_subjects)
+        found.setdefault(trial.seed, set()).update(record.scored_subjects)
     return found
 
 
@@ -142,13 +145,13 @@ def _manifests(outcome: Outcome, variants: Sequence[str]) -> set[str]:
 
 def _settings(before: Outcome, after: Outcome, variants: Sequence[str]) -> list[SettingChange]:
     """The study's own keys first, then those of the recipes; what differs alike in several variants is one row."""
-    own = [_different(*(_own_settings(outcome.study) for outcome in (before, after)))]
+    own = _different(_own_settings(before.study), _own_settings(after.study))
     recipes = [_recipes(outcome) for outcome in (before, after)]
     found: dict[tuple[str, str, str], list[str]] = {}
     for name in variants:
         for row in _different(recipes[0][name], recipes[1][name]):
             found.setdefault(row, []).append(name)
-    return [SettingChange(*row) for row in own[0]] + [SettingChange(*row, tuple(names)) for row, names in found.items()]
+    return [SettingChange(*row) for row in own] + [SettingChange(*row, tuple(names)) for row, names in found.items()]
 
 
 def _different(one: Mapping[str, str], other: Mapping[str, str]) -> list[tuple[str, str, str]]:
@@ -199,7 +202,4 @@ def _remarks(before: Outcome, after: Outcome, variants: Sequence[str]) -> list[s
 
 
 def _versions(outcome: Outcome) -> set[str]:
-    return {
-        ", ".join(f"{name} {record.environment[name]}" for name in DECIDING if name in record.environment)
-        for _, record in finished(outcome)
-    } - {""}
+    return {version_of(record) for _, record in finished(outcome)} - {""}

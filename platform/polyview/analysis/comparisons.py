@@ -17,6 +17,9 @@ from polyview.recipe import Study, UntilDecided
 from polyview.trials.design import REFERENCES, baselines
 from polyview.trials.ledger import Record
 
+Scores = Mapping[str, Mapping[int, SeedScore]]
+"""Variant -> seed -> score."""
+
 
 def scores(outcome: Outcome, metric: str) -> dict[str, dict[int, SeedScore]]:
     """Variant -> seed -> score, references last; a variant without scores has an empty entry.
@@ -63,13 +66,18 @@ def comparisons(outcome: Outcome, metric: str) -> tuple[list[Comparison], list[C
     found = scores(outcome, metric)
     references = {name: by_seed for name, by_seed in found.items() if name in REFERENCES or name == baseline}
     against_references = [one for one in _compare(outcome, references) if one.variant != baseline]
-    family = [study.metric, *study.metrics]
+    family = study.all_metrics
     if metric not in family:
         return _compare(outcome, _variants(found)), against_references
     together = [_compare(outcome, _variants(found if name == metric else scores(outcome, name))) for name in family]
     adjusted = iter(adjust_comparisons([one for own in together for one in own], margin_of(study)))
     by_metric = {name: [next(adjusted) for _ in own] for name, own in zip(family, together, strict=True)}
     return by_metric[metric], against_references
+
+
+def comparison_of_each(outcome: Outcome, metric: str) -> dict[str, Comparison]:
+    """The comparison of every variant and reference, by its name."""
+    return {one.variant: one for family in comparisons(outcome, metric) for one in family}
 
 
 def _variants(found: Mapping[str, Mapping[int, SeedScore]]) -> dict[str, Mapping[int, SeedScore]]:

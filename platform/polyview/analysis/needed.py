@@ -32,8 +32,6 @@ def needed_trials(outcome: Outcome) -> list[Trial]:
 def open_variants(outcome: Outcome) -> Set[str]:
     """The variants that are not decided in some metric that the study compares in, and their baselines."""
     study, against = outcome.study, baselines(outcome.study)
-    compared = [
-        one for metric in (study.metric, *study.metrics) for family in comparisons(outcome, metric) for one in family
-    ]
+    compared = [one for metric in study.all_metrics for family in comparisons(outcome, metric) for one in family]
     undecided = {one.variant for one in compared if one.difference is not None and one.verdict == "open"}
     return undecided | {against.get(name, study.baseline) for name in undecided}

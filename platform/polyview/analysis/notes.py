@@ -12,6 +12,7 @@ from polyview.analysis.statistics import Comparison, adjustment
 from polyview.analysis.supervision import describe_supervision
 from polyview.recipe import Study, UntilDecided
 from polyview.trials.design import REFERENCES, UNTRAINED, studied_experiment
+from polyview.trials.ledger import Record
 
 CEILING = 0.95
 """A score above which little is left to gain."""
@@ -163,8 +164,7 @@ def describe_versions(outcome: Outcome) -> str | None:
     """Which variants ran with which code, where that is not one and the same; None if it is."""
     by_version: dict[str, dict[str, set[int]]] = {}
     for trial, record in finished(outcome):
-        version = ", ".join(f"{name} {record.environment[name]}" for name in DECIDING if name in record.environment)
-        by_version.setdefault(version, {}).setdefault(trial.variant, set()).add(trial.seed)
+        by_version.setdefault(version_of(record), {}).setdefault(trial.variant, set()).add(trial.seed)
     if len(by_version) < 2:
         return None
     groups = [f"With {version or 'unknown versions'}: {_listed(ran)}" for version, ran in by_version.items()]
@@ -172,6 +172,11 @@ def describe_versions(outcome: Outcome) -> str | None:
         "The trials were made by different code, and differences between them may come from that. "
         f"{'. '.join(groups)}. Run a variant anew with --force to compare like with like."
     )
+
+
+def version_of(record: Record) -> str:
+    """The code that made a record, as far as a result could differ by it; empty where it was not kept."""
+    return ", ".join(f"{name} {record.environment[name]}" for name in DECIDING if name in record.environment)
 
 
 def _listed(ran: Mapping[str, set[int]]) -> str:

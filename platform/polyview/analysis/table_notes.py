@@ -10,7 +10,7 @@ from polyview.analysis.statistics import adjustment
 from polyview.analysis.supervision import supervision
 from polyview.analysis.tables import MethodsTable, Row, describe_protocol
 from polyview.recipe import Experiment, UntilDecided
-from polyview.trials.design import REFERENCES, cells, crossed_name, methods, studied_experiment
+from polyview.trials.design import REFERENCES, cells, crossed_name, methods
 
 MARKS = {"better": "↑", "worse": "↓", "same": "="}
 SPREADS = {
@@ -62,11 +62,7 @@ def _marks(table: MethodsTable) -> str:
     than = baselines.pop() if len(baselines) == 1 else "the study's baseline"
     adjusted = " or ".join(sorted({adjustment(margin_of(outcome.study)) for outcome in outcomes}))
     same = ", = the same within the study's margin" if any(outcome.study.margin for outcome in outcomes) else ""
-    unjudged = any(
-        column.metric not in (study.metric, *study.metrics)
-        for column in table.columns
-        for study in [table.outcomes[column.study].study]
-    )
+    unjudged = any(column.metric not in table.outcomes[column.study].study.all_metrics for column in table.columns)
     without = " A metric that a study does not compare in has no marks: its `metrics` lists them." if unjudged else ""
     return (
         f"↑ better, ↓ worse than {than}{_at_the_same_value(table)}{same}: p at most 0.05 for other people under other "
@@ -92,15 +88,13 @@ def _averages(table: MethodsTable) -> str:
 def describe_people(label: str, outcome: Outcome) -> str:
     """Whose faces a study is of, who is tested on, and how often, in one sentence."""
     study = outcome.study
-    protocol = describe_protocol(studied_experiment(study).evaluation, study.experiment.corpus.dataset)
     records = [record for _, record in finished(outcome)]
     seeds = _range([len({trial.seed for trial, _ in finished(outcome, name)}) for name in _variants(outcome)])
-    tested = _range([len(record.validation_subjects or record.test_subjects) for record in records])
+    tested = _range([len(record.scored_subjects) for record in records])
     trained = _range([len(record.train_subjects) for record in records if record.train_subjects])
     people = f"; each training sees {trained} people and is scored on {tested} others" if tested and trained else ""
-    text = (
-        f"{label}: {study.experiment.corpus.dataset}, {protocol}{people}; {seeds} seeds; baseline “{study.baseline}”."
-    )
+    faces = f"{study.experiment.corpus.dataset}, {describe_protocol(study)}"
+    text = f"{label}: {faces}{people}; {seeds} seeds; baseline “{study.baseline}”."
     return text.replace(" 1 seeds", " 1 seed")
 
 

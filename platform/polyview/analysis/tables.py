@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from polyview.analysis.comparisons import comparisons, scores
+from polyview.analysis.comparisons import Scores, comparison_of_each, scores
 from polyview.analysis.inference import CONFIDENCE, SeedScore, contrast, for_other_people
 from polyview.analysis.outcome import Outcome, finished
 from polyview.analysis.statistics import Comparison, Verdict, bonferroni, interval
 from polyview.errors import UserError
-from polyview.recipe import Evaluation, Layout, Published
+from polyview.recipe import Layout, Published, Study
 from polyview.trials.design import REFERENCES, baselines, cells, crossed_name, methods, studied_experiment
 
 Kind = Literal["method", "reference", "published"]
@@ -96,7 +96,12 @@ def make_table(name: str, layout: Layout, outcomes: Mapping[str, Outcome]) -> Me
     without_result = tuple(label for label in outcomes if label not in scored)
     outcomes = scored
     columns = _columns(layout, outcomes)
-    filled = [_cells(outcomes[column.study], column, layout) for column in columns]
+    # The points of what a study goes across have these in common.
+    found = {
+        (label, metric): (scores(outcomes[label], metric), comparison_of_each(outcomes[label], metric))
+        for label, metric in {(column.study, column.metric) for column in columns}
+    }
+    filled = [_cells(outcomes[one.study], one, layout, *found[one.study, one.metric]) for one in columns]
     scored_in = {column.metric for column, cells_of_column in zip(columns, filled, strict=True) if cells_of_column}
     if unmeasured := [column.metric for column in columns if column.metric not in scored_in]:
         raise UserError(
@@ -113,15 +118,16 @@ def make_table(name: str, layout: Layout, outcomes: Mapping[str, Outcome]) -> Me
     return MethodsTable(name, layout, outcomes, tuple(columns), averages, averaged, without_result)
 
 
-def describe_protocol(evaluation: Evaluation, trained_on: str) -> str:
-    """Who is tested on, in a few words; `trained_on` is the dataset of the training."""
+def describe_protocol(study: Study) -> str:
+    """Who is tested on, in a few words."""
+    evaluation = studied_experiment(study).evaluation
     match evaluation.protocol:
         case "subject_kfold":
             return f"{evaluation.folds} folds of subjects"
         case "loso":
             return "leave one subject out"
         case "cross_dataset" if evaluation.test:
-            return f"{trained_on} to {evaluation.test.dataset}"
+            return f"{study.experiment.corpus.dataset} to {evaluation.test.dataset}"
         case _:
             return f"{100 * evaluation.share:.3g} % of subjects held out"
 
@@ -157,10 +163,7 @@ def _p_better(one: Mapping[int, SeedScore], other: Mapping[int, SeedScore]) -> f
 
 def _columns(layout: Layout, outcomes: Mapping[str, Outcome]) -> list[Column]:
     """All columns with all their heads, grouped as asked for; heads that say nothing are left out."""
-    protocols = {
-        label: describe_protocol(studied_experiment(one.study).evaluation, one.study.experiment.corpus.dataset)
-        for label, one in outcomes.items()
-    }
+    protocols = {label: describe_protocol(one.study) for label, one in outcomes.items()}
     found = []
     for label, outcome in outcomes.items():
         study = outcome.study
@@ -200,15 +203,15 @@ def _row_names(outcome: Outcome, layout: Layout) -> list[str]:
     return [*methods(outcome.study), *(name for name in variants if name not in baselines(outcome.study))]
 
 
-def _cells(outcome: Outcome, column: Column, layout: Layout) -> dict[str, Cell]:
+def _cells(
+    outcome: Outcome, column: Column, layout: Layout, by_variant: Scores, compared: Mapping[str, Comparison]
+) -> dict[str, Cell]:
     """The cells of a column, by row; a row without a score has none."""
-    by_variant, (variants, references) = scores(outcome, column.metric), comparisons(outcome, column.metric)
-    compared = {one.variant: one for one in (*variants, *references)}
     shown = {name: crossed_name(name, column.point) for name in _row_names(outcome, layout)}
     shown = {name: variant for name, variant in shown.items() if by_variant.get(variant)}
     best = maybe_best({name: by_variant[variant] for name, variant in shown.items() if name not in REFERENCES})
     study, own = outcome.study, set(baselines(outcome.study).values())
-    judged = column.metric in (study.metric, *study.metrics)
+    judged = column.metric in study.all_metrics
     return {
         name: _cell(compared[variant], by_variant[variant], judged and variant not in own, name in best)
         for name, variant in shown.items()

@@ -12,6 +12,9 @@ from polyview.recipe.experiment import Experiment
 from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Share, Weight, equals
 from polyview.recipe.table import Layout, Published
 
+DESCRIPTIVE = {"question", "published", "tables"}
+"""What a study says beside what it asks for: neither its trials nor its comparisons are others by it."""
+
 CostName = Literal["views", "parameters", "seconds"]
 ObjectiveName = Annotated[str, AfterValidator(lambda name: check_metric(name, get_args(CostName)))]
 Scalar = bool | int | float | str | None
@@ -235,6 +238,11 @@ class Study(Model):
         """The seeds that a variant runs under; of a study that goes on until it is decided, at most."""
         return tuple(range(self.seeds.most)) if isinstance(self.seeds, UntilDecided) else self.seeds
 
+    @property
+    def all_metrics(self) -> tuple[str, ...]:
+        """What variants are compared in, the study's own first; all comparisons in these are one family."""
+        return (self.metric, *self.metrics)
+
     @model_validator(mode="after")
     def _until_decided_compares_variants(self) -> Self:
         others = {"grid": self.grid, "fraction": self.fraction, "search": self.search}
@@ -258,7 +266,7 @@ class Study(Model):
     def _probes_make_the_metrics(self) -> Self:
         evaluation = self.experiment.evaluation
         of_tables = [name for table in self.tables.values() for name in table.metrics]
-        for name in (self.metric, *self.metrics, *of_tables, *(self.search.objectives if self.search else ())):
+        for name in (*self.all_metrics, *of_tables, *(self.search.objectives if self.search else ())):
             probe = name.partition("/")[0]
             if "/" not in name or probe in evaluation.measured:
                 continue

@@ -122,7 +122,7 @@ def _basis(outcome: Outcome) -> str:
     """Of how many seeds and test subjects the scores are."""
     by_seed: dict[tuple[str, int], set[str]] = {}
     for trial, record in finished(outcome):
-        tested = record.validation_subjects or record.test_subjects
+        tested = record.scored_subjects
         by_seed.setdefault((trial.variant, trial.seed), set()).update(tested)
     everybody = set().union(*by_seed.values())
     if not everybody:

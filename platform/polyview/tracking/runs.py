@@ -12,6 +12,7 @@ from polyview.analysis.outcome import Outcome, finished, other_metrics
 from polyview.analysis.statistics import Comparison, relation, signed
 from polyview.analysis.supervision import labels_read, supervision
 from polyview.recipe import Experiment, Study, flat, to_yaml
+from polyview.recipe.study import DESCRIPTIVE
 from polyview.trials.design import Trial, baselines
 from polyview.trials.ledger import InterimScores, Record, TrialFailure
 
@@ -93,7 +94,7 @@ class StudyRun:
 
 def study_tags(study: Study) -> dict[str, str]:
     """What a study's run is found by: its supervision, and what the study asks beside its experiment."""
-    asked = study.model_dump(mode="json", exclude={"experiment", "question", "published", "tables"})
+    asked = study.model_dump(mode="json", exclude={"experiment", *DESCRIPTIVE})
     return {"supervision": supervision(study.experiment), "study": json.dumps(asked)}
 
 

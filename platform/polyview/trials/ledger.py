@@ -52,6 +52,11 @@ class Record(BaseModel):
     environment: dict[str, str] = {}
 
     @property
+    def scored_subjects(self) -> tuple[str, ...]:
+        """Whom the scores are of: validation subjects where there are any, else test subjects."""
+        return self.validation_subjects or self.test_subjects
+
+    @property
     def precision(self) -> str:
         """The formats that the towers were trained in; empty where nothing was trained, or it was not kept."""
         return ", ".join(dict.fromkeys(epoch.precision for epoch in self.history if epoch.precision))
