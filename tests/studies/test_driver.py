@@ -10,6 +10,7 @@ from urllib.request import url2pathname
 
 import mlflow.pyfunc
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 import trimesh
@@ -127,6 +128,20 @@ def test_the_best_model_tells_the_expression_of_a_mesh_and_of_a_picture(
     assert mesh != picture
     (version,) = client.search_model_versions(f"name = '{tiny_study.name}'")
     assert version.run_id == model.source_run_id
+
+
+def test_the_best_model_predicts_of_the_test_subjects_what_the_trial_did(tiny_study: Study, home: Home) -> None:
+    client = MlflowClient(home.tracking_uri)
+    experiment = client.get_experiment_by_name(tiny_study.name)
+    assert experiment is not None
+    (model,) = client.search_logged_models([experiment.experiment_id])
+    predictions = load_outcome(tiny_study, home).predictions[model.tags["polyview.trial"]]
+    paths = scan(tiny_study.experiment.corpus).manifest.frame.select(pl.col("sample_id").alias("sample"), "path")
+    asked = predictions.filter(probe="linear").join(paths, on="sample", how="inner", maintain_order="left")
+    told = mlflow.pyfunc.load_model(model.artifact_location).predict(pd.DataFrame({"path": asked["path"].to_list()}))
+    assert told["expression"].to_list() == asked["prediction"].to_list()
+    scores = told[list(tiny_study.experiment.corpus.expressions)].max(axis=1)
+    assert scores.to_list() == pytest.approx(asked["score"].to_list(), abs=1e-4)
 
 
 def test_a_second_run_trains_nothing_starts_no_ray_and_says_the_same(

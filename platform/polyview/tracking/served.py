@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from packaging.requirements import Requirement
 from PIL import Image
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from polyview.corpus.load import load_mesh
 from polyview.errors import UserError
@@ -29,6 +29,7 @@ from polyview.modeling.export import export_towers
 from polyview.recipe import Geometry
 from polyview.rendering.cameras import Camera, cameras
 from polyview.rendering.renderer import make_renderer
+from polyview.storage.arrays import save_arrays
 from polyview.training.batches import to_images
 from polyview.training.checkpoint import Checkpoint, open_checkpoint
 from polyview.trials.trial import TrialSpec, embedded
@@ -62,7 +63,7 @@ def save_model(spec: TrialSpec, folder: Path) -> None:
         data = Path(place, "polyview")
         shutil.copytree(checkpoint.folder, data / CHECKPOINT, ignore=shutil.ignore_patterns("trainer.pt", "last_*"))
         export_towers(model, experiment, data / TOWERS)
-        save_file({"weights": probe.weights, "biases": probe.biases}, data / PROBE)
+        save_arrays({"weights": probe.weights, "biases": probe.biases}, data / PROBE)
         told = {"classes": probe.classes, "root": manifest.root, "geometry": manifest.geometry.model_dump(mode="json")}
         (data / SOURCE).write_text(json.dumps(told))
         mlflow.pyfunc.save_model(

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
@@ -23,6 +22,7 @@ from polyview.language.pseudolabels import SampleLabels
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import CONFIG
 from polyview.recipe import Experiment, digest, load_stored_experiment, to_yaml
+from polyview.storage.arrays import save_arrays
 from polyview.storage.mirror import CachedPath, address, alone, fetch_folder, files, remove, upload_folder
 from polyview.training.averaging import WeightAverage
 from polyview.training.history import Epoch, Progress

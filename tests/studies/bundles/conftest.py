@@ -23,7 +23,7 @@ metric: knn/accuracy
 metrics: [linear/uar]
 references: false
 variants:
-  trained: {model.tower: tiny-resnet, training.epochs: 1}
+  trained: {model.tower: tiny-resnet, model.pretrained: polyview, training.epochs: 1}
 """
 
 

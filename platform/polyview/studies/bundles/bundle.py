@@ -33,6 +33,7 @@ from polyview.errors import UserError
 from polyview.recipe import Study, is_zip, load_study
 from polyview.recipe.schema import Model, Natural
 from polyview.recipe.validation import describe_errors
+from polyview.recipe.weights import OWN
 from polyview.reporting.report import latex, write
 from polyview.storage.home import Home, replacing
 from polyview.studies.bundles.archive import Contents, in_words, members_of, pack, read_contents, unpack
@@ -137,7 +138,8 @@ def write_bundle(study: Study, home: Home, out: Path, command: str) -> About:
         known = _known(portable, folder)
         write(replace(known, folder=folder))
         (folder / "report" / "table.tex").write_text(latex(known), encoding="utf-8")
-        _check_places(folder, [*names.roots, *names.weights, str(Path.home()), str(home.root)], study)
+        files = [name for name in names.weights if name != OWN]
+        _check_places(folder, [*names.roots, *files, str(Path.home()), str(home.root)], study)
         about = _about(outcome, known, names, command).model_copy(update={"members": members_of(folder)})
         pack(folder, about, temporary)
         try:
