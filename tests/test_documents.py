@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trimesh
 import typer
 import yaml
 from omegaconf import OmegaConf
+from PIL import Image
 from tests.recipes import EXPERIMENTS, STUDIES, TABLES
 
 import polyview
@@ -219,28 +221,45 @@ def test_every_recipe_is_in_the_list_beside_it(folder: str) -> None:
     assert {target for _, target in LINK.findall(text) if target.endswith(".yaml") and ".." not in target} == files
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("document", "text"), blocks("python"))
-def test_a_script_that_is_shown_runs(document: Path, text: str, tiny: Experiment, tmp_path: Path) -> None:
-    """In a folder where the study of its path is a tiny one."""
+@pytest.fixture(scope="module")
+def folder(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the study of the quickstart's path is a tiny one, which has run, and where a scan and a photo lie."""
+    folder = tmp_path_factory.mktemp("scripts")
     once = tiny.model_copy(update={"training": tiny.training.model_copy(update={"epochs": 1})})
-    (tmp_path / "ablations").mkdir()
-    (tmp_path / "ablations" / "tiny.yaml").write_text(to_yaml(once))
-    (tmp_path / "ablations" / "quickstart.yaml").write_text(
+    (folder / "ablations").mkdir()
+    (folder / "ablations" / "tiny.yaml").write_text(to_yaml(once))
+    (folder / "ablations" / "quickstart.yaml").write_text(
         "name: quickstart\nexperiment: tiny.yaml\nseeds: [0, 1]\nreferences: false\n"
         "remove: {no alignment: objective.alignment}\n"
     )
-    (tmp_path / "script.py").write_text(text)
+    trimesh.creation.icosphere().export(folder / "scan.ply")
+    Image.new("RGB", (64, 64), "gray").save(folder / "photo.png")
+    _run(folder, "-m", "polyview", "ablate", "ablations/quickstart.yaml")
+    return folder
+
+
+def _run(folder: Path, *words: str) -> str:
+    """What Python prints in a folder, with the package under test and no setting of the tests' own."""
     strange = ("POLYVIEW_HOME", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
     environment = {key: value for key, value in os.environ.items() if key not in strange}
     # The folder of a script comes first among those that are imported from; the package is the one under test.
     environment["PYTHONPATH"] = str(Path(polyview.__file__).parents[1])
     said = subprocess.run(
-        [sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
     assert said.returncode == 0, said.stderr
+    return said.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("document", "text"), blocks("python"))
+def test_a_script_that_is_shown_runs(document: Path, text: str, folder: Path) -> None:
+    (folder / "script.py").write_text(text)
+    said = _run(folder, "script.py")
     if "run_study" in text:
-        assert "no alignment" in said.stdout, name(document)
-        page = Path(said.stdout.splitlines()[-1])
-        assert page.is_relative_to(tmp_path)
+        assert "no alignment" in said, name(document)
+        page = Path(said.splitlines()[-1])
+        assert page.is_relative_to(folder)
         assert page.is_file()
+    if "pyfunc" in text:
+        assert re.match(r"\s*expression .*\n0 .*\n1 ", said), name(document)

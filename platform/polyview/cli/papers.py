@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polyview.cli.app import Sets, StudyFile, app
-from polyview.cli.studies import list_trials, run_and_show
+from polyview.cli.app import STUDY_OR_BUNDLE, Sets, StudyFile, app
+from polyview.cli.studies import known_outcome, list_trials, run_and_show
 from polyview.storage.home import open_home
 from polyview.storage.mirror import address
 from polyview.terminal import console
+
+if TYPE_CHECKING:
+    from polyview.analysis.outcome import Outcome
+    from polyview.recipe import StudiesTable
 
 BundleFile = Annotated[Path, typer.Argument(metavar="BUNDLE", help="What `polyview bundle` has made.")]
 
@@ -53,7 +58,9 @@ class Spread(StrEnum):
 
 @app.command()
 def table(
-    files: Annotated[list[Path], typer.Argument(metavar="STUDY...", help="Studies, or the definition of one table.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="STUDY...", help="Studies, bundles, or the definition of one table.")
+    ],
     metrics: Annotated[str | None, typer.Option(help="As in linear/accuracy,knn/accuracy; else each study's.")] = None,
     rows: Annotated[
         Rows | None, typer.Option(help="Methods, or every variant of a study that has them across.")
@@ -65,9 +72,7 @@ def table(
 ) -> None:
     """Print one table of several studies, metrics and datasets, as a paper has it; nothing is run."""
     from polyview.analysis.tables import make_table
-    from polyview.recipe import load_tables
     from polyview.reporting import tables
-    from polyview.studies.outcome import load_outcome
 
     asked = {
         "metrics": metrics.replace(" ", "").split(",") if metrics else None,
@@ -76,14 +81,31 @@ def table(
         "spread": spread,
     }
     changes = {name: value if isinstance(value, list) else str(value) for name, value in asked.items() if value}
+    with ExitStack() as stack:
+        for one, outcomes in _known_tables(files, sets or [], changes, stack):
+            made = make_table(one.name, one.layout, outcomes)
+            if form is TableFormat.table:
+                console.print(tables.table(made, console.width))
+            else:
+                sys.stdout.write(getattr(tables, form.value)(made))
+
+
+def _known_tables(
+    files: Sequence[Path], assignments: Sequence[str], changes: Mapping[str, Any], stack: ExitStack
+) -> Iterator[tuple[StudiesTable, Mapping[str, Outcome]]]:
+    """The tables that are asked for, with what is known of their studies; bundles stay open as long as `stack`."""
+    from polyview.recipe import is_zip, load_tables, tables_of
+    from polyview.studies.outcome import load_outcome
+
+    if any(map(is_zip, files)):
+        outcomes = [stack.enter_context(known_outcome(file, assignments)) for file in files]
+        known = {outcome.study.name: outcome for outcome in outcomes}
+        for table in tables_of([outcome.study for outcome in outcomes], changes):
+            yield table, known
+        return
     home = open_home()
-    for one in load_tables(files, sets or [], changes):
-        outcomes = {label: load_outcome(study, home) for label, study in one.studies.items()}
-        made = make_table(one.name, one.layout, outcomes)
-        if form is TableFormat.table:
-            console.print(tables.table(made, console.width))
-        else:
-            sys.stdout.write(getattr(tables, form.value)(made))
+    for table in load_tables(files, assignments, changes):
+        yield table, {label: load_outcome(study, home) for label, study in table.studies.items()}
 
 
 class Width(StrEnum):
@@ -95,21 +117,19 @@ class Width(StrEnum):
 
 @app.command()
 def figures(
-    study: StudyFile,
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help=STUDY_OR_BUNDLE)],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder that they are written to.")] = Path("figures"),
     width: Annotated[Width, typer.Option(help="One column of a paper, or two.")] = Width.one,
     font_size: Annotated[float, typer.Option(help="Of all letters in them, in points.", min=5, max=14)] = 8,
     sets: Sets = None,
 ) -> None:
     """Write every figure of a study as PDF and SVG in the size of a paper's columns, with lines of LaTeX for them."""
-    from polyview.recipe import load_study
     from polyview.reporting.figures.style import Style
     from polyview.reporting.paper import ONE_COLUMN, TWO_COLUMNS, write_figures
-    from polyview.studies.outcome import load_outcome
 
-    outcome = load_outcome(load_study(study, sets or []), open_home())
     style = Style({Width.one: ONE_COLUMN, Width.two: TWO_COLUMNS}[width], font_size)
-    written = write_figures(outcome, out, style)
+    with known_outcome(study, sets or []) as outcome:
+        written = write_figures(outcome, out, style)
     for picture, height in written:
         told = f"{picture.key} ({style.width:g} × {height:.1f} in): {picture.line}"
         console.print(told, highlight=False, markup=False, soft_wrap=True)

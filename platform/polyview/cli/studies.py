@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from polyview.cli.app import Sets, StudyFile, app
+from polyview.cli.app import STUDY_OR_BUNDLE, Sets, StudyFile, app
 from polyview.errors import UserError
 from polyview.storage.home import bundled, open_home
 from polyview.storage.mirror import address
 from polyview.terminal import console, errors, watching
+
+if TYPE_CHECKING:
+    from polyview.analysis.outcome import Outcome
 
 
 class Format(StrEnum):
@@ -60,7 +64,7 @@ def ablate(
 
 @app.command()
 def report(
-    study: Annotated[Path | None, typer.Argument(metavar="STUDY", help="A study, as in ablations/.")] = None,
+    study: Annotated[Path | None, typer.Argument(metavar="STUDY", help=STUDY_OR_BUNDLE)] = None,
     sets: Sets = None,
     form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.table,
     every: Annotated[
@@ -75,23 +79,29 @@ def report(
         return
     if study is None:
         raise UserError("report: name a study, or --all of this home's")
-    from polyview.recipe import is_zip, load_study
     from polyview.reporting import report as reports
 
-    with ExitStack() as stack:
-        if is_zip(study):
-            from polyview.studies.bundles.bundle import open_bundle
-
-            bundle = stack.enter_context(open_bundle(study, partial(errors.print, highlight=False, soft_wrap=True)))
-            outcome = bundle.known(bundle.load(sets or []))
-        else:
-            from polyview.studies.outcome import load_outcome
-
-            outcome = load_outcome(load_study(study, sets or []), open_home())
+    with known_outcome(study, sets or []) as outcome:
         if form is Format.table:
             console.print(reports.table(outcome, console.width))
         else:
             sys.stdout.write(getattr(reports, form.value)(outcome))
+
+
+@contextmanager
+def known_outcome(path: Path, assignments: Sequence[str]) -> Iterator[Outcome]:
+    """What this home knows of a study; of a bundle, what the bundle does, which is opened meanwhile."""
+    from polyview.recipe import is_zip, load_study
+
+    if is_zip(path):
+        from polyview.studies.bundles.bundle import open_bundle
+
+        with open_bundle(path, partial(errors.print, highlight=False, soft_wrap=True)) as bundle:
+            yield bundle.known(bundle.load(assignments))
+    else:
+        from polyview.studies.outcome import load_outcome
+
+        yield load_outcome(load_study(path, assignments), open_home())
 
 
 def _list_studies() -> None:

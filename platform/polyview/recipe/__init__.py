@@ -17,6 +17,7 @@ from polyview.recipe.files import (
     load_stored_study,
     load_study,
     load_tables,
+    tables_of,
     to_yaml,
     with_overrides,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "load_study",
     "load_tables",
     "same",
+    "tables_of",
     "to_yaml",
     "with_overrides",
 ]

@@ -120,7 +120,11 @@ def load_tables(paths: Sequence[Path], assignments: Sequence[str], changes: Mapp
         if len(paths) > 1:
             raise UserError("a table's definition names its studies itself; give that file alone, or studies alone")
         return [_defined_table(paths[0], {**OmegaConf.to_container(contents[0]), **changes}, overrides)]
-    studies = [_load_study(path, overrides) for path in paths]
+    return tables_of([_load_study(path, overrides) for path in paths], changes)
+
+
+def tables_of(studies: Sequence[Study], changes: Mapping[str, Any]) -> list[StudiesTable]:
+    """The tables of one study, or the one of several; `changes` as for `load_tables`."""
     if len(studies) == 1 and studies[0].tables and "metrics" not in changes:
         (study,) = studies
         return [
@@ -185,7 +189,8 @@ def is_zip(path: Path) -> bool:
 def _read(path: Path) -> Any:
     if is_zip(path):
         raise UserError(
-            f"{path}: a zip, and no recipe; a bundle is read by polyview report and run again by polyview rerun"
+            f"{path}: a zip, and no recipe; a bundle is read by polyview report, table and figures, and run again by "
+            "polyview rerun"
         )
     if path.is_dir():
         raise UserError(f"{path}: a folder; name one of its files")

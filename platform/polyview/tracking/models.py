@@ -10,7 +10,8 @@ from typing import Any
 from polyview.tracking.entities import TRIAL_TAG, legal, milliseconds
 from polyview.tracking.runs import TrialRun
 
-MODEL_TYPE = "expression classifier"
+MODEL_TYPE = "face expression classifier"
+"""Models of another type are replaced: those of "expression classifier" had a scrambled probe."""
 
 
 def lacks_model(client: Any, experiment: str, run_id: str, trial: TrialRun) -> bool:

@@ -43,6 +43,29 @@ def test_the_report_of_a_bundle_is_that_of_the_home(
     assert bundled.out == own
 
 
+@pytest.mark.parametrize("form", ["markdown", "latex"])
+def test_a_table_of_a_bundle_is_that_of_the_home(
+    capsys: pytest.CaptureFixture[str],
+    made: Path,
+    asked_home: Home,
+    asked_file: Path,
+    elsewhere: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+) -> None:
+    bundled = Said(capsys, "table", made, "--format", form).out
+    assert "trained" in bundled
+    assert list(elsewhere.iterdir()) == []
+    monkeypatch.setenv("POLYVIEW_HOME", str(asked_home.root))
+    assert bundled == Said(capsys, "table", asked_file, "--format", form).out
+
+
+def test_the_figures_of_a_bundle_are_drawn(capsys: pytest.CaptureFixture[str], made: Path, elsewhere: Path) -> None:
+    assert Said(capsys, "figures", made, "-o", "drawn").code == 0
+    assert (elsewhere / "drawn" / "comparison.pdf").is_file()
+    assert [path.name for path in elsewhere.iterdir()] == ["drawn"]
+
+
 def ids_in(bundle: Path) -> list[str]:
     """The ids of a bundle's trials, in the order of its study's."""
     bundle.with_suffix(".json").write_bytes(read(bundle)["study.json"])
@@ -75,7 +98,8 @@ def test_a_zip_is_no_recipe(capsys: pytest.CaptureFixture[str], made: Path, else
     for verb in ("ablate", "pretrain", "render", "bundle"):
         told = refused(capsys, verb, made)
         assert told == (
-            f"{made}: a zip, and no recipe; a bundle is read by polyview report and run again by polyview rerun"
+            f"{made}: a zip, and no recipe; a bundle is read by polyview report, table and figures, and run again by "
+            "polyview rerun"
         )
     assert "elsewhere.zip: no such file; polyview bundle STUDY -o" in refused(capsys, "rerun", "elsewhere.zip")
     assert not (elsewhere / "home" / "trials").exists()
