@@ -23,8 +23,8 @@ from tests.recipes import EXPERIMENTS, STUDIES, TABLES
 
 import polyview
 from polyview import Experiment, Study, load_study
-from polyview.cli import app
-from polyview.recipe import build_corpus, load_experiment, load_tables, to_yaml
+from polyview.cli import app, main
+from polyview.recipe import build_corpus, is_zip, load_experiment, load_tables, to_yaml
 from polyview.storage.home import REPOSITORY
 from polyview.trials.design import plan
 
@@ -70,6 +70,11 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
                 yield name(document), words[1:]
 
 
+KEPT_TABLES = [
+    pytest.param(document, words, id=" ".join(words))
+    for document, words in command_lines()
+    if words[0] == "table" and is_zip(REPOSITORY / words[1])
+]
 BUNDLED = {words[words.index("-o") + 1] for _, words in command_lines() if words[0] == "bundle" and "-o" in words}
 
 
@@ -129,10 +134,10 @@ def test_a_command_that_is_shown_is_understood(document: str, words: list[str]) 
     context = VERBS[words[0]].make_context(words[0], words[1:])
     parameters = context.params
     if Path(bundle := str(parameters.get("path") or parameters.get("study") or "")).suffix == ".zip":
-        assert bundle in BUNDLED, f"{document}: no command makes {bundle}"
+        assert bundle in BUNDLED or (REPOSITORY / bundle).is_file(), f"{document}: no command makes {bundle}"
     elif parameters.get("study"):
         load_study(REPOSITORY / parameters["study"], *sets_of(parameters))
-    elif words[0] == "table":
+    elif words[0] == "table" and not any(is_zip(REPOSITORY / file) for file in parameters["files"]):
         assert load_tables([REPOSITORY / file for file in parameters["files"]], sets_of(parameters), {})
     elif "experiment" in parameters:
         load_experiment(REPOSITORY / parameters["experiment"], sets_of(parameters))
@@ -140,6 +145,20 @@ def test_a_command_that_is_shown_is_understood(document: str, words: list[str]) 
         build_corpus(parameters["dataset"], parameters["root"], sets_of(parameters))
     elif words[0] == "submit":
         test_a_command_that_is_shown_is_understood(document, parameters["words"])
+
+
+@pytest.mark.parametrize(("document", "words"), KEPT_TABLES)
+def test_a_table_that_is_shown_is_what_its_command_prints(
+    document: str, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the project's own results, which lie beside the studies as bundles."""
+    monkeypatch.chdir(REPOSITORY)
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert not ended.value.code
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len(rows) > 2
+    assert "\n".join(rows) in (REPOSITORY / document).read_text()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)

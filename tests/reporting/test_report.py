@@ -15,16 +15,17 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from PIL import Image
 from rich.console import Console
-from tests.reporting.outcomes import LEVELS, STUDY, outcome, search_outcome, with_predictions
+from tests.reporting.outcomes import LEVELS, STUDY, outcome, record, search_outcome, with_predictions
 
 from polyview.analysis.comparisons import comparisons
 from polyview.analysis.findings import verdicts
-from polyview.analysis.outcome import Outcome
+from polyview.analysis.outcome import Outcome, Searched
 from polyview.analysis.statistics import holm
 from polyview.recipe import Resources, Study
 from polyview.reporting.report import csv, html, latex, markdown, predictions, table, write
 from polyview.trials.design import REFERENCES, plan
 from polyview.trials.ledger import TrialFailure
+from polyview.trials.search import make_trials, own_point
 
 
 def row_of(text: str, variant: str) -> str:
@@ -421,6 +422,18 @@ def test_a_search_is_told_by_its_best_its_front_and_what_matters(tmp_path: Path)
     assert csv(found).count("search 12,1000,") == 9
     drawn = (write(found), (tmp_path / "report" / "figures" / "search.svg").read_text())[1]
     assert "attention" in drawn
+
+
+def test_a_search_that_has_tried_the_recipe_says_what_it_has_there(tmp_path: Path) -> None:
+    found = search_outcome(tmp_path)
+    own = own_point(found.study)
+    assert own is not None
+    points = [*found.searched.points, own]
+    *_, trial = trials = make_trials(found.study, points)
+    kept = record(trial.experiment, 0.5, 1000)
+    tried = replace(found, records=found.records | {trial.id: kept}, searched=Searched(points, trials))
+    level = f"{100 * kept.scores['linear/accuracy']:.1f} % linear/accuracy"
+    assert f"The recipe itself has weight=0.5, count=3, fusion=attention, and {level} on them." in markdown(tried)
 
 
 def test_what_could_not_be_tested_has_no_verdict(tmp_path: Path) -> None:

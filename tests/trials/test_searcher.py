@@ -11,7 +11,7 @@ import pytest
 from polyview.recipe import Experiment, Resources, Study
 from polyview.trials.design import Trial
 from polyview.trials.ledger import Ledger, Record
-from polyview.trials.search import Points, make_trials
+from polyview.trials.search import Points, make_trials, own_point
 from polyview.trials.searcher import LedgerSearch
 from polyview.trials.trial import Workplace
 from polyview.trials.views import PreparedViews
@@ -65,6 +65,26 @@ def test_what_a_killed_driver_had_begun_is_begun_first_and_nothing_done_is_done_
     asked = [resumed.ask(str(number)) for number in range(5)]
     assert asked[0] == begun
     assert len({one.digest for one in asked if one} | {first.digest}) == 6
+
+
+def test_the_recipes_own_values_are_tried_first_if_the_space_has_them(tiny: Experiment, tmp_path: Path) -> None:
+    first = Session(study_of(tiny), tmp_path / "within").ask("a")
+    assert first is not None
+    assert (first.objective, first.training.lr) == (tiny.objective, tiny.training.lr)
+    elsewhere = study_of(tiny, space={"training.lr": {"uniform": [0.5, 0.6]}})
+    other = Session(elsewhere, tmp_path / "elsewhere").ask("a")
+    assert other is not None
+    assert other.training.lr >= 0.5
+
+
+def test_of_keys_with_a_condition_the_recipe_has_those_that_it_fulfils(tiny: Experiment) -> None:
+    space = {
+        "language.prompts": {"categorical": ["label", "pseudo"]},
+        "language.pseudo.refresh": {"integer": [1, 4], "when": {"language.prompts": ["pseudo"]}},
+        "language.ensemble": {"integer": [1, 4], "when": {"language.prompts": ["label"]}},
+    }
+    own = {"language.prompts": "label", "language.ensemble": tiny.language.ensemble}
+    assert own_point(study_of(tiny, space=space)) == own
 
 
 def test_a_point_that_failed_is_tried_again_by_the_next_run_alone(tiny: Experiment, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from polyview.analysis.outcome import Outcome, confusions_of, finished
 from polyview.analysis.searches import BEST, best, importance, pareto
 from polyview.analysis.statistics import interval, relation, sentence, signed
 from polyview.corpus.splits import count_labelled
-from polyview.recipe import Experiment, Study, digest, flat
+from polyview.recipe import Experiment, digest, flat
 from polyview.reporting.figures.curves import draw_across, draw_view_counts
 from polyview.reporting.figures.intervals import draw_effects
 from polyview.reporting.figures.maps import UNASKED, draw_parallel
@@ -37,7 +37,7 @@ from polyview.trials.design import (
     studied_experiment,
 )
 from polyview.trials.ledger import pruned_trials
-from polyview.trials.search import COSTS, objectives, values, wanted
+from polyview.trials.search import COSTS, objectives, own_point, values, wanted
 
 READING = (
     "An effect is the mean with a factor's second value less that with its first, over all else; of two factors, half "
@@ -286,8 +286,8 @@ def _search(outcome: Outcome) -> Section:
         Finding(
             f"The best of them, {point_name(_rounded(point))}, has {level} on {len(record.validation_subjects)} "
             "validation subjects, whom no point was trained on. That is the highest of many and so flatters it: the "
-            f"row “{BEST}” is scored on the test subjects, whom the search never saw, under the study's seeds. The "
-            f"recipe itself has {point_name(_rounded(_own_point(study)))}, and no score on the validation subjects.",
+            f"row “{BEST}” is scored on the test subjects, whom the search never saw, under the study's seeds. "
+            + _of_the_recipe(outcome),
             False,
         )
     )
@@ -309,11 +309,18 @@ def _search(outcome: Outcome) -> Section:
     )
 
 
-def _own_point(study: Study) -> dict[str, Any]:
-    """What the recipe has at the keys of the search; None where a part that it is without would have it."""
+def _of_the_recipe(outcome: Outcome) -> str:
+    """What the recipe has at the keys of the search, null where it lacks the part, and on the validation subjects."""
+    study, own = outcome.study, own_point(outcome.study)
     assert study.search is not None
     leaves = dict(flat(studied_experiment(study).model_dump(mode="json")))
-    return {key: yaml.safe_load(leaves.get(key, "null")) for key in study.search.space}
+    named = point_name(_rounded({key: yaml.safe_load(leaves.get(key, "null")) for key in study.search.space}))
+    score = next((found[0] for _, point, found in _valued(outcome) if point == own), None)
+    if score is None:
+        return f"The recipe itself has {named}, and no score on the validation subjects."
+    name = objectives(study)[0]
+    level = f"{score:g} {name}" if name in COSTS else f"{100 * score:.1f} % {name}"
+    return f"The recipe itself has {named}, and {level} on them."
 
 
 def _front_rows(outcome: Outcome) -> list[list[str]]:

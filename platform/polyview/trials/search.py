@@ -17,7 +17,7 @@ from polyview.recipe.objective import Alignment, Objective
 from polyview.storage.home import replacing
 from polyview.trials.design import Trial, studied_experiment
 from polyview.trials.ledger import InterimScores, Ledger, Record, pruned_trials
-from polyview.trials.space import Point, Space, choices, combinations, contains, ends, is_discrete, suggest
+from polyview.trials.space import Point, Space, choices, combinations, contains, ends, is_active, is_discrete, suggest
 
 if TYPE_CHECKING:
     import optuna
@@ -54,6 +54,16 @@ def make_trial(study: Study, point: Point, number: int) -> Trial:
     evaluation = varied.evaluation.model_copy(update={"validation": search.validation})
     scored = varied.model_copy(update={"seed": search.seed, "evaluation": evaluation})
     return Trial(f"search {number}", search.seed, scored)
+
+
+def own_point(study: Study) -> Point | None:
+    """The recipe's own values as a point; None where the space has them not."""
+    assert study.search is not None
+    recipe, point = studied_experiment(study), dict[str, Any]()
+    for key, parameter in study.search.space.items():
+        if is_active(parameter, point):
+            point[key] = _value_at(recipe, key)
+    return point if contains(study.search.space, point) else None
 
 
 def make_trials(study: Study, points: Sequence[Point]) -> list[Trial]:

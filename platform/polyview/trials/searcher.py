@@ -15,7 +15,16 @@ from polyview.errors import UserError
 from polyview.recipe import Study
 from polyview.trials.design import Trial
 from polyview.trials.ledger import InterimScores, Ledger, Record, diverged_trials, pruned_trials
-from polyview.trials.search import Points, make_study, make_trial, make_trials, objectives, untried, values
+from polyview.trials.search import (
+    Points,
+    make_study,
+    make_trial,
+    make_trials,
+    objectives,
+    own_point,
+    untried,
+    values,
+)
 from polyview.trials.space import Point, suggest
 from polyview.trials.trial import Workplace
 
@@ -53,6 +62,9 @@ class LedgerSearch(Searcher):
         self.missing = study.search.trials - len(trials) + len(self.halted)
         self.optuna = make_study(study, self.points, records, self.interim_scores)
         self.running: dict[str, tuple[Any, Trial]] = {}
+        # The recipe's own values come first, so that it is known what the search has found over them.
+        if not self.points and (own := own_point(study)) is not None:
+            self.optuna.enqueue_trial(own)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """A point that was suggested before and has no record, else a new one; FINISHED if none can be found."""
@@ -129,6 +141,7 @@ class LedgerSearch(Searcher):
     def _next(self) -> tuple[Any, Point]:
         assert self.study.search is not None
         suggestion = self.optuna.ask()
+        _ = suggestion.relative_params  # also of a point that is given, as `make_study` does when it goes on
         return suggestion, suggest(self.study.search.space, suggestion)
 
     def save(self, checkpoint_path: str) -> None:

@@ -18,15 +18,22 @@ def suggest(space: Space, suggestion: optuna.Trial) -> Point:
     """The point of one of Optuna's trials: a value for each key whose condition the keys before it fulfil."""
     point: Point = {}
     for key, parameter in space.items():
-        if _is_active(parameter, point):
+        if is_active(parameter, point):
             point[key] = _suggest(key, parameter, suggestion)
     return point
 
 
 def contains(space: Space, point: Point) -> bool:
     """Whether the point has just the keys that it must have, with values that they may take."""
-    active = {key: parameter for key, parameter in space.items() if _is_active(parameter, point)}
+    active = {key: parameter for key, parameter in space.items() if is_active(parameter, point)}
     return point.keys() == active.keys() and all(active[key].can_be(value) for key, value in point.items())
+
+
+def is_active(parameter: Parameter, point: Point) -> bool:
+    """Whether a point with these values has the key of a parameter: its condition is fulfilled, or it has none."""
+    return all(
+        key in point and any(same(one, point[key]) for one in wanted) for key, wanted in parameter.conditions.items()
+    )
 
 
 def combinations(space: Space, values: Mapping[str, Sequence[Any]]) -> Iterator[Point]:
@@ -57,17 +64,11 @@ def _completions(
     """The points that begin with `point`, to which `keys` are yet to be added."""
     if not keys:
         yield point
-    elif _is_active(space[keys[0]], point):
+    elif is_active(space[keys[0]], point):
         for value in values[keys[0]]:
             yield from _completions({**point, keys[0]: value}, keys[1:], space, values)
     else:
         yield from _completions(point, keys[1:], space, values)
-
-
-def _is_active(parameter: Parameter, point: Point) -> bool:
-    return all(
-        key in point and any(same(one, point[key]) for one in wanted) for key, wanted in parameter.conditions.items()
-    )
 
 
 def _suggest(key: str, parameter: Parameter, suggestion: optuna.Trial) -> Any:
