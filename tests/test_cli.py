@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from tests.ports import free_port
 
 from polyview.cli import main
 from polyview.corpus.manifest import Manifest
@@ -159,9 +160,7 @@ def test_a_port_in_use_is_one_line() -> None:
 
 @pytest.mark.slow
 def test_pages_for_others_are_found_by_this_machines_name(tmp_path: Path, wait_for: Any) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     command = [sys.executable, "-m", "polyview", "ui", "--host", "0.0.0.0", "--port", port]
     here = os.environ | {"POLYVIEW_HOME": str(tmp_path)}
     server = subprocess.Popen(command, env=here, stdout=subprocess.PIPE, text=True, start_new_session=True)

@@ -5,7 +5,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import pytest
 import requests
 from ray.cluster_utils import Cluster
 from ray.util import get_node_ip_address
+from tests.ports import free_port
 
 from polyview.parallel import LATE, STARTS
 from polyview.recipe import Experiment, load_study
@@ -46,16 +46,6 @@ class Head:
     @property
     def home(self) -> Path:
         return Path(self.environment["POLYVIEW_HOME"])
-
-
-def free_port() -> int:
-    """A port that nobody listens on, and none of those that Ray gives to its workers."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if not 10002 <= port <= 19999:
-            return port
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 
 from polyview.cluster.doctor import Check, checks
 from polyview.storage.home import Home
@@ -35,10 +35,7 @@ def test_only_what_is_not_well_has_a_remedy(found: dict[str, Check]) -> None:
 def test_an_absent_tracking_server_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from polyview.cluster.doctor import _tracking
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     check = _tracking(Home(tmp_path))
     assert not check.ok
     assert "MLFLOW_TRACKING_URI" in check.remedy

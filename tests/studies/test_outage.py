@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 from polyview.recipe import Study, with_overrides
 from polyview.storage.home import Home
@@ -85,9 +85,7 @@ class Meddler:
 @pytest.fixture
 def server(tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     shutil.copy(empty_mlflow, tmp_path)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        made = Server(tmp_path, probe.getsockname()[1])
+    made = Server(tmp_path, free_port())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", made.uri)
     made.start()
     yield made

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 from polyview.analysis.outcome import CURVES, RESULTS
 from polyview.recipe import Experiment, Study, with_overrides
@@ -89,9 +89,7 @@ def home(study: Study, prepare: Any, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def site(home: Home, chromium: str, tmp_path_factory: pytest.TempPathFactory, wait_for: Any) -> Iterator[Site]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     program = [sys.executable, "-m", "polyview", "ui", "--port", port]
     environment = os.environ | {"POLYVIEW_HOME": str(home.root)}
     server = subprocess.Popen(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -55,9 +55,7 @@ def postgres(wait_for: Any) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="pg"))  # its sockets allow no long path, as pytest's are
     if user:
         shutil.chown(folder, "postgres", "postgres")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     make = [str(programs[-1] / "initdb"), "-D", str(folder / "data"), "-U", "polyview", "-A", "trust", "-E", "UTF8"]
     subprocess.run(make, cwd=folder, check=True, capture_output=True, **user)
     run = [str(programs[-1] / "postgres"), "-D", str(folder / "data"), "-k", str(folder), "-p", str(port), "-F"]

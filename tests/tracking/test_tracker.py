@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 from polyview.errors import UserError
 from polyview.recipe import flat
@@ -189,12 +190,6 @@ def test_the_figures_folder_becomes_the_parents_artifacts(home: Home, tmp_path: 
     assert (home.artifacts / parent.info.run_id / "artifacts" / "figures" / "forest.svg").exists()
 
 
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def hanging_up() -> Iterator[tuple[str, list[Any]]]:
     """The address of a server that hangs up on whoever calls, and its calls."""
@@ -264,7 +259,7 @@ def test_a_store_of_another_version_of_mlflow_is_left_alone_with_the_remedy(home
 
 def test_reachable_tells_why_not(home: Home) -> None:
     assert reachable(home.tracking_uri) is None
-    assert "onnection" in (reachable(f"http://127.0.0.1:{closed_port()}") or "")
+    assert "onnection" in (reachable(f"http://127.0.0.1:{free_port()}") or "")
 
 
 def test_flat_params_have_dotted_keys() -> None:
@@ -288,7 +283,7 @@ def test_serve_names_a_port_in_use(home: Home) -> None:
 def test_serve_leaves_a_remote_server_alone(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://example.invalid:5000")
     with pytest.raises(UserError, match="server already"):
-        serve(home, "127.0.0.1", closed_port())
+        serve(home, "127.0.0.1", free_port())
 
 
 def test_importing_tracking_does_not_import_mlflow() -> None:
@@ -516,7 +511,7 @@ def test_a_server_that_lets_nobody_in_is_told_from_one_that_is_away(
 
 
 def test_a_password_is_not_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    port = closed_port()
+    port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:hunter2@127.0.0.1:{port}")
     said: list[str] = []
     opened(Home(tmp_path), said.append)
