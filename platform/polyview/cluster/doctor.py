@@ -161,12 +161,15 @@ def _opengl(name: str, attempt: subprocess.Popen[str]) -> Check:
 def _tracking(home: Home) -> Check:
     from polyview.tracking.store import reachable
 
-    trouble = reachable(home.tracking_uri)
+    try:
+        trouble = reachable(home.tracking_uri)
+    except UserError as error:
+        trouble = str(error)
     return Check(
         "mlflow store",
         trouble is None,
         trouble or home.tracking_address,
-        "start its server, or unset MLFLOW_TRACKING_URI",
+        "start its server, or unset or mend MLFLOW_TRACKING_URI",
     )
 
 

@@ -36,7 +36,7 @@ from polyview.studies.outcome import (
     with_known_weights,
 )
 from polyview.studies.tracking import TrackedStudy
-from polyview.tracking.store import SQLITE
+from polyview.tracking.store import SQLITE, check_address
 from polyview.training.history import Epoch
 from polyview.trials.capacity import concurrent_trials, demand
 from polyview.trials.design import Trial, plan
@@ -67,6 +67,7 @@ def run_stages(study: Study, home: Home, watcher: Watcher, force: str | None = N
     before anything is trained if the study cannot be run as it stands. Whatever stops the trials, what is known is
     reported before it is raised again.
     """
+    check_address(home.tracking_uri)
     study = with_known_weights(study, home)
     trials = plan(study)
     with ExitStack() as stack:

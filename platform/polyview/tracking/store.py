@@ -18,6 +18,7 @@ from polyview.storage.home import Home, locked, replacing, sqlite_uri
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SQLITE, SERVERS = "sqlite:///", ("http://", "https://")
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -40,19 +41,51 @@ REFUSALS = {
 def connect(uri: str) -> Any:
     """A client of the store at `uri`: quiet, quick to give up, and without telemetry.
 
-    MLflow takes more than a second to import, so it is imported here. Raises `UserError` where the driver of a database
-    is not installed.
+    MLflow takes more than a second to import, so it is imported here. Raises `UserError` where `check_address` does.
     """
+    check_address(uri)
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if uri.startswith(SQLITE):
         _make_store(uri)
+    return _client(uri)
+
+
+def check_address(uri: str) -> None:
+    """Raises `UserError` where MLflow can write to no such address from here, however long one waits."""
+    kind, slashes, rest = uri.partition("://")
+    scheme = kind.partition("+")[0]
+    if uri.partition(":")[0] == "databricks":
+        return
+    if slashes and rest and scheme in DATABASES:
+        _check_driver(uri, scheme)
+    elif not (slashes and rest and f"{kind}://" in SERVERS):
+        named = re.sub(r"//[^/@]*@", "//", uri)
+        raise UserError(f"MLFLOW_TRACKING_URI is {named!r}, where MLflow keeps no runs: {_remedy(uri, kind)}")
+
+
+def _remedy(uri: str, kind: str) -> str:
+    if re.fullmatch(r"[\w.-]+:\d+/?", uri):
+        return f"a server is written http://{uri}"
+    if f"{kind}://" in SERVERS:
+        return f"a server is written {kind}://HOST:PORT"
+    return "give a server as http://HOST:PORT, or a database such as sqlite:///FILE"
+
+
+def _check_driver(uri: str, scheme: str) -> None:
+    """Raises `UserError` where an address is none of a database, or Python has no driver for it."""
+    if scheme == "sqlite":  # which Python brings
+        return
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
-        return _client(uri)
+        make_url(uri).get_dialect().import_dbapi()
+    except (ArgumentError, ValueError) as error:
+        raise UserError(f"MLFLOW_TRACKING_URI is no address of a database: {reason(error, uri)}") from None
     except ModuleNotFoundError as error:
-        scheme = uri.partition(":")[0]
         remedy = "pip install 'polyview[postgres]'" if scheme == "postgresql" else f"install what {scheme}:// needs"
         raise UserError(f"MLFLOW_TRACKING_URI is a database that Python cannot reach ({error}): {remedy}") from None
 
@@ -120,8 +153,9 @@ def reason(error: Exception, uri: str) -> str:
 def serve(home: Home, host: str, port: int) -> NoReturn:
     """Become MLflow's own server, its user interface included, on this home's store.
 
-    Raises `UserError` if the port is taken, or if the store is a server already.
+    Raises `UserError` if the port is taken, or if the store is a server already or no store at all.
     """
+    check_address(home.tracking_uri)
     if home.tracking_uri.startswith(SERVERS):
         raise UserError(f"MLFLOW_TRACKING_URI is a server already: open {home.tracking_address} in a browser")
     with socket.socket() as probe:
