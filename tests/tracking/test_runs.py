@@ -1,10 +1,14 @@
-"""What MLflow is told of variants, from studies and from scores with a known truth."""
+"""What MLflow is told of variants and trials."""
 
 from __future__ import annotations
 
+import polars as pl
+
 from polyview.recipe import Experiment, Study
-from polyview.tracking.runs import variant_runs
-from polyview.trials.design import plan
+from polyview.tracking.entities import dataset
+from polyview.tracking.runs import finished_run, variant_runs
+from polyview.trials.design import Trial, plan
+from polyview.trials.ledger import Record
 
 
 def test_a_variants_params_are_what_is_varied_and_nothing_else(tiny: Experiment) -> None:
@@ -30,3 +34,27 @@ def test_a_variants_params_are_what_is_varied_and_nothing_else(tiny: Experiment)
     assert told["full"].tags["varied"] == "baseline"
     assert told["two views"].tags["varied"] == "rendering.views.count: 2 (not 3)"
     assert [one.tags["order"] for one in told.values()] == sorted(one.tags["order"] for one in told.values())
+
+
+def test_a_trials_sides_tell_what_their_own_people_show(tiny: Experiment) -> None:
+    shown = pl.DataFrame(
+        [(person, expression) for person in ("a", "b", "c") for expression in ("neutral", "surprise")],
+        schema=["subject", "expression"],
+        orient="row",
+    )
+    record = Record(
+        id=tiny.digest,
+        experiment=tiny,
+        started=0,
+        ended=1,
+        train_subjects=("a", "b"),
+        test_subjects=("c",),
+        manifest="0123456789abcdef",
+    )
+    trial = Trial("full", 0, tiny)
+    training, test = finished_run(trial, record, {"0123456789abcdef": shown}).faces
+    assert training.counts == {"faces": 4, "expressions": {"neutral": 2, "surprise": 2}}
+    assert test.counts == {"faces": 2, "expressions": {"neutral": 1, "surprise": 1}}
+    others = record.model_copy(update={"train_subjects": ("a",)})
+    (fewer, _) = finished_run(trial, others, {"0123456789abcdef": shown}).faces
+    assert dataset(fewer).dataset.digest != dataset(training).dataset.digest

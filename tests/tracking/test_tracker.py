@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import shutil
 import socket
 import socketserver
@@ -36,7 +37,7 @@ TRIAL = TrialRun(
     scores={"linear/accuracy": 0.71},
     artifacts={"experiment.yaml": "name: quickstart\n"},
     variant="no alignment",
-    faces=[Faces("training", "synthetic", "abcdef0123456789", "synthetic", {"people": 14})],
+    faces=[Faces("training", "synthetic", "abcdef0123456789", "synthetic", tuple(f"p{place}" for place in range(14)))],
 )
 
 REMOVED = {"removed": "objective.alignment"}
@@ -114,7 +115,7 @@ def test_what_is_known_of_a_trial_can_be_read_back(home: Home) -> None:
     assert child.data.tags["seed"] == "0"
     losses = client(home).get_metric_history(child.info.run_id, "loss")
     assert [(point.step, point.timestamp, point.value) for point in losses] == [(0, 1020000, 2.0), (1, 1040000, 1.5)]
-    assert child.inputs.dataset_inputs[0].dataset.digest == "abcdef0123456789"
+    assert child.inputs.dataset_inputs[0].dataset.digest.startswith("abcdef0123456789-")
     assert (home.artifacts / child.info.run_id / "artifacts" / "experiment.yaml").read_text() == "name: quickstart\n"
 
 
@@ -448,12 +449,29 @@ def test_variants_that_are_not_asked_for_any_more_leave_the_prepared_pages_and_c
 
 def test_what_variants_say_together_is_written_to_their_runs(home: Home) -> None:
     tracker = opened(home)
-    result = Point(3, 1060.0, {"linear/accuracy": 0.7, "linear/accuracy low": -0.1})
-    tracker.results([VariantRun("no alignment", tags={"verdict": "worse"}, result=result)])
+    for score in (0.8, 0.7):  # the second time it is less
+        metrics = {"linear/accuracy": score, "linear/accuracy low": -0.1}
+        tracker.results([VariantRun("no alignment", tags={"verdict": "worse"}, metrics=metrics)])
     tracker.close({}, ended=1100.0)
     (variant,) = (run for run in all_runs(home) if run.info.run_name == "no alignment")
     assert variant.data.metrics == {"linear/accuracy": 0.7, "linear/accuracy low": -0.1}
     assert variant.data.tags["verdict"] == "worse"
+
+
+def test_what_is_known_of_a_study_no_more_is_not_shown_any_more(home: Home) -> None:
+    for seeds, metrics in ((3, {"linear/accuracy": 0.7, "linear/accuracy p": 0.9}), (1, {"linear/accuracy": 0.6})):
+        tracker = opened(home)
+        tracker.results([VariantRun("no alignment", metrics=metrics | {"seeds": seeds})])
+        tracker.close({"linear/accuracy": metrics["linear/accuracy"]}, ended=1100.0)
+        tracker.finish()
+    shown = {run.info.run_name: run.data.metrics for run in all_runs(home)}
+    assert shown["no alignment"] | {"linear/accuracy p": 0.0} == {
+        "linear/accuracy": 0.6,
+        "linear/accuracy p": 0.0,
+        "seeds": 1,
+    }
+    assert math.isnan(shown["no alignment"]["linear/accuracy p"])
+    assert shown["quickstart"] == {"linear/accuracy": 0.6}
 
 
 def test_the_pages_lie_where_mlflow_looks_for_shared_views(home: Home) -> None:

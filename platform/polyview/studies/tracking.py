@@ -72,7 +72,7 @@ class TrackedStudy:
 
     def finished(self, trial: Trial, record: Record) -> None:
         """A trial has left its record."""
-        self.tracker.log(finished_run(trial, record, self.views.profiles))
+        self.tracker.log(finished_run(trial, record, self.views.shown))
 
     def pruned(self, trial: Trial, interim: InterimScores) -> None:
         """A search has pruned a point."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import hashlib
 import json
+import math
 import posixpath
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,6 +38,20 @@ def write(
     )
 
 
+def overwrite(client: Any, run_id: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+    """Make these the metrics of a run that has no others; what it had and has no more becomes nan.
+
+    MLflow shows of a metric the value of its last step and time, and the largest of these, so what has changed is
+    written at a step and time of its own.
+    """
+    new = {legal(key): value for key, value in metrics.items()}
+    kept = client.get_run(run_id).data.metrics
+    changed = {key: value for key, value in new.items() if kept.get(key) != value}
+    changed |= {key: math.nan for key, value in kept.items() if key not in new and not math.isnan(value)}
+    now = time.time()
+    write(client, run_id, {}, tags, [Point(int(now), now, changed)] if changed else [])
+
+
 def source_tags() -> dict[str, str]:
     """The program, its git commit, and who ran it."""
     found = {"mlflow.source.name": "polyview", "mlflow.source.type": "LOCAL"}
@@ -47,12 +64,14 @@ def dataset(faces: Faces) -> Any:
     """One side's people as the input of a run."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
+    # MLflow keeps the first that it is told of a name and a digest, so other people of the same faces have another.
+    people = hashlib.sha256(json.dumps(sorted(faces.people)).encode()).hexdigest()[:8]
     made = Dataset(
         f"{faces.corpus} {faces.side}",
-        faces.fingerprint[:LONGEST_DIGEST],
+        f"{faces.fingerprint}-{people}"[:LONGEST_DIGEST],
         source_type="local",
         source=json.dumps({"root": faces.root, "manifest": faces.fingerprint}),
-        profile=json.dumps(faces.profile),
+        profile=json.dumps({"people": len(faces.people), **faces.counts}),
     )
     return DatasetInput(made, [InputTag("mlflow.data.context", faces.side)])
 

@@ -22,8 +22,16 @@ def lacks_model(client: Any, experiment: str, run_id: str, trial: TrialRun) -> b
         if model.status == "READY" and source.lifecycle_stage == "active" and model.model_type == MODEL_TYPE:
             kept.add(source.run_id)
         else:
-            client.delete_logged_model(model.model_id)
+            _delete(client, model)
     return run_id not in kept
+
+
+def _delete(client: Any, model: Any) -> None:
+    """Delete a logged model, and what is registered of it."""
+    for version in client.search_model_versions(f"run_id = '{model.source_run_id}'"):
+        if version.model_id == model.model_id:
+            client.delete_model_version(version.name, version.version)
+    client.delete_logged_model(model.model_id)
 
 
 def log_model(client: Any, experiment: str, run_id: str, trial: TrialRun, folder: Path) -> Any:

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import polars as pl
+
 from polyview.analysis.comparisons import comparisons
-from polyview.analysis.outcome import Outcome, finished, other_metrics
+from polyview.analysis.outcome import Outcome, other_metrics
 from polyview.analysis.statistics import Comparison, relation, signed
 from polyview.analysis.supervision import labels_read, supervision
 from polyview.recipe import Experiment, Study, flat, to_yaml
@@ -30,13 +32,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Faces:
-    """The people on one side of a trial, as a dataset: of which corpus, with which contents, and how many."""
+    """The people on one side of a trial, as a dataset: of which corpus, with which contents, and what they show."""
 
     side: Literal["training", "validation", "test"]
     corpus: str
     fingerprint: str
     root: str
-    profile: Mapping[str, Any] = field(default_factory=dict)
+    people: tuple[str, ...] = ()
+    counts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class VariantRun:
     differences: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    result: Point | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,14 +165,12 @@ def variant_results(outcome: Outcome) -> list[VariantRun]:
     own = set(baselines(study).values())
     found = []
     for name, one in by_metric[study.metric].items():
-        ended = [record.ended for _, record in finished(outcome, name)]
         metrics: dict[str, float] = {}  # MLflow's compare page opens on the first
         for metric, compared in by_metric.items():
             if name in compared:
                 metrics |= _metrics(metric, compared[name])
         metrics["seeds"] = one.seeds
-        result = Point(one.seeds, max(ended), metrics) if ended else None
-        found.append(VariantRun(name, tags=_verdict_tags(study.metric, one, name in own), result=result))
+        found.append(VariantRun(name, tags=_verdict_tags(study.metric, one, name in own), metrics=metrics))
     return found
 
 
@@ -217,8 +218,8 @@ def started_run(trial: Trial, started: float) -> TrialRun:
     )
 
 
-def finished_run(trial: Trial, record: Record, profiles: Mapping[str, Mapping[str, Any]] | None = None) -> TrialRun:
-    """What MLflow is told of a trial that has a record; `profiles` are of its faces, by manifest."""
+def finished_run(trial: Trial, record: Record, shown: Mapping[str, pl.DataFrame] | None = None) -> TrialRun:
+    """What MLflow is told of a trial that has a record; `shown` is that of `PreparedViews`."""
     experiment = trial.experiment
     return TrialRun(
         id=trial.id,
@@ -242,11 +243,11 @@ def finished_run(trial: Trial, record: Record, profiles: Mapping[str, Mapping[st
             "experiment.yaml": to_yaml(experiment),
             "confusions.json": json.dumps({"classes": record.classes, **record.confusions}),
         },
-        faces=_faces(experiment, record, profiles or {}),
+        faces=_faces(experiment, record, shown or {}),
     )
 
 
-def _faces(experiment: Experiment, record: Record, profiles: Mapping[str, Mapping[str, Any]]) -> list[Faces]:
+def _faces(experiment: Experiment, record: Record, shown: Mapping[str, pl.DataFrame]) -> list[Faces]:
     """The sides of a trial; tested on another corpus, its test subjects are of the manifest's second half."""
     corpus, other = experiment.corpus, experiment.evaluation.other_corpus
     trained, _, tested = record.manifest.partition("+")
@@ -261,11 +262,18 @@ def _faces(experiment: Experiment, record: Record, profiles: Mapping[str, Mappin
             source.dataset,
             manifest,
             str(source.root or source.dataset),
-            {"people": len(people), **profiles.get(manifest, {})},
+            tuple(people),
+            _counts(shown[manifest], people) if manifest in shown else {},
         )
         for side, people, source, manifest in sides
         if people
     ]
+
+
+def _counts(shown: pl.DataFrame, people: Sequence[str]) -> dict[str, Any]:
+    """How many faces these people have, and how many of each expression."""
+    own = shown.filter(pl.col("subject").is_in(people))
+    return {"faces": len(own), "expressions": dict(own["expression"].value_counts(sort=True).iter_rows())}
 
 
 def failed_run(trial: Trial, failure: TrialFailure) -> TrialRun:

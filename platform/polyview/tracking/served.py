@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -22,14 +20,13 @@ from packaging.requirements import Requirement
 from PIL import Image
 from safetensors.numpy import load_file
 
-from polyview.corpus.load import load_mesh
 from polyview.errors import UserError
 from polyview.evaluation.probes import LinearProbe, fit_linear
 from polyview.modeling.export import export_towers
-from polyview.recipe import Geometry
 from polyview.rendering.cameras import Camera, cameras
 from polyview.rendering.renderer import make_renderer
 from polyview.storage.arrays import save_arrays
+from polyview.tracking.meshes import MeshSource
 from polyview.training.batches import to_images
 from polyview.training.checkpoint import Checkpoint, open_checkpoint
 from polyview.trials.trial import TrialSpec, embedded
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PACKAGE = Path(__file__).resolve().parents[1]
-CHECKPOINT, TOWERS, PROBE, SOURCE = "checkpoint", "towers", "probe.safetensors", "source.json"
+CHECKPOINT, TOWERS, PROBE, CLASSES, MESHES = "checkpoint", "towers", "probe.safetensors", "classes.json", "meshes.json"
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 FRONT = Camera(0, 0)
 
@@ -58,14 +55,14 @@ def save_model(spec: TrialSpec, folder: Path) -> None:
     checkpoint, (train, _) = open_checkpoint(spec.trials / experiment.digest), spec.sides()
     model = checkpoint.load_model()
     probe = fit_linear(embedded(experiment, model, train.labelled(experiment)), experiment.seed)
-    manifest = train.store.manifest
+    meshes = MeshSource.of(train.store.manifest)
     with tempfile.TemporaryDirectory() as place:
         data = Path(place, "polyview")
         shutil.copytree(checkpoint.folder, data / CHECKPOINT, ignore=shutil.ignore_patterns("trainer.pt", "last_*"))
         export_towers(model, experiment, data / TOWERS)
         save_arrays({"weights": probe.weights, "biases": probe.biases}, data / PROBE)
-        told = {"classes": probe.classes, "root": manifest.root, "geometry": manifest.geometry.model_dump(mode="json")}
-        (data / SOURCE).write_text(json.dumps(told))
+        (data / CLASSES).write_text(json.dumps(probe.classes))
+        (data / MESHES).write_text(meshes.model_dump_json())
         mlflow.pyfunc.save_model(
             str(folder),
             loader_module=__name__,
@@ -73,7 +70,7 @@ def save_model(spec: TrialSpec, folder: Path) -> None:
             code_paths=[str(PACKAGE)],
             pip_requirements=_requirements(),
             signature=_signature(probe.classes),
-            input_example=pd.DataFrame({"path": [manifest.frame["path"][0]]}),
+            input_example=pd.DataFrame({"path": [train.store.manifest.frame["path"][0]]}),
         )
 
 
@@ -104,11 +101,11 @@ class ServedModel:
     """A model with its probe, that looks at files."""
 
     def __init__(self, data: Path) -> None:
-        checkpoint, told = Checkpoint(data / CHECKPOINT), json.loads((data / SOURCE).read_text())
+        checkpoint, arrays = Checkpoint(data / CHECKPOINT), load_file(data / PROBE)
         self.experiment, self.model = checkpoint.experiment, checkpoint.load_model()
-        self.root, self.geometry = told["root"], Geometry.model_validate(told["geometry"])
-        arrays = load_file(data / PROBE)
-        self.probe = LinearProbe(told["classes"], arrays["weights"], arrays["biases"])
+        self.meshes = MeshSource.model_validate_json((data / MESHES).read_text())
+        classes = json.loads((data / CLASSES).read_text())
+        self.probe = LinearProbe(classes, arrays["weights"], arrays["biases"])
         self.renderer = make_renderer(self.experiment.rendering)
 
     def predict(self, faces: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
@@ -144,10 +141,4 @@ class ServedModel:
                 resized = picture.convert("RGB").resize((rendering.size, rendering.size), Image.Resampling.BILINEAR)
             return np.array(resized)[np.newaxis], [FRONT]
         rig = cameras(rendering.views)
-        # A face need not lie in the dataset's folder, as the paths of the dataset do.
-        file = Path(path).resolve()
-        if Path(path).is_absolute() and not file.is_file():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        name, root = (file.name, str(file.parent)) if file.is_file() else (path, self.root)
-        mesh = load_mesh(name, None, root, self.geometry)
-        return self.renderer.render(mesh, rig)[: len(rig)], rig
+        return self.renderer.render(self.meshes.load(path), rig)[: len(rig)], rig

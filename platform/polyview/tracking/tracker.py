@@ -26,6 +26,7 @@ from polyview.tracking.entities import (
     TRIAL_TAG,
     dataset,
     milliseconds,
+    overwrite,
     source_tags,
     write,
 )
@@ -213,10 +214,10 @@ class Tracker:
         """End the study's run and its variants', with the study's own metrics and every file in the folder `artifacts`.
 
         `failed` says that not all of the study's trials have a result. `ended` is when its last trial ended (Unix
-        seconds), so that closing twice writes the same points. `description` is markdown.
+        seconds). `description` is markdown.
         """
         self._writer.finish()
-        write(self._client, self._parent, {}, {}, [Point(0, ended, metrics)])
+        overwrite(self._client, self._parent, {}, metrics)
         if artifacts is not None:
             self._client.log_artifacts(self._parent, str(artifacts))
         if description:
@@ -386,7 +387,7 @@ class Tracker:
     def _write_results(self, variants: Sequence[VariantRun]) -> None:
         for variant in variants:
             if run_id := self._variants.get(variant.name):
-                write(self._client, run_id, {}, variant.tags, [variant.result] if variant.result else [])
+                overwrite(self._client, run_id, variant.tags, variant.metrics)
 
     @_survives
     def _describe(self, text: str) -> None:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+import polars as pl
 
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.scan import Scan, scan
@@ -30,11 +31,11 @@ Fingerprints = dict[str, list[str]]
 class PreparedViews:
     """Where the views of each experiment are; `seconds` is the wall time of what had to be rendered.
 
-    `profiles` says by manifest how many faces, people and faces of each expression there are.
+    `shown` has by manifest the `subject` and the `expression` of every face.
     """
 
     stores: dict[str, Path] = field(default_factory=dict)
-    profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shown: dict[str, pl.DataFrame] = field(default_factory=dict)
     fingerprints: Fingerprints = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -137,7 +138,7 @@ def prepare_views(faces: FoundFaces, home: Home, watcher: Watcher) -> PreparedVi
         summary = _render(need, found.manifest, home, watcher)
         prepared.stores[need.faces] = summary.store
         prepared.fingerprints[need.faces] = _fingerprints(found.manifest)
-        prepared.profiles[found.manifest.fingerprint] = _profile(found.manifest)
+        prepared.shown[found.manifest.fingerprint] = found.manifest.frame.select("subject", "expression")
         faces_and_views = f"views: {summary.rendered} faces x {len(need.cameras)} views"
         if summary.cached:
             watcher.say(f"{faces_and_views}, rendered before ({address(summary.store)})")
@@ -175,16 +176,6 @@ def views_to_render(faces: FoundFaces, home: Home) -> tuple[int, Fingerprints]:
 
 def _fingerprints(manifest: Manifest) -> list[str]:
     return [manifest.fingerprint, manifest.former_fingerprint]
-
-
-def _profile(manifest: Manifest) -> dict[str, Any]:
-    frame = manifest.frame
-    expressions = frame["expression"].value_counts(sort=True)
-    return {
-        "faces": len(manifest),
-        "people of the corpus": frame["subject"].n_unique(),
-        "expressions": dict(expressions.iter_rows()),
-    }
 
 
 def _union(rigs: Iterable[Views]) -> tuple[Camera, ...]:

@@ -26,9 +26,10 @@ def read_mesh(path: str, texture: str | None, root: str) -> Mesh:
 
     Both are relative to `root`, and nothing outside of it is read. Raises `MeshError` that says what is wrong.
     """
-    file = inside(Path(root), path)
+    folder = Path(root).absolute()
+    file = inside(folder, path)
     suffix = format_of(path)
     if suffix not in _READERS:
         raise MeshError(f"format {suffix or 'without a suffix'} is not among {' '.join(FORMATS)}")
     data = unpacked(read_bytes(file)).removeprefix(codecs.BOM_UTF8)
-    return _READERS[suffix](data, Companions(Path(root), file.parent, texture))
+    return _READERS[suffix](data, Companions(folder, file.parent, texture))
