@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from polyview.corpus.formats.landmarks import Landmarks
 from polyview.corpus.mesh import Mesh, MeshError, nose_tip
-from polyview.corpus.orientation import HEAD, Way, guess_axes, guess_unit, shows_backs, turn_to
+from polyview.corpus.orientation import HEAD, UPRIGHT, Way, guess_axes, guess_unit, shows_backs, turn_to
 from polyview.recipe import Axes, Geometry
 
 Vector = NDArray[np.float64]
 Number = TypeVar("Number", np.float32, np.uint8)
 
-UPRIGHT = (Way.named("y"), Way.named("z"))
 _HEAD_HEIGHT = 260.0
 """Millimetres from the top of a person within which the face is."""
 _NOSE_BEHIND = 5.0
@@ -62,6 +61,17 @@ def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mes
     if shows_backs(mesh):
         mesh = replace(mesh, guesses=(*mesh.guesses, _BACKS))
     return cropped(mesh, geometry.crop) if geometry.crop else mesh
+
+
+def shown_axes(mesh: Mesh, landmarks: Landmarks | None, unit: float | str | None) -> tuple[Way, Way] | None:
+    """The ways in which up and front of a file's mesh lie by what it shows; raises `MeshError` as `prepared` does."""
+    mesh.check()
+    return _clear_axes(_in_millimetres(mesh, _unit(mesh, unit)[0]), landmarks)
+
+
+def _clear_axes(mesh: Mesh, landmarks: Landmarks | None) -> tuple[Way, Way] | None:
+    """None also where landmarks tell the axes, or a mesh in millimetres is more than a head."""
+    return None if landmarks is not None or mesh.sides.max() > HEAD[1] else guess_axes(mesh)
 
 
 def without_spikes(mesh: Mesh, medians: float) -> Mesh:
@@ -156,9 +166,7 @@ def _turn(
     """What turns the mesh upright and to the front, where anything does, and what was guessed of it."""
     if isinstance(geometry.axes, Axes):
         return turn_to(Way.named(geometry.axes.up), Way.named(geometry.axes.front)), ()
-    if geometry.axes is None or landmarks is not None or mesh.sides.max() > HEAD[1]:
-        return None, ()
-    ways = guess_axes(mesh)
+    ways = None if geometry.axes is None else _clear_axes(mesh, landmarks)
     if ways is None or ways == UPRIGHT:
         return None, ()
     return turn_to(*ways), (f"turned upright (corpus.geometry.axes: {{up: {ways[0]}, front: {ways[1]}}})",)

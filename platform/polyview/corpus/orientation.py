@@ -54,6 +54,9 @@ class Way(NamedTuple):
         return direction
 
 
+UPRIGHT = (Way.named("y"), Way.named("z"))
+
+
 def turn_to(up: Way, front: Way) -> NDArray[np.float32]:
     """(3, 3) what turns points in rows (points @ turn) so that `up` becomes y and `front` becomes z."""
     return np.stack([np.cross(up.vector, front.vector), up.vector, front.vector], axis=1)

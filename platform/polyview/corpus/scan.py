@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from polyview.corpus import remarks
+from polyview.corpus.axes import common_axes
 from polyview.corpus.datasets import bosphorus, bp4d, bu3dfe, bu4dfe, coma, facekit, folder, synthetic
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.splits import few
@@ -70,6 +71,10 @@ def scan(corpus: Corpus) -> Scan:
     root = str(Path(corpus.root).expanduser().resolve()) if corpus.root and corpus.dataset != "synthetic" else ""
     set_in_recipe = corpus.geometry.model_dump(exclude_none=True)
     geometry = Geometry.model_validate(_GEOMETRIES.get(corpus.dataset, {}) | set_in_recipe)
+    of_axes: list[str] = []
+    if geometry.axes == "auto" and corpus.dataset not in _GENERATED:
+        axes, of_axes = common_axes(kept, root, geometry)
+        geometry = geometry.model_copy(update={"axes": axes})
     notes = [
         *dataset.remarks,
         *remarks.on_frames(len(found) - len(sampled)),
@@ -81,6 +86,7 @@ def scan(corpus: Corpus) -> Scan:
         *remarks.on_people(corpus.subjects, len(complete), people),
         *remarks.on_subjects(kept["subject"].unique()),
         *(remarks.on_files(root, kept) if corpus.dataset not in _GENERATED else ()),
+        *of_axes,
     ]
     return Scan(Manifest.build(kept, root, geometry), skipped, len(found) - len(kept), tuple(notes))
 

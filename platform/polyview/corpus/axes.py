@@ -1,0 +1,54 @@
+"""Which way the meshes of a whole dataset lie: what nearly all of those show that are looked at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import polars as pl
+
+from polyview.corpus.mesh import MeshError
+from polyview.corpus.orientation import UPRIGHT, Way
+from polyview.recipe import Axes, Geometry
+
+LOOKED_AT = 16
+NEARLY_ALL = 0.75
+
+
+def common_axes(faces: pl.DataFrame, root: str, geometry: Geometry) -> tuple[Axes | None, list[str]]:
+    """The axes of all files of a manifest's rows, None where they lie as they should or it does not show; and remarks.
+
+    One mesh by itself is misread now and then, and a single one that is turned wrongly is a face upside down among
+    others. The meshes of a dataset lie alike, so all are turned or none is.
+    """
+    found = list(_each(faces, root, geometry))
+    if not found:
+        return None, []
+    ways, count = Counter(found).most_common(1)[0]
+    if ways not in (None, UPRIGHT) and count >= NEARLY_ALL * len(found):
+        axes = Axes.model_validate({"up": str(ways[0]), "front": str(ways[1])})
+        told = f"corpus.geometry.axes: {{up: {axes.up}, front: {axes.front}}}"
+        return axes, [f"{count} of {len(found)} meshes looked at are not upright, so all are turned ({told})"]
+    others = sum(one not in (None, UPRIGHT) for one in found)
+    if not others:
+        return None, []
+    return None, [
+        f"{others} of {len(found)} meshes looked at may not be upright, but too few agree, so all are drawn as they "
+        "lie; look at the sheet, and set corpus.geometry.axes if they lie otherwise"
+    ]
+
+
+def _each(faces: pl.DataFrame, root: str, geometry: Geometry) -> Iterator[tuple[Way, Way] | None]:
+    """What each of some meshes, spread over the rows, shows by itself; those that cannot be read are passed over."""
+    # The readers bring a compiler, which takes a second to import.
+    from polyview.corpus.formats.landmarks import find_landmarks
+    from polyview.corpus.formats.reader import read_mesh
+    from polyview.corpus.geometry import shown_axes
+
+    rows = faces.sort("path")[:: max(1, len(faces) // LOOKED_AT)].head(LOOKED_AT)
+    for row in rows.iter_rows(named=True):
+        try:
+            mesh, landmarks = read_mesh(row["path"], row["texture"], root), find_landmarks(row["path"], root)
+            yield shown_axes(mesh, landmarks, row.get("unit") or geometry.unit)
+        except MeshError:
+            continue

@@ -1,0 +1,69 @@
+"""The meshes of one folder are turned together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from tests.corpus.test_orientation import lying, shell
+
+from polyview.corpus.geometry import shown_axes
+from polyview.corpus.load import load_mesh
+from polyview.corpus.mesh import Mesh
+from polyview.corpus.orientation import UPRIGHT, Way
+from polyview.corpus.scan import scan
+from polyview.recipe import Axes, Corpus, Generator
+
+BLENDER = (Way.named("z"), Way.named("-y"))
+
+
+def folder_of(meshes: Sequence[Mesh], folder: Path) -> Corpus:
+    """A dataset of people, each with one face."""
+    for number, mesh in enumerate(meshes):
+        file = folder / f"p{number:02}_{('neutral', 'anger')[number % 2]}.ply"
+        trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).export(file)
+    own = {"dataset": "folder", "root": str(folder), "pattern": "{subject}_{expression}.ply"}
+    return Corpus.model_validate(own)
+
+
+def scans(count: int) -> list[Mesh]:
+    face = shell()
+    sizes = np.linspace(0.9, 1.1, count, dtype=np.float32)
+    return [Mesh(face.vertices * size, face.faces) for size in sizes]
+
+
+def test_a_folder_whose_meshes_all_lie_alike_is_turned(tmp_path: Path) -> None:
+    found = scan(folder_of([lying(mesh, *BLENDER) for mesh in scans(6)], tmp_path))
+    assert found.manifest.geometry.axes == Axes(up="z", front="-y")
+    (told,) = (line for line in found.remarks if "turned" in line)
+    assert told.startswith("6 of 6 meshes looked at are not upright")
+    row = found.manifest.frame.row(0, named=True)
+    mesh = load_mesh(row["path"], None, found.manifest.root, found.manifest.geometry)
+    np.testing.assert_allclose(mesh.vertices, scans(6)[0].vertices, atol=0.01)
+
+
+def test_a_few_meshes_that_seem_to_lie_otherwise_turn_none_and_are_said(tmp_path: Path) -> None:
+    upright, turned = scans(9)[:6], [lying(mesh, *BLENDER) for mesh in scans(9)[6:]]
+    found = scan(folder_of([*upright, *turned], tmp_path))
+    assert found.manifest.geometry.axes is None
+    (told,) = (line for line in found.remarks if "corpus.geometry.axes" in line)
+    assert told.startswith("3 of 9 meshes looked at may not be upright, but too few agree")
+
+
+@pytest.mark.parametrize("pose", [8, 15])
+def test_no_head_of_a_folder_is_turned_that_one_look_would_turn_upside_down(pose: float, tmp_path: Path) -> None:
+    heads = scan(Corpus(generator=Generator(subjects=4, pose=pose))).manifest.frame["path"].to_list()[:16]
+    meshes = [load_mesh(path, None, "") for path in heads]
+    found = scan(folder_of(meshes, tmp_path))
+    alone = [shown_axes(Mesh(mesh.vertices, mesh.faces), None, None) for mesh in meshes]
+    assert any(ways not in (None, UPRIGHT) for ways in alone)
+    assert found.manifest.geometry.axes is None
+
+
+def test_axes_that_the_recipe_tells_are_taken_unseen(tmp_path: Path) -> None:
+    corpus = folder_of(scans(2), tmp_path)
+    told = corpus.geometry.model_copy(update={"axes": Axes(up="x", front="y")})
+    assert scan(corpus.model_copy(update={"geometry": told})).manifest.geometry.axes == told.axes
