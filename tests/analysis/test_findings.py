@@ -8,8 +8,9 @@ import pytest
 
 from polyview.analysis.comparisons import scores
 from polyview.analysis.outcome import Outcome
-from polyview.analysis.supervision import SUPERVISION, describe_supervision, supervision
+from polyview.analysis.supervision import SUPERVISION, describe_start, describe_supervision, supervision
 from polyview.recipe import Experiment, Study, with_overrides
+from polyview.studies.bundles.portable import Names
 from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import Record
 
@@ -85,3 +86,12 @@ def _record(trial: Trial, counts: list[list[int]]) -> Record:
 
 def _outcome(study: Study, records: dict[str, Record]) -> Outcome:
     return Outcome(study, plan(study), records, {}, None, "", Path())
+
+
+def test_what_the_towers_had_learned_before_is_told(tiny: Experiment) -> None:
+    assert describe_start(tiny) == "random weights"
+    own = with_overrides(tiny, {"model.tower": "tiny-resnet", "model.pretrained": "polyview"})
+    assert "labels of generated people" in describe_start(own)
+    assert describe_start(Names.of([own]).experiment(own)) == describe_start(own)
+    other = with_overrides(tiny, {"model.tower": "ViT-B-32", "model.pretrained": "laion2b_s34b_b79k"})
+    assert describe_start(other) == "weights laion2b_s34b_b79k, of which it is not known here what they have seen"

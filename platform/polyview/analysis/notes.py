@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from polyview.analysis.comparisons import comparisons, margin_of
 from polyview.analysis.curves import idle_terms
 from polyview.analysis.outcome import Outcome, finished
 from polyview.analysis.statistics import Comparison, adjustment
-from polyview.analysis.supervision import describe_supervision
+from polyview.analysis.supervision import describe_start, describe_supervision
 from polyview.recipe import Study, UntilDecided
 from polyview.trials.design import REFERENCES, UNTRAINED, studied_experiment
 from polyview.trials.ledger import Record
@@ -195,22 +195,37 @@ def learned_from(outcome: Outcome) -> list[str]:
     prints = sorted({record.manifest for _, record in finished(outcome) if record.manifest})
     faces = f"Faces: {corpus.dataset}, {len(corpus.expressions)} expressions, {views.count} views of "
     faces += f"{study.experiment.rendering.size} pixels" + (f"; manifest {', '.join(prints)}." if prints else ".")
-    return [faces, _supervision(outcome), *_people(outcome)]
+    return [faces, *_start(outcome), _supervision(outcome), *_people(outcome)]
+
+
+def _start(outcome: Outcome) -> list[str]:
+    trained = [
+        trial for trial in outcome.trials if trial.variant not in REFERENCES and trial.experiment.training.trains
+    ]
+    said = _by_variants((describe_start(trial.experiment), trial.variant) for trial in trained)
+    return [f"Start: {said}."] if trained else []
+
+
+def _by_variants(pairs: Iterable[tuple[str, str]]) -> str:
+    """What is said of variants, each with the names that it is said of, where there are several."""
+    variants: dict[str, dict[str, None]] = {}
+    for text, variant in pairs:
+        variants.setdefault(text, {})[variant] = None
+    return "; ".join(
+        text + (f" ({', '.join(f'“{name}”' for name in names)})" if len(variants) > 1 else "")
+        for text, names in variants.items()
+    )
 
 
 def _supervision(outcome: Outcome) -> str:
     people = {trial.id: len(record.train_subjects) or None for trial, record in finished(outcome)}
     largest = max((count for count in people.values() if count), default=None)
-    variants: dict[str, dict[str, None]] = {}
-    for trial in outcome.trials:
-        if trial.variant not in REFERENCES:
-            text = describe_supervision(trial.experiment, people.get(trial.id, largest))
-            variants.setdefault(text, {})[trial.variant] = None
-    said = [
-        text + (f" ({', '.join(f'“{name}”' for name in names)})" if len(variants) > 1 else "")
-        for text, names in variants.items()
-    ]
-    return f"Supervision in pretraining: {'; '.join(said)}."
+    said = _by_variants(
+        (describe_supervision(trial.experiment, people.get(trial.id, largest)), trial.variant)
+        for trial in outcome.trials
+        if trial.variant not in REFERENCES
+    )
+    return f"Supervision in pretraining: {said}."
 
 
 def _people(outcome: Outcome) -> list[str]:

@@ -1,9 +1,13 @@
-"""What a pretraining was told: the labels of how many people, what the others had instead, and who a face is."""
+"""What a pretraining was told: what it started from, of how many people it read labels, and who a face is."""
 
 from __future__ import annotations
 
+from functools import cache
+
 from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment
+from polyview.recipe.experiment import file_digest
+from polyview.recipe.weights import OWN, own_towers, weights_file
 
 SUPERVISION = {
     "label": "weak supervision as a prompt, full supervision as a class",
@@ -16,6 +20,23 @@ def supervision(experiment: Experiment) -> str:
     """Where the classes come from that this recipe learns from: `none` if no loss term reads any."""
     reads = experiment.objective.label_terms or experiment.objective.pair_terms
     return experiment.language.prompts if reads and experiment.training.trains else "none"
+
+
+def describe_start(experiment: Experiment) -> str:
+    """What the towers had learned before, in words."""
+    name = experiment.model.pretrained
+    if name is None:
+        return "random weights"
+    if name == OWN or name in _own_contents():
+        return "polyview's own weights, which have read the labels of generated people"
+    return f"weights {name}, of which it is not known here what they have seen"
+
+
+@cache
+def _own_contents() -> frozenset[str]:
+    """What a bundle calls polyview's own weights."""
+    files = [weights_file(tower, OWN) for tower in own_towers()]
+    return frozenset(file_digest(file) for file in files if file)
 
 
 def reads_identities(experiment: Experiment) -> bool:
