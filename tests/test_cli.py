@@ -305,3 +305,43 @@ def test_a_report_before_anything_ran_says_that_the_trials_are_missing(
     assert "<html" in run(capsys, "report", study, "--format", "html")
     assert run(capsys, "report", study, "--format", "csv").strip() == "trial,variant,seed,fold,metric,value"
     assert run(capsys, "report", study, "--format", "latex").splitlines()[1] == r"\begin{table}"
+
+
+def test_to_run_a_variant_again_and_to_run_nothing_is_one_too_many(study: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["ablate", str(study), "--dry-run", "--force", "full"])
+    assert ended.value.code == 2
+
+
+def test_a_folder_that_was_deleted_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SystemExit) as ended:
+        main(["report", "study.yaml"])
+    monkeypatch.chdir(tmp_path)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "polyview: the current folder is not there any more; change to one that is\n"
+
+
+def test_a_dataset_s_own_table_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "faces.csv").write_text("path,subject,expression\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["scan", "synthetic", "-o", "faces.csv"])
+    assert ended.value.code == 2
+    assert "faces.csv: is there, and is nothing that this command writes" in capsys.readouterr().err
+    assert (tmp_path / "faces.csv").read_text() == "path,subject,expression\n"
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.4, 0.8])
+def test_a_program_that_is_stopped_while_it_starts_says_nothing(study: Path, delay: float) -> None:
+    program = [sys.executable, "-m", "polyview", "report", str(study)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            process.wait(delay)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert "Error" not in said

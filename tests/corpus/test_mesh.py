@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from polyview.corpus.load import load_mesh
 from polyview.corpus.mesh import Mesh, MeshError
+from polyview.recipe import Geometry
 
 TRIANGLE = Mesh(
     vertices=np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=np.float32),
@@ -35,3 +38,10 @@ def test_a_broken_mesh_says_what_is_wrong(broken: Mesh, reason: str) -> None:
     with pytest.raises(MeshError) as error:
         broken.check()
     assert reason in str(error.value)
+
+
+def test_a_mesh_without_an_area_is_that_meshs_fault_alone(tmp_path: Path) -> None:
+    line = "".join(f"v {place} 0 0\n" for place in range(4)) + "f 1 2 3\nf 2 3 4\n"
+    (tmp_path / "line.obj").write_text(line)
+    with pytest.raises(MeshError, match="no face can be found in it: ZeroDivisionError"):
+        load_mesh("line.obj", None, str(tmp_path), Geometry(unit=1, axes="auto"))

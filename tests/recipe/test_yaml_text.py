@@ -82,7 +82,7 @@ def test_what_yaml_itself_has_written_is_left_as_it_is(content: dict[str, Any]) 
 def test_typed_text_is_kept_whole(text: str, tmp_path: Path, tiny: Experiment) -> None:
     assert read_value(text) == text
     (tmp_path / "tiny.yaml").write_text(to_yaml(tiny))
-    root = load_experiment(tmp_path / "tiny.yaml", [f"corpus.root={text}"]).corpus.root
+    root = load_experiment(tmp_path / "tiny.yaml", ["corpus.dataset=coma", f"corpus.root={text}"]).corpus.root
     assert root == str(Path.cwd() / text)
 
 

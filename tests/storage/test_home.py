@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from polyview.errors import UserError
-from polyview.storage.home import open_home, replacing
+from polyview.storage.home import check_output, open_home, replacing
 
 
 def test_a_file_takes_its_place_whole(tmp_path: Path) -> None:
@@ -98,3 +98,27 @@ def test_where_a_users_own_folder_is_not_known_a_path_below_it_is_refused(monkey
     monkeypatch.setenv("POLYVIEW_HOME", "~/outputs")
     with pytest.raises(UserError, match=r"^POLYVIEW_HOME: ~/outputs: this user's own folder is not known; write"):
         open_home()
+
+
+def test_what_is_not_a_commands_own_is_not_written_over(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_text("path,subject,expression")
+    own = tmp_path / "own.csv"
+    own.write_text("own")
+
+    def is_own(path: Path) -> bool:
+        return path.read_text() == "own"
+
+    check_output(own, is_own)
+    check_output(tmp_path / "new" / "new.csv", is_own)
+    os.mkfifo(tmp_path / "pipe")
+    for place, reason in (
+        (mine, "is there, and is nothing that this command writes"),
+        (tmp_path / "pipe", "is there, and is nothing that this command writes"),
+        (tmp_path, "is a folder"),
+        (mine / "new.csv", "cannot be written"),
+        (Path(), "takes the name of a file"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            check_output(place, is_own)
+    assert mine.read_text() == "path,subject,expression"

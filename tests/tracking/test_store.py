@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 
 from polyview.errors import UserError
 from polyview.storage.home import Home
-from polyview.tracking.store import check_address, connect
+from polyview.tracking.store import check_address, connect, reachable
 
 
 @pytest.mark.parametrize("name", ["home?x=1", "job%2Fmain", "50% é #2", "a+b&c", "plain"])
@@ -54,3 +55,8 @@ def test_an_address_where_no_store_can_be_is_refused_and_tells_no_password(uri: 
 )
 def test_an_address_where_a_store_can_be_is_not_asked_whether_it_answers(uri: str) -> None:
     check_address(uri)
+
+
+def test_a_database_that_is_down_is_told_at_once() -> None:
+    pytest.importorskip("psycopg", reason="psycopg is not installed here")
+    assert "refused" in (reachable(f"postgresql://me:pw@127.0.0.1:{free_port()}/runs") or "")

@@ -458,6 +458,14 @@ def test_what_variants_say_together_is_written_to_their_runs(home: Home) -> None
     assert variant.data.tags["verdict"] == "worse"
 
 
+def test_a_study_that_is_stopped_before_its_run_is_open_tells_nothing(home: Home) -> None:
+    tracker = Tracker(home, "quickstart")
+    tracker.results([VariantRun("full", metrics={"seeds": 1})])
+    tracker.close({}, ended=1100.0)
+    tracker.finish()
+    assert tracker.online
+
+
 def test_what_is_known_of_a_study_no_more_is_not_shown_any_more(home: Home) -> None:
     for seeds, metrics in ((3, {"linear/accuracy": 0.7, "linear/accuracy p": 0.9}), (1, {"linear/accuracy": 0.6})):
         tracker = opened(home)

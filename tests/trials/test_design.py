@@ -144,6 +144,20 @@ def test_a_trials_id_is_the_same_in_every_study_and_process(tiny: Experiment, tm
     assert elsewhere.stdout.split() == [trial.id for trial in one]
 
 
+@pytest.mark.parametrize(
+    "factors",
+    [
+        {"grid": {"training.workers": (1, 2)}},
+        {"grid": {"name": ("a", "b"), "training.lr": (0.01, 0.1)}},
+        {"fraction": {"seed": (1, 2), "training.lr": (0.01, 0.1), "training.augment": (True, False)}},
+    ],
+)
+def test_a_factor_that_makes_no_other_experiment_is_refused(tiny: Experiment, factors: dict[str, Any]) -> None:
+    key = next(iter(next(iter(factors.values()))))
+    with pytest.raises(UserError, match=f"over {key} makes no other experiment; drop it"):
+        plan(study_of(tiny, references=False, **factors))
+
+
 def test_a_study_without_a_grid_has_no_nameless_variant(tiny: Experiment) -> None:
     assert list(variants(study_of(tiny))) == ["full", "untrained", "raw pixels"]
 

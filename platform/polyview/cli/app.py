@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +34,21 @@ StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study, as in
 STUDY_OR_BUNDLE = "A study, as in ablations/, or a bundle of one."
 
 
+def _write_whatever_the_terminal_can() -> None:
+    """Have signs that the terminal's encoding lacks printed as question marks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _check_folder() -> None:
+    """Raises `UserError` where the current folder was deleted, in which libraries fail one by one."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the current folder is not there any more; change to one that is") from None
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line: exit code 2 for what the user can fix, 1 for what failed, a traceback only with --debug."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -39,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if arguments is None:  # the process is ours, and not a program that calls this
             handle_signals()
+            _write_whatever_the_terminal_can()
             find_writable_places()
+        _check_folder()
         check_arrival()
         app([word for word in words if word != "--debug"])
     except SystemExit:
@@ -51,9 +70,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         errors.print(f"polyview: {error}", highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(exit_code() or 128 + signal.SIGINT)
     except Exception as error:
         if debug:
             raise
+        if (code := exit_code()) is not None:  # what a signal broke within a library is no error of its own
+            sys.exit(code)
+        if isinstance(error, OSError) and error.filename and error.errno != errno.ENOSPC:
+            told = f"polyview: {error.filename}: {error.strerror}; name a place that can be read and written"
+            errors.print(told, highlight=False, markup=False, soft_wrap=True)
+            sys.exit(2)
         if FULL in str(error):  # as Ray and SQLite say it too, in exceptions of their own
             errors.print(f"polyview: {FULL}: make room and run this again; what is finished is kept", highlight=False)
             sys.exit(2)

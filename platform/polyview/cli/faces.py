@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from polyview.cli.app import ExperimentFile, Sets, app
-from polyview.storage.home import open_home
+from polyview.storage.home import check_output, open_home
 from polyview.storage.mirror import address, resolve
 from polyview.terminal import console, watching
 
@@ -26,9 +26,11 @@ def scan(
 ) -> None:
     """Read a dataset's folder into a manifest, and say what was skipped and why."""
     from polyview.corpus.inspection import inspect
+    from polyview.corpus.manifest import Manifest
     from polyview.corpus.scan import scan as scan_corpus
     from polyview.recipe import build_corpus
 
+    check_output(out, Manifest.is_one)
     found = scan_corpus(build_corpus(dataset, root, sets or []))
     found.manifest.save(out)
     table = Table("expression", "faces", "subjects", "sequences", title=f"{len(found.manifest)} faces of {dataset}")
@@ -68,9 +70,10 @@ def sheet(
     rows: Annotated[int, typer.Option(help="How many samples, spread over the store.", min=1)] = 14,
 ) -> None:
     """Draw a contact sheet of a view store: samples down, views across."""
-    from polyview.rendering.sheet import contact_sheet
+    from polyview.rendering.sheet import contact_sheet, is_png
     from polyview.rendering.store import ViewStore, fetch_contents
 
+    check_output(out, is_png)
     fetch_contents(store)
     views = ViewStore.open(store)
     step = max(1, len(views) // rows)

@@ -29,7 +29,7 @@ REMOTE = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "ablate", "
 @app.command()
 def ui(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 5000,
+    port: Annotated[int, typer.Option(help="The port to listen on.", min=1, max=65535)] = 5000,
 ) -> None:
     """Serve the MLflow UI on this home's runs."""
     from polyview.tracking.store import serve

@@ -56,6 +56,8 @@ def ablate(
     loaded = load_study(study, sets or [])
     if (asked := size(loaded)) > MANY and not (yes or dry_run):
         raise UserError(f"{loaded.name}: {asked} trials; --yes if that many are meant")
+    if dry_run and force is not None:
+        raise UserError("--force runs a variant again, and --dry-run runs nothing; leave one of them out")
     if dry_run:
         list_trials(loaded)
     else:

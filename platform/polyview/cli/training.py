@@ -10,7 +10,7 @@ from rich.table import Table
 
 from polyview.cli.app import ExperimentFile, Sets, app
 from polyview.cli.studies import run_and_report
-from polyview.storage.home import open_home
+from polyview.storage.home import check_output, open_home
 from polyview.storage.mirror import resolve
 from polyview.terminal import console, watching
 
@@ -64,6 +64,8 @@ def export(
     from polyview.modeling.export import export_towers, export_weights
     from polyview.training.checkpoint import open_checkpoint
 
+    if out.suffix == ".safetensors":
+        check_output(out, lambda _: False)
     opened = open_checkpoint(checkpoint)
     if out.suffix == ".safetensors":
         export_weights(opened.load_model(), out)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from polyview.corpus.mesh import MeshError
+from polyview.corpus.mesh import MeshError, faults_of_the_mesh
 from polyview.corpus.orientation import UPRIGHT, Way
 from polyview.recipe import Axes, Geometry
 
@@ -49,6 +49,8 @@ def _each(faces: pl.DataFrame, root: str, geometry: Geometry) -> Iterator[tuple[
     for row in rows.iter_rows(named=True):
         try:
             mesh, landmarks = read_mesh(row["path"], row["texture"], root), find_landmarks(row["path"], root)
-            yield shown_axes(mesh, landmarks, row.get("unit") or geometry.unit)
+            with faults_of_the_mesh():
+                ways = shown_axes(mesh, landmarks, row.get("unit") or geometry.unit)
+            yield ways
         except MeshError:
             continue

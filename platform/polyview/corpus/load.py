@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polyview.corpus.datasets import facekit, synthetic
-from polyview.corpus.mesh import Mesh
+from polyview.corpus.mesh import Mesh, faults_of_the_mesh
 from polyview.recipe import Geometry
 
 _AS_IT_IS = Geometry()
@@ -30,6 +30,7 @@ def load_mesh(
         mesh, landmarks = facekit.load(path, root), None
     else:
         mesh, landmarks = read_mesh(path, texture, root), find_landmarks(path, root)
-    mesh = prepared(mesh, landmarks, geometry.model_copy(update={"unit": unit}) if unit else geometry)
-    mesh.check()
+    with faults_of_the_mesh():
+        mesh = prepared(mesh, landmarks, geometry.model_copy(update={"unit": unit}) if unit else geometry)
+        mesh.check()
     return mesh

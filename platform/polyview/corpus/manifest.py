@@ -89,6 +89,14 @@ class Manifest:
         with replacing(path) as temporary:
             self.frame.write_parquet(temporary, metadata=metadata)
 
+    @staticmethod
+    def is_one(path: Path) -> bool:
+        """Whether a file is what `save` wrote."""
+        try:
+            return {"root", "fingerprint"} <= pl.read_parquet_metadata(path).keys()
+        except (pl.exceptions.PolarsError, OSError):
+            return False
+
     @classmethod
     def load(cls, path: Path) -> Manifest:
         """Read what `save` wrote; raises `UserError` if the file is missing or not a manifest."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +12,18 @@ from numpy.typing import NDArray
 
 class MeshError(ValueError):
     """Why a mesh cannot be used, in words for the person who owns the file."""
+
+
+@contextmanager
+def faults_of_the_mesh() -> Iterator[None]:
+    """Makes what numbers such as no mesh should have raise a `MeshError`: one odd file must not end a whole dataset."""
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except MeshError:
+        raise
+    except (ArithmeticError, LookupError, ValueError) as error:
+        raise MeshError(f"no face can be found in it: {type(error).__name__}: {error}") from None
 
 
 @dataclass(frozen=True, eq=False)

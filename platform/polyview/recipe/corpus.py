@@ -45,13 +45,15 @@ OWN_EXPRESSIONS = {
 class Generator(Model):
     """How many faces the datasets that make their own (synthetic, facekit) should make."""
 
-    subjects: Positive = 100
-    sequences: Positive = Field(2, description="sequences per subject and expression")
-    frames: Positive = Field(1, description="frames per sequence, neutral to apex to neutral; 1 is the apex")
+    subjects: Annotated[int, Field(gt=0, le=1_000_000)] = 100
+    sequences: Annotated[int, Field(gt=0, le=10_000)] = Field(2, description="sequences per subject and expression")
+    frames: Annotated[int, Field(gt=0, le=10_000)] = Field(
+        1, description="frames per sequence, neutral to apex to neutral; 1 is the apex"
+    )
     apex: Interval = Field((0.7, 1.0), description="range of the expression's strength at the apex")
     pose: Weight = Field(5.0, description="standard deviation of the head's yaw and pitch, degrees")
     noise: Weight = Field(0.0, description="standard deviation of the scan noise, millimetres")
-    holes: Natural = Field(0, description="scan holes per face")
+    holes: Annotated[int, Field(ge=0, le=1000)] = Field(0, description="scan holes per face")
     variety: Unit = Field(
         0.0,
         exclude_if=equals(0),
@@ -74,7 +76,7 @@ class Axes(Model):
 class Geometry(Model):
     """What is done to each mesh as it is loaded, in this order; by default nothing, and of a folder unit and axes."""
 
-    unit: PositiveFloat | Literal["auto"] | None = Field(
+    unit: Annotated[float, Field(gt=0, le=1e9)] | Literal["auto"] | None = Field(
         None, description="millimetres per unit of the files; auto: as the extent shows; null: auto of a folder"
     )
     axes: Axes | Literal["auto"] | None = Field(
@@ -125,7 +127,9 @@ class Corpus(Model):
     frames: Literal["all", "rise", "apex"] = Field(
         "all", description="of a sequence: all, those up to the strongest, or the strongest alone"
     )
-    every: Positive = Field(1, description="of the frames of a sequence, keep each so-manieth")
+    every: Annotated[int, Field(gt=0, le=1_000_000)] = Field(
+        1, description="of the frames of a sequence, keep each so-manieth"
+    )
     expressions: tuple[str, ...] = Field(
         default_factory=lambda fields: OWN_EXPRESSIONS.get(fields.get("dataset", ""), EXPRESSIONS),
         min_length=2,
@@ -140,6 +144,13 @@ class Corpus(Model):
     def _settings_fit_the_dataset(self) -> Self:
         if self.dataset != "synthetic" and self.root is None:
             raise ValueError(f"dataset {self.dataset} needs corpus.root, the folder where it lies")
+        if self.dataset == "synthetic" and self.root:
+            raise ValueError(
+                f"root is {self.root}, and dataset is synthetic, which is generated and lies in no folder; set "
+                "corpus.dataset to what lies there, as in corpus.dataset=folder"
+            )
+        if self.table and self.dataset != "folder":
+            raise ValueError(f"table is for dataset folder; {self.dataset} finds its faces by its own layout")
         if self.subset and self.dataset != "bu3dfe":
             raise ValueError(f"subset is a protocol of bu3dfe; {self.dataset} has none")
         if self.code_shift and self.dataset != "bp4d":

@@ -45,7 +45,7 @@ class Evaluation(Model):
 
     protocol: Literal["holdout", "subject_kfold", "loso", "cross_dataset"] = "holdout"
     share: Share = Field(0.3, description="holdout: share of the subjects that pretraining never sees")
-    folds: Annotated[int, Field(ge=2)] = Field(
+    folds: Annotated[int, Field(ge=2, le=10_000)] = Field(
         10,
         description="subject_kfold: parts of the subjects, each tested on once; loso: the number of subjects",
     )

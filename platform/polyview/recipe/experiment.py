@@ -15,7 +15,7 @@ from polyview.recipe.corpus import Corpus
 from polyview.recipe.evaluation import Evaluation
 from polyview.recipe.language import Language
 from polyview.recipe.objective import Objective
-from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Share, equals
+from polyview.recipe.schema import Model, Natural, PositiveFloat, Seed, Share, equals
 from polyview.recipe.training import Training
 from polyview.recipe.weights import OWN, weights_file
 
@@ -27,7 +27,7 @@ class Views(Model):
     """A rig of cameras around the face."""
 
     rig: Literal["arc", "front_left_right"] = "arc"
-    count: Positive = 3
+    count: Annotated[int, Field(gt=0, le=1000)] = 3
     span: Annotated[float, Field(ge=0, le=180)] | None = Field(
         None, description="degrees from the first camera to the last; null: 60 for arc, 120 for front_left_right"
     )
@@ -95,7 +95,9 @@ class Modeling(Model):
         exclude_if=equals(None),
         description="vision transformers: the share of a picture's patches that training leaves out; null: none",
     )
-    projector: tuple[Positive, ...] = Field((128, 128), description="widths of the decorrelation head; none if empty")
+    projector: tuple[Annotated[int, Field(gt=0, le=65_536)], ...] = Field(
+        (128, 128), description="widths of the decorrelation head; none if empty"
+    )
     fusion: Literal["attention", "mean", "concat"] = "attention"
     temporal: Literal["frame", "mean", "dynamic_image", "attention"] = Field(
         "frame",
@@ -127,7 +129,7 @@ class Modeling(Model):
 class Experiment(Model):
     """One recipe, from faces to scores."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
     revision: Annotated[int, Field(ge=1, le=2)] = Field(
         2,
         description="how defaults and parts are meant; 1, as once: decorrelation and redundancy are sums over all "

@@ -90,6 +90,8 @@ def _load_study(path: Path, changes: Mapping[str, Any]) -> Study:
     elif isinstance(config.get("experiment"), str):
         config["experiment"] = _read(path.parent / config["experiment"])
     for key, value in [*_shared(config, path), *overrides.items()]:
+        if key in ("seed", "experiment.seed"):
+            raise UserError(f"{path}: seed: a study runs under `seeds` alone; for a single one, seeds=[{value}]")
         own = key.split(".")[0] in Study.model_fields
         config = OmegaConf.create(_updated(config, {key if own else f"experiment.{key}": value}))
     asked = {"question": first_comment(path.read_text(encoding="utf-8-sig"))}
@@ -221,6 +223,8 @@ def _parse(assignments: Sequence[str]) -> dict[str, Any]:
         key, equals, value = assignment.partition("=")
         if not (key and equals):
             raise UserError(f"--set {assignment}: expected KEY=VALUE, for example --set training.epochs=20")
+        if not value.strip():
+            raise UserError(f"--set {key}=: there is no value; none at all is written {key}=null")
         try:
             _refuse_resolvers(value, f"--set {key}")
             overrides[key] = read_value(value)

@@ -11,7 +11,13 @@ _FIRST_DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def as_stored(content: dict[str, Any]) -> dict[str, Any]:
-    """A recipe's content as a version wrote it beside its results: where it names no revision, it is of the first."""
+    """A recipe's content as a version wrote it beside its results: where it names no revision, it is of the first.
+
+    Generated faces could have a folder once, which nothing read.
+    """
+    corpus = content.get("corpus")
+    if isinstance(corpus, dict) and corpus.get("dataset", "synthetic") == "synthetic":
+        content = content | {"corpus": corpus | {"root": None, "table": None}}
     return with_defaults_of_its_revision({"revision": 1} | content)
 
 

@@ -156,7 +156,7 @@ class UntilDecided(Model):
     """Seeds that are added for the comparisons that are open, until none is."""
 
     first: Annotated[int, Field(ge=2)] = Field(3, description="seeds before the first look, and between two looks")
-    most: Annotated[int, Field(ge=3)] = Field(description="seeds at which whatever is open stays so")
+    most: Annotated[int, Field(ge=3, le=1000)] = Field(description="seeds at which whatever is open stays so")
     until: Literal["decided"] = "decided"
 
     @model_validator(mode="after")
@@ -182,7 +182,7 @@ Seeds = Annotated[
 class Study(Model):
     """A comparison: one experiment, varied."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
     question: str = Field(
         "", exclude_if=equals(""), description="what it is to answer; else the comment at the top of its file"
     )

@@ -72,7 +72,7 @@ class TableStudy(Model):
 class TableOfStudies(Layout):
     """A table over several studies, in a file of its own."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
     studies: tuple[str | TableStudy, ...] = Field(min_length=1, description="files of studies, as seen from this one")
 
     @property

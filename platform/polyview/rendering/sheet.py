@@ -51,6 +51,12 @@ def contact_sheet(store: ViewStore, rows: Sequence[int], out: Path) -> None:
         sheet.save(temporary, format="PNG")
 
 
+def is_png(path: Path) -> bool:
+    """Whether a file begins as a PNG does."""
+    with path.open("rb") as file:
+        return file.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
 def _direction(camera: Camera) -> str:
     yaw = f"yaw {camera.yaw:+g}°" if camera.yaw else "front"
     return f"{yaw}, pitch {camera.pitch:+g}°" if camera.pitch else yaw

@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +94,19 @@ def check_writable(root: Path) -> None:
             f"{root}: the home folder cannot be written ({error.strerror}); set {remedy} to a folder that can"
         ) from None
     check_mirror(root)
+
+
+def check_output(path: Path, is_own: Callable[[Path], bool]) -> None:
+    """Raises `UserError` where a file cannot be written, or something would be lost that is not as `is_own` has it."""
+    if not path.name:
+        raise UserError("-o takes the name of a file")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; -o takes the name of a file in it")
+    if path.exists() and not (path.is_file() and is_own(path)):
+        raise UserError(f"{path}: is there, and is nothing that this command writes; -o takes another name")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"{path}: cannot be written; -o takes a file in a folder that can")
 
 
 @contextmanager

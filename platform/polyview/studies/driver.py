@@ -72,6 +72,8 @@ def run_stages(study: Study, home: Home, watcher: Watcher, force: str | None = N
     trials = plan(study)
     with ExitStack() as stack:
         stack.enter_context(only_driver(study_folder(study, home)))
+        if force is not None:
+            _check_force(study, trials, force)
         driver = _prepare(study, trials, home, watcher)
         if force is not None:
             _set_aside(load_outcome(study, home), force, Ledger(home.trials))
@@ -370,6 +372,13 @@ class Driver:
         self.ended, started = 0, time.perf_counter()
         yield
         self.stages.record(name, time.perf_counter() - started)
+
+
+def _check_force(study: Study, trials: Sequence[Trial], variant: str) -> None:
+    """Raises `UserError` if there is no such variant; the points of a search are known only as it goes on."""
+    names = dict.fromkeys(trial.variant for trial in trials)
+    if variant not in names and study.search is None:
+        raise UserError(f"{study.name}: --force {variant!r} is no variant; there are {', '.join(names)}")
 
 
 def _set_aside(outcome: Outcome, variant: str, ledger: Ledger) -> None:

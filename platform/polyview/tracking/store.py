@@ -19,6 +19,7 @@ from polyview.storage.home import Home, locked, replacing, sqlite_uri
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SQLITE, SERVERS = "sqlite:///", ("http://", "https://")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -50,7 +51,18 @@ def connect(uri: str) -> Any:
         logging.getLogger(name).setLevel(logging.WARNING)
     if uri.startswith(SQLITE):
         _make_store(uri)
+    elif not uri.startswith((*SERVERS, "databricks")):
+        _knock(uri)
     return _client(uri)
+
+
+def _knock(uri: str) -> None:
+    """Raises `OSError` where nobody listens at a database's host and port, which MLflow would try for minutes."""
+    from sqlalchemy import make_url
+
+    url = make_url(uri)
+    if url.host and (port := url.port or PORTS.get(url.get_backend_name())):
+        socket.create_connection((url.host, port), timeout=10).close()
 
 
 def check_address(uri: str) -> None:

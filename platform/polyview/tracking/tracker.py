@@ -56,11 +56,11 @@ LAST_SECONDS = 3.0
 
 
 def _survives(method: Callable[Concatenate[Tracker, P], R]) -> Callable[Concatenate[Tracker, P], R | None]:
-    """Makes a method of Tracker say what the store refuses, and do nothing any more once the store has failed."""
+    """Makes a method of Tracker say what the store refuses, and do nothing before `open` or once the store has failed."""
 
     @functools.wraps(method)
     def attempt(tracker: Tracker, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
-        if not tracker.online:
+        if not tracker.online or (tracker._client is None and method.__name__ != "open"):
             return None
         try:
             return method(tracker, *args, **kwargs)

@@ -168,7 +168,9 @@ def plan(study: Study) -> list[Trial]:
     """
     trials: list[Trial] = []
     owners: dict[str, str] = {}
-    errors: list[str] = []
+    errors = _idle_factors(study)
+    if errors:
+        raise UserError("\n".join(errors))
     points = cells(study.grid) | fraction_cells(study.fraction)
     for name, overrides in variants(study).items():
         try:
@@ -185,6 +187,20 @@ def plan(study: Study) -> list[Trial]:
     if errors:
         raise UserError("\n".join(errors))
     return trials
+
+
+def _idle_factors(study: Study) -> list[str]:
+    """What is wrong with keys of a grid or a fraction whose values all make one and the same experiment."""
+    found, base = [], studied_experiment(study)
+    for name, factors in (("grid", study.grid), ("fraction", study.fraction)):
+        for key, values in factors.items():
+            try:
+                made = {repeated(key, with_overrides(base, {key: value}), (0,))[0].id for value in values}
+            except UserError:  # a value that needs another key's beside it makes another experiment with it
+                continue
+            if len(values) > 1 and len(made) == 1:
+                found.append(f"{study.name}: {name} over {key} makes no other experiment; drop it")
+    return found
 
 
 def repeated(variant: str, experiment: Experiment, seeds: Sequence[int]) -> list[Trial]:

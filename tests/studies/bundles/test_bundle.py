@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ from tests.studies.bundles.helpers import Said, ids_of, read, refused
 
 from polyview.recipe import Experiment, Parameter, Search, Study, with_overrides
 from polyview.storage.home import Home
+from polyview.studies.bundles.archive import is_bundle
 from polyview.studies.bundles.portable import Names, recipe_wherever
 from polyview.trials.design import plan
 from polyview.trials.search import samples
@@ -182,6 +184,36 @@ def test_faces_of_two_folders_have_two_names_and_a_moved_recipe_is_the_same(tiny
     assert recipe_wherever(other) != recipe_wherever(experiment)
 
 
+def test_only_what_a_key_has_as_a_path_is_called_otherwise(
+    tiny: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dataset called as its folder is, seen from the folder above, and a baseline called as polyview's weights."""
+    monkeypatch.chdir(tmp_path)
+    lies = {"corpus.dataset": "folder", "corpus.root": "folder", "corpus.pattern": "{subject}/{expression}.obj"}
+    starts = {"model.tower": "tiny-resnet", "model.pretrained": "polyview"}
+    study = Study(
+        name="polyview", experiment=with_overrides(tiny, lies), baseline="polyview", variants={"folder": dict(starts)}
+    )
+    renamed = Names.of(trial.experiment for trial in plan(study)).study(study)
+    assert (renamed.name, renamed.baseline, list(renamed.variants)) == ("polyview", "polyview", ["folder"])
+    assert renamed.experiment.corpus.dataset == "folder"
+    assert renamed.experiment.corpus.root == "/faces/folder"
+    assert renamed.variants["folder"]["model.pretrained"] not in ("polyview", None)
+
+
+def test_faces_that_lie_where_a_bundle_says_they_do_can_be_bundled(tiny: Experiment) -> None:
+    lies = {"corpus.dataset": "folder", "corpus.root": "/faces/folder", "corpus.pattern": "{subject}/{expression}.obj"}
+    names = Names.of([with_overrides(tiny, lies)])
+    assert all(names.has(place) for place in ("/faces", "/faces/folder"))
+    assert not any(names.has(place) for place in ("/home/me", "/faces/other"))
+
+
+def test_another_zip_is_not_written_over(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        archive.writestr("thesis.txt", "years")
+    assert not is_bundle(tmp_path / "mine.zip")
+
+
 def test_a_bundle_takes_the_place_of_no_other_file(
     capsys: pytest.CaptureFixture[str],
     asked_home: Home,
@@ -192,7 +224,7 @@ def test_a_bundle_takes_the_place_of_no_other_file(
     monkeypatch.setenv("POLYVIEW_HOME", str(asked_home.root))
     before = asked_file.read_bytes()
     told = refused(capsys, "bundle", asked_file, "-o", asked_file)
-    assert told == f"{asked_file}: is there, and is no bundle; -o takes another name"
+    assert told == f"{asked_file}: is there, and is nothing that this command writes; -o takes another name"
     assert asked_file.read_bytes() == before
     told = refused(capsys, "bundle", asked_file, "-o", asked_file / "asked.zip")
     assert told.endswith("cannot be written; -o takes a file in a folder that can")

@@ -55,6 +55,15 @@ class Contents(Model):
 C = TypeVar("C", bound=Contents)
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether a file is a zip that begins as a bundle does; many other kinds of files are zips."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()[:1] == [CONTENTS]
+    except _BROKEN:
+        return False
+
+
 def members_of(folder: Path) -> tuple[Member, ...]:
     """The files below a folder, in their order."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())

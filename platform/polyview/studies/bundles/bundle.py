@@ -13,7 +13,6 @@ There are no faces or pictures in it, no embeddings, no checkpoints, no logs, an
 from __future__ import annotations
 
 import json
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,13 +29,13 @@ import polyview
 from polyview.analysis.outcome import Outcome, absent, environment, finished
 from polyview.environment import git_commit
 from polyview.errors import UserError
-from polyview.recipe import Study, is_zip, load_study
+from polyview.recipe import Study, load_study
 from polyview.recipe.schema import Model, Natural
 from polyview.recipe.validation import describe_errors
 from polyview.recipe.weights import OWN
 from polyview.reporting.report import latex, write
-from polyview.storage.home import Home, replacing
-from polyview.studies.bundles.archive import Contents, in_words, members_of, pack, read_contents, unpack
+from polyview.storage.home import Home, check_output, replacing
+from polyview.studies.bundles.archive import Contents, in_words, is_bundle, members_of, pack, read_contents, unpack
 from polyview.studies.bundles.consistency import check_manifests, check_trials
 from polyview.studies.bundles.known_faces import KnownFaces, find_manifests
 from polyview.studies.bundles.portable import Names, own_weights, places_of
@@ -130,7 +129,7 @@ def write_bundle(study: Study, home: Home, out: Path, command: str) -> About:
     outcome = load_outcome(study, home)
     if not outcome.records:
         raise UserError(f"{study.name}: nothing has run yet, so there is nothing to bundle; polyview ablate runs it")
-    _check_target(out, study)
+    check_output(out, is_bundle)
     names = _names(outcome)
     with tempfile.TemporaryDirectory(prefix="polyview-") as made, replacing(out) as temporary:
         portable, folder = names.study(outcome.study), Path(made)
@@ -139,7 +138,8 @@ def write_bundle(study: Study, home: Home, out: Path, command: str) -> About:
         write(replace(known, folder=folder))
         (folder / "report" / "table.tex").write_text(latex(known), encoding="utf-8")
         files = [name for name in names.weights if name != OWN]
-        _check_places(folder, [*names.roots, *files, str(Path.home()), str(home.root)], study)
+        places = [place for place in (*names.roots, *files, str(Path.home()), str(home.root)) if not names.has(place)]
+        _check_places(folder, places, study)
         about = _about(outcome, known, names, command).model_copy(update={"members": members_of(folder)})
         pack(folder, about, temporary)
         try:
@@ -148,17 +148,6 @@ def write_bundle(study: Study, home: Home, out: Path, command: str) -> About:
         except UserError as error:
             told = str(error).removeprefix(f"{temporary}: ")
             raise UserError(f"{study.name}: cannot be bundled: {told}") from None
-
-
-def _check_target(out: Path, study: Study) -> None:
-    """Raises `UserError` where a bundle cannot be written, or something that is no bundle would be lost."""
-    if out.is_dir():
-        raise UserError(f"{out}: is a folder; -o takes the name of a file, such as {out / study.name}.zip")
-    if out.exists() and not is_zip(out):
-        raise UserError(f"{out}: is there, and is no bundle; -o takes another name")
-    folder = next(parent for parent in out.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UserError(f"{out}: cannot be written; -o takes a file in a folder that can")
 
 
 def _check_places(folder: Path, places: Sequence[str], study: Study) -> None:

@@ -20,6 +20,8 @@ from polyview.recipe.experiment import file_digest
 from polyview.recipe.weights import OWN, own_towers, weights_file
 
 FACES = "/faces"
+OF_PATHS = ("corpus.root", "corpus.table", "evaluation.test.root", "evaluation.test.table", "model.pretrained")
+"""The keys whose values are paths, wherever a study sets them."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Names:
                 weights[content[0]] = content[1]
         return cls(roots, tables, weights)
 
+    def has(self, place: str) -> bool:
+        """Whether a place of this machine is called as a bundle calls its own."""
+        return any(name == place or name.startswith(f"{place}/") for name in self.roots.values())
+
     def study(self, study: Study) -> Study:
         """The study, with its paths called so."""
         data = study.model_dump(mode="json", exclude={"experiment": {"model": {"pretrained_content"}}})
@@ -56,13 +62,13 @@ class Names:
         data = experiment.model_dump(mode="json", exclude={"model": {"pretrained_content"}})
         return Experiment.model_validate_json(json.dumps(self.values(data)))
 
-    def values(self, data: Any) -> Any:
-        """Settings, with every text among them that is one of the paths called so."""
+    def values(self, data: Any, key: str = "") -> Any:
+        """Settings, with the paths among them called so: what another key has may look like one, and is none."""
         if isinstance(data, dict):
-            return {key: self.values(value) for key, value in data.items()}
+            return {name: self.values(value, f"{key}.{name}" if key else name) for name, value in data.items()}
         if isinstance(data, list):
-            return [self.values(value) for value in data]
-        if not isinstance(data, str) or not data:
+            return [self.values(value, key) for value in data]
+        if not isinstance(data, str) or not data or not key.removesuffix(".categorical").endswith(OF_PATHS):
             return data
         names = {**self.roots, **self.tables, **self.weights}
         # What a variant sets is as it was typed, and was made absolute in the recipe alone.
