@@ -317,6 +317,15 @@ def test_yaml_brings_every_recipe_back(
     assert load_experiment(path).digest == experiment.digest
 
 
+def test_a_study_in_a_recipes_place_and_an_empty_file_are_one_line(study: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a study, which polyview ablate runs"):
+        load_experiment(study)
+    (tmp_path / "empty.yaml").write_text("\n")
+    for load in (load_experiment, load_study):
+        with pytest.raises(UserError, match=r"empty\.yaml: is empty"):
+            load(tmp_path / "empty.yaml")
+
+
 def test_another_recipe_can_be_put_under_a_study(study: Path, recipe: Path) -> None:
     loaded = load_study(study, ["training.epochs=3", f"experiment={recipe}"])
     assert loaded.experiment == load_experiment(recipe, ["training.epochs=3"])

@@ -58,6 +58,8 @@ def with_overrides(experiment: Experiment, overrides: Mapping[str, Any], place: 
 def load_experiment(path: Path, assignments: Sequence[str] = ()) -> Experiment:
     """Read an experiment from YAML, with `key=value` assignments on top; raises `UserError`."""
     config = _read(path)
+    if "experiment" in config:
+        raise UserError(f"{path}: a study, which polyview ablate runs; a recipe is such as those in experiments/")
     return _validate(Experiment, _updated(config, _parse(assignments)), str(path))
 
 
@@ -197,7 +199,9 @@ def _read(path: Path) -> Any:
     if path.is_dir():
         raise UserError(f"{path}: a folder; name one of its files")
     try:
-        config = OmegaConf.create(quote_names(path.read_text(encoding="utf-8-sig")))
+        if not (text := path.read_text(encoding="utf-8-sig")).strip():
+            raise UserError(f"{path}: is empty; the repository's recipes are in experiments/ and ablations/")
+        config = OmegaConf.create(quote_names(text))
         _refuse_resolvers(OmegaConf.to_yaml(config), str(path))
         OmegaConf.resolve(config)
     except FileNotFoundError:

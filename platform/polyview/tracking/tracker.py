@@ -56,7 +56,7 @@ LAST_SECONDS = 3.0
 
 
 def _survives(method: Callable[Concatenate[Tracker, P], R]) -> Callable[Concatenate[Tracker, P], R | None]:
-    """Makes a method of Tracker say what the store refuses, and do nothing before `open` or once the store has failed."""
+    """Makes a method of Tracker say what the store refuses, and do nothing before `open` or after a failure."""
 
     @functools.wraps(method)
     def attempt(tracker: Tracker, /, *args: P.args, **kwargs: P.kwargs) -> R | None:

@@ -6,6 +6,7 @@ nothing but plain files that are declared ever is.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import stat
@@ -130,6 +131,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; polyview bundle STUDY -o {path} makes one") from None
     except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # where it is unpacked to
+            raise
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not readable as a bundle, which polyview bundle makes: {reason}") from None
 
