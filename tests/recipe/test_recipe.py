@@ -110,7 +110,6 @@ training: {lr: -1, epochs: 1.5, precision: fp3}
         ("corpus.expressions=[fear]", "corpus.expressions: ['fear'] is not allowed"),
         ("corpus.dataset=facekit", "corpus: dataset facekit needs corpus.root"),
         ("corpus.root=/data/faces", "corpus: root is /data/faces, and dataset is synthetic, which is generated"),
-        ("corpus.table=faces.csv", "corpus: table is for dataset folder; synthetic finds its faces by its own layout"),
         ("corpus.generator.frames=1000000", "corpus.generator.frames: 1000000 is not allowed"),
         ("rendering.views.count=100000000000", "rendering.views.count: 100000000000 is not allowed"),
         ("evaluation.folds=1000000000", "evaluation.folds: 1000000000 is not allowed"),

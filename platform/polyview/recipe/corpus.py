@@ -149,8 +149,6 @@ class Corpus(Model):
                 f"root is {self.root}, and dataset is synthetic, which is generated and lies in no folder; set "
                 "corpus.dataset to what lies there, as in corpus.dataset=folder"
             )
-        if self.table and self.dataset != "folder":
-            raise ValueError(f"table is for dataset folder; {self.dataset} finds its faces by its own layout")
         if self.subset and self.dataset != "bu3dfe":
             raise ValueError(f"subset is a protocol of bu3dfe; {self.dataset} has none")
         if self.code_shift and self.dataset != "bp4d":
