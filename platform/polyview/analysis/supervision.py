@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment
-from polyview.recipe.experiment import file_digest
-from polyview.recipe.weights import OWN, own_towers, weights_file
+from polyview.recipe.experiment import own_contents
+from polyview.recipe.weights import OWN
 
 SUPERVISION = {
     "label": "weak supervision as a prompt, full supervision as a class",
@@ -27,16 +25,9 @@ def describe_start(experiment: Experiment) -> str:
     name = experiment.model.pretrained
     if name is None:
         return "random weights"
-    if name == OWN or name in _own_contents():
+    if name == OWN or name in own_contents():
         return "polyview's own weights, which have read the labels of generated people"
     return f"weights {name}, of which it is not known here what they have seen"
-
-
-@cache
-def _own_contents() -> frozenset[str]:
-    """What a bundle calls polyview's own weights."""
-    files = [weights_file(tower, OWN) for tower in own_towers()]
-    return frozenset(file_digest(file) for file in files if file)
 
 
 def reads_identities(experiment: Experiment) -> bool:

@@ -15,9 +15,9 @@ from polyview.recipe.corpus import Corpus
 from polyview.recipe.evaluation import Evaluation
 from polyview.recipe.language import Language
 from polyview.recipe.objective import Objective
-from polyview.recipe.schema import Model, Natural, PositiveFloat, Seed, Share, equals
+from polyview.recipe.schema import FileName, Model, Natural, PositiveFloat, Seed, Share, equals
 from polyview.recipe.training import Training
-from polyview.recipe.weights import OWN, weights_file
+from polyview.recipe.weights import OWN, own_towers, weights_file
 
 Output = Literal["shaded", "color", "texture", "normal", "depth"]
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -129,7 +129,7 @@ class Modeling(Model):
 class Experiment(Model):
     """One recipe, from faces to scores."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
+    name: FileName
     revision: Annotated[int, Field(ge=1, le=2)] = Field(
         2,
         description="how defaults and parts are meant; 1, as once: decorrelation and redundancy are sums over all "
@@ -218,6 +218,12 @@ def digest(content: Any) -> str:
     """Sixteen hex digits of the BLAKE2 hash of `content` as canonical JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def own_contents() -> list[str]:
+    """The hashes of the weights that polyview brings along, by which a recipe without paths names them."""
+    files = (weights_file(tower, OWN) for tower in own_towers())
+    return [file_digest(file) for file in files if file]
 
 
 def file_digest(path: Path) -> str:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from polyview.recipe.evaluation import MetricName, check_metric
 from polyview.recipe.experiment import Experiment
-from polyview.recipe.schema import Model, Natural, Positive, PositiveFloat, Seed, Share, Weight, equals
+from polyview.recipe.schema import FileName, Model, Natural, Positive, PositiveFloat, Seed, Share, Weight, equals
 from polyview.recipe.table import Layout, Published
 
 DESCRIPTIVE = {"question", "published", "tables"}
@@ -182,7 +182,7 @@ Seeds = Annotated[
 class Study(Model):
     """A comparison: one experiment, varied."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
+    name: FileName
     question: str = Field(
         "", exclude_if=equals(""), description="what it is to answer; else the comment at the top of its file"
     )

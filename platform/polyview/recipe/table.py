@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator
 
 from polyview.recipe.evaluation import MetricName
-from polyview.recipe.schema import Model
+from polyview.recipe.schema import FileName, Model
 
 _SOURCE = re.compile(r"arXiv:\d{4}\.\d{4,5}(v\d+)?|doi:10\.\d{4,9}/\S+")
 
@@ -72,7 +72,7 @@ class TableStudy(Model):
 class TableOfStudies(Layout):
     """A table over several studies, in a file of its own."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
+    name: FileName
     studies: tuple[str | TableStudy, ...] = Field(min_length=1, description="files of studies, as seen from this one")
 
     @property

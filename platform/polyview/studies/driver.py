@@ -72,7 +72,7 @@ def run_stages(study: Study, home: Home, watcher: Watcher, force: str | None = N
     trials = plan(study)
     with ExitStack() as stack:
         stack.enter_context(only_driver(study_folder(study, home)))
-        if force is not None:
+        if force is not None and study.search is None:  # whose points are known only as it goes on
             _check_force(study, trials, force)
         driver = _prepare(study, trials, home, watcher)
         if force is not None:
@@ -375,17 +375,15 @@ class Driver:
 
 
 def _check_force(study: Study, trials: Sequence[Trial], variant: str) -> None:
-    """Raises `UserError` if there is no such variant; the points of a search are known only as it goes on."""
+    """Raises `UserError` if none of the trials is of such a variant."""
     names = dict.fromkeys(trial.variant for trial in trials)
-    if variant not in names and study.search is None:
+    if variant not in names:
         raise UserError(f"{study.name}: --force {variant!r} is no variant; there are {', '.join(names)}")
 
 
 def _set_aside(outcome: Outcome, variant: str, ledger: Ledger) -> None:
     trials = [*outcome.trials, *outcome.searched.trials]
-    names = dict.fromkeys(trial.variant for trial in trials)
-    if variant not in names:
-        raise UserError(f"{outcome.study.name}: --force {variant!r} is no variant; there are {', '.join(names)}")
+    _check_force(outcome.study, trials, variant)
     for trial in trials:
         if trial.variant == variant:
             ledger.set_aside(trial.id)

@@ -22,44 +22,35 @@ from polyview.trials.search import samples
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("form", ["csv", "predictions", "markdown", "latex", "table"])
-def test_the_report_of_a_bundle_is_that_of_the_home(
+@pytest.mark.parametrize(
+    ("verb", "form"),
+    [
+        *(("report", form) for form in ("csv", "predictions", "markdown", "latex", "table")),
+        *(("table", form) for form in ("markdown", "latex")),
+    ],
+)
+def test_a_report_and_a_table_of_a_bundle_are_those_of_the_home(
     capsys: pytest.CaptureFixture[str],
     made: Path,
     asked_home: Home,
     asked_file: Path,
     elsewhere: Path,
     monkeypatch: pytest.MonkeyPatch,
+    verb: str,
     form: str,
 ) -> None:
-    bundled = Said(capsys, "report", made, "--format", form)
+    bundled = Said(capsys, verb, made, "--format", form)
+    assert "trained" in bundled.out
     assert bundled.err.startswith(f"{made}: ")
     assert "unpacked" in bundled.err
     assert list(elsewhere.iterdir()) == []
     monkeypatch.setenv("POLYVIEW_HOME", str(asked_home.root))
-    own = Said(capsys, "report", asked_file, "--format", form).out
+    own = Said(capsys, verb, asked_file, "--format", form).out
     # The ids are others, as the folder of the faces is part of a recipe and not of a bundle.
     ids = dict(zip(ids_of(asked_file), ids_in(made), strict=True))
     for before, now in ids.items():
         own = own.replace(before, now)
     assert bundled.out == own
-
-
-@pytest.mark.parametrize("form", ["markdown", "latex"])
-def test_a_table_of_a_bundle_is_that_of_the_home(
-    capsys: pytest.CaptureFixture[str],
-    made: Path,
-    asked_home: Home,
-    asked_file: Path,
-    elsewhere: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    form: str,
-) -> None:
-    bundled = Said(capsys, "table", made, "--format", form).out
-    assert "trained" in bundled
-    assert list(elsewhere.iterdir()) == []
-    monkeypatch.setenv("POLYVIEW_HOME", str(asked_home.root))
-    assert bundled == Said(capsys, "table", asked_file, "--format", form).out
 
 
 def test_the_figures_of_a_bundle_are_drawn(capsys: pytest.CaptureFixture[str], made: Path, elsewhere: Path) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from polyview.recipe import Experiment, Study
-from polyview.recipe.experiment import file_digest
-from polyview.recipe.weights import OWN, own_towers, weights_file
+from polyview.recipe.experiment import own_contents
+from polyview.recipe.weights import OWN
 
 FACES = "/faces"
 OF_PATHS = ("corpus.root", "corpus.table", "evaluation.test.root", "evaluation.test.table", "model.pretrained")
@@ -87,8 +87,7 @@ def recipe_wherever(experiment: Experiment) -> str:
 
 def own_weights() -> Names:
     """Gives the weights that this polyview brings along their name back."""
-    files = [weights_file(tower, OWN) for tower in own_towers()]
-    return Names(weights={file_digest(file): OWN for file in files if file})
+    return Names(weights=dict.fromkeys(own_contents(), OWN))
 
 
 def places_of(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
