@@ -19,12 +19,12 @@ import typer
 import yaml
 from omegaconf import OmegaConf
 from PIL import Image
-from tests.recipes import EXPERIMENTS, STUDIES, TABLES
+from tests.recipes import EXPERIMENTS, STUDIES, TABLES, load_tables
 
 import polyview
 from polyview import Experiment, Study, load_study
 from polyview.cli import app, main
-from polyview.recipe import build_corpus, is_zip, load_experiment, load_tables, to_yaml
+from polyview.recipe import build_corpus, is_zip, load_experiment, to_yaml
 from polyview.storage.home import REPOSITORY
 from polyview.trials.design import plan
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.recipes import load_tables
 
 from polyview.errors import UserError
-from polyview.recipe import load_study, load_tables
+from polyview.recipe import load_study
 from polyview.storage.home import REPOSITORY
 
 ABLATIONS = REPOSITORY / "ablations"

@@ -23,12 +23,12 @@ from tests.corpus.on_disk import (
     write_codes,
     write_obj,
 )
-from tests.recipes import STUDIES, TABLES
+from tests.recipes import STUDIES, TABLES, load_tables
 
 from polyview import load_study
 from polyview.corpus.scan import scan
 from polyview.errors import UserError
-from polyview.recipe import Corpus, Study, load_experiment, load_tables
+from polyview.recipe import Corpus, Study, load_experiment
 from polyview.storage.home import REPOSITORY, Home
 from polyview.studies.estimate import estimate
 from polyview.trials.design import REFERENCES, Trial, methods, plan

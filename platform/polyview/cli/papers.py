@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ import typer
 
 from polyview.cli.app import STUDY_OR_BUNDLE, Sets, StudyFile, app
 from polyview.cli.studies import known_outcome, list_trials, run_and_show
-from polyview.storage.home import open_home
+from polyview.storage.home import existing_home, open_home
 from polyview.storage.mirror import address
 from polyview.terminal import console
 
@@ -94,18 +95,14 @@ def _known_tables(
     files: Sequence[Path], assignments: Sequence[str], changes: Mapping[str, Any], stack: ExitStack
 ) -> Iterator[tuple[StudiesTable, Mapping[str, Outcome]]]:
     """The tables that are asked for, with what is known of their studies; bundles stay open as long as `stack`."""
-    from polyview.recipe import is_zip, load_tables, tables_of
-    from polyview.studies.outcome import load_outcome
+    from polyview.recipe import load_definition, studies_in, tables_of
 
-    if any(map(is_zip, files)):
-        outcomes = [stack.enter_context(known_outcome(file, assignments)) for file in files]
-        known = {outcome.study.name: outcome for outcome in outcomes}
-        for table in tables_of([outcome.study for outcome in outcomes], changes):
-            yield table, known
-        return
-    home = open_home()
-    for table in load_tables(files, assignments, changes):
-        yield table, {label: load_outcome(study, home) for label, study in table.studies.items()}
+    definition = load_definition(files)
+    places = studies_in(files, definition)
+    outcomes = [stack.enter_context(known_outcome(path, assignments, changed)) for path, changed in places]
+    for table in tables_of([outcome.study for outcome in outcomes], changes, definition):
+        shown = zip(table.studies.items(), outcomes, strict=True)
+        yield table, {label: replace(outcome, study=study) for (label, study), outcome in shown}
 
 
 class Width(StrEnum):
@@ -150,7 +147,7 @@ def bundle(
 
     loaded = load_study(study, sets or [])
     path = out or Path(f"{loaded.name}.zip")
-    about = write_bundle(loaded, open_home(), path, _command(study, sets or []))
+    about = write_bundle(loaded, existing_home(), path, _command(study, sets or []))
     size = f"{in_words(path.stat().st_size)}, {in_words(about.size)} unpacked"
     _say(f"wrote {path}: {len(about.members) + 1} files, {size}; sha256 {sha256(path)}")
     _say(f"holds {about.results} of {about.trials} trials' results; no {NOT_IN_IT}")

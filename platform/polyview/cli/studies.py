@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from polyview.cli.app import STUDY_OR_BUNDLE, Sets, StudyFile, app
 from polyview.errors import UserError
-from polyview.storage.home import bundled, open_home
+from polyview.storage.home import bundled, existing_home, open_home
 from polyview.storage.mirror import address
 from polyview.terminal import console, errors, watching
 
@@ -91,33 +92,41 @@ def report(
 
 
 @contextmanager
-def known_outcome(path: Path, assignments: Sequence[str]) -> Iterator[Outcome]:
-    """What this home knows of a study; of a bundle, what the bundle does, which is opened meanwhile."""
+def known_outcome(
+    path: Path, assignments: Sequence[str], changes: Mapping[str, Any] | None = None
+) -> Iterator[Outcome]:
+    """What this home knows of a study; of a bundle, what the bundle does, which is opened meanwhile.
+
+    The study is as `load_study` reads it, with assignments and changes.
+    """
     from polyview.recipe import is_zip, load_study
 
     if is_zip(path):
         from polyview.studies.bundles.bundle import open_bundle
 
         with open_bundle(path, partial(errors.print, highlight=False, soft_wrap=True)) as bundle:
-            yield bundle.known(bundle.load(assignments))
+            yield bundle.known(bundle.load(assignments, changes))
     else:
         from polyview.studies.outcome import load_outcome
 
-        yield load_outcome(load_study(path, assignments), open_home())
+        yield load_outcome(load_study(path, assignments, changes), existing_home())
 
 
 def _list_studies() -> None:
     from polyview.reporting.overview import needs, table
     from polyview.studies.kept import overview, write_overview
 
-    home = open_home()
+    home = existing_home()
     found = overview(home)
     if not found.studies:
         raise UserError(f"{found.address}: no study has run in this home; polyview ablate STUDY runs one")
     console.print(table(found))
     for line in needs(found):
         console.print(line, highlight=False, markup=False)
-    _print_page("page", write_overview(found, home))
+    if os.access(home.studies, os.W_OK):
+        _print_page("page", write_overview(found, home))
+    else:
+        console.print(f"no page is made, as {home.studies} cannot be written", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -130,7 +139,7 @@ def compare(
     """Print what differs between two studies, or two trials, in recipe and result."""
     from polyview.studies.kept import find_study
 
-    home = open_home()
+    home = existing_home()
     studies = find_study(one, home), find_study(other, home)
     if studies[0] and studies[1]:
         _compare_studies((one, other), (studies[0], studies[1]))
@@ -146,7 +155,7 @@ def _compare_studies(names: tuple[str, str], studies: tuple[Any, Any]) -> None:
     from polyview.reporting.changes import lines, scores_table, settings_table
     from polyview.studies.outcome import load_outcome
 
-    home = open_home()
+    home = existing_home()
     outcomes = load_outcome(studies[0], home), load_outcome(studies[1], home)
     for name, outcome in zip(names, outcomes, strict=True):
         if not outcome.records:
@@ -164,7 +173,7 @@ def _compare_trials(one: str, other: str) -> None:
     from polyview.analysis.compare import differences
     from polyview.trials.ledger import Ledger
 
-    ledger = Ledger(open_home().trials)
+    ledger = Ledger(existing_home().trials)
     records = ledger.find(one), ledger.find(other)
     table = Table("", "", *(record.id for record in records), "difference")
     for section in differences(*records):

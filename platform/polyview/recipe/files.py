@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from polyview.storage.mirror import expanded
 
 M = TypeVar("M", bound=Model)
 OF_DOTTED_NAMES = ("grid", "fraction", "across", "search.space", "remove")
+SECTIONS = ("corpus", "rendering", "model", "language", "training", "evaluation")
 RESOLVER = re.compile(r"\$\{\s*([\w.]+\s*:)")
 
 
@@ -60,7 +62,10 @@ def load_experiment(path: Path, assignments: Sequence[str] = ()) -> Experiment:
     config = _read(path)
     if "experiment" in config:
         raise UserError(f"{path}: a study, which polyview ablate runs; a recipe is such as those in experiments/")
-    return _validate(Experiment, _updated(config, _parse(assignments)), str(path))
+    overrides = _parse(assignments)
+    for key, value in overrides.items():
+        _check_nothing_is_left_out(config, key, value, f"{path}: ")
+    return _validate(Experiment, _updated(config, overrides), str(path))
 
 
 def load_stored_experiment(path: Path) -> Experiment:
@@ -68,19 +73,16 @@ def load_stored_experiment(path: Path) -> Experiment:
     return _validate(Experiment, as_stored(OmegaConf.to_container(_read(path))), str(path))
 
 
-def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
+def load_study(path: Path, assignments: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> Study:
     """Read a study from YAML; raises `UserError`.
 
     `experiment` in the file is a path relative to the file, or a recipe written in place, and `set` in the file are
     changes to it, by dotted keys. An assignment whose first name is a key of the study (`seeds=[0,1]`) changes the
     study; any other changes the experiment, after `set`. `experiment=FILE` puts another recipe
-    underneath. What the file says of itself above its first key is the study's question, if it has none of its own.
+    underneath. `changes`, by dotted keys too, come before the assignments. What the file says of itself above its first
+    key is the study's question, if it has none of its own.
     """
-    return _load_study(path, _parse(assignments))
-
-
-def _load_study(path: Path, changes: Mapping[str, Any]) -> Study:
-    config, overrides = _read(path), dict(changes)
+    config, overrides = _read(path), {**(changes or {}), **_parse(assignments)}
     if "studies" in config:
         raise UserError(f"{path}: the definition of a table, which polyview table prints; it is no study")
     if "experiment" not in config and {"corpus", "objective"} & set(config):
@@ -94,10 +96,28 @@ def _load_study(path: Path, changes: Mapping[str, Any]) -> Study:
     for key, value in [*_shared(config, path), *overrides.items()]:
         if key in ("seed", "experiment.seed"):
             raise UserError(f"{path}: seed: a study runs under `seeds` alone; for a single one, seeds=[{value}]")
-        own = key.split(".")[0] in Study.model_fields
-        config = OmegaConf.create(_updated(config, {key if own else f"experiment.{key}": value}))
-    asked = {"question": first_comment(path.read_text(encoding="utf-8-sig"))}
-    return _validate(Study, asked | dict(OmegaConf.to_container(config)), str(path))
+        changed = key if key.split(".")[0] in Study.model_fields else f"experiment.{key}"
+        _check_nothing_is_left_out(config, changed, value, f"{path}: ")
+        config = OmegaConf.create(_updated(config, {changed: value}))
+    content = {"question": first_comment(path.read_text(encoding="utf-8-sig")), **OmegaConf.to_container(config)}
+    _check_variants(content, str(path))
+    return _validate(Study, content, str(path))
+
+
+def _check_variants(content: Mapping[str, Any], place: str) -> None:
+    """Raises `UserError` where a variant leaves out what the experiment says; what is no variant is told later."""
+    base = OmegaConf.create(content.get("experiment") or {})
+    for name, changes in _mapping(content.get("variants")).items():
+        for key, value in _mapping(changes).items():
+            _check_nothing_is_left_out(base, key, value, f"{place}: variants.{name}.")
+    for part in ("grid", "across"):
+        for key, values in _mapping(content.get(part)).items():
+            for value in values if isinstance(values, list) else ():
+                _check_nothing_is_left_out(base, key, value, f"{place}: {part}.")
+
+
+def _mapping(found: Any) -> Mapping[str, Any]:
+    return found if isinstance(found, dict) else {}
 
 
 def load_stored_study(text: str, place: str) -> Study:
@@ -112,23 +132,39 @@ def load_stored_study(text: str, place: str) -> Study:
     return _validate(Study, content, place)
 
 
-def load_tables(paths: Sequence[Path], assignments: Sequence[str], changes: Mapping[str, Any]) -> list[StudiesTable]:
-    """Read which tables are asked for; raises `UserError`.
+def load_definition(paths: Sequence[Path]) -> TableOfStudies | None:
+    """The definition of a table, if that is what the file is which is named; None where studies are named.
 
-    paths: the file of one table's definition, one study, or several studies. A study's own `tables` are all made,
-    unless `changes` ask for other metrics; what else they say replaces what a definition says. assignments:
-    `key=value`, for each of the studies.
+    Raises `UserError` where it is not as it should be, or is named beside others.
     """
-    overrides, contents = _parse(assignments), [_read(path) for path in paths]
-    if any("studies" in content for content in contents):
-        if len(paths) > 1:
-            raise UserError("a table's definition names its studies itself; give that file alone, or studies alone")
-        return [_defined_table(paths[0], {**OmegaConf.to_container(contents[0]), **changes}, overrides)]
-    return tables_of([_load_study(path, overrides) for path in paths], changes)
+    defined = [path for path in paths if not is_zip(path) and "studies" in _read(path)]
+    if not defined:
+        return None
+    if len(paths) > 1:
+        raise UserError("a table's definition names its studies itself; give that file alone, or studies alone")
+    content = OmegaConf.to_container(_read(defined[0]))
+    if isinstance(content["studies"], list):
+        content["studies"] = [{"study": one} if isinstance(one, str) else one for one in content["studies"]]
+    return _validate(TableOfStudies, content, str(defined[0]))
 
 
-def tables_of(studies: Sequence[Study], changes: Mapping[str, Any]) -> list[StudiesTable]:
-    """The tables of one study, or the one of several; `changes` as for `load_tables`."""
+def studies_in(files: Sequence[Path], definition: TableOfStudies | None) -> list[tuple[Path, Mapping[str, Any]]]:
+    """The studies or bundles that a table is of, `files` or those of a `definition`, and what each changes."""
+    if definition is None:
+        return [(file, {}) for file in files]
+    return [(files[0].parent / one.study, one.set) for one in definition.studies]
+
+
+def tables_of(
+    studies: Sequence[Study], changes: Mapping[str, Any], definition: TableOfStudies | None = None
+) -> list[StudiesTable]:
+    """The table that `definition` makes of its studies, the tables of one study, or the one of several.
+
+    A study's own `tables` are all made, unless `changes` ask for other metrics; what else they say replaces what a
+    definition says. Raises `UserError`.
+    """
+    if definition:
+        return [_defined_table(definition, studies, changes)]
     if len(studies) == 1 and studies[0].tables and "metrics" not in changes:
         (study,) = studies
         return [
@@ -141,21 +177,25 @@ def tables_of(studies: Sequence[Study], changes: Mapping[str, Any]) -> list[Stud
     return [StudiesTable("-".join(labelled), _validate(Layout, dict(changes), "table"), labelled)]
 
 
-def _defined_table(path: Path, definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> StudiesTable:
-    table = _validate(TableOfStudies, definition, str(path))
-    studies = [_load_study(path.parent / one.study, {**one.set, **overrides}) for one in table.entries]
+def _defined_table(table: TableOfStudies, studies: Sequence[Study], changes: Mapping[str, Any]) -> StudiesTable:
+    layout = _validate(TableOfStudies, {**table.model_dump(mode="json"), **changes}, table.name)
+    labels = [one.label or study.name for study, one in zip(studies, table.studies, strict=True)]
     also_published = [
         study.model_copy(update={"published": (*study.published, *one.published)})
-        for study, one in zip(studies, table.entries, strict=True)
+        for study, one in zip(_by_label(labels, studies).values(), table.studies, strict=True)
     ]
-    labels = [one.label or study.name for study, one in zip(studies, table.entries, strict=True)]
-    return StudiesTable(table.name, table, _by_label(labels, also_published))
+    return StudiesTable(table.name, layout, dict(zip(labels, also_published, strict=True)))
 
 
 def _by_label(labels: Sequence[str], studies: Sequence[Study]) -> dict[str, Study]:
+    """Studies by what they are called in a table; raises `UserError` where one is there twice."""
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise UserError(f"{twice[0]} names two studies of the table; define the table in a file that gives one a label")
-    return dict(zip(labels, studies, strict=True))
+    labelled = dict(zip(labels, studies, strict=True))
+    for (one, study), (other, same) in itertools.combinations(labelled.items(), 2):
+        if study == same:
+            raise UserError(f"{one} and {other} are one study, which would count twice in the table; leave one out")
+    return labelled
 
 
 def _shared(config: Any, path: Path) -> list[tuple[str, Any]]:
@@ -251,6 +291,23 @@ def _updated(config: Any, overrides: Mapping[str, Any]) -> Any:
         except (OmegaConfBaseException, ValueError, IndexError):
             raise UserError(f"{key}: no such key; a list is replaced as a whole, as in seeds=[0,1]") from None
     return OmegaConf.to_container(config)
+
+
+def _check_nothing_is_left_out(config: Any, key: str, value: Any, place: str) -> None:
+    """Raises `UserError` where a section's new value would have keys at their defaults again that the recipe sets.
+
+    The objective, which is a sum of the terms that are named, and a corpus with another dataset are new as a whole.
+    """
+    section = key.removeprefix("experiment.")
+    if section not in SECTIONS or not isinstance(value, dict) or "dataset" in value:
+        return
+    before = OmegaConf.select(config, key)
+    left_out = [name for name in before if name not in value] if OmegaConf.is_dict(before) else []
+    if left_out:
+        raise UserError(
+            f"{place}{section}: {value} leaves out {', '.join(left_out)}, which the recipe sets; set what changes "
+            f"alone, as in {section}.{next(iter(value), left_out[0])}, or all of it"
+        )
 
 
 def _split(config: Any, key: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator
 
 from polyview.recipe.evaluation import MetricName
-from polyview.recipe.schema import FileName, Model
+from polyview.recipe.schema import FileName, Line, Model
 
 _SOURCE = re.compile(r"arXiv:\d{4}\.\d{4,5}(v\d+)?|doi:10\.\d{4,9}/\S+")
 
@@ -32,7 +32,7 @@ Percent = Annotated[float, AfterValidator(_percent)]
 class Published(Model):
     """Scores that others have published of a method: shown apart in a table, never tested against or averaged."""
 
-    method: str = Field(min_length=1)
+    method: Line
     source: Source = Field(description="arXiv:YYMM.NNNNN or doi:10.NNNN/…")
     values: dict[MetricName, Percent] = Field(min_length=1, description="in percent, by the metric of their column")
     protocol: str = Field("", description="how it was measured, as far as the source says")
@@ -63,9 +63,9 @@ class Layout(Model):
 class TableStudy(Model):
     """One of the studies of a table."""
 
-    study: str = Field(description="its file, as seen from the table's")
+    study: str = Field(description="its file or bundle, as seen from the table's")
     set: dict[str, Any] = Field({}, description="keys of it that have other values here, such as corpus.root")
-    label: str | None = Field(None, description="its name in the table, if not its own")
+    label: Line | None = Field(None, description="its name in the table, if not its own")
     published: tuple[Published, ...] = Field((), description="beside those of the study's own file")
 
 
@@ -73,9 +73,4 @@ class TableOfStudies(Layout):
     """A table over several studies, in a file of its own."""
 
     name: FileName
-    studies: tuple[str | TableStudy, ...] = Field(min_length=1, description="files of studies, as seen from this one")
-
-    @property
-    def entries(self) -> list[TableStudy]:
-        """The studies; one that is but a file is as it stands there."""
-        return [TableStudy(study=one) if isinstance(one, str) else one for one in self.studies]
+    studies: tuple[TableStudy, ...] = Field(min_length=1, description="a name alone is that of its file")

@@ -6,7 +6,7 @@ import difflib
 import re
 import types
 from collections.abc import Sequence
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -138,14 +138,27 @@ def _nearest(kind: type[BaseModel], loc: Path) -> str:
     return f"{hint}; allowed here: {', '.join(names)}"
 
 
-def _model_at(kind: type[BaseModel], loc: Path) -> type[BaseModel] | None:
-    current: type[BaseModel] | None = kind
+def _model_at(kind: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] | None:
+    """The model that stands at a place of another, within its lists and mappings too; None where none does."""
+    current: Any = kind
     for part in loc:
-        field = current.model_fields.get(str(part)) if current else None
-        current = _model_in(field.annotation) if field else None
-    return current
+        if _is_model(current):
+            field = current.model_fields.get(str(part))
+            current = _holder(field.annotation) if field else None
+        else:
+            current = next((_holder(one) for one in reversed(get_args(current)) if one is not Ellipsis), None)
+    return current if _is_model(current) else None
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    return next((option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), None)
+def _holder(annotation: Any) -> Any:
+    """An annotation without what is said of it; of a union its first model, or its first kind that holds others."""
+    if get_origin(annotation) is Annotated:
+        return _holder(get_args(annotation)[0])
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return annotation
+    options = [_holder(option) for option in get_args(annotation)]
+    return next((option for option in options if _is_model(option)), next(filter(get_args, options), None))
+
+
+def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -77,9 +77,28 @@ def open_home() -> Home:
 
     Raises `UserError` if it cannot be written, or is below the folder of a user that there is not.
     """
-    root = expanded(resolve(os.environ.get("POLYVIEW_HOME") or "outputs"), "POLYVIEW_HOME").resolve()
-    check_writable(root)
-    return Home(root)
+    home = _named_home()
+    check_writable(home.root)
+    return home
+
+
+def existing_home() -> Home:
+    """The home as `open_home` has it, to be read only: it may lie where nothing can be written.
+
+    Raises `UserError` if it is not there.
+    """
+    home = _named_home()
+    if isinstance(home.root, CachedPath):
+        check_writable(home.root)
+    elif not home.root.is_dir():
+        raise UserError(
+            f"{home.root}: no home is there, so nothing is known; POLYVIEW_HOME names the one in which a study has run"
+        )
+    return home
+
+
+def _named_home() -> Home:
+    return Home(expanded(resolve(os.environ.get("POLYVIEW_HOME") or "outputs"), "POLYVIEW_HOME").resolve())
 
 
 def check_writable(root: Path) -> None:

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import ValidationError
@@ -111,10 +111,10 @@ class Bundle:
     outcome: Outcome
     manifests: Mapping[str, KnownFaces]
 
-    def load(self, assignments: Sequence[str]) -> Study:
-        """The study with assignments on top, as `--set` takes them; raises `UserError`."""
+    def load(self, assignments: Sequence[str], changes: Mapping[str, Any] | None = None) -> Study:
+        """The study with assignments and changes on top, as `load_study` takes them; raises `UserError`."""
         with _naming(self.path, self.folder):
-            return load_study(self.folder / STUDY, assignments)
+            return load_study(self.folder / STUDY, assignments, changes)
 
     def known(self, study: Study) -> Outcome:
         """What the bundle knows of a study, which may be its own with other keys set."""
