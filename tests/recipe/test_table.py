@@ -59,6 +59,13 @@ def test_a_studys_own_tables_are_made_unless_another_is_asked_for(tmp_path: Path
         ),
         ("studies: []", "studies: [] is not allowed; at least 1 value is needed"),
         ("studies: [methods.yaml, methods.yaml]", "methods names two studies of the table"),
+        (
+            "studies: [methods.yaml, {study: methods.yaml, label: again}]",
+            "methods and again are one study, which would count twice in the table; leave one out",
+        ),
+        ("studies: [{study: methods.yaml, lable: a}]", "studies.0.lable: unknown key; nearest is studies.0.label"),
+        ("studies: [methods.yaml, 7]", "studies.1: 7 is not allowed; expected keys with values"),
+        ('studies: [{study: methods.yaml, label: "two\\nlines"}]', "is not one line that can be printed"),
         ("studies: [method.yaml]", "method.yaml: no such file"),
         ("studies: [{study: methods.yaml, set: {corpus.root: 7}}]", "corpus.root: 7 is not allowed; expected text"),
     ],

@@ -32,6 +32,21 @@ def load(tiny: Experiment, tmp_path: Path) -> Load:
     return read
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"name: {'[' * 3000}{']' * 3000}\n", "is nested too deeply to be read"),
+        ("name: &a [*a]\n", "aliases repeat without end"),
+        ("\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]" for n in range(9)), "100,000 values"),
+    ],
+    ids=["deep", "a cycle", "a bomb"],
+)
+def test_yaml_that_no_machine_can_hold_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "odd.yaml").write_text(text)
+    with pytest.raises(UserError, match=told):
+        load_study(tmp_path / "odd.yaml")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_variant_has_the_name_that_is_written(load: Load, name: str) -> None:
     study = load(f"variants:\n  {name}: {{model.fusion: mean}}\n  other: {{training.lr: 0.1}}\n")

@@ -11,7 +11,7 @@ from polyview.corpus.manifest import Manifest
 from polyview.errors import UserError
 from polyview.recipe import Rendering
 from polyview.rendering.cameras import Camera
-from polyview.rendering.sheet import contact_sheet
+from polyview.rendering.sheet import contact_sheet, is_sheet
 from polyview.rendering.store import ViewStore, column_names, finish_part, shard_path, write_shard
 
 RIG = (Camera(-30, 0), Camera(30, 10))
@@ -41,6 +41,13 @@ def store(tmp_path: Path) -> ViewStore:
     write_shard(shard_path(tmp_path, 0), ["a", "b", "c"], names, views, [])
     finish_part(tmp_path, manifest, Rendering(size=64), RIG, 1)
     return ViewStore.open(tmp_path)
+
+
+def test_a_sheet_is_told_from_other_pictures(store: ViewStore, tmp_path: Path) -> None:
+    contact_sheet(store, [0], tmp_path / "sheet.png")
+    Image.open(tmp_path / "sheet.png").resize((9, 9)).save(tmp_path / "own.png", pnginfo=None)
+    (tmp_path / "text.png").write_text("no picture")
+    assert [is_sheet(tmp_path / name) for name in ("sheet.png", "own.png", "text.png")] == [True, False, False]
 
 
 def test_samples_go_down_and_views_across_beside_their_captions(store: ViewStore, tmp_path: Path) -> None:

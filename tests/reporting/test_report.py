@@ -74,6 +74,15 @@ def test_a_narrow_terminal_has_the_interval_that_decides_and_every_name(tmp_path
     assert all(re.search(rf"^ *{name.split()[0]}", shown, re.MULTILINE) for name in LEVELS)
 
 
+@pytest.mark.parametrize("width", range(40, 130, 6))
+def test_no_terminal_cuts_a_name_or_a_verdict_off(tmp_path: Path, width: int) -> None:
+    console = Console(width=width, file=io.StringIO())
+    console.print(table(with_predictions(outcome(tmp_path)), width))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in shown
+    assert re.search(r"^ no +\d[^…]* worse *\n alignment|^ no alignment .* worse *$", shown, re.MULTILINE)
+
+
 @pytest.mark.parametrize("name", ["[x]", "[/x]", "[bold]", "a [/] b"])
 def test_names_in_brackets_are_text(tmp_path: Path, name: str) -> None:
     study = STUDY.model_copy(update={"variants": {name: {"rendering.views.count": 1}}, "baseline": name})

@@ -16,7 +16,7 @@ from polyview.errors import UserError
 from polyview.recipe import Experiment, Study, load_study
 from polyview.reporting.report import write
 from polyview.storage.home import REPOSITORY, Home
-from polyview.studies.kept import find_study, overview, read_study, save_study, study_folders
+from polyview.studies.kept import find_study, overview, read_study, save_study, study_folders, variants_lost
 from polyview.studies.outcome import load_outcome, study_folder
 from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import Ledger, TrialFailure
@@ -36,6 +36,18 @@ def test_a_study_is_kept_whole(file: Path, home: Home) -> None:
     assert read_study(study_folder(study, home)) == study
     assert find_study(study_folder(study, home).name, home) == study
     assert study.question.partition("?")[0] in " ".join(file.read_text().replace("#", " ").split())
+
+
+def test_what_a_study_of_the_same_name_had_and_this_one_has_not_is_known(home: Home, tiny: Experiment) -> None:
+    before = Study(
+        name="same", experiment=tiny, variants={"mean": {"model.fusion": "mean"}, "fast": {"training.lr": 0.5}}
+    )
+    folder = study_folder(before, home)
+    assert variants_lost(folder, before) == []
+    save_study(folder, before)
+    assert variants_lost(folder, before) == []
+    now = before.model_copy(update={"variants": {"fast": {"training.lr": 0.5}}, "seeds": (4,)})
+    assert variants_lost(folder, now) == ["mean"]
 
 
 def test_the_question_is_the_comment_above_the_first_key_or_what_the_study_says(

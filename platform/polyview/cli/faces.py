@@ -70,10 +70,10 @@ def sheet(
     rows: Annotated[int, typer.Option(help="How many samples, spread over the store.", min=1)] = 14,
 ) -> None:
     """Draw a contact sheet of a view store: samples down, views across."""
-    from polyview.rendering.sheet import contact_sheet, is_png
+    from polyview.rendering.sheet import contact_sheet, is_sheet
     from polyview.rendering.store import ViewStore, fetch_contents
 
-    check_output(out, is_png)
+    check_output(out, is_sheet)
     fetch_contents(store)
     views = ViewStore.open(store)
     step = max(1, len(views) // rows)

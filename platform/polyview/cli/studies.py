@@ -105,7 +105,10 @@ def known_outcome(
         from polyview.studies.bundles.bundle import open_bundle
 
         with open_bundle(path, partial(errors.print, highlight=False, soft_wrap=True)) as bundle:
-            yield bundle.known(bundle.load(assignments, changes))
+            outcome = bundle.known(bundle.load(assignments, changes))
+            if not outcome.records:
+                raise UserError(f"{path}: has no result of the study with these keys; without --set it is as it ran")
+            yield outcome
     else:
         from polyview.studies.outcome import load_outcome
 
@@ -120,7 +123,7 @@ def _list_studies() -> None:
     found = overview(home)
     if not found.studies:
         raise UserError(f"{found.address}: no study has run in this home; polyview ablate STUDY runs one")
-    console.print(table(found))
+    console.print(table(found, console.width))
     for line in needs(found):
         console.print(line, highlight=False, markup=False)
     if os.access(home.studies, os.W_OK):

@@ -246,6 +246,8 @@ def _read(path: Path) -> Any:
         OmegaConf.resolve(config)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the repository's recipes are in experiments/ and ablations/") from None
+    except RecursionError:
+        raise UserError(f"{path}: is nested too deeply to be read; a recipe has a few levels") from None
     except AssertionError:  # OmegaConf's, of what is neither keys nor a list
         raise UserError(f"{path}: expected keys and values at the top level") from None
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
@@ -272,8 +274,8 @@ def _parse(assignments: Sequence[str]) -> dict[str, Any]:
         try:
             _refuse_resolvers(value, f"--set {key}")
             overrides[key] = read_value(value)
-        except (YAMLError, OmegaConfBaseException) as error:
-            raise UserError(f"--set {assignment}: the value is not readable as YAML") from error
+        except (YAMLError, OmegaConfBaseException, RecursionError) as error:
+            raise UserError(f"--set {assignment[:200]}: the value is not readable as YAML") from error
     return overrides
 
 

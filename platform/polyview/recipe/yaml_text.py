@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,15 +11,19 @@ import yaml
 from omegaconf import OmegaConf
 from yaml import MappingNode, Node, ScalarNode, SequenceNode, YAMLError
 
+MOST_VALUES = 100_000
+"""In a recipe with its aliases written out, of which a few lines can make more than any memory holds."""
 TEXT, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 
 
 def quote_names(text: str) -> str:
     """The same YAML with every key in quotes that it would read as something else: `on`, `no`, `1`, `0.5`, `null`.
 
-    Raises `YAMLError` where it is none.
+    Raises `YAMLError` where it is none, or is of more than `MOST_VALUES` values.
     """
     root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root and _count_values(root, {}) > MOST_VALUES:
+        raise YAMLError(f"its aliases repeat without end, or more than {MOST_VALUES:,} values")
     for key in sorted(_misread_names(root), key=lambda key: key.start_mark.index, reverse=True):
         begin, end = key.start_mark.index, key.end_mark.index
         text = f'{text[:begin]}"{text[begin:end]}"{text[end:]}'
@@ -42,6 +47,16 @@ def _misread_names(node: Node | None) -> Iterator[ScalarNode]:
                 yield key
             yield from _misread_names(key)
             yield from _misread_names(value)
+
+
+def _count_values(node: Node, counted: dict[int, float]) -> float:
+    """How many values a node has with its aliases written out; endless for one that is within itself."""
+    if id(node) not in counted:
+        counted[id(node)] = math.inf  # until it is known
+        parts = itertools.chain.from_iterable(node.value) if isinstance(node, MappingNode) else node.value
+        within = parts if isinstance(node, MappingNode | SequenceNode) else ()
+        counted[id(node)] = 1 + sum(_count_values(part, counted) for part in within)
+    return counted[id(node)]
 
 
 def _is_number(key: ScalarNode) -> bool:

@@ -54,6 +54,10 @@ class Context:
             _choose_device()
         import pyrender
         from OpenGL import GL
+        from OpenGL.plugins import FormatHandler
+
+        # Since Python 3.13 the type of a reference of ctypes has another module, by which PyOpenGL 3.1.0 looks for it.
+        FormatHandler("reference", "OpenGL.arrays.ctypesparameters.CtypesParameterHandler", ["_ctypes.CArgObject"])
 
         class SharpRenderer(pyrender.renderer.Renderer):
             """One sample per pixel, at its centre, as the rasteriser takes it."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from polyview.errors import UserError
 from polyview.rendering.cameras import Camera
@@ -17,6 +18,9 @@ CELL = 160
 """The least width of a view on the sheet, pixels; smaller ones are enlarged by a whole factor."""
 
 _GAP, _HEADER, _CAPTION, _TEXT = 6, 28, 190, 14
+_SOFTWARE = "polyview sheet"
+_MADE_HERE = PngInfo()
+_MADE_HERE.add_text("Software", _SOFTWARE)
 _PAPER, _INK = (250, 250, 250), (30, 30, 30)
 
 
@@ -48,13 +52,16 @@ def contact_sheet(store: ViewStore, rows: Sequence[int], out: Path) -> None:
             view = Image.fromarray(views[line, column]).resize((cell, cell), Image.Resampling.NEAREST)
             sheet.paste(view, (_CAPTION + column * step, top))
     with replacing(out) as temporary:
-        sheet.save(temporary, format="PNG")
+        sheet.save(temporary, format="PNG", pnginfo=_MADE_HERE)
 
 
-def is_png(path: Path) -> bool:
-    """Whether a file begins as a PNG does."""
-    with path.open("rb") as file:
-        return file.read(8) == b"\x89PNG\r\n\x1a\n"
+def is_sheet(path: Path) -> bool:
+    """Whether a file is a picture that `contact_sheet` has made."""
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("Software") == _SOFTWARE
+    except (OSError, SyntaxError, ValueError):  # as Pillow has it for what is no picture
+        return False
 
 
 def _direction(camera: Camera) -> str:

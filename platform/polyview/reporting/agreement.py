@@ -16,7 +16,7 @@ from rich.text import Text
 from polyview.analysis.agreement import Agreement, Cell
 from polyview.analysis.statistics import relation, signed
 from polyview.reporting.markdown import markdown_table
-from polyview.reporting.rows import NONE, WIDE
+from polyview.reporting.rows import NONE, first_that_fits
 from polyview.storage.home import replacing
 
 RULE = (
@@ -38,6 +38,13 @@ _HEADS = (
     "p, Holm",
     "verdict",
 )
+_LEFT_OUT = (
+    ("metric",),
+    ("metric", "seeds", "p, Holm"),
+    ("metric", "seeds", "p, Holm", "its 95 % interval"),
+    ("metric", "seeds", "p, Holm", "its 95 % interval", "bundle, %", "difference"),
+)
+"""Columns that a terminal has no room for, the fewest first: its tables have one metric each."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +79,16 @@ class Rerun:
 
 
 def tables(found: Rerun, width: int = 120) -> list[Table]:
-    """A table for each metric, with a row per variant; narrow ones leave out two columns."""
-    return [_table(found.study, list(cells), width) for _, cells in groupby(found.cells, attrgetter("metric"))]
+    """A table for each metric, with a row per variant; narrow ones leave columns out."""
+    by_metric = [list(cells) for _, cells in groupby(found.cells, attrgetter("metric"))]
+    return [
+        first_that_fits((_table(found.study, cells, left_out) for left_out in _LEFT_OUT), width) for cells in by_metric
+    ]
 
 
-def _table(study: str, cells: Sequence[Cell], width: int) -> Table:
+def _table(study: str, cells: Sequence[Cell], left_out: Sequence[str]) -> Table:
     title = f"{study}, the rerun beside the bundle: {cells[0].metric}, %"
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    left_out = ("metric",) if width >= WIDE else ("metric", "seeds", "p, Holm")
     places = [place for place, head in enumerate(_HEADS) if head not in left_out]
     shown.add_column(Text(_HEADS[places[0]]), min_width=14, overflow="fold")
     for place in places[1:]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.table import Column, Table
 from rich.text import Text
 
 from polyview.analysis.changes import SAME_TRIALS, Changes, SettingChange, VariantChange
 from polyview.analysis.statistics import relation, sentence, signed
-from polyview.reporting.rows import NONE, WIDE, level, span
+from polyview.reporting.rows import NONE, first_that_fits, level, span
 
+BETWEEN = ("difference", "95 % interval,\nother people", "p, Holm")
+SHOWN = (True, (0, 1, 2)), (False, (0, 1, 2)), (False, (0,)), (False, ())
+"""Whether deviations are shown, and which of what lies between; the most first."""
 UNPLANNED = (
     "No study planned these comparisons before its results were seen. p is after Holm over the {count} variants that "
     "are paired here, and allows for no other two studies that were looked at; the verdicts are each study's own."
@@ -28,21 +33,25 @@ def settings_table(changes: Changes) -> Table:
 def scores_table(changes: Changes, width: int = 120) -> Table:
     """Each variant of both studies: its scores, what lies between them, and its verdicts; bold where they turn.
 
-    A narrow one leaves the deviations out.
+    A narrow one leaves the deviations out, and then what lies between.
     """
-    heads = ["before, %", "after, %", "difference", "95 % interval,\nother people", "p, Holm"]
-    columns = [Column(head, justify="right", no_wrap=True) for head in heads]
+    return first_that_fits((_scores(changes, with_deviations, between) for with_deviations, between in SHOWN), width)
+
+
+def _scores(changes: Changes, with_deviations: bool, between: Sequence[int]) -> Table:
+    heads = ["before, %", "after, %", *(BETWEEN[place] for place in between)]
     table = Table(
         Column("variant", min_width=12, overflow="fold"),
-        *columns,
+        *(Column(head, justify="right", no_wrap=True) for head in heads),
         Column("verdict", min_width=8),
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
     )
     for one in changes.variants:
-        levels = [level(side) if width >= WIDE else level(side).partition(" ")[0] for side in (one.before, one.after)]
-        cells = (one.variant, *levels, *_between(one), _verdicts(one))
+        levels = [level(side) if with_deviations else level(side).partition(" ")[0] for side in (one.before, one.after)]
+        differences = _between(one)
+        cells = (one.variant, *levels, *(differences[place] for place in between), _verdicts(one))
         table.add_row(*map(Text, cells), style="bold" if one.turned else None)
     return table
 

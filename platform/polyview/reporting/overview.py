@@ -17,7 +17,7 @@ from polyview.analysis.notes import describe_versions
 from polyview.analysis.outcome import Outcome, cost
 from polyview.reporting.pages import render
 from polyview.reporting.report import csv
-from polyview.reporting.rows import NONE
+from polyview.reporting.rows import NONE, first_that_fits
 
 State = Literal["complete", "half done", "not run", "not known"]
 
@@ -123,14 +123,18 @@ def page(overview: Overview) -> str:
     return render("studies.html.j2", overview=overview)
 
 
-def table(overview: Overview) -> Table:
-    """A row for each study; those that need something are marked."""
-    right = [Column(head, justify="right", no_wrap=True) for head in ("decided", "open", "hours", "last result")]
+def table(overview: Overview, width: int = 120) -> Table:
+    """A row for each study; those that need something are marked. A narrow one leaves columns out."""
+    return first_that_fits((_table(overview, shown) for shown in (4, 2, 0)), width)
+
+
+def _table(overview: Overview, figures: int) -> Table:
+    heads = ("decided", "open", "hours", "last result")[:figures]
     shown = Table(
-        Column("study", overflow="fold"),
+        Column("study", min_width=14, overflow="fold"),
         Column("trials", justify="right"),
         Column("state", no_wrap=True),
-        *right,
+        *(Column(head, justify="right", no_wrap=True) for head in heads),
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
@@ -138,7 +142,7 @@ def table(overview: Overview) -> Table:
     for one in overview.studies:
         counts = [str(len(found)) if one.metric else NONE for found in (one.decided, one.undecided)]
         state = f"{one.state} !" if one.needs else one.state
-        shown.add_row(*map(Text, (one.folder, one.trials, state, *counts, one.hours[0], one.day)))
+        shown.add_row(*map(Text, (one.folder, one.trials, state, *[*counts, one.hours[0], one.day][:figures])))
     return shown
 
 

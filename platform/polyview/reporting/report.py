@@ -33,7 +33,7 @@ from polyview.reporting.latex import escape, floating
 from polyview.reporting.markdown import markdown_table, plain
 from polyview.reporting.pages import data_uri, render
 from polyview.reporting.pictures import Picture, pictures
-from polyview.reporting.rows import NONE, THESE_PEOPLE, WIDE, comparison_cells, comparison_heads, level
+from polyview.reporting.rows import NONE, comparison_cells, comparison_heads, first_that_fits, level
 from polyview.reporting.sections import sections
 from polyview.storage.home import replacing
 from polyview.trials.design import REFERENCES, baselines
@@ -41,17 +41,23 @@ from polyview.trials.watcher import duration
 
 __all__ = ["Outcome", "csv", "html", "latex", "markdown", "predictions", "results_page", "table", "write"]
 
+MEAN = 2
+COLUMNS = (0, 1, MEAN, 3, 4, 5, 6, 7), (0, MEAN, 3, 4, 6, 7), (0, MEAN, 3, 7), (0, MEAN, 7)
+"""Which of the cells of a comparison a terminal has room for, the most first."""
 HEAD = 16  # letters in a line of a column's head: a baseline may have a long name
 UI = "http://127.0.0.1:5000"
 
 
 def table(outcome: Outcome, width: int = 120) -> Table:
-    """Each variant against the baseline, references last; a narrow one leaves out two columns."""
+    """Each variant against the baseline, references last; where it is narrow, without the columns that do not fit."""
+    return first_that_fits((_table(outcome, columns) for columns in COLUMNS), width)
+
+
+def _table(outcome: Outcome, columns: Sequence[int]) -> Table:
     study = outcome.study
     heads = comparison_heads(outcome, study.metric)
-    heads[2] = "mean ±\ndeviation"
+    heads[MEAN] = "mean ±\ndeviation"
     shown = Table(title=f"{study.name}: {study.metric}, %", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    columns = [place for place, head in enumerate(heads) if width >= WIDE or head not in ("seeds", THESE_PEOPLE)]
     shown.add_column(Text(heads[0]), min_width=14, overflow="fold")
     for place in columns[1:]:
         parts = heads[place].replace(", ", ",\n").replace(" to ", "\nto ").splitlines()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 
 from polyview.analysis.outcome import Outcome
 from polyview.analysis.statistics import Comparison, relation, signed
 from polyview.trials.design import baselines
 
 NONE = "—"
-WIDE = 110  # columns of a terminal
 THESE_PEOPLE = "these people"
 UNTESTED = "untested"  # for want of seeds, or of any spread of them
 
@@ -55,3 +60,20 @@ def level(one: Comparison) -> str:
 def span(low: float | None, high: float | None) -> str:
     """An interval in points."""
     return NONE if low is None or high is None else f"{signed(low)} to {signed(high)}"
+
+
+def first_that_fits(tables: Iterable[Table], width: int) -> Table:
+    """The first table that a terminal shows without cutting a cell off, else the last.
+
+    width: the terminal's, in columns. Where not all has room, Rich would take it from the first column, of names.
+    """
+    console = Console(width=1000)
+    for table in tables:
+        for column in table.columns:
+            if column.no_wrap:
+                lines = [line for cell in (column.header, *column.cells) for line in str(cell).splitlines()]
+                column.min_width = max(map(cell_len, lines), default=0)
+        edges = 0 if table.pad_edge else 1  # which Rich measures though it leaves it out
+        if Measurement.get(console, console.options, table).minimum - edges <= width:
+            break
+    return table

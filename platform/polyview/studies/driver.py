@@ -21,7 +21,7 @@ from polyview.storage.home import Home
 from polyview.storage.mirror import CachedPath
 from polyview.studies.checks import check_people, check_recipes, naming, only_driver, without_record
 from polyview.studies.interruption import last_act
-from polyview.studies.kept import save_study
+from polyview.studies.kept import save_study, variants_lost
 from polyview.studies.outcome import (
     POINTS,
     SHEET,
@@ -108,6 +108,11 @@ def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher
         watcher.say(
             "MLflow's store stays on this machine: SQLite cannot live in a bucket. MLFLOW_TRACKING_URI names one "
             "for all machines"
+        )
+    if lost := variants_lost(folder, study):
+        watcher.say(
+            f"the study {study.name} that ran before had {', '.join(lost)} too: its report is replaced, its results "
+            "stay; give one of the two another name to have both"
         )
     save_faces(folder, views.fingerprints)
     save_study(folder, study)

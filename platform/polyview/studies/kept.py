@@ -11,6 +11,7 @@ from polyview.reporting.overview import Overview, StudyEntry, entry, page
 from polyview.storage.home import Home, replacing
 from polyview.storage.mirror import address, files, refresh, resolve
 from polyview.studies.outcome import load_outcome, progress
+from polyview.trials.design import plan
 
 STUDY, LOCK = "study.json", "lock"
 
@@ -31,6 +32,16 @@ def read_study(folder: Path) -> Study:
             "which runs no trial that has a result"
         )
     return load_stored_study(path.read_text(encoding="utf-8"), address(path))
+
+
+def variants_lost(folder: Path, study: Study) -> list[str]:
+    """The variants of the study that last ran in a folder which `study`, of the same name, does not have."""
+    try:
+        before = [trial.variant for trial in plan(read_study(folder))]
+    except UserError:  # nothing was kept, or nothing that this version can read
+        return []
+    now = {trial.variant for trial in plan(study)}
+    return [variant for variant in dict.fromkeys(before) if variant not in now]
 
 
 def study_folders(home: Home) -> list[Path]:

@@ -53,6 +53,19 @@ def test_a_report_and_a_table_of_a_bundle_are_those_of_the_home(
     assert bundled.out == own
 
 
+def test_a_definition_makes_a_table_of_a_bundle(
+    capsys: pytest.CaptureFixture[str], made: Path, elsewhere: Path
+) -> None:
+    definition = elsewhere / "table.yaml"
+    definition.write_text(f"name: other\nstudies: [{{study: {made}, label: theirs}}]\n")
+    assert Said(capsys, "table", definition, "--format", "csv").out == Said(
+        capsys, "table", made, "--format", "csv"
+    ).out.replace("asked", "theirs")
+    refused = Said(capsys, "table", made, "--set", "seeds=[77]")
+    assert refused.code == 2
+    assert "has no result of the study with these keys" in refused.err
+
+
 def test_the_figures_of_a_bundle_are_drawn(capsys: pytest.CaptureFixture[str], made: Path, elsewhere: Path) -> None:
     assert Said(capsys, "figures", made, "-o", "drawn").code == 0
     assert (elsewhere / "drawn" / "comparison.pdf").is_file()
@@ -105,6 +118,7 @@ def test_a_bundle_is_written_whole_or_not_at_all(
     elsewhere: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    (elsewhere / "home").mkdir()
     told = refused(capsys, "bundle", asked_file, "-o", "asked.zip")
     assert told == "asked: nothing has run yet, so there is nothing to bundle; polyview ablate runs it"
     assert [path.name for path in elsewhere.iterdir()] == ["home"]
