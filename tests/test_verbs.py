@@ -58,7 +58,7 @@ def test_a_table_of_several_metrics_is_printed_from_the_ledger(
     with study.open("a") as file:
         file.write("remove: {no alignment: objective.alignment}\nreferences: false\n")
     asked = ["table", str(study), "--metrics", "linear/accuracy,knn/accuracy", "--format", "csv"]
-    assert f"{tmp_path / 'home'}: no home is there, so nothing is known" in refused(capsys, *asked)
+    assert f"{tmp_path / 'home'}: no home is there; polyview ablate STUDY makes it" in refused(capsys, *asked)
     assert not (tmp_path / "home").exists()
     (tmp_path / "home").mkdir()
     assert refused(capsys, *asked) == "polyview: asked: no result yet; polyview ablate runs a study"
