@@ -64,7 +64,7 @@ def said(found: Outcome) -> str:
 
 def test_what_does_not_leak_is_at_chance_and_unchanged(tiny: Experiment) -> None:
     text = said(outcome(tiny, {"full": 0.8, "exchanged": 1 / 3, "pseudo": 0.7, "pseudo exchanged": 0.7}))
-    assert "“exchanged” is at chance" in text
+    assert "“exchanged” is not told from chance" in text
     assert "“pseudo exchanged” is unchanged in all 3 trials" in text
     assert "No picture of a test subject" in text
 

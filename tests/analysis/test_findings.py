@@ -8,7 +8,7 @@ import pytest
 
 from polyview.analysis.comparisons import scores
 from polyview.analysis.outcome import Outcome
-from polyview.analysis.supervision import SUPERVISION, describe_start, describe_supervision, supervision
+from polyview.analysis.supervision import describe_start, describe_supervision, supervision
 from polyview.recipe import Experiment, Study, with_overrides
 from polyview.studies.bundles.portable import Names
 from polyview.trials.design import Trial, plan
@@ -31,7 +31,6 @@ from polyview.trials.ledger import Record
 )
 def test_a_recipes_supervision_is_what_its_terms_read(tiny: Experiment, changes: dict[str, Any], expected: str) -> None:
     assert supervision(with_overrides(tiny, changes)) == expected
-    assert expected in SUPERVISION
 
 
 FEW: dict[str, Any] = {"language.labelled": 0.1}
@@ -41,10 +40,14 @@ PSEUDO: dict[str, Any] = {"objective": {"contrast": {}, "alignment": {}}, "langu
 @pytest.mark.parametrize(
     ("changes", "people", "expected"),
     [
-        ({}, 140, "the labels of all people: weak supervision as a prompt, full supervision as a class"),
-        (FEW, 140, "the labels of 14 of 140 people: weak .*; the others are without text"),
-        (FEW, None, "the labels of 10 % of the people: weak .*; the others are without text"),
-        (FEW | {"objective": {"alignment": {}}}, 9, "the labels of 1 of 9 people: .*; the others are not used"),
+        ({}, 140, r"the labels of all 140 training people, as prompts \(weak supervision\)"),
+        (FEW, 140, r"the labels of 14 of 140 training people, as prompts .*; the others are without text"),
+        (FEW, None, r"the labels of 10 % of the training people, as .*; the others are without text"),
+        (
+            FEW | {"objective": {"alignment": {}}},
+            9,
+            "the labels of 1 of 9 training people, .*; the others are not used",
+        ),
         (FEW | {"language.unlabelled": "pseudo"}, 9, ".*; the others have pseudo-labels, made with their identities"),
         (PSEUDO, 9, "pseudo-labels, .*, and no label was read; identities were"),
         ({"language.prompts": "pseudo", "language.pseudo.centre": "all"}, 9, "pseudo-labels, .* no label was read"),

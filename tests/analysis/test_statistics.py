@@ -187,7 +187,7 @@ def test_sentences_claim_what_is_significant_and_no_more() -> None:
         "(95 % interval 2.0 to 10.2, p = 0.01 after Holm, 3 seeds, 60 test subjects)."
     )
     assert "may cost 6.1 points" in told(-0.102, -0.02, p=0.07)
-    assert told(-0.102, -0.02, p=0.07).endswith("among 4 variants compared, one such interval can be luck.")
+    assert told(-0.102, -0.02, p=0.07).endswith("of 4 comparisons, one such interval can be luck.")
     assert "gains 6.1 points" in told(0.02, 0.102)
     unclear = told(-0.05, 0.01, p=0.2)
     assert "Whether “no text” differs is open: \u22122.0 points" in unclear
@@ -204,3 +204,26 @@ def test_sentences_without_an_interval_say_why() -> None:
     assert "single seed, which cannot tell a difference from luck" in single
     assert "exactly 0.0 points" in sentence(Comparison("a", 2, 0.6, 0.1, 2, difference=0.0), "linear/accuracy", "full")
     assert "nothing can be said" in sentence(Comparison("a", 0, math.nan, math.nan), "linear/accuracy", "full")
+
+
+def test_seeds_that_are_more_alike_than_their_people_let_expect_are_told_and_hint_at_no_number() -> None:
+    """Three seeds with almost the same difference, of test subjects who differ by much more."""
+    rng = np.random.default_rng(0)
+    wide = rng.normal(0, 0.3, (3, 12))
+    wide -= wide.mean(axis=1, keepdims=True) - np.array([[0.020], [0.021], [0.019]])
+    one = {seed: {f"{seed}-{person}": value for person, value in enumerate(row)} for seed, row in enumerate(wide)}
+    people = {seed: SeedScore(float(np.mean([*row.values()])), row) for seed, row in one.items()}
+    none = {seed: SeedScore(0.0, dict.fromkeys(row, 0.0)) for seed, row in one.items()}
+    baseline, compared = compare({"full": none, "other": people}, "full")
+    assert compared.estimate is not None
+    assert compared.estimate.is_narrow
+    assert compared.estimate.sampling_variance == pytest.approx(wide.var(axis=1, ddof=1).mean() / 12)
+    assert "more alike than its test subjects let expect" in sentence(compared, "linear/accuracy", baseline.variant)
+    assert seeds_needed(compared.estimate) is None
+    alike = rng.normal([[0.01], [0.03], [0.02]], 0.001, (3, 12))
+    true = {
+        seed: SeedScore(float(row.mean()), dict(zip(one[seed], row, strict=True))) for seed, row in enumerate(alike)
+    }
+    compared = compare({"full": none, "other": true}, "full")[1]
+    assert compared.estimate is not None
+    assert not compared.estimate.is_narrow

@@ -380,7 +380,7 @@ def test_the_page_links_each_trial_to_its_run_and_the_study_to_its_prepared_page
 def test_the_cost_is_that_of_all_trials(tmp_path: Path) -> None:
     made = outcome(tmp_path, STUDY.model_copy(update={"resources": Resources(gpus=0.5)}))
     seconds = sum(sum(record.seconds.values()) for record in made.records.values())
-    assert f"| all trials together | {seconds / 3600:.2g} trial-hours |" in markdown(made)
+    assert f"| all trials together, for whichever study each ran | {seconds / 3600:.2g} trial-hours |" in markdown(made)
     assert f"| of GPUs | {seconds / 7200:.2g} hours |" in markdown(made)
 
 
@@ -497,7 +497,7 @@ def test_a_study_across_labels_compares_at_each_share_and_draws_the_curve(tmp_pa
     assert re.search(
         r"- “full” from 7 to 70: \+\d+\.\d points of linear/accuracy \(95 % interval \S+ to \S+, for itself", page
     )
-    assert "the labels of 7 of 70 people: weak supervision" in page
+    assert "the labels of 7 of 70 training people, as prompts (weak supervision)" in page
     assert "whose labels may be read and scored" in page
     assert "figures/label-efficiency.svg" in {str(path.relative_to(tmp_path / "report")) for path in write(made)}
     assert Page(html(made)).text.count("With how many labels") == 1

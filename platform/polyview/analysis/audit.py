@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 from polyview.analysis.comparisons import scores
-from polyview.analysis.findings import Finding
+from polyview.analysis.findings import Finding, as_measured
 from polyview.analysis.inference import for_other_people
 from polyview.analysis.outcome import Outcome, confusions_of, finished
 from polyview.analysis.supervision import supervision
@@ -17,7 +19,7 @@ def audit(outcome: Outcome) -> list[Finding]:
     found = []
     for variant, experiment in experiments.items():
         if experiment.language.shuffled == "all":
-            found.append(_at_chance(outcome, variant))
+            found += [_at_chance(outcome, variant), _text_of_before(outcome, variant, experiment)]
         elif experiment.language.shuffled == "pretraining":
             found.append(_unchanged(outcome, variant, experiment))
     return [*(one for one in found if one), _no_shared_faces(outcome)] if found else []
@@ -33,14 +35,30 @@ def _at_chance(outcome: Outcome, variant: str) -> Finding | None:
     level = f"{100 * estimate.mean:.1f} % {metric}, 95 % interval {100 * low:.1f} to {100 * high:.1f}; "
     level += f"naming the most frequent class always gives {100 * chance:.1f}"
     if low <= chance:
-        return Finding(f"“{variant}” is at chance, as it must be from exchanged labels: {level}.", True)
+        return Finding(
+            f"“{variant}” is not told from chance, to which exchanged labels must bring it: {level}. What the interval "
+            "reaches is not excluded.",
+            False,
+        )
     return Finding(f"“{variant}” is above chance from exchanged labels, so true ones leak: {level}.", True)
+
+
+def _text_of_before(outcome: Outcome, variant: str, experiment: Experiment) -> Finding | None:
+    """Why a variant whose labels were exchanged may know expressions by zero-shot."""
+    metric = "zero_shot/accuracy"
+    found = [one.score for one in scores(outcome, metric)[variant].values()]
+    if not found or not experiment.model.pretrained or metric == outcome.study.metric:
+        return None
+    return as_measured(
+        f"“{variant}” has {100 * fmean(found):.1f} % {metric}, which need not be chance: its towers come with text, "
+        "and training on exchanged labels undoes that in part."
+    )
 
 
 def _unchanged(outcome: Outcome, variant: str, experiment: Experiment) -> Finding | None:
     """Pretraining that reads no label must come to the same scores, to the last bit, whatever the labels are."""
     if supervision(experiment) == "label":
-        return Finding(f"“{variant}” may read labels in pretraining, so exchanging them says nothing.", False)
+        return as_measured(f"“{variant}” may read labels in pretraining, so exchanging them says nothing.")
     true = {
         _with_true_labels(trial.experiment): record
         for trial, record in finished(outcome)
@@ -58,7 +76,7 @@ def _unchanged(outcome: Outcome, variant: str, experiment: Experiment) -> Findin
         text = f"“{variant}” changes in {changed} of {len(pairs)} trials where labels are exchanged: they leak."
     else:
         text = f"“{variant}” is unchanged in all {len(pairs)} trials by exchanged labels: pretraining reads none."
-    return Finding(text, True)
+    return as_measured(text)
 
 
 def _with_true_labels(experiment: Experiment) -> str:
@@ -68,5 +86,5 @@ def _with_true_labels(experiment: Experiment) -> str:
 def _no_shared_faces(outcome: Outcome) -> Finding:
     shared = sorted({name for _, record in finished(outcome) for name in record.shared_faces})
     if shared:
-        return Finding(f"Faces of test subjects were trained on under another name: {', '.join(shared[:5])}.", True)
-    return Finding("No picture of a test subject is, bit for bit, among those that were trained on.", True)
+        return as_measured(f"Faces of test subjects were trained on under another name: {', '.join(shared[:5])}.")
+    return as_measured("No picture of a test subject is, bit for bit, among those that were trained on.")

@@ -14,10 +14,16 @@ from polyview.trials.design import RAW_PIXELS, UNTRAINED, baselines
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and whether it stands: a measured level, or a significant difference."""
+    """One sentence; whether it stands, as a measured level or a significant difference; and whether a test says so."""
 
     text: str
     settled: bool
+    tested: bool = True
+
+
+def as_measured(text: str) -> Finding:
+    """A sentence that rests on no test: a level, a count, or how to read what is beside it."""
+    return Finding(text, settled=True, tested=False)
 
 
 def verdicts(outcome: Outcome) -> list[Finding]:
@@ -47,9 +53,9 @@ def _level(outcome: Outcome, baseline: Comparison) -> Finding:
     probe, _, measure = metric.partition("/")
     counts = confusions_of(outcome, name)[1].get(probe)
     if counts is None or len(counts) < 2:
-        return Finding(f"{text}.", True)
+        return as_measured(f"{text}.")
     level = 100 * guessing(counts)[measure]
-    return Finding(f"{text}; naming the most frequent class always gives {level:.1f} %.", True)
+    return as_measured(f"{text}; naming the most frequent class always gives {level:.1f} %.")
 
 
 def _against_reference(found: Comparison, study: Study) -> Finding:

@@ -37,6 +37,7 @@ class Estimate:
 
     `error` is the standard error of `mean`, with so many `degrees` of freedom. `seed_variance` is the variance of one
     seed's number, and `people_variance` what is left of the squared error however many seeds there are.
+    `sampling_variance` is what the test subjects of a seed let expect of the former at least; 0 if that is not known.
     """
 
     mean: float
@@ -44,6 +45,12 @@ class Estimate:
     seed_variance: float
     people_variance: float
     degrees: float
+    sampling_variance: float = 0.0
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the seeds are so alike that the error is less than half of what their test subjects let expect."""
+        return self.error**2 < (self.sampling_variance / self.seeds + self.people_variance) / 4
 
     @cached_property
     def error(self) -> float:
@@ -111,7 +118,14 @@ def for_other_people(scores: Sequence[SeedScore]) -> Estimate | None:
     spread = (SEED_WEIGHT if shared.covariance else 1) * (seed_variance / len(values)) ** 2 / degrees
     spread += shared.uncertainty / 2
     effective = variance**2 / spread if spread else math.inf
-    return Estimate(float(values.mean()), len(values), seed_variance, shared.covariance, max(effective, degrees))
+    return Estimate(
+        float(values.mean()),
+        len(values),
+        seed_variance,
+        shared.covariance,
+        max(effective, degrees),
+        shared.sampling_variance,
+    )
 
 
 def _corrected(scores: Sequence[SeedScore]) -> Estimate | None:
@@ -124,10 +138,14 @@ def _corrected(scores: Sequence[SeedScore]) -> Estimate | None:
 
 @dataclass(frozen=True)
 class _Shared:
-    """The covariance of two seeds' scores through the people that both have, and the variance of that estimate."""
+    """The covariance of two seeds' scores through the people that both have, and the variance of that estimate.
+
+    `sampling_variance` is that of a seed's score through which people it happens to have.
+    """
 
     covariance: float
     uncertainty: float
+    sampling_variance: float
 
 
 def _table(scores: Sequence[SeedScore]) -> NDArray[np.float64]:
@@ -146,13 +164,15 @@ def _shared(table: NDArray[np.float64]) -> _Shared | None:  # (J, P)
     one, other = (np.broadcast_to(side, pairs.shape)[pairs] for side in (counts[:, None], counts[None, :]))
     # Deviations from a seed's own mean vary less than the people do, and less together.
     expected = (both * (1 - 1 / one - 1 / other + both / (one * other))).sum()
+    within = float((centred**2).sum() / max((counts - 1).sum(), 1))
+    sampling = within * float((1 / counts).mean())
     if expected < 1:
-        return None if both.any() else _Shared(0.0, 0.0)
+        return None if both.any() else _Shared(0.0, 0.0, sampling)
     person = max(float((centred.sum(axis=0) ** 2 - (centred**2).sum(axis=0)).sum() / expected), 0.0)
-    rest = max(float((centred**2).sum() / max((counts - 1).sum(), 1)) - person, 0.0)
+    rest = max(within - person, 0.0)
     overlap = float((both / (one * other)).mean())
     # Of normal values: twice the trace of (A Sigma)^2, where A adds the products of a person's different seeds.
     times = tested.sum(axis=0)  # (P,)
     together = (times - 1) * person + rest
     variance = 2 * (together**2 * times**2 - 2 * together * rest * times + rest**2 * times).sum()
-    return _Shared(overlap * person, float((overlap / expected) ** 2 * variance))
+    return _Shared(overlap * person, float((overlap / expected) ** 2 * variance), sampling)

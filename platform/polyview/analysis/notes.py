@@ -35,7 +35,9 @@ def notes(outcome: Outcome) -> list[str]:
     if pairs < 2:
         reading.append("One seed has no spread: neither an interval nor a test is possible. Add seeds to the study.")
     else:
-        reading += [_how_to_read(outcome.study, variants), *_of_whom(outcome, [*variants, *references])]
+        families = [comparisons(outcome, metric)[0] for metric in outcome.study.all_metrics]
+        untested = any(one.p is None and one.against for family in families for one in family)
+        reading += [_how_to_read(outcome.study, variants, untested), *_of_whom(outcome, [*variants, *references])]
     if differing := describe_versions(outcome):
         reading.append(differing)
     if shared := sorted({name for _, record in finished(outcome) for name in record.shared_faces}):
@@ -44,6 +46,7 @@ def notes(outcome: Outcome) -> list[str]:
             f"{', …' if len(shared) > 3 else ''}. Mend the table of the corpus."
         )
     reading += _blank(outcome)
+    reading += _zero_shot(outcome)
     reading += [
         f"Before this training the tower has {100 * one.mean:.1f} % {outcome.study.metric} already: what a part of the "
         "training adds can hardly show there. Compare in another metric, or on harder faces."
@@ -64,6 +67,28 @@ def notes(outcome: Outcome) -> list[str]:
     return reading
 
 
+def _zero_shot(outcome: Outcome) -> list[str]:
+    """Of which variants zero-shot says nothing of what they learned."""
+    scored: dict[str, bool] = {}
+    untrained_text: dict[str, None] = {}
+    for trial, record in finished(outcome):
+        scored[trial.variant] = any(name.startswith("zero_shot/") for name in record.scores)
+        objective, trains = trial.experiment.objective, trial.experiment.training.trains
+        if scored[trial.variant] and trains and not objective.trains_text and trial.variant not in REFERENCES:
+            untrained_text[trial.variant] = None
+    without = [variant for variant, has in scored.items() if not has]
+    found = []
+    if without and any(scored.values()):
+        found.append(f"Zero-shot is not defined for {_quoted(without)}, without text.")
+    if untrained_text:
+        found.append(f"Zero-shot of {_quoted(untrained_text)} is by a text tower that its training did not change.")
+    return found
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"“{name}”" for name in names)
+
+
 def _blank(outcome: Outcome) -> list[str]:
     """Which variants were scored on pictures that show nothing."""
     found: dict[str, set[str]] = {}
@@ -77,7 +102,7 @@ def _blank(outcome: Outcome) -> list[str]:
     ]
 
 
-def _how_to_read(study: Study, variants: Sequence[Comparison]) -> str:
+def _how_to_read(study: Study, variants: Sequence[Comparison], untested: bool) -> str:
     family = max((one.family for one in variants), default=1)
     by = adjustment(margin_of(study))
     adjusted = f"{by} over the {family} comparisons" if family > 1 else "that of the one comparison"
@@ -91,7 +116,7 @@ def _how_to_read(study: Study, variants: Sequence[Comparison]) -> str:
         f"these people under other seeds. Intervals are each for itself; p is {adjusted}, and a difference is claimed "
         "where it is at most 0.05."
     )
-    if any(one.p is None and one.against for one in variants):
+    if untested:
         text += " What could not be tested, for want of seeds or of a spread of them, is one of the comparisons too."
     if study.references:
         start = ", which here is the pretrained one before this training," if study.experiment.model.pretrained else ""
@@ -111,7 +136,9 @@ def _how_to_read(study: Study, variants: Sequence[Comparison]) -> str:
 
 def _of_whom(outcome: Outcome, compared: Sequence[Comparison]) -> list[str]:
     """What the numbers cannot say of other people."""
-    evaluation, found = studied_experiment(outcome.study).evaluation, []
+    studied, found = studied_experiment(outcome.study), list[str]()
+    evaluation = studied.evaluation
+    weights = "the weights that do not come pretrained" if studied.model.pretrained else "the weights"
     if any(_wider_for_these_people(one) for one in compared):
         found.append(
             "Student's interval for these people is the wider one in places: of few seeds it has few degrees of "
@@ -126,13 +153,13 @@ def _of_whom(outcome: Outcome, compared: Sequence[Comparison]) -> list[str]:
         )
     if evaluation.protocol == "holdout" and evaluation.split_seed is None:
         found.append(
-            "A seed changes the test subjects, the weights and the batches. Every seed draws its training people from "
+            f"A seed changes the test subjects, {weights} and the batches. Every seed draws its training people from "
             "the same people, which is not allowed for: intervals are of other test subjects, not of other training "
             "people."
         )
     else:
         drawn = evaluation.protocol == "subject_kfold" and evaluation.split_seed is None
-        changed = "who is in which fold, the weights" if drawn else "the weights"
+        changed = f"who is in which fold, {weights}" if drawn else weights
         found.append(
             f"A seed changes {changed}, the batches and how the probes are fitted. Training people are the same under "
             "every seed: intervals are not of other training people."
@@ -193,7 +220,9 @@ def learned_from(outcome: Outcome) -> list[str]:
     study = outcome.study
     corpus, views = study.experiment.corpus, study.experiment.rendering.views
     prints = sorted({record.manifest for _, record in finished(outcome) if record.manifest})
-    faces = f"Faces: {corpus.dataset}, {len(corpus.expressions)} expressions, {views.count} views of "
+    counts = {trial.experiment.rendering.views.count for trial in outcome.trials if trial.variant not in REFERENCES}
+    several = f"{min(counts)} to {max(counts)} views" if len(counts) > 1 else f"{views.count} views"
+    faces = f"Faces: {corpus.dataset}, {len(corpus.expressions)} expressions, {several} of "
     faces += f"{study.experiment.rendering.size} pixels" + (f"; manifest {', '.join(prints)}." if prints else ".")
     return [faces, *_start(outcome), _supervision(outcome), *_people(outcome)]
 
@@ -245,11 +274,13 @@ def _people(outcome: Outcome) -> list[str]:
     probed = "those of the other {} whose labels may be read" if fewer else "the other {}"
     shared = {name for _, record in finished(outcome) for name in record.shared_faces}
     but = f", except {len(shared)} faces that have another name in training" if shared else ""
+    audited = {trial.variant: None for trial in outcome.trials if trial.experiment.language.shuffled == "all"}
+    exchanged = f" (those of {_quoted(audited)} on exchanged labels)" if audited else ""
     each = f"each of {evaluation.repeats} folds has" if evaluation.repeats > 1 else "every seed has"
     if evaluation.protocol == "holdout" and evaluation.split_seed is not None:
         each += " the same"
     return [
         f"People: {each} {test} of {train + test} as test subjects, drawn before pretraining. Probes are "
-        f"fitted on {probed.format(train)} and scored on the test subjects, whom pretraining never saw{but}."
+        f"fitted on {probed.format(train)}{exchanged} and scored on the test subjects, whom pretraining never saw{but}."
         for train, test in sorted(sides)
     ]

@@ -156,7 +156,8 @@ def _power(estimate: Estimate, seeds: int, family: int) -> float:
     """The power of the last look of a study of so many seeds."""
     planned = looks(estimate.seeds, seeds)
     level = nominal_levels((1 - CONFIDENCE) / family, tuple(count / seeds for count in planned))[-1]
-    error = math.sqrt(estimate.seed_variance / seeds + estimate.people_variance)
+    seed_variance = max(estimate.seed_variance, estimate.sampling_variance)
+    error = math.sqrt(seed_variance / seeds + estimate.people_variance)
     threshold = stats.t.isf(level / 2, seeds - 1)
     return float(stats.nct.sf(threshold, seeds - 1, abs(estimate.mean) / error)) if error else 1.0
 
@@ -184,12 +185,13 @@ def sentence(comparison: Comparison, metric: str, baseline: str, margin: float |
         span = f"95 % interval {_points(low)} to {_points(high)}, p {relation(comparison.p_adjusted)}"
         size = f"{abs(100 * difference):.1f} points {against} ({span} {adjustment(margin)}, {basis})"
         if comparison.significant:
-            return f"{name} {verb}s {size}."
-        return f"{name} may {verb} {size}: among {comparison.family} variants compared, one such interval can be luck."
+            return f"{name} {verb}s {size}.{_narrow(comparison)}"
+        luck = f"of {comparison.family} comparisons, one such interval can be luck"
+        return f"{name} may {verb} {size}: {luck}.{_narrow(comparison)}"
     span = f"95 % interval {signed(comparison.low)} to {signed(comparison.high)}"
     return (
         f"Whether {name} differs is open: {signed(difference)} points {against} ({span}, {basis})."
-        f"{_on_these_people(comparison)}{_seeds_hint(comparison)}"
+        f"{_on_these_people(comparison)}{_narrow(comparison)}{_seeds_hint(comparison)}"
     )
 
 
@@ -288,6 +290,12 @@ def _after_looks(comparison: Comparison) -> str:
 
 def _points(score: float) -> str:
     return f"{100 * score:.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _narrow(comparison: Comparison) -> str:
+    if comparison.estimate is None or not comparison.estimate.is_narrow:
+        return ""
+    return " Its seeds are more alike than its test subjects let expect, so that the interval may be too narrow."
 
 
 def _seeds_hint(comparison: Comparison) -> str:

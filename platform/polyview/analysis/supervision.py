@@ -5,10 +5,9 @@ from __future__ import annotations
 from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment
 from polyview.recipe.experiment import own_contents
-from polyview.recipe.weights import OWN
+from polyview.recipe.weights import OWN, OWN_SEED
 
 SUPERVISION = {
-    "label": "weak supervision as a prompt, full supervision as a class",
     "pseudo": "pseudo-labels, made of the faces and the prompts of all classes, and no label was read",
     "none": "none, and no label was read",
 }
@@ -26,7 +25,9 @@ def describe_start(experiment: Experiment) -> str:
     if name is None:
         return "random weights"
     if name == OWN or name in own_contents():
-        return "polyview's own weights, which have read the labels of generated people"
+        same = experiment.corpus.dataset == "synthetic" and experiment.corpus.generator.seed == OWN_SEED
+        others = ", of whom some may be among these" if same else ", of whom none is among these"
+        return f"polyview's own weights, which have read the labels of generated people{others}"
     return f"weights {name}, of which it is not known here what they have seen"
 
 
@@ -39,12 +40,12 @@ def reads_identities(experiment: Experiment) -> bool:
 
 
 def labels_read(experiment: Experiment, people: int | None) -> str:
-    """Of how many of the `people` trained on labels may be read, as in `14 of 140 people`; None: not counted."""
+    """Of how many of the `people` trained on labels may be read, as in `14 of 140 training people`; None: unknown."""
     share = experiment.language.labelled
     if people is None:
-        return f"{100 * share:.3g} % of the people" if share < 1 else "all people"
+        return f"{100 * share:.3g} % of the training people" if share < 1 else "all training people"
     count = count_labelled(people, share)
-    return f"{count} of {people} people" if count < people else "all people"
+    return f"{count} of {people} training people" if count < people else f"all {people} training people"
 
 
 def describe_supervision(experiment: Experiment, people: int | None) -> str:
@@ -52,8 +53,17 @@ def describe_supervision(experiment: Experiment, people: int | None) -> str:
     source = supervision(experiment)
     if source != "label":
         return SUPERVISION[source] + ("; identities were" if reads_identities(experiment) else "")
-    read = f"the labels of {labels_read(experiment, people)}: {SUPERVISION[source]}"
+    exchanged = ", exchanged at random among them" if experiment.language.shuffled != "none" else ""
+    read = f"the labels of {labels_read(experiment, people)}{exchanged}, {form_of_labels(experiment)}"
     return read if labels_read(experiment, people).startswith("all") else f"{read}; {_others(experiment)}"
+
+
+def form_of_labels(experiment: Experiment) -> str:
+    """As what the losses of a recipe read labels."""
+    terms = experiment.objective.label_terms
+    if terms == ("supervised",):
+        return "as classes (full supervision)"
+    return "as prompts and as classes" if "supervised" in terms else "as prompts (weak supervision)"
 
 
 def _others(experiment: Experiment) -> str:

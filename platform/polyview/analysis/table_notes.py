@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from polyview.analysis.comparisons import margin_of
 from polyview.analysis.outcome import Outcome, absent, finished
 from polyview.analysis.statistics import adjustment
-from polyview.analysis.supervision import supervision
+from polyview.analysis.supervision import form_of_labels, supervision
 from polyview.analysis.tables import MethodsTable, Row, describe_protocol
+from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment, UntilDecided
 from polyview.trials.design import REFERENCES, cells, crossed_name, methods
 
@@ -27,8 +28,9 @@ def table_notes(table: MethodsTable) -> list[str]:
         found.append(_marks(table))
     if any(cell.best for cell in shown):
         found.append(
-            "Bold: no other method of the column can be told to be better (one-sided tests of all pairs for other "
-            "people, after Bonferroni over the other methods); in 19 columns of 20 the truly best is bold."
+            "Bold: no other method of the column, references aside, can be told to be better (one-sided tests of all "
+            "pairs for other people, after Bonferroni over the other methods); in 19 columns of 20 the truly best is "
+            "bold."
         )
     if table.averaged:
         found.append(_averages(table))
@@ -66,8 +68,8 @@ def _marks(table: MethodsTable) -> str:
     without = " A metric that a study does not compare in has no marks: its `metrics` lists them." if unjudged else ""
     return (
         f"↑ better, ↓ worse than {than}{_at_the_same_value(table)}{same}: p at most 0.05 for other people under other "
-        f"seeds, {adjusted} over all comparisons of a study, as in its own report. Of several studies each errs for "
-        f"itself.{without}"
+        f"seeds, {adjusted} over all comparisons of a study, as in its own report, where references are a family of "
+        f"their own. Of several studies each errs for itself.{without}"
     )
 
 
@@ -117,14 +119,29 @@ def labels_read_by(outcomes: Mapping[str, Outcome]) -> str:
                 source = _source_of_labels(trial.experiment)
                 by_source.setdefault(source, {})[named.get(trial.variant, trial.variant)] = None
     said = "; ".join(f"{', '.join(f'“{name}”' for name in names)} ({source})" for source, names in by_source.items())
-    return f"Labels read in training: {said}. Probes read those of the training people."
+    return f"Labels read in training: {said}. {_read_by_probes(outcomes)}"
+
+
+def _read_by_probes(outcomes: Mapping[str, Outcome]) -> str:
+    """Whose labels the probes read; where only some may be read, of how many people."""
+    counts: dict[float, int] = {}
+    for outcome in outcomes.values():
+        for trial, record in finished(outcome):
+            share = trial.experiment.language.labelled
+            if share < 1 and record.train_subjects:
+                counts[share] = count_labelled(len(record.train_subjects), share)
+    if not counts:
+        return "Probes read those of the training people."
+    few = ", ".join(f"{count} at labelled={share:g}" for share, count in sorted(counts.items()))
+    return f"Of so many training people are labels read, by probes too: {few}, else of all."
 
 
 def _source_of_labels(experiment: Experiment) -> str:
     match supervision(experiment):
         case "label":
-            by_classes = experiment.objective.label_terms == ("supervised",)
-            return "as classes" if by_classes else "as prompts"
+            exchanged = ", exchanged at random" if experiment.language.shuffled != "none" else ""
+            others = "; pseudo-labels for those who have none" if experiment.language.assigns else ""
+            return f"{form_of_labels(experiment)}{exchanged}{others}"
         case "pseudo":
             return "none, pseudo-labels instead"
         case _:

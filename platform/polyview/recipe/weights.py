@@ -6,6 +6,8 @@ from pathlib import Path
 
 OWN = "polyview"
 """What `model.pretrained` is for the weights that polyview brings along."""
+OWN_SEED = 11
+"""Of the generator, for the people whom those weights have seen."""
 _FOLDER = Path(__file__).parents[1] / "modeling" / "weights"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -141,10 +141,12 @@ def latex(outcome: Outcome) -> str:
     """The table as a float, for a paper that uses booktabs and graphicx: the best mean in bold, notes below."""
     study = outcome.study
     families = [family for family in comparisons(outcome, study.metric) if family]
-    best = max((one.mean for family in families for one in family if one.seeds), default=math.nan)
+    compared = [one for family in families for one in family]
     rows: list[str] = []
     for family in families:
-        rows += [r"\midrule", *(_latex_row(one, outcome, one.mean == best) for one in family)]
+        for against, block in itertools.groupby(family, lambda one: one.against or one.variant):
+            best = max((one.mean for one in compared if against in (one.against, one.variant) and one.seeds), default=0)
+            rows += [r"\midrule", *(_latex_row(one, outcome, one.mean == best) for one in block)]
     tabular = [
         r"\begin{tabular}{lrrrrrr}",
         r"\toprule",
@@ -153,9 +155,12 @@ def latex(outcome: Outcome) -> str:
         r"\bottomrule",
         r"\end{tabular}",
     ]
+    count = max((one.family for one in compared if one.variant not in REFERENCES), default=1)
+    metrics = f" in {', '.join(study.all_metrics)}" if study.metrics else ""
     reading = (
         "± is the standard deviation over seeds; intervals have 95 %. Bold: the best mean. † p at most 0.05 for other "
-        f"people under other seeds, {adjustment(margin_of(study))} over all comparisons of a block."
+        f"people under other seeds, {adjustment(margin_of(study))} over the study's {count} comparisons{metrics}"
+        f"{'; references are a family of their own' if study.references else ''}."
     )
     notes = [reading, describe_people(study.name, outcome), labels_read_by({study.name: outcome})]
     needs = "% Needs \\usepackage{booktabs,graphicx}.\n"
@@ -256,7 +261,11 @@ def _server(outcome: Outcome) -> str:
 def _cost_rows(outcome: Outcome) -> list[list[str]]:
     trial_hours, gpu_hours = cost(outcome)
     stages = [[name, _duration(seconds)] for name, seconds in outcome.stages.items()]
-    return [*stages, ["all trials together", f"{trial_hours:.2g} trial-hours"], ["of GPUs", f"{gpu_hours:.2g} hours"]]
+    return [
+        *stages,
+        ["all trials together, for whichever study each ran", f"{trial_hours:.2g} trial-hours"],
+        ["of GPUs", f"{gpu_hours:.2g} hours"],
+    ]
 
 
 def _latex_row(one: Comparison, outcome: Outcome, best: bool) -> str:

@@ -16,6 +16,7 @@ from polyview.trials.design import baselines
 
 NONE = "—"
 THESE_PEOPLE = "these people"
+ALIKE = "no spread"  # the seeds differ by the same
 UNTESTED = "untested"  # for want of seeds, or of any spread of them
 
 
@@ -44,7 +45,7 @@ def comparison_cells(one: Comparison, outcome: Outcome) -> list[str]:
         level(one),
         NONE if one.difference is None else signed(one.difference),
         span(one.low, one.high),
-        span(one.seeds_low, one.seeds_high),
+        ALIKE if one.pairs > 1 and one.seeds_low is None else span(one.seeds_low, one.seeds_high),
         NONE if p is None else relation(p).lstrip("= "),
         NONE if is_baseline or one.difference is None else one.verdict if one.p is not None else UNTESTED,
     ]

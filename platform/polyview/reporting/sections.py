@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from polyview.analysis.audit import audit
 from polyview.analysis.comparisons import comparisons, margin_of, scores
 from polyview.analysis.effects import Effect, effects
-from polyview.analysis.findings import Finding
+from polyview.analysis.findings import Finding, as_measured
 from polyview.analysis.inference import SeedScore, contrast
 from polyview.analysis.outcome import Outcome, confusions_of, finished
 from polyview.analysis.searches import BEST, best, importance, pareto
@@ -106,13 +106,13 @@ def _factorial(
     if not found:
         waiting = sum(not by_seed for by_seed in scored.values())
         text = f"{waiting} of {len(chosen)} combinations have no {metric} yet: no effect can be estimated."
-        return Section(title, key, [Finding(text, False)])
+        return Section(title, key, [as_measured(text)])
     heads = ["effect", f"points of {metric}", "95 % interval", "p", "Holm", "cannot be sentences from"]
     sentences = [Finding(_effect_sentence(effect, metric, factors), True) for effect in found if effect.significant]
     insignificant = sum(not effect.significant for effect in found)
     if insignificant:
         sentences.append(Finding(f"{insignificant} of {len(found)} effects are not significant.", False))
-    sentences.append(Finding(READING, False))
+    sentences.append(as_measured(READING))
     return Section(
         title,
         key,
@@ -174,7 +174,10 @@ def _across(outcome: Outcome) -> list[Section]:
         Section(
             "With how many labels" if of_labels else f"Across {axis}",
             "label-efficiency" if of_labels else "across",
-            [Finding(f"Mean percent {metric} of each method, by {axis}.", True), *_from_end_to_end(drawn, metric)],
+            [
+                as_measured(f"Mean percent {metric} of each method, by {axis}."),
+                *_from_end_to_end(drawn, metric),
+            ],
             rows,
             partial(draw_across, drawn, study.baseline, axis, metric, of_labels),
             "Mean and 95 % interval of each method",
@@ -192,7 +195,7 @@ def _from_end_to_end(curves: Mapping[str, Mapping[float, Mapping[int, SeedScore]
             gain = signed(float(np.mean([one.score for one in gains])))
             low, high = map(signed, span)
             text = f"“{method}” from {first:g} to {last:g}: {gain} points of {metric} (95 % interval {low} to {high}, "
-            found.append(Finding(f"{text}for itself; no test).", False))
+            found.append(as_measured(f"{text}for itself; no test)."))
     return found
 
 
@@ -207,20 +210,23 @@ def _view_counts(outcome: Outcome) -> list[Section]:
     if len(named) < 3:
         return []
     curve = {count: by_variant[named[count]] for count in sorted(named)}
-    rows = [["views", "variant", f"{metric}, %", "training, seconds"]]
+    rows = [["views", "variant", f"{metric}, %", "training, seconds, as it ran"]]
     for count, by_seed in curve.items():
         seconds = [record.seconds.get("train", 0.0) for _, record in finished(outcome, named[count])]
         mean = 100 * float(np.mean([one.score for one in by_seed.values()]))
         rows.append([str(count), named[count], f"{mean:.1f}", f"{np.mean(seconds):.1f}"])
     text = ", ".join(f"{row[2]} with {row[0]}" for row in rows[1:])
+    shown = [trial.experiment for trial, _ in finished(outcome) if trial.variant in named.values()]
+    augmented = {experiment.objective.augment for experiment in shown}
+    but = ", but that with one view the second of each pair is an altered copy" if len(augmented) > 1 else ""
     return [
         Section(
             "How many views",
             "view-counts",
-            [Finding(f"Percent {metric} by the number of views, all else equal: {text}.", True)],
+            [as_measured(f"Percent {metric} by the number of views, all else equal{but}: {text}.")],
             rows,
             partial(draw_view_counts, curve, metric),
-            "Mean and 95 % interval by the number of views; small dots are single seeds",
+            f"Mean and 95 % interval by the number of views{but}; small dots are single seeds",
         )
     ]
 
@@ -255,10 +261,10 @@ def _classes(outcome: Outcome) -> list[Section]:
     least, most = np.nanmin(baseline), np.nanmax(baseline)
     hardest, easiest = (_listed(rows[0][1:], baseline == level) for level in (least, most))
     text = (
-        f"Percent of each class that {probe} recognises (recall), seeds summed: “{outcome.study.baseline}” knows "
-        f"{easiest} best ({100 * most:.1f}) and {hardest} least ({100 * least:.1f})."
+        f"Percent of each class that {probe} recognises (recall), seeds summed: on these test subjects "
+        f"“{outcome.study.baseline}” knows {easiest} best ({100 * most:.1f}) and {hardest} least ({100 * least:.1f})."
     )
-    return [Section("Class by class", "classes", [Finding(text, True)], rows)]
+    return [Section("Class by class", "classes", [as_measured(text)], rows)]
 
 
 def _listed(names: Sequence[str], chosen: NDArray[np.bool_]) -> str:
@@ -271,33 +277,30 @@ def _search(outcome: Outcome) -> Section:
     assert study.search is not None
     found = best(study, points, records)
     done = sum(trial.id in records for trial in outcome.searched.trials)
-    sentences = [
-        Finding(f"{done} of {wanted(study)} points of the search ({study.search.sampler}) have a result.", True)
-    ]
+    sentences = [as_measured(f"{done} of {wanted(study)} points of the search ({study.search.sampler}) have a result.")]
     if study.search.prune:
         rule, pruned = study.search.prune.rule, pruned_trials(outcome.searched.interim_scores)
         text = f"{len(pruned)} were pruned ({rule}), and so are in none of the figures."
-        sentences.append(Finding(text, False))
+        sentences.append(as_measured(text))
     if found is None:
         return Section("Search", "search", sentences)
     point, record = found
     level = f"{100 * record.scores[study.metric]:.1f} % {study.metric}"
     sentences.append(
-        Finding(
+        as_measured(
             f"The best of them, {point_name(_rounded(point))}, has {level} on {len(record.validation_subjects)} "
             "validation subjects, whom no point was trained on. That is the highest of many and so flatters it: the "
             f"row “{BEST}” is scored on the test subjects, whom the search never saw, under the study's seeds. "
             + _of_the_recipe(outcome),
-            False,
         )
     )
     shares = importance(study, points, records)
     if shares:
         shown = short_names(list(shares))
         text = ", ".join(f"{shown[key]} {100 * share:.0f} %" for key, share in shares.items())
-        sentences.append(Finding(f"Of the variance of {objectives(study)[0]} over the space (fANOVA): {text}.", False))
+        sentences.append(as_measured(f"Of the variance of {objectives(study)[0]} over the space (fANOVA): {text}."))
         if len(shares) < len(study.search.space):
-            sentences.append(Finding("Keys that not every point has are not weighed there.", False))
+            sentences.append(as_measured("Keys that not every point has are not weighed there."))
     return Section(
         "Search",
         "search",
@@ -375,7 +378,7 @@ def _failures(outcome: Outcome) -> list[Section]:
     """Each trial that failed, with the end of its log."""
     trials = {trial.id: trial for trial in (*outcome.trials, *outcome.searched.trials)}
     sentences = [
-        Finding(f"{trials[trial_id].name} failed {failure.tries}: {failure.reason}", False)
+        as_measured(f"{trials[trial_id].name} failed {failure.tries}: {failure.reason}")
         for trial_id, failure in outcome.failures.items()
     ]
     logs = [

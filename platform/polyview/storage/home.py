@@ -92,7 +92,7 @@ def existing_home() -> Home:
         check_writable(home.root)
     elif not home.root.is_dir():
         raise UserError(
-            f"{home.root}: no home is there; polyview ablate STUDY makes it, or POLYVIEW_HOME names another, in which a "
+            f"{home.root}: no home is there; polyview ablate STUDY makes it, or POLYVIEW_HOME names that in which a "
             "study has run"
         )
     return home
