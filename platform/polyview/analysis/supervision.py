@@ -54,7 +54,9 @@ def describe_supervision(experiment: Experiment, people: int | None) -> str:
     if source != "label":
         return SUPERVISION[source] + ("; identities were" if reads_identities(experiment) else "")
     exchanged = ", exchanged at random among them" if experiment.language.shuffled != "none" else ""
-    read = f"the labels of {labels_read(experiment, people)}{exchanged}, {form_of_labels(experiment)}"
+    form = form_of_labels(experiment)
+    degree = "weak" if form == "as prompts" else "full"
+    read = f"the labels of {labels_read(experiment, people)}{exchanged}, {form} ({degree} supervision)"
     return read if labels_read(experiment, people).startswith("all") else f"{read}; {_others(experiment)}"
 
 
@@ -62,8 +64,8 @@ def form_of_labels(experiment: Experiment) -> str:
     """As what the losses of a recipe read labels."""
     terms = experiment.objective.label_terms
     if terms == ("supervised",):
-        return "as classes (full supervision)"
-    return "as prompts and as classes" if "supervised" in terms else "as prompts (weak supervision)"
+        return "as classes"
+    return "as prompts and as classes" if "supervised" in terms else "as prompts"
 
 
 def _others(experiment: Experiment) -> str:
