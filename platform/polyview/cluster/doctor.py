@@ -20,6 +20,7 @@ from polyview.errors import UserError
 from polyview.parallel import temporary_folder
 from polyview.storage.home import Home, check_writable
 from polyview.storage.mirror import address
+from polyview.trials.cpus import count_held
 
 GIB = 2**30
 OLDEST_PYTHON = (3, 11)
@@ -52,6 +53,7 @@ def checks(home: Home) -> list[Check]:
         _tracking(home),
         _home(home),
         _disk(home),
+        _cpus(),
         _temporary_folder(),
         _own_folder(),
         _shared_memory(),
@@ -69,6 +71,10 @@ def opengl_platforms() -> tuple[str, ...]:
 def _python() -> Check:
     oldest = ".".join(map(str, OLDEST_PYTHON))
     return Check("python", sys.version_info >= OLDEST_PYTHON, platform.python_version(), f"install {oldest} or newer")
+
+
+def _cpus() -> Check:
+    return Check("cpus", True, f"{os.cpu_count()}, of which your running trials hold {count_held()}")
 
 
 def _temporary_folder() -> Check:

@@ -14,7 +14,7 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
 from polyview.errors import DiskFullError, UserError
-from polyview.parallel import start_ray
+from polyview.parallel import machines, start_ray
 from polyview.recipe import Study
 from polyview.storage.mirror import expanded
 from polyview.training.history import Epoch
@@ -23,7 +23,7 @@ from polyview.trials.design import Trial
 from polyview.trials.ledger import InterimScores, Record, TrialFailure
 from polyview.trials.search import Points, objectives
 from polyview.trials.searcher import LedgerSearch, Pruner, QueueOrder
-from polyview.trials.trainable import FINAL, InterimScoring, TrialActor
+from polyview.trials.trainable import FINAL, WAITS, InterimScoring, TrialActor
 from polyview.trials.trial import Workplace
 from polyview.trials.waiting import living_nodes, saying_of_machines
 
@@ -32,6 +32,7 @@ from polyview.trials.waiting import living_nodes, saying_of_machines
 WAITING = {"CPU": 0, "memory": 2**20}
 LAUNCHED = Path("~/ray_bootstrap_config.yaml")  # where Ray's launcher leaves its file on a cluster's head
 LAST_LINES = 12
+OTHERS = "waiting for CPUs: other studies of yours on this machine have them; they are shared trial by trial"
 
 
 class Listener(Protocol):
@@ -50,7 +51,7 @@ class Listener(Protocol):
         """A trial has failed in every attempt."""
 
     def on_wait(self, message: str) -> None:
-        """No trial runs, for want of machines."""
+        """A trial waits, for want of machines or of CPUs."""
 
 
 def run_trials(trials: Sequence[Trial], workplace: Workplace, listener: Listener) -> None:
@@ -122,7 +123,8 @@ def _fit(
     # A failure is reported by `TrialFailure`, in one line instead of Tune's traceback.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     resources = workplace.resources
-    actor = tune.with_parameters(TrialActor, resources=resources, scoring=scoring)
+    shared = 0 if os.environ.get("RAY_ADDRESS") else int(sum(one.get("CPU", 0) for one in machines()))
+    actor = tune.with_parameters(TrialActor, resources=resources, scoring=scoring, shared=shared)
     alone = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": (resources.memory or 0) * GIB}
     tuner = tune.Tuner(
         tune.with_resources(actor, WAITING if asked.workers > 1 else alone),
@@ -173,7 +175,7 @@ class _Callbacks(tune.Callback):
     def __init__(self, trials: Mapping[str, Trial], listener: Listener) -> None:
         self.trials, self.listener = trials, listener
         self.started: dict[str, float] = {}
-        self.running, self.trained, self.full = set[str](), False, ""
+        self.running, self.trained, self.waits, self.full = set[str](), False, False, ""
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks to resume by itself; here the ledger does that, and a terminal has no pickle.
@@ -186,6 +188,9 @@ class _Callbacks(tune.Callback):
             self.listener.on_start(self._ours(trial), self.started[trial.trial_id])
 
     def on_trial_result(self, *, trial: TuneTrial, result: dict[str, Any], **_: Any) -> None:
+        if WAITS in result and not self.waits:
+            self.waits = True
+            self.listener.on_wait(OTHERS)
         if FINAL in result:
             trial.max_failures = 0
         if "epoch" in result:

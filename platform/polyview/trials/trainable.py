@@ -21,6 +21,7 @@ from polyview.training.distributed import PreemptionNotice, Worker, WorkerGroup
 from polyview.training.history import Epoch
 from polyview.training.loop import TrainingJob
 from polyview.trials.capacity import GIB
+from polyview.trials.cpus import CpuShare
 from polyview.trials.trial import (
     TrialSpec,
     evaluate_away,
@@ -45,6 +46,9 @@ REPEATING = (UserError, FloatingPointError)
 """Errors that a trial meets again under the same seed, so that it is not tried again."""
 FINAL = "final"
 """In a result of Tune: the next step raises what would be raised again."""
+WAITS = "waits"
+"""In a result of Tune: the trial has not begun, as other studies on the machine hold its CPUs."""
+WAIT_SECONDS = 10.0  # for them, in each step
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,16 @@ class InterimScoring:
 
 
 class TrialActor(tune.Trainable):
-    """Runs one trial after another, with a worker group if it needs several; a step of Tune is one epoch."""
+    """Runs one trial after another, with a worker group if it needs several; a step of Tune is one epoch.
 
-    def setup(self, config: dict[str, Any], resources: Resources, scoring: InterimScoring | None) -> None:
-        self.resources, self.scoring = resources, scoring
+    shared: how many CPUs the machine has, where studies on it share them; 0 where a cluster hands them out.
+    """
+
+    def setup(
+        self, config: dict[str, Any], resources: Resources, scoring: InterimScoring | None, shared: int = 0
+    ) -> None:
+        self.resources, self.scoring, self.shared = resources, scoring, shared
+        self.cpus: CpuShare | None = None
         self.group: WorkerGroup | None = None
         torch.set_num_threads(resources.cpus)
         self.reset_config(config)
@@ -74,13 +84,16 @@ class TrialActor(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.spec: TrialSpec = new_config["spec"]
         self.failure: Exception | None = None
+        self._release()
+        workers = self.spec.experiment.training.workers
+        self.cpus = CpuShare(workers * self.resources.cpus, self.shared) if self.shared else None
         if self.scoring:
             times = replace(self.spec.checkpoints, epochs=self.scoring.prune.every)
             self.spec = replace(self.spec, checkpoints=times)
         here = ray.get_runtime_context().get_node_id()
         self.epochs: Generator[Epoch] = (
             run_trial(self.spec, self._train_with_group, self._evaluate_with_group)
-            if self.spec.experiment.training.workers > 1
+            if workers > 1
             else run_trial(self.spec, partial(train_alone, warned=PreemptionNotice({here})))
         )
         return True
@@ -89,6 +102,12 @@ class TrialActor(tune.Trainable):
         """Release the worker group, also where the trial was pruned."""
         self.epochs.close()
         self._dismiss()
+        self._release()
+
+    def _release(self) -> None:
+        if self.cpus is not None:
+            self.cpus.release()
+            self.cpus = None
 
     def _dismiss(self) -> None:
         if self.group is not None:
@@ -115,6 +134,8 @@ class TrialActor(tune.Trainable):
     def step(self) -> dict[str, Any]:
         if self.failure:
             raise self.failure
+        if self.cpus is not None and not self.cpus.acquire(WAIT_SECONDS):
+            return {WAITS: True, "done": False}
         try:
             epoch = next(self.epochs, None)
         except OutageError:
@@ -123,6 +144,7 @@ class TrialActor(tune.Trainable):
             self.failure = failure  # of the next step: Tune must hear of it before it tries the trial again
             return {FINAL: True, "done": False}
         if epoch is None:
+            self._release()
             return {"done": True}
         interim = self.scoring.score(epoch, self.spec) if self.scoring else {}
         return {"epoch": epoch.model_dump(), "done": False, **interim}
