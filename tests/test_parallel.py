@@ -1,14 +1,18 @@
-"""Where Ray is looked for: an address that cannot be right is one line, and soon."""
+"""Where Ray is looked for, an address that cannot be right being one line, and soon; and where it says things."""
 
 from __future__ import annotations
 
+import shutil
 import socket
+import sys
+import tempfile
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from polyview.errors import UserError
-from polyview.parallel import check_address
+from polyview.parallel import check_address, own_log
 
 
 def test_a_dashboards_address_is_no_rays() -> None:
@@ -30,3 +34,22 @@ def test_a_port_that_answers_and_what_ray_finds_by_itself_are_left_to_ray() -> N
         check_address(f"127.0.0.1:{server.getsockname()[1]}")
     for address in ("auto", "local", "ray://127.0.0.1"):
         check_address(address)
+
+
+def test_what_ray_says_itself_is_found_where_this_process_has_started_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = Path(tempfile.mkdtemp(prefix="p", dir="/tmp"))  # a name of pytest's is too long for Ray's sockets
+    monkeypatch.setenv("RAY_TMPDIR", str(short))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", sys.modules.get("ray", sys))
+    assert own_log() is None
+    logs = short / "ray" / "session_latest" / "logs"
+    logs.mkdir(parents=True)
+    assert own_log() == logs
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert own_log() is None
+    monkeypatch.delenv("RAY_ADDRESS")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("a" * 40)))
+    assert own_log() != logs
+    shutil.rmtree(short)

@@ -117,12 +117,24 @@ def _short_folder() -> str | None:
     given, is_short = temporary_folder()
     if is_short:
         return None
-    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
-        if os.access(folder, os.W_OK):
-            chosen = f"{folder}/ray-{os.getuid()}"
-            print(f"{given} is too long a name for Ray's sockets; they and its logs are in {chosen}", file=sys.stderr)
-            return chosen
+    if place := _short_place():
+        chosen = f"{place}/ray-{os.getuid()}"
+        print(f"{given} is too long a name for Ray's sockets; they and its logs are in {chosen}", file=sys.stderr)
+        return chosen
     raise UserError(f"{given} is too long a name for Ray's sockets; set RAY_TMPDIR to a folder with a shorter one")
+
+
+def _short_place() -> str | None:
+    return next((folder for folder in ("/tmp", "/var/tmp", "/dev/shm") if os.access(folder, os.W_OK)), None)
+
+
+def own_log() -> Path | None:
+    """Where Ray keeps what it says itself, which is not shown; None where this process has not started it."""
+    if "ray" not in sys.modules or os.environ.get("RAY_ADDRESS"):
+        return None
+    given, is_short = temporary_folder()
+    folder = Path(given, "ray") if is_short else Path(f"{_short_place()}/ray-{os.getuid()}")
+    return found if (found := folder / "session_latest" / "logs").is_dir() else None
 
 
 def machines() -> list[dict[str, float]]:

@@ -15,6 +15,7 @@ import typer
 
 from polyview.environment import check_arrival, find_writable_places
 from polyview.errors import UserError
+from polyview.parallel import own_log
 from polyview.studies.interruption import exit_code, handle_signals
 from polyview.terminal import errors
 
@@ -85,5 +86,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             errors.print(f"polyview: {FULL}: make room and run this again; what is finished is kept", highlight=False)
             sys.exit(2)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        errors.print(f"polyview: {reason} (--debug shows where)", highlight=False, markup=False, soft_wrap=True)
+        where = f"; what Ray says is in {log}" if (log := own_log()) else ""
+        errors.print(f"polyview: {reason} (--debug shows where{where})", highlight=False, markup=False, soft_wrap=True)
         sys.exit(1)
