@@ -1,7 +1,8 @@
 """cluster.yaml brought up by Ray's launcher on three hosts, each a set of Linux namespaces on this machine.
 
 A host has an address, processes, an sshd, a home folder, a /dev/shm and a Ray folder of its own; /shared is one folder
-for all, as NFS would make it. overlay.yaml says what of cluster.yaml is replaced.
+for all. In one of two runs each host sees it through a file system of its own that remembers for a minute what is
+there and what is not, as NFS does by default. overlay.yaml says what of cluster.yaml is replaced.
 """
 
 from __future__ import annotations
@@ -44,11 +45,15 @@ BOOT = """
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /run
 mount --bind {folder}/ray /tmp/ray
-mount --bind {shared} /shared
+{mount} {shared} /shared
 mount --bind {folder}/passwd /etc/passwd
 mkdir /run/sshd
 exec {sshd} -D -e -f {folder}/sshd_config
 """
+MOUNTS = {
+    "a folder": "mount --bind",
+    "a cache of a minute": "bindfs -o entry_timeout=60,negative_timeout=60,attr_timeout=60",
+}
 METADATA = "169.254.169.254"  # where machines of AWS find what it has to say to them
 TAKEN_BACK = f"""
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -73,7 +78,9 @@ HTTPServer(("{METADATA}", 80), Metadata).serve_forever()
 class Host:
     """A machine with an address of its own, for whoever has one of the authorised `keys`."""
 
-    def __init__(self, address: str, bridge: str, folder: Path, keys: Path, shared: Path, stack: ExitStack) -> None:
+    def __init__(
+        self, address: str, bridge: str, folder: Path, keys: Path, shared: Path, mount: str, stack: ExitStack
+    ) -> None:
         self.address, self.folder, self.stack = address, folder, stack
         self.name = f"{bridge}-{address.rpartition('.')[2]}"
         for each in ("home", "ray"):
@@ -85,7 +92,7 @@ class Host:
         passwd = Path("/etc/passwd").read_text()
         (folder / "passwd").write_text(passwd.replace(":/root:", f":{folder}/home:"))
         self._connect(bridge, stack)
-        boot = BOOT.format(folder=folder, shared=shared, sshd=shutil.which("sshd"))
+        boot = BOOT.format(folder=folder, shared=shared, mount=mount, sshd=shutil.which("sshd"))
         command = ["ip", "netns", "exec", self.name, "unshare", "--mount", "--pid", "--fork", "--mount-proc"]
         with (folder / "log.txt").open("w") as log:
             self.process = subprocess.Popen(
@@ -169,8 +176,19 @@ def shared(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(params=MOUNTS)
+def mount(request: pytest.FixtureRequest) -> str:
+    """How a host has the shared folder, as a command that takes the folder and where it is to be."""
+    command: str = MOUNTS[request.param]
+    if shutil.which(command.split()[0]) is None:
+        pytest.skip(f"not installed: {command.split()[0]}")
+    if command.startswith("bindfs") and not Path("/dev/fuse").exists():
+        pytest.skip("there is no /dev/fuse, through which a file system with a cache would be made")
+    return command
+
+
 @pytest.fixture
-def hosts(overlay: dict[str, Any], user: Path, shared: Path) -> Iterator[list[Host]]:
+def hosts(overlay: dict[str, Any], user: Path, shared: Path, mount: str) -> Iterator[list[Host]]:
     """A head and two others on a bridge to this machine."""
     bridge = f"pv{secrets.token_hex(3)}"
     provider, keys = overlay["provider"], user / ".ssh" / "id_ed25519.pub"
@@ -183,7 +201,7 @@ def hosts(overlay: dict[str, Any], user: Path, shared: Path) -> Iterator[list[Ho
         run("ip", "link", "set", bridge, "up")
         made = []
         for address in (provider["head_ip"], *provider["worker_ips"]):
-            made.append(Host(address, bridge, Path(folder, address), keys, shared, stack))
+            made.append(Host(address, bridge, Path(folder, address), keys, shared, mount, stack))
         yield made
 
 
