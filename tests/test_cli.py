@@ -21,6 +21,7 @@ from polyview.corpus.scan import scan
 from polyview.errors import UserError
 from polyview.recipe import Experiment, to_yaml
 from polyview.rendering.store import ViewStore
+from polyview.storage.home import open_home
 from polyview.tracking.store import reachable
 from polyview.training.loop import Trainer, TrainingJob
 
@@ -138,10 +139,12 @@ def test_a_home_that_cannot_be_written_is_one_line(
     capsys: pytest.CaptureFixture[str], study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POLYVIEW_HOME", str(study / "home"))
-    for verb in ("ablate", "report"):
-        said = refuse(capsys, verb, study)
-        assert "the home folder cannot be written" in said
-        assert "\n" not in said
+    said = refuse(capsys, "ablate", study)
+    assert "the home folder cannot be written" in said
+    assert "\n" not in said
+    assert "no home is there" in refuse(capsys, "report", study)
+    monkeypatch.setenv("POLYVIEW_HOME", str(study))
+    assert "is no folder, so that no home can be there" in refuse(capsys, "report", study)
 
 
 def test_a_port_in_use_is_one_line() -> None:
@@ -299,7 +302,10 @@ def test_a_dry_run_lists_the_trials_and_runs_none(capsys: pytest.CaptureFixture[
 def test_a_report_before_anything_ran_says_that_the_trials_are_missing(
     capsys: pytest.CaptureFixture[str], study: Path
 ) -> None:
-    assert run(capsys, "report", study).count("0 of 2") == 4
+    open_home()
+    told = run(capsys, "report", study)
+    assert told.count("0 of 2") == 4
+    assert "no result yet, as not run or failed: full: seed 0, seed 1;" in told
     markdown = run(capsys, "report", study, "--format", "markdown")
     assert "**8 of 8 trials have no result** (not run yet, or failed): full: seed 0, seed 1;" in markdown
     assert "<html" in run(capsys, "report", study, "--format", "html")

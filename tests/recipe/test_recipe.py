@@ -378,29 +378,41 @@ def test_what_a_study_cannot_set_is_refused(study: Path, line: str, error: str) 
 
 
 @pytest.mark.parametrize(
-    ("line", "assignments"),
+    ("line", "assignments", "told"),
     [
-        ("", ["training={batch_size: 4}"]),
-        ("set: {training: {batch_size: 4}}\n", []),
-        ("variants: {small: {training: {batch_size: 4}}}\n", []),
+        ("", ["training={batch_size: 4}"], "training: {'batch_size': 4} leaves out epochs, which the recipe sets; set"),
+        ("", ["corpus.generator={subjects: 9}"], "corpus.generator: {'subjects': 9} leaves out seed, which"),
+        ("", ["corpus={dataset: synthetic}"], "corpus: {'dataset': 'synthetic'} leaves out generator, which"),
+        ("set: {training: {batch_size: 4}}\n", [], "leaves out epochs, which the recipe sets"),
+        (
+            "variants: {small: {training: {batch_size: 4}}}\n",
+            [],
+            "variants.small.training: {'batch_size': 4} leaves out",
+        ),
+        (
+            "across: {training: [{batch_size: 4}]}\nreferences: false\n",
+            [],
+            "across.training: {'batch_size': 4} leaves out",
+        ),
     ],
 )
-def test_a_section_does_not_lose_what_the_recipe_sets(study: Path, line: str, assignments: list[str]) -> None:
-    own = "training: {epochs: 3, batch_size: 8}"
-    recipe = study.parent / "own.yaml"
-    recipe.write_text(f"name: own\nobjective: {{decorrelation: {{augment: true}}}}\n{own}\n")
+def test_a_section_does_not_lose_what_the_recipe_sets(
+    study: Path, line: str, assignments: list[str], told: str
+) -> None:
+    (study.parent / "own.yaml").write_text(
+        "name: own\nobjective: {decorrelation: {augment: true}}\ntraining: {epochs: 3, batch_size: 8}\n"
+        "corpus: {dataset: synthetic, generator: {subjects: 12, seed: 5}}\n"
+    )
     study.write_text(f"name: sections\nexperiment: own.yaml\n{line}")
     with pytest.raises(UserError) as caught:
         load_study(study, assignments)
-    assert "leaves out epochs, which the recipe sets; set what changes alone, as in training.batch_size" in str(
-        caught.value
-    )
+    assert told in str(caught.value)
     study.write_text("name: sections\nexperiment: own.yaml\n")
     changed = load_study(study, ["training.batch_size=4"]).experiment.training
     assert (changed.epochs, changed.batch_size) == (3, 4)
     # The objective is the sum of the terms that are named, and another dataset has keys of its own.
     assert load_study(study, ["objective={simclr: {}}"]).experiment.objective.decorrelation is None
-    assert load_study(study, ["corpus={dataset: synthetic}"])
+    assert load_study(study, ["corpus={dataset: coma, root: /data/CoMA}"]).experiment.corpus.generator.seed == 0
 
 
 def test_a_study_may_hold_its_recipe_in_place(study: Path) -> None:

@@ -103,3 +103,18 @@ def test_the_verb_prints_each_figure_with_its_size(
     assert re.match(r"comparison \(6\.75 × \d\.\d in\): Comparison\. Mean and 95 % interval", said[0])
     assert said[-1] == f"wrote {folder} (4 figures as PDF and SVG, and figures.tex)"
     assert (folder / "comparison.pdf").is_file()
+
+
+def test_figures_take_the_place_of_their_own_and_of_no_others(tmp_path: Path) -> None:
+    made, folder = outcome(tmp_path), tmp_path / "figures"
+    folder.mkdir()
+    (folder / "forest.pdf").write_text("another's")
+    with pytest.raises(UserError, match=r"forest\.pdf: is there, and is nothing that this command writes"):
+        write_figures(made, folder, ONE)
+    assert [path.name for path in folder.iterdir()] == ["forest.pdf"]
+    (folder / "forest.pdf").unlink()
+    write_figures(made, folder, ONE)
+    assert write_figures(made, folder, ONE)
+    (folder / "figures.tex").write_text("% my own")
+    with pytest.raises(UserError, match="is nothing that this command writes"):
+        write_figures(made, folder, ONE)

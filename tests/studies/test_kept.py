@@ -244,6 +244,7 @@ def test_trials_that_studies_share_cost_once(home: Home, tiny: Experiment) -> No
 def test_what_a_report_of_all_cannot_be_is_refused(
     home: Home, capsys: pytest.CaptureFixture[str], words: list[str], told: str
 ) -> None:
+    home.root.mkdir()
     with pytest.raises(SystemExit) as ended:
         main(["report", *words])
     assert ended.value.code == 2

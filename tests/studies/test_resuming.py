@@ -110,7 +110,7 @@ def test_a_study_whose_driver_is_killed_goes_on_where_it_stood(
     _, refusal = second.communicate(timeout=SECONDS)
     assert second.returncode == 2
     assert refusal.count("\n") == 1
-    assert "another polyview is running this study; wait for it, or stop it" in refusal
+    assert "another polyview is running this study, or one of its name and recipe; wait for it" in refusal
 
     wait_for(lambda: times_of(home) and half_done(home) & long, driver)
     driver.send_signal(signal.SIGKILL)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from polyview.cli.app import STUDY_OR_BUNDLE, Sets, StudyFile, app
@@ -82,11 +82,15 @@ def report(
         return
     if study is None:
         raise UserError("report: name a study, or --all of this home's")
+    from polyview.analysis.outcome import absent
     from polyview.reporting import report as reports
 
     with known_outcome(study, sets or []) as outcome:
         if form is Format.table:
             console.print(reports.table(outcome, console.width))
+            if names := absent(outcome):
+                told = f"no result yet, as not run or failed: {'; '.join(names)}"
+                console.print(told, highlight=False, markup=False, soft_wrap=True)
         else:
             sys.stdout.write(getattr(reports, form.value)(outcome))
 
@@ -107,7 +111,7 @@ def known_outcome(
         with open_bundle(path, partial(errors.print, highlight=False, soft_wrap=True)) as bundle:
             outcome = bundle.known(bundle.load(assignments, changes))
             if not outcome.records:
-                raise UserError(f"{path}: has no result of the study with these keys; without --set it is as it ran")
+                raise UserError(f"{path}: has no result of the study with other keys than it ran with")
             yield outcome
     else:
         from polyview.studies.outcome import load_outcome
@@ -225,7 +229,8 @@ def list_trials(study: Any) -> None:
     with watching() as watcher:
         watcher.stage("estimate", 0)  # which starts Ray: on a busy machine that takes half a minute
         found = estimate(study, open_home())
-    table = Table("trial", "variant", "repeat", "state", title=study.name)
+    names = (Column(head, overflow="fold") for head in ("trial", "variant"))
+    table = Table(*names, "repeat", Column("state", no_wrap=True), title=study.name)
     for trial, state in found.trials:
         table.add_row(*map(Text, (trial.id, trial.variant, trial.repeat, state)))
     console.print(table)

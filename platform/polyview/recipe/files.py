@@ -28,6 +28,7 @@ from polyview.storage.mirror import expanded
 
 M = TypeVar("M", bound=Model)
 OF_DOTTED_NAMES = ("grid", "fraction", "across", "search.space", "remove")
+KINDS = ("dataset", "rig")  # keys that say which others there are
 SECTIONS = ("corpus", "rendering", "model", "language", "training", "evaluation")
 RESOLVER = re.compile(r"\$\{\s*([\w.]+\s*:)")
 
@@ -190,7 +191,9 @@ def _defined_table(table: TableOfStudies, studies: Sequence[Study], changes: Map
 def _by_label(labels: Sequence[str], studies: Sequence[Study]) -> dict[str, Study]:
     """Studies by what they are called in a table; raises `UserError` where one is there twice."""
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        raise UserError(f"{twice[0]} names two studies of the table; define the table in a file that gives one a label")
+        raise UserError(
+            f"{twice[0]} names two studies of the table; give one another `label`, in a file that defines the table"
+        )
     labelled = dict(zip(labels, studies, strict=True))
     for (one, study), (other, same) in itertools.combinations(labelled.items(), 2):
         if study == same:
@@ -298,13 +301,16 @@ def _updated(config: Any, overrides: Mapping[str, Any]) -> Any:
 def _check_nothing_is_left_out(config: Any, key: str, value: Any, place: str) -> None:
     """Raises `UserError` where a section's new value would have keys at their defaults again that the recipe sets.
 
-    The objective, which is a sum of the terms that are named, and a corpus with another dataset are new as a whole.
+    The objective, which is a sum of the terms that are named, is new as a whole, and so are a corpus of another
+    dataset, views of another rig and prompts of one's own.
     """
     section = key.removeprefix("experiment.")
-    if section not in SECTIONS or not isinstance(value, dict) or "dataset" in value:
+    if section.split(".")[0] not in SECTIONS or not isinstance(value, dict) or section.startswith("language.own"):
         return
     before = OmegaConf.select(config, key)
-    left_out = [name for name in before if name not in value] if OmegaConf.is_dict(before) else []
+    if not OmegaConf.is_dict(before) or any(name in value and value[name] != before.get(name) for name in KINDS):
+        return
+    left_out = [name for name in before if name not in value]
     if left_out:
         raise UserError(
             f"{place}{section}: {value} leaves out {', '.join(left_out)}, which the recipe sets; set what changes "

@@ -23,7 +23,8 @@ UNPLANNED = (
 
 def settings_table(changes: Changes) -> Table:
     """The keys that differ, with their values before and after, and in which variants they do."""
-    table = Table("key", "before", "after", "variants", box=box.SIMPLE_HEAD, pad_edge=False)
+    heads = (Column(head, overflow="fold") for head in ("key", "before", "after", "variants"))
+    table = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False)
     ran_anew = tuple(one.variant for one in changes.variants if one.unpaired != SAME_TRIALS)
     for one in changes.settings:
         table.add_row(*map(Text, (one.key, one.before, one.after, _whose(one, ran_anew))))

@@ -13,8 +13,10 @@ from polyview.errors import UserError
 from polyview.reporting.figures.style import FONT, Style, drawn, pdf, svg
 from polyview.reporting.latex import escape
 from polyview.reporting.pictures import Picture, pictures
-from polyview.storage.home import replacing
+from polyview.storage.home import check_output, replacing
 
+FLOATS = "figures.tex"
+HEAD = "figures made by polyview, "
 ONE_COLUMN, TWO_COLUMNS = 3.25, 6.75
 """Inches that fit a column, and the text's width, of the two-column styles of IEEE, ACM and CVF."""
 
@@ -23,7 +25,7 @@ def write_figures(outcome: Outcome, folder: Path, style: Style) -> list[tuple[Pi
     """Put every figure of a study into a folder as KEY.pdf and KEY.svg, and figures.tex beside them.
 
     Returns the figures with their heights in inches. Raises `UserError` where nothing has a result that could be drawn,
-    a name has a letter that the font lacks, or the folder cannot be made.
+    a name has a letter that the font lacks, the folder cannot be made, or it has files of these names from elsewhere.
     """
     found = pictures(outcome)
     if not found:
@@ -35,7 +37,10 @@ def write_figures(outcome: Outcome, folder: Path, style: Style) -> list[tuple[Pi
             with drawn(picture.draw, style) as figure:
                 files |= {f"{picture.key}.pdf": pdf(figure), f"{picture.key}.svg": svg(figure).encode()}
                 heights.append(figure.get_figheight())
-    files["figures.tex"] = _latex_lines(outcome, found, style).encode()
+    files[FLOATS] = _latex_lines(outcome, found, style).encode()
+    is_own = _is_own(folder / FLOATS)
+    for name in files:
+        check_output(folder / name, lambda _: is_own)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -45,6 +50,11 @@ def write_figures(outcome: Outcome, folder: Path, style: Style) -> list[tuple[Pi
             temporary.write_bytes(content)
             temporary.chmod(0o644)
     return list(zip(found, heights, strict=True))
+
+
+def _is_own(floats: Path) -> bool:
+    """Whether a file is one that `_latex_lines` has made, beside figures of then."""
+    return floats.is_file() and HEAD in floats.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
 
 
 @contextmanager
@@ -75,7 +85,7 @@ def _latex_lines(outcome: Outcome, found: Sequence[Picture], style: Style) -> st
         for picture in found
     ]
     head = [
-        f"% {outcome.study.name}: figures {style.width:g} inches wide, with letters of {style.points:g} points.",
+        f"% {outcome.study.name}: {HEAD}{style.width:g} inches wide, with letters of {style.points:g} points.",
         r"% Needs graphicx, and \graphicspath{{FOLDER/}} with the folder of this file, from where the paper lies.",
     ]
     return "\n\n".join(["\n".join(head), *floats]) + "\n"

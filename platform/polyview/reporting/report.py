@@ -63,6 +63,9 @@ def _table(outcome: Outcome, columns: Sequence[int]) -> Table:
         parts = heads[place].replace(", ", ",\n").replace(" to ", "\nto ").splitlines()
         head = "\n".join(line for part in parts for line in textwrap.wrap(part, HEAD))
         shown.add_column(Text(head), justify="right", no_wrap=True)
+    if left_out := [heads[place].replace("\n", " ") for place in COLUMNS[1] if place not in columns]:
+        shown.caption = f"No room for: {'; '.join(left_out)}"
+        shown.caption_justify = "left"
     own = set(baselines(study).values())
     for family in comparisons(outcome, study.metric):
         for one in family:
@@ -263,7 +266,7 @@ def _cost_rows(outcome: Outcome) -> list[list[str]]:
     stages = [[name, _duration(seconds)] for name, seconds in outcome.stages.items()]
     return [
         *stages,
-        ["all trials together, for whichever study each ran", f"{trial_hours:.2g} trial-hours"],
+        ["all trials together", f"{trial_hours:.2g} trial-hours"],
         ["of GPUs", f"{gpu_hours:.2g} hours"],
     ]
 

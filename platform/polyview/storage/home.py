@@ -90,6 +90,8 @@ def existing_home() -> Home:
     home = _named_home()
     if isinstance(home.root, CachedPath):
         check_writable(home.root)
+    elif home.root.exists() and not home.root.is_dir():
+        raise UserError(f"{home.root}: is no folder, so that no home can be there; set POLYVIEW_HOME to one")
     elif not home.root.is_dir():
         raise UserError(
             f"{home.root}: no home is there; polyview ablate STUDY makes it, or POLYVIEW_HOME names that in which a "

@@ -58,5 +58,8 @@ def only_driver(folder: Path) -> Iterator[None]:
         try:
             stack.enter_context(locked(folder / "lock", wait=False))
         except BlockingIOError:
-            raise UserError(f"{folder.name}: another polyview is running this study; wait for it, or stop it") from None
+            raise UserError(
+                f"{folder.name}: another polyview is running this study, or one of its name and recipe; wait for it, "
+                "or use another name"
+            ) from None
         yield

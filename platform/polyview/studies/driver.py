@@ -110,8 +110,9 @@ def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher
             "for all machines"
         )
     if lost := variants_lost(folder, study):
+        named = ", ".join(f"“{variant}”" for variant in lost)
         watcher.say(
-            f"the study {study.name} that ran before had {', '.join(lost)} too: its report is replaced, its results "
+            f"the study {study.name} that ran before had {named} too: its report is replaced, its results "
             "stay; give one of the two another name to have both"
         )
     save_faces(folder, views.fingerprints)
