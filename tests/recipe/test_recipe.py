@@ -415,6 +415,14 @@ def test_a_section_does_not_lose_what_the_recipe_sets(
     assert load_study(study, ["corpus={dataset: coma, root: /data/CoMA}"]).experiment.corpus.generator.seed == 0
 
 
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_study_with_all_of_its_defaults_is_read_as_it_was(path: Path, tmp_path: Path) -> None:
+    """As a bundle writes it: what a variant leaves at its default is not lost by it."""
+    study = load_study(path)
+    (tmp_path / "whole.json").write_text(json.dumps(study.model_dump(mode="json")))
+    assert load_study(tmp_path / "whole.json") == study
+
+
 def test_a_study_may_hold_its_recipe_in_place(study: Path) -> None:
     written = study.read_text().replace("small.yaml", RECIPE.replace("\n", "\n  "))
     study.write_text(written)

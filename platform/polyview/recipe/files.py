@@ -22,7 +22,7 @@ from polyview.recipe.revisions import as_stored, with_defaults_of_its_revision
 from polyview.recipe.schema import Model
 from polyview.recipe.study import Study
 from polyview.recipe.table import Layout, TableOfStudies
-from polyview.recipe.validation import describe_errors
+from polyview.recipe.validation import defaults_at, describe_errors
 from polyview.recipe.yaml_text import first_comment, quote_names, read_value
 from polyview.storage.mirror import expanded
 
@@ -310,7 +310,8 @@ def _check_nothing_is_left_out(config: Any, key: str, value: Any, place: str) ->
     before = OmegaConf.select(config, key)
     if not OmegaConf.is_dict(before) or any(name in value and value[name] != before.get(name) for name in KINDS):
         return
-    left_out = [name for name in before if name not in value]
+    usual = defaults_at(Experiment, section.split("."))
+    left_out = [name for name in before if name not in value and (name not in usual or before[name] != usual[name])]
     if left_out:
         raise UserError(
             f"{place}{section}: {value} leaves out {', '.join(left_out)}, which the recipe sets; set what changes "

@@ -150,6 +150,15 @@ def _model_at(kind: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel
     return current if _is_model(current) else None
 
 
+def defaults_at(kind: type[BaseModel], loc: Sequence[int | str]) -> dict[str, Any]:
+    """What the model at a place of another has where nothing is said, as JSON has it; nothing where it must be said."""
+    try:
+        found = _model_at(kind, loc)
+        return found().model_dump(mode="json") if found else {}
+    except ValidationError:
+        return {}
+
+
 def _holder(annotation: Any) -> Any:
     """An annotation without what is said of it; of a union its first model, or its first kind that holds others."""
     if get_origin(annotation) is Annotated:
