@@ -52,6 +52,10 @@ def test_more_than_there_are_is_all_of_them(tmp_path: Path) -> None:
 
 
 def test_where_no_file_can_be_made_nobody_waits(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "led").symlink_to(tmp_path / "other")
+    assert CpuShare(1, 1, tmp_path / "led").acquire(0)
+    assert [*(tmp_path / "other").iterdir()] == []
     (tmp_path / "taken").write_text("")
     assert CpuShare(1, 1, tmp_path / "taken").acquire(0)
     assert CpuShare(1, 1, tmp_path / "taken").acquire(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import tempfile
 import time
 from contextlib import suppress
@@ -22,8 +23,8 @@ class CpuShare:
     """So many of a machine's CPUs, of which each is one trial's at a time.
 
     They are lock files, so that a process which dies lets go of them. Trials take turns in waiting: the one whose turn
-    it is keeps what it has until it has all that it asks for. Where no lock file can be made, nothing is shared, and
-    nobody waits.
+    it is keeps what it has until it has all that it asks for. Where no lock file can be made, or somebody else has made
+    the folder, nothing is shared, and nobody waits.
 
     asked: how many; all of them where that is more than there are. total: how many the machine has.
     """
@@ -33,9 +34,7 @@ class CpuShare:
         self.asked, self.total = min(asked, total), total
         self.held: dict[int, TextIO] = {}
         self.turn: TextIO | None = None
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError:
+        if not _is_own(self.folder):
             self.asked = 0
 
     def acquire(self, patience: float) -> bool:
@@ -68,13 +67,29 @@ class CpuShare:
         return True
 
     def _lock(self, name: str) -> TextIO | None:
-        handle = (self.folder / name).open("w")
+        try:
+            handle = (self.folder / name).open("w")
+        except OSError:
+            self.asked = 0
+            return None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
             handle.close()
+            if not isinstance(error, BlockingIOError):  # a file system without locks
+                self.asked = 0
             return None
         return handle
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is this user's, made if it is missing: of somebody else's, a file may lead anywhere."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = [path.lstat() for path in (folder.parent, folder)]
+    except OSError:
+        return False
+    return all(stat.S_ISDIR(one.st_mode) and one.st_uid == os.getuid() for one in found)
 
 
 def count_held(folder: Path | None = None) -> int:
