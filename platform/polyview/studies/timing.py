@@ -48,7 +48,10 @@ def forecast(spec: TrialSpec, experiments: Sequence[Experiment], cpus: int, conc
     pace, together = measure_pace(spec, cpus), min(concurrent, len(experiments))
     seconds = sum(map(pace.seconds, experiments)) / together
     step = f"{1000 * pace.step_seconds:.0f} ms"
-    return f"about {duration(seconds)} for {len(experiments)} trials, {together} at once; a step takes {step} here"
+    return (
+        f"about {duration(seconds)} for {len(experiments)} trials, {together} at once, once their workers have "
+        f"started and where nothing else runs; a step takes {step} here"
+    )
 
 
 def measure_pace(spec: TrialSpec, cpus: int) -> Pace:
