@@ -36,6 +36,13 @@ def find_writable_places() -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
+def reach_directly(*hosts: str) -> None:
+    """Have libraries ask these hosts themselves, and not through a proxy that the environment names."""
+    known = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")
+    spared = ",".join(filter(None, dict.fromkeys([*known, *hosts])))
+    os.environ |= {"no_proxy": spared, "NO_PROXY": spared}
+
+
 @cache
 def describe_environment() -> dict[str, str]:
     """Package versions, the git commit of this checkout (`-dirty` if changed), and the machine."""

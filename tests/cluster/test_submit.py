@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import select
 import socket
 import sys
@@ -163,6 +164,17 @@ def test_a_wrong_address_is_one_line(refuse: Callable[..., str]) -> None:
     assert refuse("jobs", "--address", "ray://there:10001").startswith("ray://there:10001: jobs go to the dashboard")
     with answering("hello") as address:
         assert refuse("jobs", "--address", address) == f"{address}: something answers there, but not Ray's dashboard"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_cluster_is_asked_itself_and_no_proxy(refuse: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("NO_PROXY", "registry.example.org")
+    with answering("hello") as address:
+        assert refuse("jobs", "--address", address) == f"{address}: something answers there, but not Ray's dashboard"
+    assert os.environ["no_proxy"] == os.environ["NO_PROXY"] == "registry.example.org,127.0.0.1"
 
 
 @pytest.mark.parametrize(

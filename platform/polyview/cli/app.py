@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from polyview.environment import check_arrival, find_writable_places
+from polyview.environment import check_arrival, find_writable_places, reach_directly
 from polyview.errors import UserError
 from polyview.parallel import own_log
 from polyview.studies.interruption import exit_code, handle_signals
@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             handle_signals()
             _write_whatever_the_terminal_can()
             find_writable_places()
+            reach_directly("localhost", "127.0.0.1", "::1")
         _check_folder()
         check_arrival()
         app([word for word in words if word != "--debug"])

@@ -82,10 +82,10 @@ def report(
         return
     if study is None:
         raise UserError("report: name a study, or --all of this home's")
-    from polyview.analysis.outcome import absent
-    from polyview.reporting import report as reports
-
     with known_outcome(study, sets or []) as outcome:
+        from polyview.analysis.outcome import absent
+        from polyview.reporting import report as reports
+
         if form is Format.table:
             console.print(reports.table(outcome, console.width))
             if names := absent(outcome):

@@ -23,7 +23,7 @@ import requests
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from polyview.cluster.package import JobPackage
-from polyview.environment import SENDER, sender
+from polyview.environment import SENDER, reach_directly, sender
 from polyview.errors import UserError
 from polyview.storage.mirror import expanded
 
@@ -121,6 +121,7 @@ class Cluster:
                 "cluster.yaml`, takes them to 127.0.0.1",
                 file=sys.stderr,
             )
+        reach_directly(urlsplit(self.address).hostname or "")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         _greet(self.address, headers)
         for name in TALKATIVE:
