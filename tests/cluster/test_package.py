@@ -121,4 +121,6 @@ def test_a_project_too_large_to_send_is_told_by_its_largest_files(tmp_path: Path
 
 
 def test_the_project_itself_is_far_below_the_limit() -> None:
-    pack(["doctor"], REPOSITORY, LIMIT // 3)
+    files = pack(["doctor"], REPOSITORY, LIMIT // 3).files
+    assert Path("ablations", "quickstart.yaml") in files
+    assert not any(path.suffix in (".zip", ".png") for path in files if path.parts[0] != "platform")

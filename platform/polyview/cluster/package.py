@@ -18,6 +18,7 @@ LARGEST_SHOWN = 3
 PACKAGE = Path(__file__).resolve().parents[1]
 PROJECT = ("experiments", "ablations", "pyproject.toml", "constraints.txt")
 RECIPES = (".yaml", ".yml")
+RESULTS = (".zip", ".png", ".svg")  # bundles and pictures beside recipes, which no job reads unless it names them
 ASSIGNED = ("experiment", "language.file", "experiment.language.file")  # by --set, to a file
 
 
@@ -44,7 +45,8 @@ def pack(words: Sequence[str], folder: Path, limit: int = LIMIT) -> JobPackage:
     """
     files = {Path("platform", "polyview", path.relative_to(PACKAGE)): path for path in _files(PACKAGE)}
     for name in PROJECT:
-        files |= {path.relative_to(folder): path for path in _files(folder / name)}
+        recipes = (path for path in _files(folder / name) if path.suffix not in RESULTS)
+        files |= {path.relative_to(folder): path for path in recipes}
     rewritten = []
     for word in words:
         key, _, value = word.rpartition("=")
