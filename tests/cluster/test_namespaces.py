@@ -2,7 +2,7 @@
 
 A host has an address, processes, an sshd, a home folder, a /dev/shm and a Ray folder of its own; /shared is one folder
 for all. In one of two runs each host sees it through a file system of its own that remembers for a minute what is
-there and what is not, as NFS does by default. overlay.yaml says what of cluster.yaml is replaced.
+there, as NFS does with lookupcache=pos. overlay.yaml says what of cluster.yaml is replaced.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ exec {sshd} -D -e -f {folder}/sshd_config
 """
 MOUNTS = {
     "a folder": "mount --bind",
-    "a cache of a minute": "bindfs -o entry_timeout=60,negative_timeout=60,attr_timeout=60",
+    "a cache of a minute": "bindfs -o entry_timeout=60,attr_timeout=60,negative_timeout=0",
 }
 METADATA = "169.254.169.254"  # where machines of AWS find what it has to say to them
 TAKEN_BACK = f"""
