@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import secrets
+import stat
 import subprocess
 import tempfile
 from functools import cache
@@ -19,6 +20,21 @@ SENDER = "POLYVIEW_SENDER"  # what a job on a cluster is told of the machine tha
 PACKAGES = ("polyview", "torch", "open_clip_torch", "timm", "ray", "optuna", "mlflow", "polars", "numpy", "numba")
 
 
+def own_temporary_folder() -> Path:
+    """Where this user's temporary files are, by a name that all processes of the user know."""
+    return Path(tempfile.gettempdir()) / f"polyview-{os.getuid()}"
+
+
+def is_own_folder(folder: Path) -> bool:
+    """Whether a folder is this user's, made if it is missing: what somebody else has made may lead anywhere."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+
+
 def find_writable_places() -> None:
     """Where the user's own folder cannot be written, have libraries keep what they keep there in a temporary one.
 
@@ -26,9 +42,8 @@ def find_writable_places() -> None:
     """
     if os.access(Path.home(), os.W_OK):
         return
-    place = Path(tempfile.gettempdir()) / f"polyview-{os.getuid()}"
-    place.mkdir(mode=0o700, exist_ok=True)
-    if place.stat().st_uid != os.getuid():  # somebody else made it, to be written into
+    place = own_temporary_folder()
+    if not is_own_folder(place):
         place = Path(tempfile.mkdtemp(prefix="polyview-"))
     for name in ("MPLCONFIGDIR", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         os.environ.setdefault(name, str(place))

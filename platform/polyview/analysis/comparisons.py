@@ -66,13 +66,16 @@ def comparisons(outcome: Outcome, metric: str) -> tuple[list[Comparison], list[C
     found = scores(outcome, metric)
     references = {name: by_seed for name, by_seed in found.items() if name in REFERENCES or name == baseline}
     against_references = [one for one in _compare(outcome, references) if one.variant != baseline]
-    family = study.all_metrics
-    if metric not in family:
+    if metric not in study.all_metrics:
         return _compare(outcome, _variants(found)), against_references
-    together = [_compare(outcome, _variants(found if name == metric else scores(outcome, name))) for name in family]
-    adjusted = iter(adjust_comparisons([one for own in together for one in own], margin_of(study)))
-    by_metric = {name: [next(adjusted) for _ in own] for name, own in zip(family, together, strict=True)}
-    return by_metric[metric], against_references
+    return family_of(outcome)[metric], against_references
+
+
+def family_of(outcome: Outcome) -> dict[str, list[Comparison]]:
+    """The variants, baseline included, by each metric that the study compares in: together one family."""
+    together = {name: _compare(outcome, _variants(scores(outcome, name))) for name in outcome.study.all_metrics}
+    adjusted = iter(adjust_comparisons([one for own in together.values() for one in own], margin_of(outcome.study)))
+    return {name: [next(adjusted) for _ in own] for name, own in together.items()}
 
 
 def comparison_of_each(outcome: Outcome, metric: str) -> dict[str, Comparison]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from polyview.analysis.comparisons import comparisons, margin_of
+from polyview.analysis.comparisons import comparisons, family_of, margin_of
 from polyview.analysis.curves import idle_terms
 from polyview.analysis.outcome import Outcome, finished
 from polyview.analysis.statistics import Comparison, adjustment
@@ -35,8 +35,8 @@ def notes(outcome: Outcome) -> list[str]:
     if pairs < 2:
         reading.append("One seed has no spread: neither an interval nor a test is possible. Add seeds to the study.")
     else:
-        families = [comparisons(outcome, metric)[0] for metric in outcome.study.all_metrics]
-        untested = any(one.p is None and one.against for family in families for one in family)
+        family = [one for of_metric in family_of(outcome).values() for one in of_metric]
+        untested = any(one.p is None and one.against for one in family)
         reading += [_how_to_read(outcome.study, variants, untested), *_of_whom(outcome, [*variants, *references])]
     if differing := describe_versions(outcome):
         reading.append(differing)
@@ -240,10 +240,7 @@ def _by_variants(pairs: Iterable[tuple[str, str]]) -> str:
     variants: dict[str, dict[str, None]] = {}
     for text, variant in pairs:
         variants.setdefault(text, {})[variant] = None
-    return "; ".join(
-        text + (f" ({', '.join(f'“{name}”' for name in names)})" if len(variants) > 1 else "")
-        for text, names in variants.items()
-    )
+    return "; ".join(text + (f" ({_quoted(names)})" if len(variants) > 1 else "") for text, names in variants.items())
 
 
 def _supervision(outcome: Outcome) -> str:

@@ -138,12 +138,13 @@ def load_definition(paths: Sequence[Path]) -> TableOfStudies | None:
 
     Raises `UserError` where it is not as it should be, or is named beside others.
     """
-    defined = [path for path in paths if not is_zip(path) and "studies" in _read(path)]
+    contents = {path: _read(path) for path in paths if not is_zip(path)}
+    defined = [path for path, content in contents.items() if "studies" in content]
     if not defined:
         return None
     if len(paths) > 1:
         raise UserError("a table's definition names its studies itself; give that file alone, or studies alone")
-    content = OmegaConf.to_container(_read(defined[0]))
+    content = OmegaConf.to_container(contents[defined[0]])
     if isinstance(content["studies"], list):
         content["studies"] = [{"study": one} if isinstance(one, str) else one for one in content["studies"]]
     return _validate(TableOfStudies, content, str(defined[0]))

@@ -50,10 +50,11 @@ UI = "http://127.0.0.1:5000"
 
 def table(outcome: Outcome, width: int = 120) -> Table:
     """Each variant against the baseline, references last; where it is narrow, without the columns that do not fit."""
-    return first_that_fits((_table(outcome, columns) for columns in COLUMNS), width)
+    families = comparisons(outcome, outcome.study.metric)
+    return first_that_fits((_table(outcome, families, columns) for columns in COLUMNS), width)
 
 
-def _table(outcome: Outcome, columns: Sequence[int]) -> Table:
+def _table(outcome: Outcome, families: Sequence[Sequence[Comparison]], columns: Sequence[int]) -> Table:
     study = outcome.study
     heads = comparison_heads(outcome, study.metric)
     heads[MEAN] = "mean ±\ndeviation"
@@ -67,7 +68,7 @@ def _table(outcome: Outcome, columns: Sequence[int]) -> Table:
         shown.caption = f"No room for: {'; '.join(left_out)}"
         shown.caption_justify = "left"
     own = set(baselines(study).values())
-    for family in comparisons(outcome, study.metric):
+    for family in families:
         for one in family:
             style = "bold" if one.variant in own else "dim" if one.variant in REFERENCES else None
             cells = comparison_cells(one, outcome)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import fcntl
-import os
-import stat
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
+
+from polyview.environment import is_own_folder, own_temporary_folder
 
 POLL_SECONDS = 0.2
 
 
 def shared_folder() -> Path:
     """Where the lock files of this user's trials are."""
-    return Path(tempfile.gettempdir()) / f"polyview-{os.getuid()}" / "cpus"
+    return own_temporary_folder() / "cpus"
 
 
 class CpuShare:
@@ -34,7 +33,7 @@ class CpuShare:
         self.asked, self.total = min(asked, total), total
         self.held: dict[int, TextIO] = {}
         self.turn: TextIO | None = None
-        if not _is_own(self.folder):
+        if not (is_own_folder(self.folder.parent) and is_own_folder(self.folder)):
             self.asked = 0
 
     def acquire(self, patience: float) -> bool:
@@ -80,16 +79,6 @@ class CpuShare:
                 self.asked = 0
             return None
         return handle
-
-
-def _is_own(folder: Path) -> bool:
-    """Whether a folder is this user's, made if it is missing: of somebody else's, a file may lead anywhere."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = [path.lstat() for path in (folder.parent, folder)]
-    except OSError:
-        return False
-    return all(stat.S_ISDIR(one.st_mode) and one.st_uid == os.getuid() for one in found)
 
 
 def count_held(folder: Path | None = None) -> int:
