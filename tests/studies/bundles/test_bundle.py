@@ -63,7 +63,7 @@ def test_a_definition_makes_a_table_of_a_bundle(
     ).out.replace("asked", "theirs")
     refused = Said(capsys, "table", made, "--set", "seeds=[77]")
     assert refused.code == 2
-    assert "has no result of the study with these keys" in refused.err
+    assert "has no result of the study with other keys than it ran with" in refused.err
 
 
 def test_the_figures_of_a_bundle_are_drawn(capsys: pytest.CaptureFixture[str], made: Path, elsewhere: Path) -> None:
