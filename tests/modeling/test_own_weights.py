@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from polyview import modeling
+from polyview.analysis.supervision import describe_start
 from polyview.corpus.load import load_mesh
 from polyview.corpus.scan import scan
 from polyview.errors import UserError
@@ -53,6 +54,14 @@ def test_they_name_the_expressions_of_people_they_never_saw() -> None:
 def test_they_are_small() -> None:
     folder = Path(modeling.__file__).parent / "weights"
     assert sum(file.stat().st_size for file in folder.iterdir()) < 8_000_000
+
+
+def test_whom_they_have_seen_is_known() -> None:
+    generator = load_experiment(RECIPE).corpus.generator
+    seen = with_overrides(start(), {"corpus.generator.variety": 0.0})
+    assert describe_start(seen).endswith("of whom some may be among these")
+    others = with_overrides(seen, {"corpus.generator.seed": generator.seed + 1})
+    assert describe_start(others).endswith("of whom none is among these")
 
 
 def test_a_tower_without_weights_of_its_own_is_refused() -> None:

@@ -394,6 +394,11 @@ def test_what_a_study_cannot_set_is_refused(study: Path, line: str, error: str) 
             [],
             "across.training: {'batch_size': 4} leaves out",
         ),
+        (
+            "fraction: {training: [{batch_size: 4}, {batch_size: 8}], seeds: [1, 2]}\n",
+            [],
+            "fraction.training: {'batch_size': 4} leaves out",
+        ),
     ],
 )
 def test_a_section_does_not_lose_what_the_recipe_sets(

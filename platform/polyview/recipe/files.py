@@ -111,7 +111,7 @@ def _check_variants(content: Mapping[str, Any], place: str) -> None:
     for name, changes in _mapping(content.get("variants")).items():
         for key, value in _mapping(changes).items():
             _check_nothing_is_left_out(base, key, value, f"{place}: variants.{name}.")
-    for part in ("grid", "across"):
+    for part in ("grid", "fraction", "across"):
         for key, values in _mapping(content.get(part)).items():
             for value in values if isinstance(values, list) else ():
                 _check_nothing_is_left_out(base, key, value, f"{place}: {part}.")
