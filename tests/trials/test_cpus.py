@@ -14,7 +14,7 @@ from polyview.rendering.store import ViewStore
 from polyview.trials.cpus import CpuShare, count_held
 from polyview.trials.design import Trial
 from polyview.trials.scheduler import run_trials
-from polyview.trials.trial import Workplace
+from polyview.trials.trial import Workplace, run_trial
 from polyview.trials.views import PreparedViews
 
 
@@ -102,3 +102,25 @@ def test_a_study_says_that_it_waits_for_the_trials_of_another_and_runs_after_the
     assert told.waits == [
         "waiting for CPUs: other studies of yours on this machine have them; they are shared trial by trial"
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_a_study_says_that_another_runs_its_trial_and_takes_the_result(
+    tiny: Experiment, tiny_store: ViewStore, tmp_path: Path, told: Any, wait_for: Any
+) -> None:
+    workplace = Workplace(PreparedViews(defaultdict(lambda: tiny_store.folder)), tmp_path / "trials", Resources())
+    trial = Trial("full", 0, tiny)
+    study = threading.Thread(target=run_trials, args=([trial], workplace, told))
+    another = run_trial(workplace.spec(trial))
+    next(another)
+    study.start()
+    try:
+        wait_for(lambda: told.waits)
+    finally:
+        assert [epoch.epoch for epoch in another] != []
+        study.join()
+    assert told.waits == [
+        "waiting for full · seed 0: another study runs that very trial now, and its result will be taken"
+    ]
+    assert (told.failures, told.epochs, told.ended) == ([], [], ["full · seed 0"])

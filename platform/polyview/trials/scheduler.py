@@ -23,7 +23,7 @@ from polyview.trials.design import Trial
 from polyview.trials.ledger import InterimScores, Record, TrialFailure
 from polyview.trials.search import Points, objectives
 from polyview.trials.searcher import LedgerSearch, Pruner, QueueOrder
-from polyview.trials.trainable import FINAL, WAITS, InterimScoring, TrialActor
+from polyview.trials.trainable import CPUS, FINAL, TRIAL, WAITS, InterimScoring, TrialActor
 from polyview.trials.trial import Workplace
 from polyview.trials.waiting import living_nodes, saying_of_machines
 
@@ -32,7 +32,10 @@ from polyview.trials.waiting import living_nodes, saying_of_machines
 WAITING = {"CPU": 0, "memory": 2**20}
 LAUNCHED = Path("~/ray_bootstrap_config.yaml")  # where Ray's launcher leaves its file on a cluster's head
 LAST_LINES = 12
-OTHERS = "waiting for CPUs: other studies of yours on this machine have them; they are shared trial by trial"
+HELD = {
+    CPUS: "waiting for CPUs: other studies of yours on this machine have them; they are shared trial by trial",
+    TRIAL: "waiting for {trial}: another study runs that very trial now, and its result will be taken",
+}
 
 
 class Listener(Protocol):
@@ -51,7 +54,7 @@ class Listener(Protocol):
         """A trial has failed in every attempt."""
 
     def on_wait(self, message: str) -> None:
-        """A trial waits, for want of machines or of CPUs."""
+        """A trial waits, for want of machines or of CPUs, or for another study that runs it."""
 
 
 def run_trials(trials: Sequence[Trial], workplace: Workplace, listener: Listener) -> None:
@@ -175,7 +178,7 @@ class _Callbacks(tune.Callback):
     def __init__(self, trials: Mapping[str, Trial], listener: Listener) -> None:
         self.trials, self.listener = trials, listener
         self.started: dict[str, float] = {}
-        self.running, self.trained, self.waits, self.full = set[str](), False, False, ""
+        self.running, self.said, self.trained, self.full = set[str](), set[str](), False, ""
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks to resume by itself; here the ledger does that, and a terminal has no pickle.
@@ -188,9 +191,8 @@ class _Callbacks(tune.Callback):
             self.listener.on_start(self._ours(trial), self.started[trial.trial_id])
 
     def on_trial_result(self, *, trial: TuneTrial, result: dict[str, Any], **_: Any) -> None:
-        if WAITS in result and not self.waits:
-            self.waits = True
-            self.listener.on_wait(OTHERS)
+        if WAITS in result:
+            self._say_once(HELD[result[WAITS]].format(trial=self._ours(trial).name))
         if FINAL in result:
             trial.max_failures = 0
         if "epoch" in result:
@@ -222,6 +224,11 @@ class _Callbacks(tune.Callback):
             last_lines=tuple(lines[-LAST_LINES:]),
         )
         self.listener.on_failure(ours, failure)
+
+    def _say_once(self, message: str) -> None:
+        if message not in self.said:
+            self.said.add(message)
+            self.listener.on_wait(message)
 
     def _ours(self, trial: TuneTrial) -> Trial:
         return self.trials[trial.config["spec"].experiment.digest]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -17,11 +19,13 @@ from polyview.errors import OutageError, UserError
 from polyview.evaluation.protocols import Evaluation
 from polyview.modeling.towers import load_open_clip
 from polyview.recipe import Pruning, Resources
+from polyview.storage.home import locked
 from polyview.training.distributed import PreemptionNotice, Worker, WorkerGroup
 from polyview.training.history import Epoch
 from polyview.training.loop import TrainingJob
 from polyview.trials.capacity import GIB
 from polyview.trials.cpus import CpuShare
+from polyview.trials.ledger import LOCK
 from polyview.trials.trial import (
     TrialSpec,
     evaluate_away,
@@ -47,8 +51,10 @@ REPEATING = (UserError, FloatingPointError)
 FINAL = "final"
 """In a result of Tune: the next step raises what would be raised again."""
 WAITS = "waits"
-"""In a result of Tune: the trial has not begun, as other studies on the machine hold its CPUs."""
-WAIT_SECONDS = 10.0  # for them, in each step
+"""In a result of Tune: the trial has not begun, and `CPUS` or `TRIAL` says what another study has that it needs."""
+CPUS, TRIAL = "cpus", "trial"
+WAIT_SECONDS = 10.0  # for it, in each step
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,7 @@ class TrialActor(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.spec: TrialSpec = new_config["spec"]
         self.failure: Exception | None = None
+        self.begun = False
         self._release()
         workers = self.spec.experiment.training.workers
         self.cpus = CpuShare(workers * self.resources.cpus, self.shared) if self.shared else None
@@ -103,6 +110,12 @@ class TrialActor(tune.Trainable):
         self.epochs.close()
         self._dismiss()
         self._release()
+
+    def _waits(self) -> str | None:
+        """What the trial waits for, after some seconds of it; None once it may begin."""
+        if not _becomes_free(self.spec.trials / self.spec.experiment.digest / LOCK):
+            return TRIAL
+        return None if self.cpus is None or self.cpus.acquire(WAIT_SECONDS) else CPUS
 
     def _release(self) -> None:
         if self.cpus is not None:
@@ -134,8 +147,10 @@ class TrialActor(tune.Trainable):
     def step(self) -> dict[str, Any]:
         if self.failure:
             raise self.failure
-        if self.cpus is not None and not self.cpus.acquire(WAIT_SECONDS):
-            return {WAITS: True, "done": False}
+        if not self.begun:
+            if waits := self._waits():
+                return {WAITS: waits, "done": False}
+            self.begun = True
         try:
             epoch = next(self.epochs, None)
         except OutageError:
@@ -148,3 +163,15 @@ class TrialActor(tune.Trainable):
             return {"done": True}
         interim = self.scoring.score(epoch, self.spec) if self.scoring else {}
         return {"epoch": epoch.model_dump(), "done": False, **interim}
+
+
+def _becomes_free(lock: Path) -> bool:
+    """Whether nobody holds a trial's lock, within some seconds."""
+    end = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < end:
+        try:
+            with locked(lock, wait=False):
+                return True
+        except BlockingIOError:
+            time.sleep(POLL_SECONDS)
+    return False
