@@ -143,7 +143,7 @@ class Page(HTMLParser):
 
 
 def test_a_page_has_all_studies_of_a_home_with_what_they_ask_say_and_need(
-    home: Home, tiny: Experiment, capsys: pytest.CaptureFixture[str]
+    home: Home, tiny: Experiment, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Study(
         name="whole",
@@ -175,6 +175,12 @@ def test_a_page_has_all_studies_of_a_home_with_what_they_ask_say_and_need(
     assert f"! {folders[1]}: there is no report; run it again, which runs no trial that has a result" in told
     assert "! old-12345678: an earlier version ran this study and did not keep what it was" in told
     assert told.endswith(f"page {home.studies / 'index.html'}")
+
+    assert "No room for" not in told
+    monkeypatch.setenv("COLUMNS", "50")
+    with pytest.raises(SystemExit):
+        main(["report", "--all"])
+    assert "No room for: decided; open; hours; last result" in " ".join(capsys.readouterr().out.split())
 
     page = Page(home.studies / "index.html")
     assert not page.tags & {"script", "link", "img", "iframe", "b"}

@@ -16,7 +16,7 @@ from rich.text import Text
 from polyview.analysis.agreement import Agreement, Cell
 from polyview.analysis.statistics import relation, signed
 from polyview.reporting.markdown import markdown_table
-from polyview.reporting.rows import NONE, first_that_fits
+from polyview.reporting.rows import NONE, first_that_fits, say_left_out
 from polyview.storage.home import replacing
 
 RULE = (
@@ -94,6 +94,7 @@ def _table(study: str, cells: Sequence[Cell], left_out: Sequence[str]) -> Table:
     for place in places[1:]:
         head = _HEADS[place].replace(", ", ",\n").replace(" % ", " %\n")
         shown.add_column(Text(head), justify="right", no_wrap=True)
+    say_left_out(shown, [head for head in left_out if head not in _LEFT_OUT[0]])
     for cell in cells:
         texts = _cells(cell)
         shown.add_row(*(Text(texts[place]) for place in places), style=_STYLES.get(cell.verdict))

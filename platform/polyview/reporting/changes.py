@@ -10,7 +10,7 @@ from rich.text import Text
 
 from polyview.analysis.changes import SAME_TRIALS, Changes, SettingChange, VariantChange
 from polyview.analysis.statistics import relation, sentence, signed
-from polyview.reporting.rows import NONE, first_that_fits, level, span
+from polyview.reporting.rows import NONE, first_that_fits, level, say_left_out, span
 
 BETWEEN = ("difference", "95 % interval,\nother people", "p, Holm")
 SHOWN = (True, (0, 1, 2)), (False, (0, 1, 2)), (False, (0,)), (False, ())
@@ -49,6 +49,8 @@ def _scores(changes: Changes, with_deviations: bool, between: Sequence[int]) -> 
         pad_edge=False,
         collapse_padding=True,
     )
+    deviations = [] if with_deviations else ["deviations"]
+    say_left_out(table, [*deviations, *(head for place, head in enumerate(BETWEEN) if place not in between)])
     for one in changes.variants:
         levels = [level(side) if with_deviations else level(side).partition(" ")[0] for side in (one.before, one.after)]
         differences = _between(one)

@@ -17,7 +17,7 @@ from polyview.analysis.notes import describe_versions
 from polyview.analysis.outcome import Outcome, cost
 from polyview.reporting.pages import render
 from polyview.reporting.report import csv
-from polyview.reporting.rows import NONE, first_that_fits
+from polyview.reporting.rows import NONE, first_that_fits, say_left_out
 
 State = Literal["complete", "half done", "not run", "not known"]
 
@@ -129,16 +129,17 @@ def table(overview: Overview, width: int = 120) -> Table:
 
 
 def _table(overview: Overview, figures: int) -> Table:
-    heads = ("decided", "open", "hours", "last result")[:figures]
+    heads = ("decided", "open", "hours", "last result")
     shown = Table(
         Column("study", min_width=14, overflow="fold"),
         Column("trials", justify="right"),
         Column("state", no_wrap=True),
-        *(Column(head, justify="right", no_wrap=True) for head in heads),
+        *(Column(head, justify="right", no_wrap=True) for head in heads[:figures]),
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
     )
+    say_left_out(shown, heads[figures:])
     for one in overview.studies:
         counts = [str(len(found)) if one.metric else NONE for found in (one.decided, one.undecided)]
         state = f"{one.state} !" if one.needs else one.state

@@ -33,7 +33,7 @@ from polyview.reporting.latex import escape, floating
 from polyview.reporting.markdown import markdown_table, plain
 from polyview.reporting.pages import data_uri, render
 from polyview.reporting.pictures import Picture, pictures
-from polyview.reporting.rows import NONE, comparison_cells, comparison_heads, first_that_fits, level
+from polyview.reporting.rows import NONE, comparison_cells, comparison_heads, first_that_fits, level, say_left_out
 from polyview.reporting.sections import sections
 from polyview.storage.home import replacing
 from polyview.trials.design import REFERENCES, baselines
@@ -64,9 +64,7 @@ def _table(outcome: Outcome, families: Sequence[Sequence[Comparison]], columns: 
         parts = heads[place].replace(", ", ",\n").replace(" to ", "\nto ").splitlines()
         head = "\n".join(line for part in parts for line in textwrap.wrap(part, HEAD))
         shown.add_column(Text(head), justify="right", no_wrap=True)
-    if left_out := [heads[place].replace("\n", " ") for place in COLUMNS[1] if place not in columns]:
-        shown.caption = f"No room for: {'; '.join(left_out)}"
-        shown.caption_justify = "left"
+    say_left_out(shown, [heads[place] for place in COLUMNS[1] if place not in columns])
     own = set(baselines(study).values())
     for family in families:
         for one in family:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -78,3 +78,10 @@ def first_that_fits(tables: Iterable[Table], width: int) -> Table:
         if Measurement.get(console, console.options, table).minimum - edges <= width:
             break
     return table
+
+
+def say_left_out(table: Table, heads: Sequence[str]) -> None:
+    """Say under a table which columns a narrow terminal has no room for, if any."""
+    if heads:
+        table.caption = f"No room for: {'; '.join(' '.join(head.split()) for head in heads)}"
+        table.caption_justify = "left"
