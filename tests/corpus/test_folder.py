@@ -137,6 +137,33 @@ def test_a_pattern_says_who_shows_what(root: Path) -> None:
         scan(corpus.model_copy(update={"pattern": "{subject}/{person}.obj"}))
 
 
+@pytest.mark.parametrize(("frames", "count"), [("all", 12), ("rise", 8), ("apex", 4)])
+def test_films_of_one_name_are_others_where_person_or_expression_is_another(
+    root: Path, frames: str, count: int
+) -> None:
+    for subject in ("7", "8"):
+        for expression in ("anger", "neutral"):
+            (root / subject / expression / "01").mkdir(parents=True)
+            for frame in range(3):
+                BALL.export(root / subject / expression / "01" / f"{frame}.obj")
+    found = scan(
+        Corpus(
+            dataset="folder",
+            root=str(root),
+            pattern="{subject}/{expression}/{sequence}/{frame}.obj",
+            frames=frames,
+            expressions=EXPRESSIONS,
+        )
+    )
+    films = found.manifest.frame.group_by("subject", "expression", "sequence").len()
+    assert films.sort("subject", "expression").rows() == [
+        (subject, expression, "01", count // 4) for subject in ("7", "8") for expression in ("anger", "neutral")
+    ]
+    assert found.manifest.summary()["sequence"].to_list() == [2, 2, 4]
+    told = [note for note in found.remarks if "their middle is taken for the apex" in note]
+    assert [note.partition(" films")[0] for note in told] == ([] if frames == "all" else ["2 of 2"])
+
+
 @pytest.mark.parametrize("suffix", ["obj", "ply", "stl", "off", "glb"])
 def test_formats(tmp_path: Path, suffix: str) -> None:
     BALL.export(tmp_path / f"ball.{suffix}")

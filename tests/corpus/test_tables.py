@@ -203,9 +203,10 @@ def test_a_person_is_one_however_much_space_is_around_the_name(root: Path) -> No
 )
 def test_people_who_differ_in_writing_alone_are_told_of(root: Path, subjects: list[str]) -> None:
     found = of_subjects(root, [*subjects, "other", "10", "100"])
-    (remark,) = found.remarks
-    assert remark.startswith("subjects that differ by case, space or leading zeros alone: ")
-    assert all(repr(subject) in remark for subject in subjects)
+    (remark,) = (one for one in found.remarks if not one.startswith("no two"))
+    assert remark.startswith("subjects that differ by case, space, leading zeros or the encoding of a letter alone: ")
+    assert all(repr(subject) in remark or ascii(subject) in remark for subject in subjects)
+    assert len(set(remark.split(": ")[1].split(";")[0].split(" and "))) == len(subjects)
     assert "'10'" not in remark
 
 
@@ -248,6 +249,15 @@ def test_a_mesh_that_is_named_twice_in_two_ways(root: Path) -> None:
     assert found.skipped.rows() == [("a/0.obj", "named a second time")] * 2
 
 
+def test_rows_of_one_sample_id_and_faces_of_as_many_subjects_are_told(root: Path) -> None:
+    table = "sample_id,path,subject,expression\nx,a/0.obj,1,anger\nx,a/1.obj,2,anger\ny,a/2.obj,3,fear\n"
+    found = scanned(root, table)
+    assert found.skipped.rows() == [("a/1.obj", "another row has its sample_id x too")]
+    (told,) = found.remarks
+    assert told.startswith("no two of the 2 faces are of one subject; if subjects are numbers of files")
+    assert scanned(root, table.replace("3,fear", "1,fear")).remarks == ()
+
+
 def test_a_column_says_the_unit_of_each_file(root: Path) -> None:
     for number in range(4):
         (root / "a" / f"{number}.obj").write_text("v -1 -1 0\nv 1 -1 0\nv 1 1 0\nf 1 2 3\n")
@@ -273,7 +283,7 @@ def test_files_are_found_in_another_case_and_in_another_form_of_unicode(root: Pa
         (root / folder).mkdir()
         (root / folder / "Smile.OBJ").touch()
         (root / folder / "Skin.png").touch()
-    rows = f"{composed}/smile.obj,zoe,anger,{composed}\\SKIN.PNG\nE\u0301mile/SMILE.obj,emile,anger,\n"
+    rows = f"{composed}/smile.obj,zoe,anger,{composed}\\SKIN.PNG\nE\u0301mile/SMILE.obj,zoe,anger,\n"
     found = scanned(root, f"path,subject,expression,texture\n{rows}")
     assert found.manifest.frame["path"].sort().to_list() == sorted([f"{decomposed}/Smile.OBJ", "ÉMILE/Smile.OBJ"])
     assert found.manifest.frame["texture"].drop_nulls().to_list() == [f"{decomposed}/Skin.png"]

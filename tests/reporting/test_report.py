@@ -19,9 +19,10 @@ from tests.reporting.outcomes import LEVELS, STUDY, outcome, record, search_outc
 
 from polyview.analysis.comparisons import comparisons
 from polyview.analysis.findings import verdicts
+from polyview.analysis.notes import caveats
 from polyview.analysis.outcome import Outcome, Searched
 from polyview.analysis.statistics import holm
-from polyview.recipe import Resources, Study
+from polyview.recipe import Generator, Resources, Study
 from polyview.reporting.report import csv, html, latex, markdown, predictions, table, write
 from polyview.trials.design import REFERENCES, plan
 from polyview.trials.ledger import TrialFailure
@@ -132,6 +133,42 @@ def test_people_who_are_tested_on_under_every_seed_are_said_to_be_the_same(tmp_p
     text = markdown(outcome(tmp_path, study))
     assert "People: every seed has the same 30 of 100 as test subjects" in text
     assert "A seed changes the test subjects" not in text
+
+
+def test_folds_of_different_sizes_are_one_sentence(tmp_path: Path) -> None:
+    folds = STUDY.experiment.evaluation.model_copy(update={"protocol": "subject_kfold", "folds": 3})
+    experiment = STUDY.experiment.model_copy(update={"evaluation": folds})
+    made = outcome(tmp_path, STUDY.model_copy(update={"experiment": experiment, "references": False}))
+    records = {
+        trial.id: made.records[trial.id].model_copy(
+            update={
+                "train_subjects": tuple(map(str, range(6 if trial.experiment.evaluation.fold == 0 else 7))),
+                "test_subjects": tuple(map(str, range(4 if trial.experiment.evaluation.fold == 0 else 3))),
+                "confusions": dict.fromkeys(
+                    ("linear", "knn", "zero_shot"), made.records[trial.id].confusions["linear"]
+                ),
+            }
+        )
+        for trial in made.trials
+    }
+    text = markdown(replace(made, records=records))
+    assert "People: each of 3 folds has 3 or 4 of 10 as test subjects" in text
+    assert "fitted on the other 6 or 7 and" in text
+
+
+def test_faces_of_another_corpus_that_were_trained_on_are_told_wherever_a_reader_looks(tmp_path: Path) -> None:
+    other = STUDY.experiment.corpus.model_copy(update={"generator": Generator(seed=5)})
+    crossed = STUDY.experiment.evaluation.model_copy(update={"protocol": "cross_dataset", "test": other})
+    experiment = STUDY.experiment.model_copy(update={"evaluation": crossed})
+    made = outcome(tmp_path, STUDY.model_copy(update={"experiment": experiment, "references": False}))
+    assert "whom neither saw." in markdown(made)
+    assert caveats(made) == []
+    records = {name: one.model_copy(update={"shared_faces": ("a", "b")}) for name, one in made.records.items()}
+    shared = replace(made, records=records)
+    assert "whom neither saw, except 2 faces that have another name in training." in markdown(shared)
+    assert caveats(shared) == [
+        "2 faces of test subjects were trained on too, under another name: a, b. Mend the corpus."
+    ]
 
 
 LETTERS = st.characters(exclude_categories=("C", "Z")) | st.sampled_from(" []<>|*_&%$#{}\\^~`'\"")

@@ -216,6 +216,19 @@ def test_a_report_of_other_results_failures_and_changed_faces_are_told(home: Hom
     assert "1 result left out, of faces that have changed since" in entry.needs[0]
 
 
+def test_the_terminal_says_too_that_faces_that_were_trained_on_are_scored(
+    home: Home, tiny: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = Study(name="study", experiment=tiny, references=False, seeds=(0,))
+    (trial,) = plan(study)
+    Ledger(home.trials).write(record(trial.experiment, 0.5, 0).model_copy(update={"shared_faces": ("a",)}))
+    (tmp_path / "study.yaml").write_text(study.model_dump_json())
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(tmp_path / "study.yaml")])
+    assert not ended.value.code
+    assert "note: 1 faces of test subjects were trained on too, under another name: a." in capsys.readouterr().out
+
+
 def test_one_damaged_record_leaves_the_other_studies_on_the_page(home: Home, tiny: Experiment) -> None:
     longer = tiny.model_copy(update={"training": tiny.training.model_copy(update={"epochs": 3})})
     sound, damaged = (Study(name="study", experiment=one, references=False, seeds=(0,)) for one in (tiny, longer))

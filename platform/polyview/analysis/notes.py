@@ -24,12 +24,7 @@ def notes(outcome: Outcome) -> list[str]:
     """How to read the numbers, and what they cannot say."""
     variants, references = comparisons(outcome, outcome.study.metric)
     pairs = max((one.pairs for one in [*variants, *references]), default=0)
-    reading = []
-    if outcome.stale:
-        reading.append(
-            f"{len(outcome.stale)} results are left out: they are of faces that have changed since. Running the study "
-            "again keeps them beside the new ones."
-        )
+    reading = _stale(outcome)
     if not finished(outcome):
         return reading
     if pairs < 2:
@@ -40,11 +35,7 @@ def notes(outcome: Outcome) -> list[str]:
         reading += [_how_to_read(outcome.study, variants, untested), *_of_whom(outcome, [*variants, *references])]
     if differing := describe_versions(outcome):
         reading.append(differing)
-    if shared := sorted({name for _, record in finished(outcome) for name in record.shared_faces}):
-        reading.append(
-            f"{len(shared)} faces of test subjects were trained on too, under another name: {', '.join(shared[:3])}"
-            f"{', …' if len(shared) > 3 else ''}. Mend the table of the corpus."
-        )
+    reading += _shared(outcome)
     reading += _blank(outcome)
     reading += _zero_shot(outcome)
     reading += [
@@ -87,6 +78,33 @@ def _zero_shot(outcome: Outcome) -> list[str]:
 
 def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f"“{name}”" for name in names)
+
+
+def caveats(outcome: Outcome) -> list[str]:
+    """What makes results useless or leaves them out: faces that have changed, that are shared, or that show nothing."""
+    return [*_stale(outcome), *_shared(outcome), *_blank(outcome)]
+
+
+def _stale(outcome: Outcome) -> list[str]:
+    if not outcome.stale:
+        return []
+    return [
+        f"{len(outcome.stale)} results are left out: they are of faces that have changed since. Running the study "
+        "again keeps them beside the new ones."
+    ]
+
+
+def _shared(outcome: Outcome) -> list[str]:
+    """Whose faces were trained on and scored."""
+    shared = _shared_faces(outcome)
+    if not shared:
+        return []
+    names = ", ".join(shared[:3]) + (", …" if len(shared) > 3 else "")
+    return [f"{len(shared)} faces of test subjects were trained on too, under another name: {names}. Mend the corpus."]
+
+
+def _shared_faces(outcome: Outcome) -> list[str]:
+    return sorted({name for _, record in finished(outcome) for name in record.shared_faces})
 
 
 def _blank(outcome: Outcome) -> list[str]:
@@ -261,23 +279,30 @@ def _people(outcome: Outcome) -> list[str]:
         if record.test_subjects
     }
     evaluation = studied_experiment(outcome.study).evaluation
+    shared = _shared_faces(outcome)
+    but = f", except {len(shared)} faces that have another name in training" if shared else ""
     if evaluation.test:
         return [
             f"People: pretraining and probes saw the {train} of {outcome.study.experiment.corpus.dataset}, and scores "
-            f"are of the {test} of {evaluation.test.dataset}, whom neither saw."
+            f"are of the {test} of {evaluation.test.dataset}, whom neither saw{but}."
             for train, test in sorted(sides)
         ]
     fewer = any(trial.experiment.language.labelled < 1 for trial in outcome.trials)
     probed = "those of the other {} whose labels may be read" if fewer else "the other {}"
-    shared = {name for _, record in finished(outcome) for name in record.shared_faces}
-    but = f", except {len(shared)} faces that have another name in training" if shared else ""
     audited = {trial.variant: None for trial in outcome.trials if trial.experiment.language.shuffled == "all"}
     exchanged = f" (those of {_quoted(audited)} on exchanged labels)" if audited else ""
     each = f"each of {evaluation.repeats} folds has" if evaluation.repeats > 1 else "every seed has"
     if evaluation.protocol == "holdout" and evaluation.split_seed is not None:
         each += " the same"
+    totals = sorted({train + test for train, test in sides})
+    by_total = {total: sorted({test for train, test in sides if train + test == total}) for total in totals}
     return [
-        f"People: {each} {test} of {train + test} as test subjects, drawn before pretraining. Probes are "
-        f"fitted on {probed.format(train)}{exchanged} and scored on the test subjects, whom pretraining never saw{but}."
-        for train, test in sorted(sides)
+        f"People: {each} {_or(tests)} of {total} as test subjects, drawn before pretraining. Probes are fitted on "
+        f"{probed.format(_or([total - test for test in reversed(tests)]))}{exchanged} and scored on the test subjects, "
+        f"whom pretraining never saw{but}."
+        for total, tests in by_total.items()
     ]
+
+
+def _or(counts: Sequence[int]) -> str:
+    return " or ".join(map(str, counts))

@@ -87,7 +87,7 @@ def report(
         from polyview.reporting import report as reports
 
         if form is Format.table:
-            console.print(reports.table(outcome, console.width))
+            _print_table(outcome)
             if names := absent(outcome):
                 told = f"no result yet, as not run or failed: {'; '.join(names)}"
                 console.print(told, highlight=False, markup=False, soft_wrap=True)
@@ -201,18 +201,28 @@ def run_and_show(study: Any, force: str | None = None) -> tuple[Any, bool]:
 
     Returns the `Outcome`, and whether a trial failed.
     """
-    from polyview.reporting.report import results_page, table
+    from polyview.reporting.report import results_page
     from polyview.studies.driver import run_stages
 
     with watching() as watcher:
         outcome, failures = run_stages(study, open_home(), watcher, force)
-    console.print(table(outcome, console.width))
+    _print_table(outcome)
     for failure in failures:
         errors.print(f"failed: {failure.trial.name}: {failure.reason}", f"  log: {failure.log}", sep="\n", markup=False)
     _print_page("report", outcome.folder / "report" / "report.html")
     first = "" if outcome.tracking_address.startswith("http") else "polyview ui, then open "
     console.print(f"compare   {first}{results_page(outcome)}", highlight=False, soft_wrap=True)
     return outcome, bool(failures)
+
+
+def _print_table(outcome: Outcome) -> None:
+    """Print a study's table, and what makes its results useless."""
+    from polyview.analysis.notes import caveats
+    from polyview.reporting.report import table
+
+    console.print(table(outcome, console.width))
+    for line in caveats(outcome):
+        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_page(name: str, page: Path) -> None:

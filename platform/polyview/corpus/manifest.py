@@ -31,6 +31,8 @@ SCHEMA = pl.Schema(
 )
 OPTIONAL = pl.Schema({"unit": pl.Float64})
 """Columns that a manifest has where a dataset tells them of any face: others, and their fingerprints, are without."""
+SEQUENCE = ("subject", "sequence", "expression")
+"""What tells a sequence's frames from all others: names of sequences may repeat from person to person."""
 SKIPPED = pl.Schema({"path": pl.String, "reason": pl.String})
 _NULLABLE = {"texture"}
 _COMPANIONS = (".bnd", ".lm3", ".mtl")
@@ -122,7 +124,11 @@ class Manifest:
 
     def summary(self) -> pl.DataFrame:
         """Faces, subjects and sequences of each expression, and of all together."""
-        counts = [pl.len().alias("faces"), pl.col("subject").n_unique(), pl.col("sequence").n_unique()]
+        counts = [
+            pl.len().alias("faces"),
+            pl.col("subject").n_unique(),
+            pl.struct(SEQUENCE).n_unique().alias("sequence"),
+        ]
         by_expression = self.frame.group_by("expression").agg(counts).sort("expression")
         return pl.concat([by_expression, self.frame.select(pl.lit("all").alias("expression"), *counts)])
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from polyview.corpus.formats.limits import is_file
 from polyview.corpus.labels import is_usual, nearest
+from polyview.corpus.manifest import SEQUENCE
 
 _NAMES_SHOWN = 10
 
@@ -20,6 +21,18 @@ def on_frames(count: int) -> Iterator[str]:
     """That so many frames are not used."""
     if count:
         yield f"{_counted(count, 'frame')} left out by corpus.frames and corpus.every"
+
+
+def on_apexes(faces: pl.DataFrame) -> Iterator[str]:
+    """Of how many films the strongest frame is not known."""
+    films = faces.group_by(SEQUENCE).agg(frames=pl.len(), strengths=pl.col("intensity").n_unique())
+    films = films.filter((pl.col("frames") > 1) & (pl.col("expression") != "neutral"))
+    unknown = films.filter(pl.col("strengths") == 1)
+    if len(unknown):
+        yield (
+            f"{len(unknown)} of {len(films)} films have one intensity in all of their frames, so that their middle is "
+            "taken for the apex; a column or a field {intensity} tells where it is"
+        )
 
 
 def on_intensities(count: int, low: float, high: float) -> Iterator[str]:
@@ -64,6 +77,15 @@ def on_expressions(unused: pl.Series, expressions: Sequence[str], free: bool) ->
         )
 
 
+def on_single_faces(subjects: pl.Series) -> Iterator[str]:
+    """That no subject has two faces."""
+    if subjects.n_unique() == len(subjects) > 1:
+        yield (
+            f"no two of the {len(subjects)} faces are of one subject; if subjects are numbers of files and not of "
+            "people, one person may be both trained on and tested on"
+        )
+
+
 def on_subjects(subjects: Iterable[str]) -> Iterator[str]:
     """Whose names differ so little that they may be one person's."""
     groups = defaultdict(set)
@@ -71,10 +93,10 @@ def on_subjects(subjects: Iterable[str]) -> Iterator[str]:
         groups[_plain(subject)].add(subject)
     alike = sorted(sorted(names) for names in groups.values() if len(names) > 1)
     if alike:
-        names = _listed((" and ".join(map(repr, group)) for group in alike), "; ")
+        names = _listed((" and ".join(map(_told_apart(group), group)) for group in alike), "; ")
         yield (
-            f"subjects that differ by case, space or leading zeros alone: {names}; if they are one person, write one "
-            "name, or that person may be both trained on and tested on"
+            f"subjects that differ by case, space, leading zeros or the encoding of a letter alone: {names}; if they "
+            "are one person, write one name, or that person may be both trained on and tested on"
         )
 
 
@@ -101,6 +123,11 @@ def _listed(names: Iterable[str], separator: str = ", ") -> str:
 def _meant(label: str, expressions: Sequence[str]) -> str:
     close = nearest(label, expressions)
     return f", nearest: {close}" if close else ""
+
+
+def _told_apart(names: Sequence[str]) -> Callable[[str], str]:
+    """How to write names that differ: by their codes where some look the same."""
+    return ascii if len({unicodedata.normalize("NFKC", name) for name in names}) < len(names) else repr
 
 
 def _plain(subject: str) -> str:

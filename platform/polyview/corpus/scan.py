@@ -12,7 +12,7 @@ import polars as pl
 from polyview.corpus import remarks
 from polyview.corpus.axes import common_axes
 from polyview.corpus.datasets import bosphorus, bp4d, bu3dfe, bu4dfe, coma, facekit, folder, synthetic
-from polyview.corpus.manifest import Manifest
+from polyview.corpus.manifest import SEQUENCE, Manifest
 from polyview.corpus.splits import few
 from polyview.errors import UserError
 from polyview.recipe import EXPRESSIONS, OWN_EXPRESSIONS, Corpus, Geometry
@@ -78,6 +78,7 @@ def scan(corpus: Corpus) -> Scan:
     notes = [
         *dataset.remarks,
         *remarks.on_frames(len(found) - len(sampled)),
+        *(remarks.on_apexes(found) if corpus.frames != "all" else ()),
         *remarks.on_expressions(
             sampled["expression"].filter(~is_asked), corpus.expressions, free=corpus.dataset == "folder"
         ),
@@ -85,6 +86,7 @@ def scan(corpus: Corpus) -> Scan:
         *remarks.on_absence(corpus.dataset, _absent(within, corpus)),
         *remarks.on_people(corpus.subjects, len(complete), people),
         *remarks.on_subjects(kept["subject"].unique()),
+        *(remarks.on_single_faces(kept["subject"]) if corpus.dataset == "folder" else ()),
         *(remarks.on_files(root, kept) if corpus.dataset not in _GENERATED else ()),
         *of_axes,
     ]
@@ -93,17 +95,16 @@ def scan(corpus: Corpus) -> Scan:
 
 def _sampled(found: pl.DataFrame, corpus: Corpus) -> pl.DataFrame:
     """Of each sequence the frames that are asked for; where several are strongest, the one nearest to its middle."""
-    sequence = ["subject", "sequence"]
-    place, count = pl.int_range(pl.len()).over(sequence), pl.len().over(sequence)
+    place, count = pl.int_range(pl.len()).over(SEQUENCE), pl.len().over(SEQUENCE)
     ordered = found.sort("frame", maintain_order=True).with_columns(
         place=place, off_centre=(2 * place - count + 1).abs()
     )
-    apex = ordered.sort("intensity", "off_centre", descending=[True, False]).unique(sequence, keep="first")
+    apex = ordered.sort("intensity", "off_centre", descending=[True, False]).unique(SEQUENCE, keep="first")
     if corpus.frames == "apex":
         return apex.select(found.columns)
     if corpus.frames == "rise":
-        ends = apex.select(*sequence, end="place")
-        ordered = ordered.join(ends, on=sequence, maintain_order="left").filter(pl.col("place") <= pl.col("end"))
+        ends = apex.select(*SEQUENCE, end="place")
+        ordered = ordered.join(ends, on=SEQUENCE, maintain_order="left").filter(pl.col("place") <= pl.col("end"))
     return ordered.filter(pl.col("place") % corpus.every == 0).select(found.columns)
 
 

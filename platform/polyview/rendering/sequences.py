@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from polyview.corpus.manifest import SEQUENCE
 from polyview.errors import UserError
 from polyview.recipe import Modeling, Output
 from polyview.rendering.cameras import Camera
@@ -43,7 +44,7 @@ class SequenceStore(ViewStore):
         self._sequences = (
             frames.join(self.manifest.frame, on="sample_id", maintain_order="left")
             .sort("frame", maintain_order=True)
-            .group_by("subject", "sequence", "expression", maintain_order=True)
+            .group_by(SEQUENCE, maintain_order=True)
             .agg("row", pl.col("sample_id").get(pl.col("intensity").arg_max()))
             .sort("sample_id")
         )

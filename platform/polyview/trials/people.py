@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from polyview.corpus.manifest import SEQUENCE
 from polyview.corpus.splits import Split, holdout, kfold, labelled, leave_one_out
 from polyview.errors import UserError
 from polyview.evaluation.protocols import check_shots
@@ -69,7 +70,7 @@ def _check_classes(experiment: Experiment, shown: set[str], asked: set[str]) -> 
 
 def samples_of(faces: pl.DataFrame, temporal: str) -> pl.DataFrame:
     """The samples that a manifest's faces make: each of them, or each sequence where a model takes it as one."""
-    return faces if temporal == "frame" else faces.unique(["subject", "sequence", "expression"])
+    return faces if temporal == "frame" else faces.unique(SEQUENCE)
 
 
 def _split_of(experiment: Experiment, subjects: Sequence[str]) -> Split:

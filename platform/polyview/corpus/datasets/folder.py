@@ -189,4 +189,7 @@ def _excess() -> pl.Expr:
 
 
 def _repetition() -> pl.Expr:
-    return pl.when(~pl.col("sample_id").is_first_distinct()).then(pl.lit("named a second time"))
+    twice = pl.when(pl.col("path").is_first_distinct()).then(
+        pl.format("another row has its sample_id {} too", "sample_id")
+    )
+    return pl.when(~pl.col("sample_id").is_first_distinct()).then(twice.otherwise(pl.lit("named a second time")))
