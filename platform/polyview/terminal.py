@@ -126,13 +126,14 @@ class TerminalWatcher:
 class LogWatcher:
     """Lines alone: for each thing worth knowing, and for how far the stage has come where nothing else was said.
 
-    rest: seconds after the last line until the next, at most.
+    rest: seconds after the last line until the next, at most; half of it before the first, as what is imported for a
+    command took its time in silence.
     """
 
     def __init__(self, output: Console, rest: float = REST_SECONDS) -> None:
         self.output, self.rest = output, rest
         self.current = StageProgress("start", 0)
-        self.said = time.monotonic()
+        self.said = time.monotonic() - rest / 2
         self.closed = threading.Event()
         self.thread = threading.Thread(target=self._break_silence, name="log", daemon=True)
         self.thread.start()

@@ -165,7 +165,7 @@ def test_faces_of_another_corpus_that_were_trained_on_are_told_wherever_a_reader
     assert caveats(made) == []
     records = {name: one.model_copy(update={"shared_faces": ("a", "b")}) for name, one in made.records.items()}
     shared = replace(made, records=records)
-    assert "whom neither saw, except 2 faces that have another name in training." in markdown(shared)
+    assert "whom neither saw, except faces that have another name in training." in markdown(shared)
     assert caveats(shared) == [
         "2 faces of test subjects were trained on too, under another name: a, b. Mend the corpus."
     ]

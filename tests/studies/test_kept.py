@@ -226,7 +226,7 @@ def test_the_terminal_says_too_that_faces_that_were_trained_on_are_scored(
     with pytest.raises(SystemExit) as ended:
         main(["report", str(tmp_path / "study.yaml")])
     assert not ended.value.code
-    assert "note: 1 faces of test subjects were trained on too, under another name: a." in capsys.readouterr().out
+    assert "note: 1 face of a test subject was trained on too, under another name: a." in capsys.readouterr().out
 
 
 def test_one_damaged_record_leaves_the_other_studies_on_the_page(home: Home, tiny: Experiment) -> None:

@@ -100,7 +100,8 @@ def _shared(outcome: Outcome) -> list[str]:
     if not shared:
         return []
     names = ", ".join(shared[:3]) + (", …" if len(shared) > 3 else "")
-    return [f"{len(shared)} faces of test subjects were trained on too, under another name: {names}. Mend the corpus."]
+    who = "1 face of a test subject was" if len(shared) == 1 else f"{len(shared)} faces of test subjects were"
+    return [f"{who} trained on too, under another name: {names}. Mend the corpus."]
 
 
 def _shared_faces(outcome: Outcome) -> list[str]:
@@ -280,7 +281,7 @@ def _people(outcome: Outcome) -> list[str]:
     }
     evaluation = studied_experiment(outcome.study).evaluation
     shared = _shared_faces(outcome)
-    but = f", except {len(shared)} faces that have another name in training" if shared else ""
+    but = ", except faces that have another name in training" if shared else ""
     if evaluation.test:
         return [
             f"People: pretraining and probes saw the {train} of {outcome.study.experiment.corpus.dataset}, and scores "
