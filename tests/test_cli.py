@@ -190,6 +190,17 @@ def test_where_it_does_not_run_it_says_so_in_one_line() -> None:
     assert said.stderr == "polyview runs on Linux and macOS; on Windows, install and run it in WSL 2\n"
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_that_lacks_a_sign_gets_a_plain_one(encoding: str) -> None:
+    script = "from polyview.cli.app import _write_whatever_the_terminal_can as write; write(); "
+    script += "print('−1.4 ± 2 … “full” → 龍')"
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding}
+    )
+    plain = "±" if encoding == "latin-1" else "+-"
+    assert said.stdout.decode(encoding) == f'-1.4 {plain} 2 ... "full" -> ?\n'
+
+
 def test_debug_shows_where(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError):
         main(["ablate", "nowhere.yaml", "--debug"])

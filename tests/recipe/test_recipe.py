@@ -541,6 +541,24 @@ def test_a_file_of_prompts_becomes_part_of_the_recipe_and_of_its_hash(recipe: Pa
     assert errors_of(recipe, *faces) == [f"language.file: there is no file {tmp_path / 'prompts.yaml'}"]
 
 
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ("fear: [A  face.], anger: [a face]", "language: own: fear and anger have the same prompt 'a face'"),
+        ("fear: [' '], anger: [a face]", "language: own.fear: ' ' says nothing; write a sentence, or leave it out"),
+        ("fear: [one], anger: [two], angr: [three]", "language.own has prompts for angr, which corpus.expressions has"),
+    ],
+)
+def test_own_prompts_that_cannot_be_meant_are_refused(recipe: Path, own: str, told: str) -> None:
+    errors = errors_of(recipe, "corpus.expressions=[fear, anger]", "language.ensemble=1", f"language.own={{{own}}}")
+    assert told in "\n".join(errors)
+    both = "fear: [a scared face, oh], anger: [an angry face], joy: [a glad face]"
+    kept = load_experiment(
+        recipe, ["corpus.expressions=[fear, anger]", "language.ensemble=1", f"language.own={{{both}}}"]
+    )
+    assert [*kept.language.own] == ["fear", "anger", "joy"]
+
+
 def test_a_file_of_prompts_below_the_folder_of_nobody_is_refused(recipe: Path) -> None:
     said = "language.file: ~nosuch/prompts.yaml: there is no user nosuch; write the path in full, from / on"
     assert errors_of(recipe, "language.file=~nosuch/prompts.yaml") == [said]

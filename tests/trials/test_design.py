@@ -9,7 +9,7 @@ import pytest
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Study, load_study, to_yaml, with_overrides
-from polyview.trials.design import baselines, cells, plan, size, variants
+from polyview.trials.design import baselines, cells, check_keys_are_read, plan, size, variants
 
 
 def study_of(experiment: Experiment, **content: Any) -> Study:
@@ -68,6 +68,34 @@ def test_references_look_at_what_the_baseline_looks_at(tiny: Experiment) -> None
 def test_the_baseline_may_be_one_of_the_variants(tiny: Experiment) -> None:
     study = study_of(tiny, baseline="mean", variants={"mean": {"model.fusion": "mean"}}, references=False)
     assert {trial.experiment.model.fusion for trial in plan(study)} == {"mean"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("language.pseudo.assign", "sinkhorn", "no sample is given a pseudo-label"),
+        ("language.unlabelled", "pseudo", "language.labelled is 1"),
+        ("model.frames", 4, "model.temporal is frame"),
+        ("evaluation.folds", 4, "evaluation.protocol is holdout"),
+    ],
+)
+def test_a_key_that_nothing_reads_is_neither_varied_nor_set(
+    tiny: Experiment, key: str, value: object, reason: str
+) -> None:
+    told = f"study: {key} is varied, and nothing reads it, as {reason}; drop it"
+    for varied in ({"variants": {"idle": {key: value}}}, {"grid": {key: (value,)}, "references": False}):
+        with pytest.raises(UserError) as caught:
+            check_keys_are_read(study_of(tiny, **varied))
+        assert told in str(caught.value)
+    with pytest.raises(UserError, match=f"^--set {key}: nothing reads it, as {reason}; leave it out"):
+        check_keys_are_read(study_of(tiny, variants={"mean": {"model.fusion": "mean"}}), [f"{key}={value}"])
+
+
+def test_a_key_that_one_variant_reads_is_varied_and_set(tiny: Experiment) -> None:
+    few = {"few": {"language.unlabelled": "pseudo"}}
+    study = study_of(tiny, across={"language.labelled": (0.5, 1.0)}, variants=few, references=False)
+    assert len(plan(study)) == 8
+    check_keys_are_read(study, ["language.pseudo.assign=sinkhorn", "training.lr=0.1", "seeds=[0]"])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -35,11 +36,22 @@ StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study, as in
 STUDY_OR_BUNDLE = "A study, as in ablations/, or a bundle of one."
 
 
+PLAIN = {"−": "-", "–": "-", "—": "-", "±": "+-", "“": '"', "”": '"', "’": "'", "…": "...", "→": "->", "·": "-"}
+"""What is printed where a terminal's encoding lacks a sign; of others a question mark."""
+
+
+def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
 def _write_whatever_the_terminal_can() -> None:
-    """Have signs that the terminal's encoding lacks printed as question marks."""
+    """Have signs that the terminal's encoding lacks printed as plain ones."""
+    codecs.register_error("plain", _in_plain_signs)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="plain")
 
 
 def _check_folder() -> None:

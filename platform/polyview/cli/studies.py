@@ -52,11 +52,12 @@ def ablate(
 ) -> None:
     """Run what is missing of a study, log it to MLflow, and report."""
     from polyview.recipe import load_study
-    from polyview.trials.design import MANY, size
+    from polyview.trials.design import MANY, check_keys_are_read, size
 
     loaded = load_study(study, sets or [])
     if (asked := size(loaded)) > MANY and not (yes or dry_run):
         raise UserError(f"{loaded.name}: {asked} trials; --yes if that many are meant")
+    check_keys_are_read(loaded, sets or [])
     if dry_run and force is not None:
         raise UserError("--force runs a variant again, and --dry-run runs nothing; leave one of them out")
     if dry_run:

@@ -17,10 +17,12 @@ from polyview.corpus.manifest import SEQUENCE
 _NAMES_SHOWN = 10
 
 
-def on_frames(count: int) -> Iterator[str]:
-    """That so many frames are not used."""
+def on_frames(count: int, asked: bool) -> Iterator[str]:
+    """That so many frames are not used, or none, though it was `asked` for less than all."""
     if count:
         yield f"{_counted(count, 'frame')} left out by corpus.frames and corpus.every"
+    elif asked:
+        yield "no frame is left out by corpus.frames and corpus.every"
 
 
 def on_apexes(faces: pl.DataFrame) -> Iterator[str]:

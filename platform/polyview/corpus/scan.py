@@ -77,7 +77,7 @@ def scan(corpus: Corpus) -> Scan:
         geometry = geometry.model_copy(update={"axes": axes})
     notes = [
         *dataset.remarks,
-        *remarks.on_frames(len(found) - len(sampled)),
+        *remarks.on_frames(len(found) - len(sampled), corpus.frames != "all" or corpus.every > 1),
         *(remarks.on_apexes(found) if corpus.frames != "all" else ()),
         *remarks.on_expressions(
             sampled["expression"].filter(~is_asked), corpus.expressions, free=corpus.dataset == "folder"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import hashlib
 import json
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from polyview.recipe.corpus import Corpus
+from polyview.recipe.corpus import EXPRESSIONS, Corpus
 from polyview.recipe.evaluation import Evaluation
 from polyview.recipe.language import Language
 from polyview.recipe.objective import Objective
@@ -186,6 +187,11 @@ class Experiment(Model):
         unsaid = [name for name in self.corpus.expressions if self.language.own and not self.language.own.get(name)]
         if unsaid:
             raise ValueError(f"language.own has no prompts for {', '.join(unsaid)}")
+        for name in set(self.language.own) - {*self.corpus.expressions, *EXPRESSIONS}:
+            if close := difflib.get_close_matches(name, self.corpus.expressions, n=1, cutoff=0.8):
+                raise ValueError(
+                    f"language.own has prompts for {name}, which corpus.expressions has not; nearest is {close[0]}"
+                )
         waits = self.language.prompts == "pseudo" and self.language.pseudo.start
         if waits and not set(objective.terms) - set(objective.text_terms):
             raise ValueError("language.pseudo.start needs a term without text to train on until then, such as contrast")

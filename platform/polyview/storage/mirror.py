@@ -1,8 +1,8 @@
 """A home on object storage: a folder of this machine that mirrors a bucket, which alone is the truth.
 
 What is written takes its name in the bucket first and then here, so what has its name here has it there too. What is
-read is fetched before, or asked after where it may have changed. All functions leave paths outside of a mirror alone:
-for a home that is a folder they do nothing, or what the file system does.
+read is fetched before, or asked after where it may have changed. For a home that is a folder all functions do nothing,
+or what the file system does; where it may be shared, they look anew for what was not there a moment ago.
 """
 
 from __future__ import annotations
@@ -122,8 +122,11 @@ def fetch_folder(path: Path, folder: Path) -> None:
 
 
 def refresh(paths: Iterable[Path]) -> None:
-    """Have small files here as they are in the bucket now, or not at all."""
-    _each(_refresh, [path for path in paths if isinstance(path, CachedPath)])
+    """Have small files here as they are in the bucket, or on other machines of a shared folder, now, or not at all."""
+    named = list(paths)
+    _each(_refresh, [path for path in named if isinstance(path, CachedPath)])
+    for folder in dict.fromkeys(path.parent for path in named if not isinstance(path, CachedPath)):
+        _look_anew(folder)
 
 
 def fetch(path: Path) -> Path:
@@ -166,6 +169,9 @@ def read_spans(spans: Iterable[Span]) -> list[bytes]:
 def files(folder: Path, pattern: str) -> list[Path]:
     """The files of a folder that fit a pattern, in their order; in a mirror those that the bucket has."""
     if not isinstance(folder, CachedPath):
+        above, _, _ = pattern.rpartition("/")
+        for found in folder.glob(above) if above else ():
+            _look_anew(found)
         return sorted(_named(folder.glob(pattern)))
     return [path for path in _stamps(folder) if _fits(path, folder, pattern)]
 
@@ -240,6 +246,18 @@ def _fits(path: Path, folder: Path, pattern: str) -> bool:
     """Whether `glob` would find it in the folder, and it is not hidden."""
     same_depth = len(path.relative_to(folder).parts) == len(PurePosixPath(pattern).parts)
     return same_depth and path.match(pattern) and not path.name.startswith(".")
+
+
+def _look_anew(folder: Path) -> bool:
+    """Open a folder, which has NFS ask the server for what it had remembered not to be there; False if it is not."""
+    try:
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+    except FileNotFoundError:
+        # The folder itself may be what is remembered so.
+        return folder != folder.parent and _look_anew(folder.parent) and folder.is_dir()
+    except OSError:  # told by whoever reads there
+        return False
+    return True
 
 
 def _refresh(path: Path) -> None:

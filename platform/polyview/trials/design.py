@@ -13,6 +13,7 @@ import yaml
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Study, with_overrides
+from polyview.recipe.unread import why_unread
 from polyview.trials.factorial import fractional_factorial
 
 MANY = 500  # trials: more than this are asked for by accident
@@ -187,6 +188,23 @@ def plan(study: Study) -> list[Trial]:
     if errors:
         raise UserError("\n".join(errors))
     return trials
+
+
+def check_keys_are_read(study: Study, assignments: Sequence[str] = ()) -> None:
+    """Raises `UserError` where a key that variants change, or that an assignment sets, is read by no trial."""
+    experiments = {trial.variant: trial.experiment for trial in plan(study)}
+    varied: dict[str, list[str]] = {}
+    for name, overrides in variants(study).items():
+        for key in overrides if name in experiments else ():
+            varied.setdefault(key, []).append(why_unread(experiments[name], key))
+    if idle := [f"{key} is varied, and nothing reads it, as {found[0]}" for key, found in varied.items() if all(found)]:
+        raise UserError("\n".join(f"{study.name}: {one}; drop it" for one in idle))
+    if study.search is not None:  # of whose points some may read what is set
+        return
+    for key in (assignment.partition("=")[0] for assignment in assignments):
+        reasons = [why_unread(experiment, key.removeprefix("experiment.")) for experiment in experiments.values()]
+        if all(reasons):
+            raise UserError(f"--set {key}: nothing reads it, as {reasons[0]}; leave it out")
 
 
 def _idle_factors(study: Study) -> list[str]:
