@@ -13,7 +13,7 @@ from tests.reporting.outcomes import record
 from polyview.analysis.outcome import Outcome
 from polyview.cli import main
 from polyview.errors import UserError
-from polyview.recipe import Experiment, Study, load_study
+from polyview.recipe import Corpus, Experiment, Study, load_study
 from polyview.reporting.report import write
 from polyview.storage.home import REPOSITORY, Home
 from polyview.studies.kept import find_study, overview, read_study, save_study, study_folders, variants_lost
@@ -227,6 +227,20 @@ def test_the_terminal_says_too_that_faces_that_were_trained_on_are_scored(
         main(["report", str(tmp_path / "study.yaml")])
     assert not ended.value.code
     assert "note: 1 face of a test subject was trained on too, under another name: a." in capsys.readouterr().out
+
+
+def test_a_report_says_that_the_faces_in_a_folder_may_have_changed(
+    home: Home, tiny: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for corpus in (tiny.corpus, Corpus(dataset="facekit", root=str(tmp_path))):
+        study = Study(name="study", experiment=tiny.model_copy(update={"corpus": corpus}), references=False, seeds=(0,))
+        (trial,) = plan(study)
+        Ledger(home.trials).write(record(trial.experiment, 0.5, 0))
+        (tmp_path / "study.yaml").write_text(study.model_dump_json())
+        with pytest.raises(SystemExit):
+            main(["report", str(tmp_path / "study.yaml")])
+        told = "study.yaml --dry-run tells if they have changed" in capsys.readouterr().out
+        assert told == bool(corpus.root)
 
 
 def test_one_damaged_record_leaves_the_other_studies_on_the_page(home: Home, tiny: Experiment) -> None:

@@ -85,12 +85,16 @@ def report(
         raise UserError("report: name a study, or --all of this home's")
     with known_outcome(study, sets or []) as outcome:
         from polyview.analysis.outcome import absent
+        from polyview.recipe import is_zip
         from polyview.reporting import report as reports
 
         if form is Format.table:
             _print_table(outcome)
             if names := absent(outcome):
                 told = f"no result yet, as not run or failed: {'; '.join(names)}"
+                console.print(told, highlight=False, markup=False, soft_wrap=True)
+            if outcome.study.experiment.corpus.root and not is_zip(study):
+                told = f"of the faces as the study last read them; ablate {study} --dry-run tells if they have changed"
                 console.print(told, highlight=False, markup=False, soft_wrap=True)
         else:
             sys.stdout.write(getattr(reports, form.value)(outcome))
