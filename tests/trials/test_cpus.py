@@ -121,6 +121,6 @@ def test_a_study_says_that_another_runs_its_trial_and_takes_the_result(
         assert [epoch.epoch for epoch in another] != []
         study.join()
     assert told.waits == [
-        "waiting for full · seed 0: another study runs that very trial now, and its result will be taken"
+        "waiting for full · seed 0: another study runs it, or a lost machine holds it still; what it leaves is taken up"
     ]
     assert (told.failures, told.epochs, told.ended) == ([], [], ["full · seed 0"])

@@ -34,7 +34,7 @@ LAUNCHED = Path("~/ray_bootstrap_config.yaml")  # where Ray's launcher leaves it
 LAST_LINES = 12
 HELD = {
     CPUS: "waiting for CPUs: other studies of yours on this machine have them; they are shared trial by trial",
-    TRIAL: "waiting for {trial}: another study runs that very trial now, and its result will be taken",
+    TRIAL: "waiting for {trial}: another study runs it, or a lost machine holds it still; what it leaves is taken up",
 }
 
 
