@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from tests.reporting.outcomes import record
+from tests.reporting.outcomes import record, with_predictions
 
+from polyview.analysis.notes import caveats
 from polyview.analysis.outcome import Outcome
 from polyview.cli import main
 from polyview.errors import UserError
@@ -241,6 +242,26 @@ def test_a_report_says_that_the_faces_in_a_folder_may_have_changed(
             main(["report", str(tmp_path / "study.yaml")])
         told = "study.yaml --dry-run tells if they have changed" in capsys.readouterr().out
         assert told == bool(corpus.root)
+
+
+def test_predictions_of_another_trial_are_refused_and_those_that_are_missing_told(home: Home, tiny: Experiment) -> None:
+    study = Study(name="study", experiment=tiny, references=False, seeds=(0, 1))
+    saved = save(home, study, lambda trial: 0.5 if trial.seed else 0.9)
+    ledger = Ledger(home.trials)
+    for trial_id, table in with_predictions(saved).predictions.items():
+        ledger.write_predictions(trial_id, table)
+    whole = load_outcome(study, home)
+    assert caveats(whole) == []
+    first, second = (ledger.predictions(trial.id) for trial in whole.trials)
+    kept = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(UserError, match=r"predictions.parquet: not what its record was scored by; delete it, and run"):
+        load_outcome(study, home)
+    first.unlink()
+    (told,) = caveats(load_outcome(study, home))
+    assert told.startswith("1 of 2 results have no predictions")
+    first.write_bytes(kept)
+    assert caveats(load_outcome(study, home)) == []
 
 
 def test_one_damaged_record_leaves_the_other_studies_on_the_page(home: Home, tiny: Experiment) -> None:

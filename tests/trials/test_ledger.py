@@ -59,6 +59,21 @@ def test_a_record_that_is_no_text_is_damaged_too(tmp_path: Path) -> None:
         Ledger(tmp_path).read("trial")
 
 
+def test_another_trials_record_in_a_trials_folder_is_refused(record: Record, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.write(record)
+    (tmp_path / record.id).rename(tmp_path / "other")
+    with pytest.raises(UserError, match=rf"other/record.json: the record of another trial, {record.id}; delete it"):
+        ledger.read_all(["other"])
+
+
+def test_damaged_predictions_are_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial" / "predictions.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(UserError, match=r"trial/predictions.parquet: not a trial's predictions; delete it, and run"):
+        Ledger(tmp_path).read_predictions(["trial"])
+
+
 def test_interim_scores_keep_the_file_and_the_key_that_earlier_versions_gave_them(tmp_path: Path) -> None:
     path = tmp_path / "trial" / "looks.json"
     path.parent.mkdir()

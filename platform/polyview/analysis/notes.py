@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+import polars as pl
+
 from polyview.analysis.comparisons import comparisons, family_of, margin_of
 from polyview.analysis.curves import idle_terms
 from polyview.analysis.outcome import Outcome, finished
@@ -35,6 +37,7 @@ def notes(outcome: Outcome) -> list[str]:
         reading += [_how_to_read(outcome.study, variants, untested), *_of_whom(outcome, [*variants, *references])]
     if differing := describe_versions(outcome):
         reading.append(differing)
+    reading += _without_predictions(outcome)
     reading += _shared(outcome)
     reading += _blank(outcome)
     reading += _zero_shot(outcome)
@@ -81,8 +84,8 @@ def _quoted(names: Iterable[str]) -> str:
 
 
 def caveats(outcome: Outcome) -> list[str]:
-    """What makes results useless or leaves them out: faces that have changed, that are shared, or that show nothing."""
-    return [*_stale(outcome), *_shared(outcome), *_blank(outcome)]
+    """What results lack or make useless: faces that have changed, are shared or show nothing, and predictions."""
+    return [*_stale(outcome), *_without_predictions(outcome), *_shared(outcome), *_blank(outcome)]
 
 
 def _stale(outcome: Outcome) -> list[str]:
@@ -91,6 +94,18 @@ def _stale(outcome: Outcome) -> list[str]:
     return [
         f"{len(outcome.stale)} results are left out: they are of faces that have changed since. Running the study "
         "again keeps them beside the new ones."
+    ]
+
+
+def _without_predictions(outcome: Outcome) -> list[str]:
+    results = [trial.id for trial, _ in finished(outcome)]
+    missing = sum(outcome.predictions.get(trial_id, pl.DataFrame()).is_empty() for trial_id in results)
+    if missing in (0, len(results)):  # where all are of an early version, each comparison says so
+        return []
+    return [
+        f"{missing} of {len(results)} results have no predictions, without which a seed says nothing of other people: "
+        "intervals are reckoned from the others or from the seeds alone. Running the study again makes them where a "
+        "checkpoint is left."
     ]
 
 

@@ -9,6 +9,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from polyview.evaluation.metrics import scores, scores_of_each
+from polyview.trials.ledger import Record
+
+
+def bears_out(predictions: pl.DataFrame, record: Record) -> bool:
+    """Whether each probe predicted as many samples, and as many rightly, as the record's confusions have.
+
+    Predictions that could not be made are an empty table, and an early record has no confusions: neither contradicts.
+    """
+    right = (pl.col("truth") == pl.col("prediction")).sum()
+    told = {probe: (count, hits) for probe, count, hits in predictions.group_by("probe").agg(pl.len(), right).rows()}
+    counted = {probe: (int(np.sum(one)), int(np.trace(one))) for probe, one in record.confusions.items()}
+    return not (told and counted) or told == counted
 
 
 def confusions_by_person(predictions: pl.DataFrame, classes: Sequence[str]) -> dict[str, NDArray[np.int64]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -98,6 +99,7 @@ def report(
                 console.print(told, highlight=False, markup=False, soft_wrap=True)
         else:
             sys.stdout.write(getattr(reports, form.value)(outcome))
+            _print_caveats(outcome, errors)
 
 
 @contextmanager
@@ -221,13 +223,18 @@ def run_and_show(study: Any, force: str | None = None) -> tuple[Any, bool]:
 
 
 def _print_table(outcome: Outcome) -> None:
-    """Print a study's table, and what makes its results useless."""
-    from polyview.analysis.notes import caveats
+    """Print a study's table, and what its results lack."""
     from polyview.reporting.report import table
 
     console.print(table(outcome, console.width))
+    _print_caveats(outcome, console)
+
+
+def _print_caveats(outcome: Outcome, output: Console) -> None:
+    from polyview.analysis.notes import caveats
+
     for line in caveats(outcome):
-        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+        output.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_page(name: str, page: Path) -> None:

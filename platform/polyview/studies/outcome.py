@@ -13,6 +13,7 @@ from typing import Any
 from polyview.analysis.comparisons import scores
 from polyview.analysis.needed import needed_trials
 from polyview.analysis.outcome import Outcome, Searched
+from polyview.analysis.people import bears_out
 from polyview.analysis.searches import best_trials
 from polyview.errors import UserError
 from polyview.recipe import Study
@@ -81,6 +82,13 @@ def load_outcome(study: Study, home: Home, faces: Fingerprints | None = None) ->
     of_best, stale_of_best = _of_one_corpus(again, ledger, faces)
     records |= of_best
     trials = [*trials, *again]
+    predictions = ledger.read_predictions(records)
+    for trial_id, table in predictions.items():
+        if not bears_out(table, records[trial_id]):
+            raise UserError(
+                f"{address(ledger.predictions(trial_id))}: not what its record was scored by; delete it, and run the "
+                "study again, which makes it anew"
+            )
     embeddings = [ledger.embeddings(trial.id) for trial in trials if trial.variant == study.baseline]
     outcome = Outcome(
         study,
@@ -94,7 +102,7 @@ def load_outcome(study: Study, home: Home, faces: Fingerprints | None = None) ->
         Searched(points, searched, _interim_scores(study, searched, ledger, faces)),
         _first_existing(embeddings),
         _load_links(folder / LINKS),
-        ledger.read_predictions(records),
+        predictions,
         stale | stale_of_best,
     )
     return replace(outcome, trials=needed_trials(outcome))

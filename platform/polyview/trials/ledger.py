@@ -139,10 +139,13 @@ class Ledger:
             table.write_parquet(temporary)
 
     def read_predictions(self, trial_ids: Iterable[str]) -> dict[str, pl.DataFrame]:
-        """The predictions that there are, by trial id; earlier versions kept none."""
+        """The predictions that there are, by trial id; earlier versions kept none.
+
+        Raises `UserError` if a file is damaged.
+        """
         paths = {trial_id: self.predictions(trial_id) for trial_id in trial_ids}
         refresh(paths.values())
-        return {trial_id: pl.read_parquet(path) for trial_id, path in paths.items() if path.exists()}
+        return {trial_id: _read_predictions(path) for trial_id, path in paths.items() if path.exists()}
 
     def read(self, trial_id: str) -> Record | None:
         """The record of a trial, or None if it has not finished; raises `UserError` if the file is damaged."""
@@ -154,12 +157,15 @@ class Ledger:
         try:
             content = json.loads(path.read_bytes())
             content["experiment"] = as_stored(content["experiment"])
-            return Record.model_validate_json(json.dumps(content))
+            record = Record.model_validate_json(json.dumps(content))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError) as error:
             count = error.error_count() if isinstance(error, ValidationError) else 1
             raise UserError(f"{address(path)}: not a trial's record ({count} errors); delete it to re-run") from None
+        if record.id != trial_id:
+            raise UserError(f"{address(path)}: the record of another trial, {record.id}; delete it to re-run")
+        return record
 
     def read_all(self, trial_ids: Iterable[str]) -> dict[str, Record]:
         """The records that there are, by trial id."""
@@ -237,3 +243,12 @@ class Ledger:
     def _ids(self) -> list[str]:
         """Of the trials that have a record; those set aside have a dot in their folder's name."""
         return sorted(path.parent.name for path in files(self.folder, "*/record.json") if "." not in path.parent.name)
+
+
+def _read_predictions(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError):
+        raise UserError(
+            f"{address(path)}: not a trial's predictions; delete it, and run the study again, which makes them anew"
+        ) from None
