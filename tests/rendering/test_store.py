@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,22 @@ def test_a_shard_says_where_its_pixels_begin_and_one_without_rows_the_same_each_
     for column, begin in enumerate(begins):
         assert whole[begin : begin + VIEWS[4, column].nbytes] == VIEWS[4, column].tobytes()
     assert read_shard(shard_path(folder, 1)).offsets == (0,) * len(RIG)
+
+
+@pytest.mark.parametrize("name", ["shard-00000.arrow", "manifest.parquet", "rejected.parquet"])
+@pytest.mark.parametrize("kept", [None, 0, 100])
+def test_what_is_gone_or_cut_is_named_with_the_remedy(
+    folder: Path, tmp_path: Path, name: str, kept: int | None
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    content = (copy / name).read_bytes()
+    (copy / name).unlink()
+    if kept is not None:
+        (copy / name).write_bytes(content[:kept])
+    damaged = ViewStore.open(copy)
+    with pytest.raises(UserError, match=rf"copy/{name}: gone or damaged; delete the folder that it is in, and render"):
+        damaged.gather(np.arange(len(damaged.sample_ids)), RIG)
 
 
 def test_an_incomplete_store_is_not_opened(tmp_path: Path) -> None:

@@ -135,6 +135,18 @@ def test_people_who_are_tested_on_under_every_seed_are_said_to_be_the_same(tmp_p
     assert "A seed changes the test subjects" not in text
 
 
+def test_classes_that_no_test_subject_shows_are_told(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    assert "No test subject shows" not in markdown(made)
+    records = {
+        name: one.model_copy(
+            update={"confusions": {probe: [*counts[:5], [0] * 7, [0] * 7] for probe, counts in one.confusions.items()}}
+        )
+        for name, one in made.records.items()
+    }
+    assert "No test subject shows sadness, surprise: no score speaks" in markdown(replace(made, records=records))
+
+
 def test_folds_of_different_sizes_are_one_sentence(tmp_path: Path) -> None:
     folds = STUDY.experiment.evaluation.model_copy(update={"protocol": "subject_kfold", "folds": 3})
     experiment = STUDY.experiment.model_copy(update={"evaluation": folds})

@@ -258,7 +258,26 @@ def learned_from(outcome: Outcome) -> list[str]:
     several = f"{min(counts)} to {max(counts)} views" if len(counts) > 1 else f"{views.count} views"
     faces = f"Faces: {corpus.dataset}, {len(corpus.expressions)} expressions, {several} of "
     faces += f"{study.experiment.rendering.size} pixels" + (f"; manifest {', '.join(prints)}." if prints else ".")
-    return [faces, *_start(outcome), _supervision(outcome), *_people(outcome)]
+    return [faces, *_never_shown(outcome), *_start(outcome), _supervision(outcome), *_people(outcome)]
+
+
+def _never_shown(outcome: Outcome) -> list[str]:
+    """Which of the classes no test subject shows, of whatever seed."""
+    records = [record for _, record in finished(outcome) if record.confusions]
+    shown = {
+        name
+        for record in records
+        for counts in record.confusions.values()
+        for name, row in zip(record.classes, counts, strict=True)
+        if sum(row)
+    }
+    absent = [name for name in outcome.study.experiment.corpus.expressions if name not in shown]
+    if not records or not absent:
+        return []
+    return [
+        f"No test subject shows {', '.join(absent)}: no score speaks of that, and zero-shot may name it all the same. "
+        "Set corpus.expressions to what there is."
+    ]
 
 
 def _start(outcome: Outcome) -> list[str]:

@@ -113,7 +113,7 @@ class ViewStore:
     @cached_property
     def rejected(self) -> pl.DataFrame:
         """The faces without views: sample_id, path, reason."""
-        return pl.read_parquet(self.parts[0].folder / "rejected.parquet")
+        return _read_table(self.parts[0].folder / "rejected.parquet")
 
     @cached_property
     def doubts(self) -> pl.DataFrame:
@@ -189,8 +189,8 @@ class Part:
 
     def sample_ids(self) -> list[str]:
         """One per row, told without a look at the shards: those that were asked for and not rejected."""
-        asked = pl.read_parquet(self.folder / "manifest.parquet", columns=["sample_id"])
-        rejected = pl.read_parquet(self.folder / "rejected.parquet", columns=["sample_id"])
+        asked = _read_table(self.folder / "manifest.parquet").select("sample_id")
+        rejected = _read_table(self.folder / "rejected.parquet").select("sample_id")
         return asked.join(rejected, on="sample_id", how="anti", maintain_order="left")["sample_id"].to_list()
 
     def read(self, rows: NDArray[np.int64], name: str, out: NDArray[np.uint8]) -> None:
@@ -229,7 +229,10 @@ class _Shard:
 
     @cached_property
     def _batch(self) -> Any:
-        return pa.ipc.open_file(pa.memory_map(str(self.path))).get_batch(0)
+        try:
+            return pa.ipc.open_file(pa.memory_map(str(self.path))).get_batch(0)
+        except (pa.ArrowInvalid, OSError):
+            raise _damaged(self.path) from None
 
     def column(self, name: str) -> NDArray[np.uint8]:
         """All of one camera's views, (rows, size, size, 3): a view of the mapped file, not a copy."""
@@ -237,6 +240,17 @@ class _Shard:
             pixels, shape = _flat(self._batch[name])
             self._columns[name] = pixels.to_numpy(zero_copy_only=True).reshape(shape)
         return self._columns[name]
+
+
+def _read_table(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError):
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{address(path)}: gone or damaged; delete the folder that it is in, and render anew")
 
 
 def fetch_contents(store: Path) -> None:
