@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-import polars as pl
-
 from polyview.analysis.comparisons import comparisons, family_of, margin_of
 from polyview.analysis.curves import idle_terms
-from polyview.analysis.outcome import Outcome, finished
+from polyview.analysis.outcome import Outcome, count_without_predictions, finished
 from polyview.analysis.statistics import Comparison, adjustment
 from polyview.analysis.supervision import describe_start, describe_supervision
 from polyview.recipe import Study, UntilDecided
@@ -99,7 +97,7 @@ def _stale(outcome: Outcome) -> list[str]:
 
 def _without_predictions(outcome: Outcome) -> list[str]:
     results = [trial.id for trial, _ in finished(outcome)]
-    missing = sum(outcome.predictions.get(trial_id, pl.DataFrame()).is_empty() for trial_id in results)
+    missing = count_without_predictions(outcome, results)
     if missing in (0, len(results)):  # where all are of an early version, each comparison says so
         return []
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,11 @@ def environment(outcome: Outcome) -> dict[str, str]:
         for name, value in (record.environment | precision).items():
             values.setdefault(name, {})[value] = None
     return {name: "; ".join(found) for name, found in values.items()}
+
+
+def count_without_predictions(outcome: Outcome, trial_ids: Iterable[str]) -> int:
+    """How many of these results have no predictions that bear out their scores, as those of earlier versions."""
+    return sum(outcome.predictions.get(trial_id, pl.DataFrame()).is_empty() for trial_id in trial_ids)
 
 
 def predictions_table(outcome: Outcome) -> pl.DataFrame:

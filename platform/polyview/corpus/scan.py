@@ -16,6 +16,7 @@ from polyview.corpus.manifest import SEQUENCE, Manifest
 from polyview.corpus.splits import few
 from polyview.errors import UserError
 from polyview.recipe import EXPRESSIONS, OWN_EXPRESSIONS, Corpus, Geometry
+from polyview.recipe.corpus import GENERATED
 
 _DATASETS = {
     "synthetic": synthetic.scan,
@@ -27,7 +28,6 @@ _DATASETS = {
     "bp4d": bp4d.scan,
     "coma": coma.scan,
 }
-_GENERATED = ("synthetic", "facekit")
 _GEOMETRIES: dict[str, dict[str, Any]] = {"coma": {"unit": coma.UNIT}, "folder": {"unit": "auto", "axes": "auto"}}
 """What is known of a dataset's meshes, where the recipe does not say it."""
 
@@ -72,7 +72,7 @@ def scan(corpus: Corpus) -> Scan:
     set_in_recipe = corpus.geometry.model_dump(exclude_none=True)
     geometry = Geometry.model_validate(_GEOMETRIES.get(corpus.dataset, {}) | set_in_recipe)
     of_axes: list[str] = []
-    if geometry.axes == "auto" and corpus.dataset not in _GENERATED:
+    if geometry.axes == "auto" and corpus.dataset not in GENERATED:
         axes, of_axes = common_axes(kept, root, geometry)
         geometry = geometry.model_copy(update={"axes": axes})
     notes = [
@@ -87,7 +87,7 @@ def scan(corpus: Corpus) -> Scan:
         *remarks.on_people(corpus.subjects, len(complete), people),
         *remarks.on_subjects(kept["subject"].unique()),
         *(remarks.on_single_faces(kept["subject"]) if corpus.dataset == "folder" else ()),
-        *(remarks.on_files(root, kept) if corpus.dataset not in _GENERATED else ()),
+        *(remarks.on_files(root, kept) if corpus.dataset not in GENERATED else ()),
         *of_axes,
     ]
     return Scan(Manifest.build(kept, root, geometry), skipped, len(found) - len(kept), tuple(notes))

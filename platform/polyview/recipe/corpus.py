@@ -19,6 +19,8 @@ def _absolute(root: str) -> str:
         raise ValueError(error) from None
 
 
+GENERATED = ("synthetic", "facekit")
+"""The datasets that make their own faces, as `generator` asks for."""
 DatasetName = Literal["synthetic", "facekit", "folder", "bu3dfe", "bu4dfe", "bosphorus", "bp4d", "coma"]
 EXPRESSIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
 OWN_EXPRESSIONS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from polyview.recipe.corpus import GENERATED
 from polyview.recipe.experiment import Experiment
 
 
@@ -15,7 +16,7 @@ def _unread(experiment: Experiment) -> dict[str, str]:
     """The keys and sections that nothing reads, each with why."""
     corpus, language, evaluation = experiment.corpus, experiment.language, experiment.evaluation
     found: dict[str, str] = {}
-    if corpus.dataset not in ("synthetic", "facekit"):
+    if corpus.dataset not in GENERATED:
         found["corpus.generator"] = f"corpus.dataset is {corpus.dataset}"
     if corpus.dataset != "folder":
         found["corpus.table"] = f"corpus.dataset is {corpus.dataset}"

@@ -26,7 +26,7 @@ import polars as pl
 from pydantic import ValidationError
 
 import polyview
-from polyview.analysis.outcome import Outcome, absent, environment, finished
+from polyview.analysis.outcome import Outcome, absent, count_without_predictions, environment, finished
 from polyview.environment import git_commit
 from polyview.errors import UserError
 from polyview.recipe import Study, load_study
@@ -193,11 +193,6 @@ def open_bundle(path: Path, say: Callable[[str], object] = _say_nothing) -> Iter
         yield Bundle(path, folder, about, study, outcome, manifests)
 
 
-def _bare(outcome: Outcome) -> int:
-    """How many results have no predictions that bear out their scores, as those of earlier versions."""
-    return sum(outcome.predictions.get(trial_id, pl.DataFrame()).is_empty() for trial_id in outcome.records)
-
-
 def _known(study: Study, folder: Path) -> Outcome:
     """What an unpacked bundle knows of a study; MLflow's runs stayed where they are."""
     return replace(load_outcome(study, Home(folder)), tracking_address="")
@@ -251,7 +246,8 @@ def _check_about(about: About, outcome: Outcome, folder: Path) -> None:
         if path.parent.name not in outcome.records:
             raise UserError(f"trials/{path.parent.name}/record.json: the study has no such trial")
     told = (about.study, about.seeds, about.trials, about.results, about.bare)
-    found = (outcome.study.name, outcome.study.all_seeds, len(outcome.trials), len(finished(outcome)), _bare(outcome))
+    bare = count_without_predictions(outcome, outcome.records)
+    found = (outcome.study.name, outcome.study.all_seeds, len(outcome.trials), len(finished(outcome)), bare)
     if told != found:
         raise UserError(f"bundle.json tells of {told}, and its files of {found}")
 
@@ -327,7 +323,7 @@ def _about(outcome: Outcome, known: Outcome, names: Names, command: str) -> Abou
         results=len(finished(known)),
         absent=tuple(absent(known)),
         stale=len(outcome.stale),
-        bare=_bare(known),
+        bare=count_without_predictions(known, known.records),
         needed=tuple(
             Needed(key=key.removeprefix("experiment."), name=name, kind=kinds[name])
             for key, name in texts
