@@ -175,6 +175,16 @@ def test_faces_of_another_corpus_that_were_trained_on_are_told_wherever_a_reader
     made = outcome(tmp_path, STUDY.model_copy(update={"experiment": experiment, "references": False}))
     assert "whom neither saw." in markdown(made)
     assert caveats(made) == []
+    assert "Centred" not in markdown(made)
+    evaluation = crossed.model_copy(update={"centred": True})
+    trials = tuple(
+        replace(trial, experiment=trial.experiment.model_copy(update={"evaluation": evaluation}))
+        for trial in made.trials
+    )
+    assert "Centred: the tested faces' embeddings were moved" in markdown(replace(made, trials=trials))
+    assert "Centred: the tested faces' embeddings of “" in markdown(
+        replace(made, trials=(*trials[:3], *made.trials[3:]))
+    )
     records = {name: one.model_copy(update={"shared_faces": ("a", "b")}) for name, one in made.records.items()}
     shared = replace(made, records=records)
     assert "whom neither saw, except faces that have another name in training." in markdown(shared)

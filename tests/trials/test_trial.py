@@ -27,10 +27,12 @@ from polyview.trials.trial import (
     UselessPictures,
     check_faces,
     check_recipe,
+    embedded,
     evaluate_checkpoint,
     interim_score,
     predict_again,
     run_trial,
+    score,
     useless_pictures,
 )
 
@@ -245,6 +247,26 @@ def test_another_corpus_is_tested_on_whole(tiny: Experiment, store_of: StoreOf, 
     again = evaluate_checkpoint(checkpoint, ("knn",), here.folder, there.folder).results
     assert again["protocol"].unique().to_list() == ["cross_dataset"]
     assert again["value"].to_list() == [record.scores[f"knn/{metric}"] for metric in ("accuracy", "uf1", "uar")]
+
+
+def test_only_another_corpus_is_centred_and_it_alone_is_moved(
+    tiny: Experiment, store_of: StoreOf, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="centred moves the faces of another dataset, and holdout tests on the one"):
+        with_overrides(tiny, {"evaluation.centred": True})
+    others = tiny.corpus.model_copy(update={"generator": Generator(subjects=3, sequences=1, seed=7)})
+    changes = {"evaluation.protocol": "cross_dataset", "evaluation.test": others.model_dump(mode="json")}
+    plain = with_overrides(tiny, changes | {"training.epochs": 0})
+    moved = with_overrides(plain, {"evaluation.centred": True})
+    assert plain.digest != moved.digest
+    here, there = store_of(tiny), store_of(tiny.model_copy(update={"corpus": others}))
+    means = []
+    for experiment in (plain, moved):
+        spec = TrialSpec(experiment, here.folder, tmp_path, there.folder)
+        fitted = embedded(experiment, None, spec.sides()[0])
+        tested = score(experiment, None, *spec.sides()).test
+        means.append(np.abs(tested.features.mean(axis=0) - fitted.features.mean(axis=0)).max())
+    assert means[0] > 1e-3 > means[1]
 
 
 @pytest.mark.parametrize("temporal", ["frame", "mean", "dynamic_image", "attention"])

@@ -256,7 +256,14 @@ def learned_from(outcome: Outcome) -> list[str]:
     several = f"{min(counts)} to {max(counts)} views" if len(counts) > 1 else f"{views.count} views"
     faces = f"Faces: {corpus.dataset}, {len(corpus.expressions)} expressions, {several} of "
     faces += f"{study.experiment.rendering.size} pixels" + (f"; manifest {', '.join(prints)}." if prints else ".")
-    return [faces, *_never_shown(outcome), *_start(outcome), _supervision(outcome), *_people(outcome)]
+    return [
+        faces,
+        *_never_shown(outcome),
+        *_start(outcome),
+        _supervision(outcome),
+        *_people(outcome),
+        *_centred(outcome),
+    ]
 
 
 def _never_shown(outcome: Outcome) -> list[str]:
@@ -303,6 +310,20 @@ def _supervision(outcome: Outcome) -> str:
         if trial.variant not in REFERENCES
     )
     return f"Supervision in pretraining: {said}."
+
+
+def _centred(outcome: Outcome) -> list[str]:
+    """Of which variants the tested faces were moved as a whole before they were scored."""
+    variants = {trial.variant: trial.experiment.evaluation.centred for trial in outcome.trials}
+    names = [name for name, moved in variants.items() if moved]
+    if not names:
+        return []
+    whose = "" if len(names) == len(variants) else f" of {_quoted(names)}"
+    return [
+        f"Centred: the tested faces' embeddings{whose} were moved as a whole onto the mean of those that the probes "
+        "were fitted on. No label of theirs was read for it, but all of the faces: what is said of one depends on the "
+        "others, and on how often each expression is among them."
+    ]
 
 
 def _people(outcome: Outcome) -> list[str]:

@@ -51,6 +51,12 @@ class Evaluation(Model):
     )
     fold: Natural = Field(0, description="which of the folds has the test subjects; a study runs them all")
     test: Corpus | None = Field(None, description="cross_dataset: the faces that are tested on, all of them")
+    centred: bool = Field(
+        False,
+        exclude_if=equals(False),
+        description="cross_dataset: the tested faces' mean embedding is moved onto that of the faces the probes are "
+        "fitted on; reads all tested faces, and no label of theirs",
+    )
     split_seed: Seed | None = Field(
         None,
         exclude_if=equals(None),
@@ -90,6 +96,11 @@ class Evaluation(Model):
             raise ValueError(f"fold is {self.fold}, and protocol {self.protocol} has folds 0 to {self.repeats - 1}")
         if (self.test is not None) != (self.protocol == "cross_dataset"):
             raise ValueError("protocol cross_dataset needs test, the corpus to be tested on; the others have none")
+        if self.centred and self.test is None:
+            raise ValueError(
+                f"centred moves the faces of another dataset, and {self.protocol} tests on the one that is trained on; "
+                "leave it out"
+            )
         if self.validation and self.repeats > 1:
             raise ValueError(
                 f"validation subjects are no test subjects, and under {self.protocol} everybody is one; use holdout or "

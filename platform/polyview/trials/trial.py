@@ -17,7 +17,7 @@ from polyview.corpus.splits import exchanged, labelled
 from polyview.environment import describe_environment
 from polyview.errors import UserError
 from polyview.evaluation.embed import anchors, embed, raw_pixels
-from polyview.evaluation.embedded import Embedded, pooled
+from polyview.evaluation.embedded import Embedded, centred, pooled
 from polyview.evaluation.protocols import PREDICTIONS, Evaluation, evaluate
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import check_tower
@@ -306,11 +306,14 @@ def score(experiment: Experiment, model: MultiviewModel | None, train: Faces, te
     fitted = embedded(experiment, model, train.labelled(experiment))
     if experiment.language.shuffled == "all":
         fitted = replace(fitted, labels=exchanged(fitted.labels, experiment.seed))
+    tested = embedded(experiment, model, test, "" if test.store is train.store else "test/")
+    if experiment.evaluation.centred and experiment.evaluation.other_corpus:
+        tested = centred(tested, fitted)
     learns_text = bool(experiment.objective.text_terms or experiment.model.pretrained)
     has_text = experiment.language.prompts != "none" and learns_text
     return evaluate(
         train=fitted,
-        test=embedded(experiment, model, test, "" if test.store is train.store else "test/"),
+        test=tested,
         anchors=anchors(model, experiment, default_device()) if model and has_text else None,
         probes=experiment.evaluation.probes,
         classes=experiment.corpus.expressions,
