@@ -22,8 +22,9 @@ EVEN = replace(draw_person(0, 0, shape_count()), shape=np.zeros(shape_count()), 
 
 def path(units: str = "", person: int = 3, **numbers: float) -> str:
     values = {"yaw": 0, "pitch": 0, "noise": 0, "holes": 0, **numbers}
+    version = synthetic.VERSION_OF_VARIETY if "variety" in numbers else synthetic.VERSION
     return (
-        f"synthetic:version={synthetic.VERSION}&seed=0&person={person}"
+        f"synthetic:version={version}&seed=0&person={person}"
         + "".join(f"&{name}={value}" for name, value in values.items())
         + (f"&{units}" if units else "")
     )
@@ -186,6 +187,7 @@ def test_noise_has_the_size_asked_for_and_holes_take_faces_only() -> None:
         (path("au99=1"), "99"),
         (path("smile=1"), "not a path"),
         (path().replace("version=", "version=9"), "scan anew"),
+        (path(variety=1).replace(f"version={synthetic.VERSION_OF_VARIETY}", "version=1"), "scan anew"),
     ],
 )
 def test_a_path_that_means_nothing_is_refused(broken: str, reason: str) -> None:
@@ -211,3 +213,19 @@ def test_variety_makes_other_heads_of_the_same_people_and_each_the_same_one_twic
         assert mesh.nose is not None
         assert average.nose is not None
         assert np.linalg.norm(mesh.nose - average.nose) < 25.0
+
+
+def test_people_of_other_kinds_smile_by_other_amounts_and_some_rest_with_a_face_that_shows_something() -> None:
+    corner, lips = region(26, -32, 6), region(0, -32, 12)
+
+    def smiles_and_gaps(**variety: float) -> NDArray[np.float64]:
+        measured = []
+        for person in range(24):
+            rest, smile = head(person=person, **variety).vertices, head("au12=1", person, **variety).vertices
+            measured.append(((smile - rest)[corner, 1].mean(), np.ptp(rest[lips, 1])))
+        return np.array(measured).T
+
+    alike, kinds = smiles_and_gaps(), smiles_and_gaps(variety=1.0)
+    for usual, varied in zip(alike, kinds, strict=True):
+        assert varied.std() > 1.5 * usual.std()
+    assert kinds[0].max() > 2.5 * kinds[0].min()

@@ -19,6 +19,7 @@ from polyview.modeling.export import export_weights
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import build_towers, check_tower
 from polyview.recipe import Corpus, Experiment, Generator, Modeling, load_experiment, with_overrides
+from polyview.recipe.weights import FORMER
 from polyview.rendering.cameras import cameras
 from polyview.rendering.renderer import make_renderer
 from polyview.training.batches import to_images
@@ -62,6 +63,13 @@ def test_whom_they_have_seen_is_known() -> None:
     assert describe_start(seen).endswith("of whom some may be among these")
     others = with_overrides(seen, {"corpus.generator.seed": generator.seed + 1})
     assert describe_start(others).endswith("of whom none is among these")
+
+
+def test_a_bundle_of_an_earlier_version_still_says_what_its_towers_had_learned() -> None:
+    own = load_experiment(RECIPE)
+    for content in FORMER:
+        former = own.model_copy(update={"model": own.model.model_copy(update={"pretrained": content})})
+        assert describe_start(former).startswith("polyview's own weights of an earlier version, which have read")
 
 
 def test_a_tower_without_weights_of_its_own_is_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment
 from polyview.recipe.experiment import own_contents
-from polyview.recipe.weights import OWN, OWN_SEED
+from polyview.recipe.weights import FORMER, OWN, OWN_SEED
 
 SUPERVISION = {
     "pseudo": "pseudo-labels, made of the faces and the prompts of all classes, and no label was read",
@@ -24,10 +24,11 @@ def describe_start(experiment: Experiment) -> str:
     name = experiment.model.pretrained
     if name is None:
         return "random weights"
-    if name == OWN or name in own_contents():
+    if name == OWN or name in own_contents() or name in FORMER:
         same = experiment.corpus.dataset == "synthetic" and experiment.corpus.generator.seed == OWN_SEED
         others = ", of whom some may be among these" if same else ", of whom none is among these"
-        return f"polyview's own weights, which have read the labels of generated people{others}"
+        earlier = " of an earlier version" if name in FORMER else ""
+        return f"polyview's own weights{earlier}, which have read the labels of generated people{others}"
     return f"weights {name}, of which it is not known here what they have seen"
 
 

@@ -66,12 +66,18 @@ def template() -> Template:
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """An identity's own head at rest, float32: vertices (V, 3), colours (V, 3) in 0 to 255, eyeball centres (2, 3)."""
+    """An identity's own head at rest, and how it moves; all float32.
+
+    vertices (V, 3); colors (V, 3) in 0 to 255; eyes (2, 3), their centres; gains (2, units) of the left and the right
+    half; units (units, 3 V) and creases (units, V) are what each action unit displaces, and how much it darkens
+    """
 
     vertices: Single
     colors: Single
     eyes: Single
     gains: Single
+    units: Single
+    creases: Single
 
 
 def shaped(identity: Identity) -> Person:
@@ -88,6 +94,8 @@ def shaped(identity: Identity) -> Person:
         colors=paint(shared.palette, identity.complexion).astype(np.float32),
         eyes=np.array([(sign * at.EYE_X, *at.EYE_CENTRE) for sign in (1, -1)], dtype=np.float32) + shifts,
         gains=identity.gains.astype(np.float32),
+        units=shared.units,
+        creases=shared.creases,
     )
 
 
@@ -95,8 +103,8 @@ def moved(person: Person, units: NDArray[np.float64]) -> Mesh:
     """The head of `person` with these weights (units,), in the order of `ACTION_UNITS`."""
     shared = template()
     weights = person.gains * units.astype(np.float32)
-    left, right = (weights @ shared.units).reshape(2, -1, 3)
-    left_folds, right_folds = weights @ shared.creases
+    left, right = (weights @ person.units).reshape(2, -1, 3)
+    left_folds, right_folds = weights @ person.creases
     vertices = person.vertices + right + shared.left[:, None] * (left - right)
     folds = right_folds + shared.left * (left_folds - right_folds)
     for sign, centre, lid in zip((1.0, -1.0), person.eyes, shared.lids, strict=True):

@@ -6,7 +6,9 @@ strong expressions of adults, in millimetres.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -27,11 +29,29 @@ from polyview.corpus.head.surface import (
 _JAW_ANGLE = np.radians(14.0)
 
 
+@dataclass(frozen=True)
+class Muscle:
+    """What an action unit does on one person's face, compared with the average one's.
+
+    shift: millimetres that its patches lie further from the middle, and higher; size: factor of their extent
+    pull: factors of how far it moves the skin away from the middle, up and forward
+    """
+
+    shift: tuple[float, float] = (0.0, 0.0)
+    size: float = 1.0
+    pull: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+AVERAGE = (Muscle(),) * len(ACTION_UNITS)
+
+
 class Face:
     """Coordinates and masks on the average face that fields are written in.
 
     x is the distance from the middle of the face, so that every field is symmetric; `sign` restores the side.
     """
+
+    muscle = Muscle()
 
     def __init__(self, surface: Surface) -> None:
         self.surface = surface
@@ -41,26 +61,32 @@ class Face:
         self.front = surface.front
         self.skin = (surface.part == FACE) * self.front
 
+    def pulled_by(self, muscle: Muscle) -> Face:
+        """The same face, on which the patches, lines and movements of a field are this muscle's."""
+        face = copy.copy(self)
+        face.muscle = muscle
+        return face
+
     def at(self, cx: float, cy: float, sx: float, sy: float) -> Array:
         """A Gaussian patch of the face, on both sides."""
-        return bump(self.x, self.y, (cx, cy), (sx, sy)) * self.front
+        (outward, upward), size = self.muscle.shift, self.muscle.size
+        return bump(self.x, self.y, (cx + outward, cy + upward), (sx * size, sy * size)) * self.front
 
     def moved(self, out: Array | float = 0.0, up: Array | float = 0.0, forward: Array | float = 0.0) -> Array:
         """The field that moves the skin away from the middle, up and forward, (V, 3)."""
         zero = np.zeros(len(self.x))
         # Skin in the middle belongs to both sides: it cannot be drawn across.
-        return (
-            np.stack([(zero + out) * self.sign * smoothstep(0.0, 10.0, self.x), zero + up, zero + forward], axis=1)
-            * self.skin[:, None]
-        )
+        field = np.stack([(zero + out) * self.sign * smoothstep(0.0, 10.0, self.x), zero + up, zero + forward], axis=1)
+        moved: Array = field * self.muscle.pull * self.skin[:, None]
+        return moved
 
     def line(self, start: tuple[float, float], end: tuple[float, float], width: float) -> Array:
         """A crease from `start` to `end`: 1 on the segment, Gaussian across it."""
-        direction = np.subtract(end, start)
-        relative = np.stack([self.x - start[0], self.y - start[1]], axis=1)
+        direction, (outward, upward) = np.subtract(end, start), self.muscle.shift
+        relative = np.stack([self.x - start[0] - outward, self.y - start[1] - upward], axis=1)
         along = np.clip(relative @ direction / (direction @ direction), 0.0, 1.0)
         distance = np.linalg.norm(relative - along[:, None] * direction, axis=1)
-        return np.exp(-0.5 * (distance / width) ** 2) * self.front
+        return np.exp(-0.5 * (distance / (width * self.muscle.size)) ** 2) * self.front
 
     def _above(self, height: float) -> Array:
         distance = self.y - height
@@ -273,32 +299,51 @@ _UNITS: dict[int, Callable[[Face], Array]] = {
 }
 
 
-def action_unit_fields(face: Face) -> Array:
+def action_unit_fields(face: Face, muscles: Sequence[Muscle] = AVERAGE) -> Array:
     """(units, V, 3) displacements in the order of `ACTION_UNITS`; eyeballs and ears stay where they are."""
-    fields = np.stack([_UNITS[unit](face) for unit in ACTION_UNITS])
+    fields = np.stack(
+        [_UNITS[unit](face.pulled_by(muscle)) for unit, muscle in zip(ACTION_UNITS, muscles, strict=True)]
+    )
     fields[:, face.surface.part == EYEBALL] = 0.0
     return fields
 
 
-def creases(face: Face) -> Array:
+def creases(face: Face, muscles: Sequence[Muscle] = AVERAGE) -> Array:
     """(units, V) how much darker the skin gets in the folds that a unit makes, 0 to 1."""
+    folds = [_folds(face.pulled_by(muscle), unit) for unit, muscle in zip(ACTION_UNITS, muscles, strict=True)]
+    return np.clip(np.stack(folds), 0, 1) * (face.surface.part == FACE)
+
+
+def _folds(face: Face, unit: int) -> Array:
     furrows = 0.25 - 0.25 * np.sin(face.y * 2 * np.pi / 7.5)
-    crow = face.line((50, 38), (58, 44), 1.3) + face.line((51, 34), (60, 34), 1.3)
-    nose_root = face.at(4, 32, 8, 8) * (0.3 - 0.3 * np.sin(face.y * 2 * np.pi / 6.0))
-    lines = {
-        1: face.at(10, 82, 16, 8) * furrows,
-        2: face.at(32, 82, 16, 8) * furrows,
-        4: 0.8 * face.line((5.5, 46), (6.5, 60), 1.8) + 0.4 * face.at(0, 41, 8, 2),
-        6: 0.5 * crow + 0.4 * face.at(31, 23, 9, 1.5),
-        7: 0.4 * face.at(31, 25, 9, 1.5),
-        9: nose_root + face.line((14, 3), (24, -14), 1.8),
-        10: 0.9 * face.line((15, -3), (27, -24), 1.8),
-        12: 0.9 * face.line((17, -5), (34, -27), 1.9),
-        14: 0.7 * face.at(29, -32, 1.6, 4),
-        15: 0.7 * face.line((28, -37), (32, -53), 1.8),
-        17: 0.5 * face.at(0, -48, 11, 2),
-        20: 0.5 * face.line((33, -22), (36, -46), 1.8),
-        23: 0.4 * face.at(0, -45, 14, 1.8),
-    }
-    nothing = np.zeros(len(face.x))
-    return np.stack([np.clip(lines.get(unit, nothing), 0, 1) * (face.surface.part == FACE) for unit in ACTION_UNITS])
+    match unit:
+        case 1:
+            return face.at(10, 82, 16, 8) * furrows
+        case 2:
+            return face.at(32, 82, 16, 8) * furrows
+        case 4:
+            return 0.8 * face.line((5.5, 46), (6.5, 60), 1.8) + 0.4 * face.at(0, 41, 8, 2)
+        case 6:
+            crow = face.line((50, 38), (58, 44), 1.3) + face.line((51, 34), (60, 34), 1.3)
+            return 0.5 * crow + 0.4 * face.at(31, 23, 9, 1.5)
+        case 7:
+            return 0.4 * face.at(31, 25, 9, 1.5)
+        case 9:
+            root = face.at(4, 32, 8, 8) * (0.3 - 0.3 * np.sin(face.y * 2 * np.pi / 6.0))
+            return root + face.line((14, 3), (24, -14), 1.8)
+        case 10:
+            return 0.9 * face.line((15, -3), (27, -24), 1.8)
+        case 12:
+            return 0.9 * face.line((17, -5), (34, -27), 1.9)
+        case 14:
+            return 0.7 * face.at(29, -32, 1.6, 4)
+        case 15:
+            return 0.7 * face.line((28, -37), (32, -53), 1.8)
+        case 17:
+            return 0.5 * face.at(0, -48, 11, 2)
+        case 20:
+            return 0.5 * face.line((33, -22), (36, -46), 1.8)
+        case 23:
+            return 0.4 * face.at(0, -45, 14, 1.8)
+        case _:
+            return np.zeros(len(face.x))
