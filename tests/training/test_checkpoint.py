@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 
 from polyview.errors import UserError
 from polyview.evaluation.embed import embed
-from polyview.modeling.export import export_towers
+from polyview.modeling.export import export_towers, export_weights
 from polyview.modeling.model import MultiviewModel
 from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore
@@ -173,3 +174,19 @@ def test_a_pickle_in_place_of_the_moments_is_never_run(trainer: Trainer, tmp_pat
     torch.save(Trap(), checkpoint.folder / "trainer.pt")
     with pytest.raises(Exception, match="Weights only"):
         Trainer(trainer.job, CPU)
+
+
+def test_whoever_shares_the_home_may_read_a_checkpoint_and_what_is_exported_from_it(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    before = os.umask(0o002)
+    try:
+        model = save(trainer).load_model()
+        export_towers(model, trainer.job.experiment, tmp_path / "towers")
+        export_weights(model, tmp_path / "weights.safetensors")
+    finally:
+        os.umask(before)
+    written = [*trainer.job.folder.glob("epoch-*/*"), *tmp_path.glob("towers/*"), tmp_path / "weights.safetensors"]
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in written}
+    assert {"model.safetensors", "open_clip_model.safetensors", "weights.safetensors"} <= modes.keys()
+    assert set(modes.values()) == {"0o664"}

@@ -11,7 +11,7 @@ from polyview.errors import UserError
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import CONFIG, build_towers, save_tokenizer
 from polyview.recipe import Experiment, Modeling
-from polyview.storage.home import replacing
+from polyview.storage.home import replacing, usual_mode
 
 WEIGHTS = "open_clip_model.safetensors"
 
@@ -42,13 +42,14 @@ def export_weights(model: MultiviewModel, file: Path) -> None:
         name: (value.half() if value.is_floating_point() else value).contiguous()
         for name, value in model.towers.state_dict().items()
     }
-    with replacing(file) as temporary:
+    with replacing(file) as temporary, usual_mode(temporary):
         save_file(weights, temporary)
 
 
 def _write(model: MultiviewModel, experiment: Experiment, folder: Path) -> None:
     (folder / CONFIG).write_text(model.description)
-    save_file({name: value.contiguous() for name, value in model.towers.state_dict().items()}, folder / WEIGHTS)
+    with usual_mode(folder / WEIGHTS):
+        save_file({name: value.contiguous() for name, value in model.towers.state_dict().items()}, folder / WEIGHTS)
     save_tokenizer(experiment.model.tower, folder)
 
 

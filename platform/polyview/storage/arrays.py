@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from polyview.storage.home import usual_mode
+
 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
     """Write named arrays as safetensors, which `safetensors.numpy.load_file` reads back."""
     # safetensors writes the memory of an array as it lies, so that of a transposed one would come back scrambled.
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    with usual_mode(path):
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)

@@ -23,6 +23,7 @@ from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import CONFIG
 from polyview.recipe import Experiment, digest, load_stored_experiment, to_yaml
 from polyview.storage.arrays import save_arrays
+from polyview.storage.home import usual_mode
 from polyview.storage.mirror import CachedPath, address, alone, fetch_folder, files, remove, upload_folder
 from polyview.training.averaging import WeightAverage
 from polyview.training.history import Epoch, Progress
@@ -213,7 +214,8 @@ class Snapshot:
 
 
 def _save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
-    save_file({name: value.contiguous() for name, value in weights.items()}, path)
+    with usual_mode(path):
+        save_file({name: value.contiguous() for name, value in weights.items()}, path)
 
 
 def checkpoint_name(epochs: int, steps: int) -> str:
