@@ -5,13 +5,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from polyview.errors import UserError
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import CONFIG, build_towers, save_tokenizer
 from polyview.recipe import Experiment, Modeling
-from polyview.storage.home import replacing, usual_mode
+from polyview.storage.arrays import save_tensors
+from polyview.storage.home import replacing
 
 WEIGHTS = "open_clip_model.safetensors"
 
@@ -39,17 +38,15 @@ def export_towers(model: MultiviewModel, experiment: Experiment, folder: Path) -
 def export_weights(model: MultiviewModel, file: Path) -> None:
     """Write the towers' weights alone to `file`, whole, in half precision: what `model.pretrained` may name."""
     weights = {
-        name: (value.half() if value.is_floating_point() else value).contiguous()
-        for name, value in model.towers.state_dict().items()
+        name: value.half() if value.is_floating_point() else value for name, value in model.towers.state_dict().items()
     }
-    with replacing(file) as temporary, usual_mode(temporary):
-        save_file(weights, temporary)
+    with replacing(file) as temporary:
+        save_tensors(weights, temporary)
 
 
 def _write(model: MultiviewModel, experiment: Experiment, folder: Path) -> None:
     (folder / CONFIG).write_text(model.description)
-    with usual_mode(folder / WEIGHTS):
-        save_file({name: value.contiguous() for name, value in model.towers.state_dict().items()}, folder / WEIGHTS)
+    save_tensors(model.towers.state_dict(), folder / WEIGHTS)
     save_tokenizer(experiment.model.tower, folder)
 
 

@@ -1,20 +1,39 @@
-"""Arrays in a file that is no pickle."""
+"""Arrays and tensors in a file that is no pickle."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
+import safetensors.torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
-
-from polyview.storage.home import usual_mode
+from torch import Tensor
 
 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
     """Write named arrays as safetensors, which `safetensors.numpy.load_file` reads back."""
     # safetensors writes the memory of an array as it lies, so that of a transposed one would come back scrambled.
-    with usual_mode(path):
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    with _usual_mode(path):
+        safetensors.numpy.save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write named tensors as safetensors, which `safetensors.torch.load_file` reads back."""
+    with _usual_mode(path):
+        safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+
+
+@contextmanager
+def _usual_mode(path: Path) -> Iterator[None]:
+    """Leaves the file that the block writes to be read by whom the umask lets read.
+
+    safetensors closes its files to everybody but their owner, and others work in the same home.
+    """
+    path.touch()
+    mode = path.stat().st_mode
+    yield
+    path.chmod(mode)

@@ -150,18 +150,6 @@ def replacing(path: Path, new: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def usual_mode(path: Path) -> Iterator[None]:
-    """Leaves the file that the block writes to be read by whom the umask lets read.
-
-    safetensors closes its files to everybody but their owner, and others work in the same home.
-    """
-    path.touch()
-    mode = path.stat().st_mode
-    yield
-    path.chmod(mode)
-
-
-@contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
     """Hold the lock file `path` for this process; a process that dies lets go.
 

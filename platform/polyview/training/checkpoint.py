@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors.numpy import load_file as load_arrays
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
@@ -22,8 +22,7 @@ from polyview.language.pseudolabels import SampleLabels
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import CONFIG
 from polyview.recipe import Experiment, digest, load_stored_experiment, to_yaml
-from polyview.storage.arrays import save_arrays
-from polyview.storage.home import usual_mode
+from polyview.storage.arrays import save_arrays, save_tensors
 from polyview.storage.mirror import CachedPath, address, alone, fetch_folder, files, remove, upload_folder
 from polyview.training.averaging import WeightAverage
 from polyview.training.history import Epoch, Progress
@@ -197,9 +196,9 @@ class Snapshot:
             )
 
     def _write_parts(self, folder: Path) -> None:
-        _save_weights(self.weights, folder / _WEIGHTS)
+        save_tensors(self.weights, folder / _WEIGHTS)
         if self.last_weights is not None:
-            _save_weights(self.last_weights, folder / _LAST_WEIGHTS)
+            save_tensors(self.last_weights, folder / _LAST_WEIGHTS)
         torch.save(self.trainer, folder / _TRAINER)
         (folder / CONFIG).write_text(self.description)
         if self.pseudolabels is not None:
@@ -211,11 +210,6 @@ class Snapshot:
             (folder / _PROGRESS).write_text(self.progress.model_dump_json(indent=1))
         (folder / _MARK).write_bytes(_HISTORY.dump_json(self.history, indent=1))
         (folder / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
-
-
-def _save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
-    with usual_mode(path):
-        save_file({name: value.contiguous() for name, value in weights.items()}, path)
 
 
 def checkpoint_name(epochs: int, steps: int) -> str:
