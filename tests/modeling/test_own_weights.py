@@ -18,12 +18,25 @@ from polyview.evaluation.probes import zero_shot
 from polyview.modeling.export import export_weights
 from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import build_towers, check_tower
-from polyview.recipe import Corpus, Experiment, Generator, Modeling, load_experiment, with_overrides
+from polyview.recipe import (
+    Corpus,
+    Experiment,
+    Generator,
+    Modeling,
+    Study,
+    load_experiment,
+    load_stored_experiment,
+    load_stored_study,
+    to_yaml,
+    with_overrides,
+)
 from polyview.recipe.weights import FORMER
 from polyview.rendering.cameras import cameras
 from polyview.rendering.renderer import make_renderer
 from polyview.training.batches import to_images
 from polyview.training.loop import class_tokens
+from polyview.trials.design import plan
+from polyview.trials.ledger import Ledger, Record
 
 RECIPE = Path("experiments/generator_pretraining.yaml")
 
@@ -63,6 +76,8 @@ def test_whom_they_have_seen_is_known() -> None:
     assert describe_start(seen).endswith("of whom some may be among these")
     others = with_overrides(seen, {"corpus.generator.seed": generator.seed + 1})
     assert describe_start(others).endswith("of whom none is among these")
+    tested = {"protocol": "cross_dataset", "test": {"dataset": "synthetic", "generator": {"seed": generator.seed}}}
+    assert describe_start(with_overrides(others, {"evaluation": tested})).endswith("of whom some may be among these")
 
 
 def test_a_bundle_of_an_earlier_version_still_says_what_its_towers_had_learned() -> None:
@@ -70,6 +85,25 @@ def test_a_bundle_of_an_earlier_version_still_says_what_its_towers_had_learned()
     for content in FORMER:
         former = own.model_copy(update={"model": own.model.model_copy(update={"pretrained": content})})
         assert describe_start(former).startswith("polyview's own weights of an earlier version, which have read")
+
+
+def test_results_of_earlier_weights_stay_theirs(tmp_path: Path) -> None:
+    (content,) = FORMER
+    own = start()
+    earlier = own.model_copy(update={"model": own.model.model_copy(update={"pretrained_content": ("polyview", content)})})
+    (tmp_path / "experiment.yaml").write_text(to_yaml(earlier))
+    read = load_stored_experiment(tmp_path / "experiment.yaml")
+    study = Study(name="earlier", experiment=earlier, variants={"other": {"training.lr": 1e-4}})
+    kept = load_stored_study(study.model_dump_json(), "study.json")
+    ledger = Ledger(tmp_path / "trials")
+    ledger.write(Record(id=earlier.digest, experiment=earlier, started=0, ended=1))
+    (record,) = ledger.all()
+    assert record.experiment.digest == read.digest == kept.experiment.digest == earlier.digest != own.digest
+    assert [trial.id for trial in plan(kept)] == [trial.id for trial in plan(study)]
+    assert describe_start(read).startswith("polyview's own weights of an earlier version, which have read")
+    with pytest.raises(UserError, match="holds other weights than when the recipe was read"):
+        build_towers(read.model, 64)
+    assert load_experiment(tmp_path / "experiment.yaml").digest == own.digest, "a recipe is of the weights that are here"
 
 
 def test_a_tower_without_weights_of_its_own_is_refused() -> None:

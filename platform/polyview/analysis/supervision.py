@@ -21,13 +21,15 @@ def supervision(experiment: Experiment) -> str:
 
 def describe_start(experiment: Experiment) -> str:
     """What the towers had learned before, in words."""
-    name = experiment.model.pretrained
+    name, file = experiment.model.pretrained, experiment.model.pretrained_content
     if name is None:
         return "random weights"
-    if name == OWN or name in own_contents() or name in FORMER:
-        same = experiment.corpus.dataset == "synthetic" and experiment.corpus.generator.seed == OWN_SEED
+    content = file[1] if file else name  # a bundle calls weights by what they hold
+    if name == OWN or content in (*own_contents(), *FORMER):
+        corpora = (experiment.corpus, experiment.evaluation.test)
+        same = any(one and one.dataset == "synthetic" and one.generator.seed == OWN_SEED for one in corpora)
         others = ", of whom some may be among these" if same else ", of whom none is among these"
-        earlier = " of an earlier version" if name in FORMER else ""
+        earlier = " of an earlier version" if content in FORMER else ""
         return f"polyview's own weights{earlier}, which have read the labels of generated people{others}"
     return f"weights {name}, of which it is not known here what they have seen"
 

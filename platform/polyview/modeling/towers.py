@@ -16,6 +16,7 @@ import torch
 
 from polyview.errors import UserError
 from polyview.recipe import Modeling
+from polyview.recipe.experiment import file_digest
 from polyview.recipe.weights import OWN, own_towers, weights_file
 
 CONFIG = "open_clip_config.json"
@@ -63,10 +64,16 @@ def _declare_missing_torchvision_operators() -> torch.library.Library | None:
 def build_towers(modeling: Modeling, image_size: int) -> Any:
     """An open_clip model whose image tower takes `image_size` square pictures; weights from the global torch seed.
 
-    Raises `UserError` if the name is unknown, the weights cannot be had, or its patches cannot be dropped.
+    Raises `UserError` if the name is unknown, the weights cannot be had or have changed, or its patches cannot be dropped.
     """
     check_tower(modeling)
     file = weights_file(modeling.tower, modeling.pretrained)
+    known = modeling.pretrained_content
+    if file and known and known[1] != file_digest(file):
+        raise UserError(
+            f"model.pretrained: {modeling.pretrained} holds other weights than when the recipe was read, whose content "
+            f"is {known[1]}; put these back, or read the recipe anew"
+        )
     try:
         with _without_warnings():
             towers = load_open_clip().create_model(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import json
@@ -12,11 +11,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from polyview.recipe.corpus import EXPRESSIONS, Corpus
+from polyview.recipe.corpus import Corpus
 from polyview.recipe.evaluation import Evaluation
 from polyview.recipe.language import Language
 from polyview.recipe.objective import Objective
-from polyview.recipe.schema import FileName, Model, Natural, PositiveFloat, Seed, Share, equals
+from polyview.recipe.schema import STORED, FileName, Model, Natural, PositiveFloat, Seed, Share, equals
 from polyview.recipe.training import Training
 from polyview.recipe.weights import OWN, own_towers, weights_file
 
@@ -121,10 +120,12 @@ class Modeling(Model):
     @classmethod
     def _is_of_the_file(cls, known: Any, info: ValidationInfo) -> Any:
         path = info.data.get("pretrained")
-        if file := weights_file(info.data.get("tower", ""), path):
-            return path, file_digest(file)
-        # A file that is gone, or another machine's, is the one that it was when the recipe was read.
-        return tuple(known) if known and known[0] == path else None
+        file = weights_file(info.data.get("tower", ""), path)
+        # A file that is gone, or another machine's, is the one that it was when the recipe was read; and results are of
+        # the file that was there then, whatever lies in its place now.
+        if known and known[0] == path and (info.context == STORED or not file):
+            return tuple(known)
+        return (path, file_digest(file)) if file else None
 
 
 class Experiment(Model):
@@ -187,11 +188,6 @@ class Experiment(Model):
         unsaid = [name for name in self.corpus.expressions if self.language.own and not self.language.own.get(name)]
         if unsaid:
             raise ValueError(f"language.own has no prompts for {', '.join(unsaid)}")
-        for name in set(self.language.own) - {*self.corpus.expressions, *EXPRESSIONS}:
-            if close := difflib.get_close_matches(name, self.corpus.expressions, n=1, cutoff=0.8):
-                raise ValueError(
-                    f"language.own has prompts for {name}, which corpus.expressions has not; nearest is {close[0]}"
-                )
         waits = self.language.prompts == "pseudo" and self.language.pseudo.start
         if waits and not set(objective.terms) - set(objective.text_terms):
             raise ValueError("language.pseudo.start needs a term without text to train on until then, such as contrast")

@@ -18,8 +18,9 @@ from yaml import YAMLError
 from polyview.errors import UserError
 from polyview.recipe.corpus import Corpus
 from polyview.recipe.experiment import Experiment
+from polyview.recipe.prompts import check_own_prompts
 from polyview.recipe.revisions import as_stored, with_defaults_of_its_revision
-from polyview.recipe.schema import Model
+from polyview.recipe.schema import STORED, Model
 from polyview.recipe.study import Study
 from polyview.recipe.table import Layout, TableOfStudies
 from polyview.recipe.validation import defaults_at, describe_errors
@@ -55,7 +56,18 @@ def with_overrides(experiment: Experiment, overrides: Mapping[str, Any], place: 
     Raises `UserError` that lists every error, with `place` said first.
     """
     config = OmegaConf.create(experiment.model_dump(mode="json"))
-    return _validate(Experiment, _updated(config, overrides), place)
+    changed = _validate(Experiment, _updated(config, overrides), place)
+    if changed.language.own != experiment.language.own:
+        check_own_prompts(changed, place)
+    return _with_weights_of(experiment, changed)
+
+
+def _with_weights_of(before: Experiment, changed: Experiment) -> Experiment:
+    """The changed experiment, whose weights are those that it was read with, where they are called the same."""
+    old, new = before.model, changed.model
+    if (new.tower, new.pretrained) != (old.tower, old.pretrained):
+        return changed
+    return changed.model_copy(update={"model": new.model_copy(update={"pretrained_content": old.pretrained_content})})
 
 
 def load_experiment(path: Path, assignments: Sequence[str] = ()) -> Experiment:
@@ -66,12 +78,14 @@ def load_experiment(path: Path, assignments: Sequence[str] = ()) -> Experiment:
     overrides = _parse(assignments)
     for key, value in overrides.items():
         _check_nothing_is_left_out(config, key, value, f"{path}: ")
-    return _validate(Experiment, _updated(config, overrides), str(path))
+    experiment = _validate(Experiment, _updated(config, overrides), str(path))
+    check_own_prompts(experiment, str(path))
+    return experiment
 
 
 def load_stored_experiment(path: Path) -> Experiment:
     """Read an experiment that `to_yaml` of this or of an earlier version has written; raises `UserError`."""
-    return _validate(Experiment, as_stored(OmegaConf.to_container(_read(path))), str(path))
+    return _validate(Experiment, as_stored(OmegaConf.to_container(_read(path))), str(path), STORED)
 
 
 def load_study(path: Path, assignments: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> Study:
@@ -102,7 +116,9 @@ def load_study(path: Path, assignments: Sequence[str] = (), changes: Mapping[str
         config = OmegaConf.create(_updated(config, {changed: value}))
     content = {"question": first_comment(path.read_text(encoding="utf-8-sig")), **OmegaConf.to_container(config)}
     _check_variants(content, str(path))
-    return _validate(Study, content, str(path))
+    study = _validate(Study, content, str(path))
+    check_own_prompts(study.experiment, str(path))
+    return study
 
 
 def _check_variants(content: Mapping[str, Any], place: str) -> None:
@@ -130,7 +146,7 @@ def load_stored_study(text: str, place: str) -> Study:
         raise UserError(
             f"{place}: not a study as polyview keeps it; run the study again to have it kept anew"
         ) from None
-    return _validate(Study, content, place)
+    return _validate(Study, content, place, STORED)
 
 
 def load_definition(paths: Sequence[Path]) -> TableOfStudies | None:
@@ -343,13 +359,13 @@ def _read_prompts(data: Any) -> None:
             language["own"] = OmegaConf.to_container(_read(path))
 
 
-def _validate(kind: type[M], data: Any, place: str) -> M:
+def _validate(kind: type[M], data: Any, place: str, context: str | None = None) -> M:
     _read_prompts(data)
     data = with_defaults_of_its_revision(data)
     if isinstance(data.get("experiment"), dict):
         data["experiment"] = with_defaults_of_its_revision(data["experiment"])
     try:
         # JSON mode keeps strictness and still takes lists for tuples.
-        return kind.model_validate_json(json.dumps(data))
+        return kind.model_validate_json(json.dumps(data), context=context)
     except ValidationError as error:
         raise UserError(describe_errors(kind, error, data, place)) from None

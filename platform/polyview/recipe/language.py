@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -69,21 +68,6 @@ class Language(Model):
     def assigns(self) -> bool:
         """Whether samples are given pseudo-labels: all of them, or those whose labels may not be read."""
         return self.prompts == "pseudo" or (self.unlabelled == "pseudo" and self.labelled < 1)
-
-    @model_validator(mode="after")
-    def _own_prompts_tell_classes_apart(self) -> Self:
-        owners: dict[str, str] = {}
-        for expression, prompts in self.own.items():
-            for prompt in prompts:
-                plain = " ".join(re.findall(r"\w+", prompt.casefold()))
-                if not plain:
-                    raise ValueError(f"own.{expression}: {prompt!r} says nothing; write a sentence, or leave it out")
-                if owners.setdefault(plain, expression) != expression:
-                    raise ValueError(
-                        f"own: {owners[plain]} and {expression} have the same prompt {prompt!r}, by which nothing can "
-                        "tell them apart"
-                    )
-        return self
 
     @model_validator(mode="after")
     def _unlabelled_are_beside_labelled(self) -> Self:

@@ -8,6 +8,10 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
+STORED = "stored"
+"""The validation context of a recipe that polyview wrote beside results: its weights are those that they had then."""
+
+
 def _rising(interval: tuple[float, float]) -> tuple[float, float]:
     if interval[0] > interval[1]:
         raise ValueError("the lower end comes first")

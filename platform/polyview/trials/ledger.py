@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from polyview.errors import UserError
 from polyview.recipe import Experiment
 from polyview.recipe.revisions import as_stored
+from polyview.recipe.schema import STORED
 from polyview.storage.home import replacing
 from polyview.storage.mirror import address, files, move, refresh
 from polyview.training.history import Epoch
@@ -157,7 +158,7 @@ class Ledger:
         try:
             content = json.loads(path.read_bytes())
             content["experiment"] = as_stored(content["experiment"])
-            record = Record.model_validate_json(json.dumps(content))
+            record = Record.model_validate_json(json.dumps(content), context=STORED)
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError) as error:
