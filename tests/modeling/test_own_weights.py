@@ -90,7 +90,9 @@ def test_a_bundle_of_an_earlier_version_still_says_what_its_towers_had_learned()
 def test_results_of_earlier_weights_stay_theirs(tmp_path: Path) -> None:
     (content,) = FORMER
     own = start()
-    earlier = own.model_copy(update={"model": own.model.model_copy(update={"pretrained_content": ("polyview", content)})})
+    earlier = own.model_copy(
+        update={"model": own.model.model_copy(update={"pretrained_content": ("polyview", content)})}
+    )
     (tmp_path / "experiment.yaml").write_text(to_yaml(earlier))
     read = load_stored_experiment(tmp_path / "experiment.yaml")
     study = Study(name="earlier", experiment=earlier, variants={"other": {"training.lr": 1e-4}})
@@ -103,7 +105,9 @@ def test_results_of_earlier_weights_stay_theirs(tmp_path: Path) -> None:
     assert describe_start(read).startswith("polyview's own weights of an earlier version, which have read")
     with pytest.raises(UserError, match="holds other weights than when the recipe was read"):
         build_towers(read.model, 64)
-    assert load_experiment(tmp_path / "experiment.yaml").digest == own.digest, "a recipe is of the weights that are here"
+    assert load_experiment(tmp_path / "experiment.yaml").digest == own.digest, (
+        "a recipe is of the weights that are here"
+    )
 
 
 def test_a_tower_without_weights_of_its_own_is_refused() -> None:

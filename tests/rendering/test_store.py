@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -172,7 +173,7 @@ def test_a_shard_says_where_its_pixels_begin_and_one_without_rows_the_same_each_
     assert read_shard(shard_path(folder, 1)).offsets == (0,) * len(RIG)
 
 
-@pytest.mark.parametrize("name", ["shard-00000.arrow", "manifest.parquet", "rejected.parquet"])
+@pytest.mark.parametrize("name", ["shard-00000.arrow", "manifest.parquet", "rejected.parquet", "doubts.parquet"])
 @pytest.mark.parametrize("kept", [None, 0, 100])
 def test_what_is_gone_or_cut_is_named_with_the_remedy(
     folder: Path, tmp_path: Path, name: str, kept: int | None
@@ -184,8 +185,34 @@ def test_what_is_gone_or_cut_is_named_with_the_remedy(
     if kept is not None:
         (copy / name).write_bytes(content[:kept])
     damaged = ViewStore.open(copy)
+    if name == "doubts.parquet":
+        if kept is not None:  # earlier versions had none
+            with pytest.raises(UserError, match=rf"copy/{name}: gone or damaged; delete the folder that it is in"):
+                damaged.doubts  # noqa: B018
+        return
     with pytest.raises(UserError, match=rf"copy/{name}: gone or damaged; delete the folder that it is in, and render"):
         damaged.gather(np.arange(len(damaged.sample_ids)), RIG)
+
+
+def test_a_shard_whose_pixels_have_changed_is_named(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    shard = shard_path(copy, 2)
+    content = bytearray(shard.read_bytes())
+    content[read_shard(shard).offsets[1] + 7] ^= 16
+    shard.write_bytes(content)
+    damaged = ViewStore.open(copy)
+    damaged.gather(np.arange(SHARDS[0]), RIG)
+    with pytest.raises(UserError, match=r"shard-00002\.arrow: gone or damaged; delete the folder that it is in"):
+        damaged.gather(np.arange(len(damaged)), RIG)
+
+
+def test_a_store_of_earlier_versions_has_no_checksums_and_opens(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    contents = json.loads((tmp_path / "store.json").read_text())
+    assert len(contents.pop("checksums")) == len(SHARDS)
+    (tmp_path / "store.json").write_text(json.dumps(contents))
+    assert np.array_equal(ViewStore.open(tmp_path).gather(np.arange(sum(SHARDS)), RIG), VIEWS)
 
 
 def test_an_incomplete_store_is_not_opened(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.reporting.outcomes import (
     LEVELS,
     STUDY,
+    borne_out,
     outcome,
     record,
     search_outcome,
@@ -95,7 +96,7 @@ def test_the_verb_prints_each_figure_with_its_size(
     study, folder = tmp_path / "study.yaml", tmp_path / "for the paper"
     study.write_text(f"name: asked\nexperiment: {json.dumps(tiny.model_dump(mode='json'))}\nreferences: false\n")
     for trial in plan(load_study(study)):
-        Ledger(tmp_path / "home" / "trials").write(record(trial.experiment, 0.5, trial.seed))
+        Ledger(tmp_path / "home" / "trials").write(borne_out(record(trial.experiment, 0.5, trial.seed)))
     with pytest.raises(SystemExit) as ended:
         main(["figures", str(study), "-o", str(folder), "--width", "two"])
     assert not ended.value.code

@@ -185,6 +185,11 @@ def test_faces_of_another_corpus_that_were_trained_on_are_told_wherever_a_reader
     assert "Centred: the tested faces' embeddings of “" in markdown(
         replace(made, trials=(*trials[:3], *made.trials[3:]))
     )
+    validated = evaluation.model_copy(update={"validation": 0.3})
+    unmoved = tuple(
+        replace(trial, experiment=trial.experiment.model_copy(update={"evaluation": validated})) for trial in trials
+    )
+    assert "Centred" not in markdown(replace(made, trials=unmoved)), "validation faces are of the corpus itself"
     records = {name: one.model_copy(update={"shared_faces": ("a", "b")}) for name, one in made.records.items()}
     shared = replace(made, records=records)
     assert "whom neither saw, except faces that have another name in training." in markdown(shared)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.reporting.outcomes import record
+from tests.reporting.outcomes import borne_out, record
 
 from polyview.recipe import Experiment, Study
 from polyview.reporting.report import write
@@ -27,7 +27,7 @@ def test_another_machine_lists_the_studies_and_has_the_reports_that_the_page_lin
 ) -> None:
     study = Study(name="study", experiment=tiny, references=False)
     for trial in plan(study):
-        Ledger(home.trials).write(record(trial.experiment, 0.5, trial.seed))
+        Ledger(home.trials).write(borne_out(record(trial.experiment, 0.5, trial.seed)))
     folder = study_folder(study, home).name
     save_study(home.studies / folder, study)
     write(load_outcome(study, home))

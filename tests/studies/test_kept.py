@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from tests.reporting.outcomes import record, with_predictions
+from tests.reporting.outcomes import borne_out, record, with_predictions
 
 from polyview.analysis.notes import caveats
 from polyview.analysis.outcome import Outcome
@@ -89,7 +89,7 @@ def test_two_studies_are_compared_by_file_and_by_folder(
     for one, levels in ((kept, (0.5, 0.6)), (study, (0.6, 0.4))):
         for trial in plan(one):
             level = levels[trial.variant == "no alignment"]
-            Ledger(home.trials).write(record(trial.experiment, level, trial.seed))
+            Ledger(home.trials).write(borne_out(record(trial.experiment, level, trial.seed)))
     folder = study_folder(kept, home)
     save_study(folder, kept)
     file = tmp_path / "study.yaml"
@@ -118,7 +118,7 @@ def save(home: Home, study: Study, levels: Callable[[Trial], float | None], repo
     ledger = Ledger(home.trials)
     for trial in plan(study):
         if (level := levels(trial)) is not None:
-            ledger.write(record(trial.experiment, level + trial.seed / 99, trial.seed))
+            ledger.write(borne_out(record(trial.experiment, level + trial.seed / 99, trial.seed)))
     save_study(study_folder(study, home), study)
     outcome = load_outcome(study, home)
     if report:
@@ -222,7 +222,7 @@ def test_the_terminal_says_too_that_faces_that_were_trained_on_are_scored(
 ) -> None:
     study = Study(name="study", experiment=tiny, references=False, seeds=(0,))
     (trial,) = plan(study)
-    Ledger(home.trials).write(record(trial.experiment, 0.5, 0).model_copy(update={"shared_faces": ("a",)}))
+    Ledger(home.trials).write(borne_out(record(trial.experiment, 0.5, 0)).model_copy(update={"shared_faces": ("a",)}))
     (tmp_path / "study.yaml").write_text(study.model_dump_json())
     with pytest.raises(SystemExit) as ended:
         main(["report", str(tmp_path / "study.yaml")])
@@ -236,7 +236,7 @@ def test_a_report_says_that_the_faces_in_a_folder_may_have_changed(
     for corpus in (tiny.corpus, Corpus(dataset="facekit", root=str(tmp_path))):
         study = Study(name="study", experiment=tiny.model_copy(update={"corpus": corpus}), references=False, seeds=(0,))
         (trial,) = plan(study)
-        Ledger(home.trials).write(record(trial.experiment, 0.5, 0))
+        Ledger(home.trials).write(borne_out(record(trial.experiment, 0.5, 0)))
         (tmp_path / "study.yaml").write_text(study.model_dump_json())
         with pytest.raises(SystemExit):
             main(["report", str(tmp_path / "study.yaml")])
@@ -262,6 +262,25 @@ def test_predictions_of_another_trial_are_refused_and_those_that_are_missing_tol
     assert told.startswith("1 of 2 results have no predictions")
     first.write_bytes(kept)
     assert caveats(load_outcome(study, home)) == []
+
+
+def test_a_record_that_contradicts_itself_is_refused(home: Home, tiny: Experiment) -> None:
+    study = Study(name="study", experiment=tiny, references=False, seeds=(0,))
+    save(home, study, lambda _: 0.5)
+    ledger = Ledger(home.trials)
+    (sound,) = ledger.all()
+    assert load_outcome(study, home).records == {sound.id: sound}
+    ledger.write(sound.model_copy(update={"scores": sound.scores | {"linear/accuracy": 0.95}}))
+    with pytest.raises(
+        UserError, match=r"record.json: its linear/accuracy is 0.95, and its own confusions make it 0.5"
+    ):
+        load_outcome(study, home)
+    faster = tiny.model_copy(update={"training": tiny.training.model_copy(update={"lr": 0.5})})
+    ledger.write(sound.model_copy(update={"experiment": faster}))
+    with pytest.raises(
+        UserError, match=rf"record.json: its recipe is that of trial {faster.digest}; delete it, and run"
+    ):
+        load_outcome(study, home)
 
 
 def test_one_damaged_record_leaves_the_other_studies_on_the_page(home: Home, tiny: Experiment) -> None:

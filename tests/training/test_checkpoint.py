@@ -20,7 +20,13 @@ from polyview.modeling.export import export_towers, export_weights
 from polyview.modeling.model import MultiviewModel
 from polyview.rendering.cameras import cameras
 from polyview.rendering.store import ViewStore
-from polyview.training.checkpoint import Checkpoint, Snapshot, latest_checkpoint, open_checkpoint
+from polyview.training.checkpoint import (
+    Checkpoint,
+    Snapshot,
+    has_checkpoint_of_others,
+    latest_checkpoint,
+    open_checkpoint,
+)
 from polyview.training.history import Progress
 from polyview.training.loop import Trainer, TrainingJob
 
@@ -163,6 +169,32 @@ def test_the_optimisers_moments_come_back(trainer: Trainer) -> None:
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no checkpoint here; expected model.safetensors, or epoch-NNNN folders"):
         open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "trainer.pt", "experiment.yaml", "source.json", "history.json", "open_clip_config.json"],
+)
+def test_a_file_of_a_checkpoint_that_was_changed_or_cut_is_named(trainer: Trainer, name: str) -> None:
+    folder = trainer.job.folder
+    file = open_checkpoint(folder).folder / name
+    whole = file.read_bytes()
+    place = len(whole) // 2
+    told = rf"epoch-0001/{name}: gone, or not as it was written; delete the folder of its trial and run the study"
+    for content in (whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :], whole[:place], b""):
+        file.write_bytes(content)
+        with pytest.raises(UserError, match=told):
+            open_checkpoint(folder)
+        with pytest.raises(UserError, match=told):
+            has_checkpoint_of_others(folder, trainer.source)
+    file.write_bytes(whole)
+    assert not has_checkpoint_of_others(folder, open_checkpoint(folder).source)
+
+
+def test_a_checkpoint_of_earlier_versions_which_noted_no_checksums_opens(trainer: Trainer) -> None:
+    checkpoint = open_checkpoint(trainer.job.folder)
+    (checkpoint.folder / "SHA256SUMS").unlink()
+    assert open_checkpoint(trainer.job.folder).load_model()
 
 
 def test_a_pickle_in_place_of_the_moments_is_never_run(trainer: Trainer, tmp_path: Path) -> None:

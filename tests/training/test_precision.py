@@ -12,9 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from polyview.errors import UserError
 from polyview.evaluation.embed import embed
+from polyview.modeling.towers import build_towers
+from polyview.recipe import Modeling
 from polyview.training.loop import Trainer, TrainingJob
-from polyview.training.precision import choose_precision, computes_bf16, emulation, float32_products
+from polyview.training.precision import SMALLEST_IN_BF16, choose_precision, computes_bf16, emulation, float32_products
 
 MakeJob = Callable[..., TrainingJob]
 CPU = torch.device("cpu")
@@ -44,6 +47,28 @@ def test_auto_is_bf16_only_where_the_processor_has_instructions_for_it() -> None
 
 def test_what_is_asked_for_by_name_is_taken() -> None:
     assert [choose_precision(asked, CPU) for asked in ("fp32", "bf16", "fp16")] == ["fp32", "bf16", "fp16"]
+
+
+def test_bf16_is_not_taken_for_pictures_whose_gradients_it_garbles_on_a_cpu() -> None:
+    assert choose_precision("auto", CPU, SMALLEST_IN_BF16 - 1) == "fp32"
+    with pytest.raises(UserError, match=r"bf16 has wrong gradients .* rendering\.size is 16; set .* fp32"):
+        choose_precision("bf16", CPU, 16)
+
+
+def test_the_smallest_pictures_that_bf16_is_taken_for_have_the_gradients_of_fp32() -> None:
+    torch.manual_seed(0)
+    tower = build_towers(Modeling(), SMALLEST_IN_BF16).visual.train()
+    pictures = torch.rand(24, 3, SMALLEST_IN_BF16, SMALLEST_IN_BF16)
+    pull = torch.randn(24, 128)
+
+    def gradient(dtype: torch.dtype) -> Tensor:
+        tower.zero_grad()
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            embeddings = tower(pictures)
+        (embeddings.float() * pull).sum().backward()
+        return torch.cat([parameter.grad.flatten() for parameter in tower.parameters()])
+
+    assert torch.cosine_similarity(gradient(torch.float32), gradient(torch.bfloat16), dim=0) > 0.95
 
 
 def test_each_epoch_says_what_it_was_trained_in(make_job: MakeJob) -> None:

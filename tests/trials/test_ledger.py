@@ -52,6 +52,15 @@ def test_a_damaged_record_is_one_line_that_names_the_file_and_the_remedy(tmp_pat
     assert "\n" not in str(caught.value)
 
 
+def test_what_is_damaged_beside_a_record_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "trial").mkdir()
+    ledger = Ledger(tmp_path)
+    for name, read in (("fault.json", ledger.read_failures), ("looks.json", ledger.read_interim_scores)):
+        (tmp_path / "trial" / name).write_text('{"id": "tri')
+        with pytest.raises(UserError, match=rf"trial/{name}: damaged; delete it, and run the study again"):
+            read(["trial"])
+
+
 def test_a_record_that_is_no_text_is_damaged_too(tmp_path: Path) -> None:
     (tmp_path / "trial").mkdir()
     (tmp_path / "trial" / "record.json").write_bytes(b"\xff\xfe\x00")

@@ -16,6 +16,7 @@ import torch
 from polyview.corpus.manifest import Manifest
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Generator, with_overrides
+from polyview.recipe.unread import why_unread
 from polyview.rendering.store import ViewStore
 from polyview.training.checkpoint import open_checkpoint
 from polyview.training.saving import CheckpointTimes
@@ -267,6 +268,31 @@ def test_only_another_corpus_is_centred_and_it_alone_is_moved(
         tested = score(experiment, None, *spec.sides()).test
         means.append(np.abs(tested.features.mean(axis=0) - fitted.features.mean(axis=0)).max())
     assert means[0] > 1e-3 > means[1]
+    few = with_overrides(moved, {"language.labelled": 0.01})
+    spec = TrialSpec(few, here.folder, tmp_path, there.folder)
+    alike = score(few, None, *spec.sides()).test
+    np.testing.assert_allclose(alike.features, tested.features, err_msg="whose labels may be read is no matter")
+
+
+def test_faces_that_show_some_classes_alone_are_not_centred(tiny: Experiment) -> None:
+    fewer = tiny.corpus.model_copy(update={"expressions": tiny.corpus.expressions[1:]})
+    changes = {"evaluation.protocol": "cross_dataset", "evaluation.test": fewer.model_dump(mode="json")}
+    told = (
+        rf"evaluation.test.expressions leaves out {tiny.corpus.expressions[0]}, without which their own mean is another"
+    )
+    with pytest.raises(UserError, match=told):
+        with_overrides(tiny, changes | {"evaluation.centred": True})
+
+
+def test_validation_faces_are_those_of_the_corpus_and_are_not_moved(tiny: Experiment) -> None:
+    others = tiny.corpus.model_copy(update={"generator": Generator(subjects=3, sequences=1, seed=7)})
+    changes = {"evaluation.protocol": "cross_dataset", "evaluation.test": others.model_dump(mode="json")}
+    tested = with_overrides(tiny, changes | {"evaluation.centred": True})
+    validated = with_overrides(tested, {"evaluation.validation": 0.3})
+    assert tested.evaluation.moves_tested
+    assert not validated.evaluation.moves_tested
+    assert not why_unread(tested, "evaluation.centred")
+    assert why_unread(validated, "evaluation.centred").startswith("evaluation.validation has faces of the corpus")
 
 
 @pytest.mark.parametrize("temporal", ["frame", "mean", "dynamic_image", "attention"])

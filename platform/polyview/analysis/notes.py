@@ -258,7 +258,7 @@ def learned_from(outcome: Outcome) -> list[str]:
     faces += f"{study.experiment.rendering.size} pixels" + (f"; manifest {', '.join(prints)}." if prints else ".")
     return [
         faces,
-        *_never_shown(outcome),
+        *_absent_classes(outcome),
         *_start(outcome),
         _supervision(outcome),
         *_people(outcome),
@@ -267,7 +267,7 @@ def learned_from(outcome: Outcome) -> list[str]:
 
 
 def _never_shown(outcome: Outcome) -> list[str]:
-    """Which of the classes no test subject shows, of whatever seed."""
+    """The classes that no test subject shows, of whatever seed, though the recipe lists them of the tested corpus."""
     records = [record for _, record in finished(outcome) if record.confusions]
     shown = {
         name
@@ -276,12 +276,19 @@ def _never_shown(outcome: Outcome) -> list[str]:
         for name, row in zip(record.classes, counts, strict=True)
         if sum(row)
     }
-    absent = [name for name in outcome.study.experiment.corpus.expressions if name not in shown]
-    if not records or not absent:
+    experiment = outcome.study.experiment
+    listed = (experiment.evaluation.test or experiment.corpus).expressions
+    return [name for name in listed if name not in shown] if records else []
+
+
+def _absent_classes(outcome: Outcome) -> list[str]:
+    """What is to be known of classes that no test subject shows."""
+    if not (absent := _never_shown(outcome)):
         return []
+    key = "evaluation.test.expressions" if outcome.study.experiment.evaluation.test else "corpus.expressions"
     return [
         f"No test subject shows {', '.join(absent)}: no score speaks of that, and zero-shot may name it all the same. "
-        "Set corpus.expressions to what there is."
+        f"Set {key} to what there is."
     ]
 
 
@@ -314,15 +321,17 @@ def _supervision(outcome: Outcome) -> str:
 
 def _centred(outcome: Outcome) -> list[str]:
     """Of which variants the tested faces were moved as a whole before they were scored."""
-    variants = {trial.variant: trial.experiment.evaluation.centred for trial in outcome.trials}
+    variants = {trial.variant: trial.experiment.evaluation.moves_tested for trial in outcome.trials}
     names = [name for name, moved in variants.items() if moved]
     if not names:
         return []
+    absent = _never_shown(outcome)
     whose = "" if len(names) == len(variants) else f" of {_quoted(names)}"
     return [
-        f"Centred: the tested faces' embeddings{whose} were moved as a whole onto the mean of those that the probes "
-        "were fitted on. No label of theirs was read for it, but all of the faces: what is said of one depends on the "
-        "others, and on how often each expression is among them."
+        f"Centred: the tested faces' embeddings{whose} were moved as a whole onto the mean of the training faces'. No "
+        "label was read for it, but all of the faces: what is said of one depends on the others, and on how often each "
+        "expression is among them."
+        + (f" Their own mean lacks {', '.join(absent)}, so that all were moved wrongly." if absent else "")
     ]
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from polyview.evaluation.metrics import scores, scores_of_each
 from polyview.trials.ledger import Record
 
+TOLERANCE = 1e-9  # of a score that is computed anew, perhaps by another version of a library
+
 
 def bears_out(predictions: pl.DataFrame, record: Record) -> bool:
     """Whether each probe predicted as many samples, and as many rightly, as the record's confusions have.
@@ -21,6 +23,21 @@ def bears_out(predictions: pl.DataFrame, record: Record) -> bool:
     told = {probe: (count, hits) for probe, count, hits in predictions.group_by("probe").agg(pl.len(), right).rows()}
     counted = {probe: (int(np.sum(one)), int(np.trace(one))) for probe, one in record.confusions.items()}
     return not (told and counted) or told == counted
+
+
+def contradiction(record: Record) -> str | None:
+    """What in a record contradicts itself: its recipe is another trial's, or its confusions make another score.
+
+    None where all fits; an early record has no confusions.
+    """
+    if record.experiment.digest != record.id:
+        return f"its recipe is that of trial {record.experiment.digest}"
+    for probe, counts in record.confusions.items():
+        for measure, value in scores(np.asarray(counts)).items():
+            told = record.scores.get(f"{probe}/{measure}")
+            if told is None or not np.isclose(told, value, rtol=0, atol=TOLERANCE, equal_nan=True):
+                return f"its {probe}/{measure} is {told}, and its own confusions make it {value:.6f}"
+    return None
 
 
 def confusions_by_person(predictions: pl.DataFrame, classes: Sequence[str]) -> dict[str, NDArray[np.int64]]:

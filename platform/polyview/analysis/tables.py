@@ -127,7 +127,8 @@ def describe_protocol(study: Study) -> str:
         case "loso":
             return "leave one subject out"
         case "cross_dataset" if evaluation.test:
-            return f"{study.experiment.corpus.dataset} to {evaluation.test.dataset}"
+            centred = ", whose embeddings are centred" if evaluation.centred else ""
+            return f"{study.experiment.corpus.dataset} to {evaluation.test.dataset}{centred}"
         case _:
             return f"{100 * evaluation.share:.3g} % of subjects held out"
 

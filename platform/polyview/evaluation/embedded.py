@@ -43,15 +43,15 @@ class Embedded:
             table.write_parquet(temporary)
 
 
-def centred(tested: Embedded, fitted: Embedded) -> Embedded:
-    """The `tested` samples, their features moved so that their mean is that of the `fitted` ones.
+def centred(tested: Embedded, trained: Embedded) -> Embedded:
+    """The `tested` samples, their features moved so that their mean is that of the `trained` ones.
 
     Another dataset's faces are often moved as a whole, and all look like one expression to a probe that does not know
     them. This takes that away without a label; but what is said of one face then depends on the others. It is right
     where both have the same shares of the classes. Source: the batch norms of Li et al. 2018, "Adaptive Batch
     Normalization for practical domain adaptation", on the embedding alone.
     """
-    moved = fitted.features.mean(axis=0, dtype=np.float64) - tested.features.mean(axis=0, dtype=np.float64)
+    moved = trained.features.mean(axis=0, dtype=np.float64) - tested.features.mean(axis=0, dtype=np.float64)
     return replace(tested, features=(tested.features + moved).astype(np.float32))
 
 

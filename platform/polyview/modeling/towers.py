@@ -64,7 +64,8 @@ def _declare_missing_torchvision_operators() -> torch.library.Library | None:
 def build_towers(modeling: Modeling, image_size: int) -> Any:
     """An open_clip model whose image tower takes `image_size` square pictures; weights from the global torch seed.
 
-    Raises `UserError` if the name is unknown, the weights cannot be had or have changed, or its patches cannot be dropped.
+    Raises `UserError` if the name is unknown, the weights cannot be had or are others now, or its patches cannot be
+    dropped.
     """
     check_tower(modeling)
     file = weights_file(modeling.tower, modeling.pretrained)

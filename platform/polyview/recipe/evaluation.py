@@ -54,8 +54,8 @@ class Evaluation(Model):
     centred: bool = Field(
         False,
         exclude_if=equals(False),
-        description="cross_dataset: the tested faces' mean embedding is moved onto that of the faces the probes are "
-        "fitted on; reads all tested faces, and no label of theirs",
+        description="cross_dataset: the tested faces' mean embedding is moved onto that of the training faces; reads "
+        "all tested faces, and no label",
     )
     split_seed: Seed | None = Field(
         None,
@@ -84,6 +84,11 @@ class Evaluation(Model):
     def other_corpus(self) -> Corpus | None:
         """The corpus whose faces are scored, if that is another than is trained on."""
         return None if self.validation else self.test
+
+    @property
+    def moves_tested(self) -> bool:
+        """Whether the scored faces are centred: validation faces are of the corpus that is trained on."""
+        return self.centred and self.other_corpus is not None
 
     @property
     def repeats(self) -> int:

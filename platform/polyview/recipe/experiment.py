@@ -183,6 +183,12 @@ class Experiment(Model):
                 f"evaluation.test.expressions has {', '.join(sorted(strange))}, which corpus.expressions has not; "
                 "list those that both have"
             )
+        left_out = set(self.corpus.expressions) - set(self.evaluation.test.expressions if self.evaluation.test else ())
+        if self.evaluation.centred and left_out:
+            raise ValueError(
+                "evaluation.centred moves faces onto the mean of all classes, and evaluation.test.expressions leaves "
+                f"out {', '.join(sorted(left_out))}, without which their own mean is another; leave centred out"
+            )
         if self.evaluation.test == self.corpus:
             raise ValueError("evaluation.test is the corpus that is trained on; name another, or use holdout")
         unsaid = [name for name in self.corpus.expressions if self.language.own and not self.language.own.get(name)]

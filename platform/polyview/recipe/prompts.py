@@ -11,7 +11,7 @@ from polyview.recipe.experiment import Experiment
 
 
 def check_own_prompts(experiment: Experiment, place: str) -> None:
-    """Raises `UserError`, with `place` said first, where `language.own` cannot tell the classes apart as it is meant to.
+    """Raises `UserError`, with `place` said first, where `language.own` cannot tell classes apart as it is meant to.
 
     That is where a prompt says nothing, two classes share one but for its letters' case and the marks around it, or the
     name of a class is slightly wrong.
@@ -27,8 +27,8 @@ def check_own_prompts(experiment: Experiment, place: str) -> None:
                 )
             if owners.setdefault(plain, expression) != expression:
                 raise UserError(
-                    f"{place}: language.own: {owners[plain]} and {expression} have the same prompt {prompt!r}, by which "
-                    "nothing can tell them apart"
+                    f"{place}: language.own: {owners[plain]} and {expression} have the same prompt {prompt!r}, by "
+                    "which nothing can tell them apart"
                 )
     for name in sorted(set(own) - {*classes, *EXPRESSIONS}):
         if close := difflib.get_close_matches(name, classes, n=1, cutoff=0.8):

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-
 STORED = "stored"
 """The validation context of a recipe that polyview wrote beside results: its weights are those that they had then."""
 

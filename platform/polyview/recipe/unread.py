@@ -36,4 +36,6 @@ def _unread(experiment: Experiment) -> dict[str, str]:
         found["evaluation.share"] = f"evaluation.protocol is {evaluation.protocol}"
     if evaluation.repeats == 1:
         found["evaluation.folds"] = f"evaluation.protocol is {evaluation.protocol}"
+    if evaluation.validation:
+        found["evaluation.centred"] = "evaluation.validation has faces of the corpus that is trained on scored"
     return found

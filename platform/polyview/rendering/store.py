@@ -18,6 +18,7 @@ as `shard-*.arrow`, and as a store of its own.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +49,8 @@ class Contents(BaseModel):
     """`store.json`: what a part holds. rows: views per shard, in the order of the shards' numbers.
 
     offsets: for each shard, where in its file the pixels of each column begin, in bytes; a row follows the other.
+    checksums: of each shard, the CRC-32 of its file, by which one that was changed since is told; earlier versions kept
+    none.
     depth is the scale of the columns of distances, where there are any.
     """
 
@@ -59,17 +62,21 @@ class Contents(BaseModel):
     cameras: tuple[str, ...]
     rows: tuple[int, ...]
     offsets: tuple[tuple[int, ...], ...]
+    checksums: tuple[int, ...] = ()
     rejected: int
     depth: DepthScale | None = None
 
 
 class Shard(NamedTuple):
-    """What a shard says of itself: its rows, where each column's pixels begin, what is amiss with its samples."""
+    """What a shard says of itself: its rows, where each column's pixels begin, what is amiss with its samples, and the
+    CRC-32 of its file.
+    """
 
     rows: int
     offsets: tuple[int, ...]
     rejected: list[dict[str, str]]
     doubts: list[dict[str, str]]
+    checksum: int
 
 
 class ViewStore:
@@ -119,7 +126,7 @@ class ViewStore:
     def doubts(self) -> pl.DataFrame:
         """What is doubtful of the faces and of all parts' views, as `DOUBTS`; nothing where older parts do not say."""
         files = [part.folder / "doubts.parquet" for part in self.parts]
-        return pl.concat([DOUBTS.to_frame(), *map(pl.read_parquet, filter(Path.is_file, files))]).unique(
+        return pl.concat([DOUBTS.to_frame(), *map(_read_table, filter(Path.is_file, files))]).unique(
             maintain_order=True
         )
 
@@ -171,7 +178,8 @@ class Part:
         self.folder = folder
         self.contents = contents
         self.cameras = tuple(Camera.parse(name) for name in contents.cameras)
-        self._shards = [_Shard(shard_path(folder, number)) for number in range(len(contents.rows))]
+        checksums = contents.checksums or (None,) * len(contents.rows)
+        self._shards = [_Shard(shard_path(folder, number), checksum) for number, checksum in enumerate(checksums)]
         self._starts = np.concatenate([[0], np.cumsum(contents.rows, dtype=np.int64)])
         self._columns = column_names(self.cameras, contents.rendering)
 
@@ -216,10 +224,11 @@ class Part:
 
 
 class _Shard:
-    """One shard, mapped when first read."""
+    """One shard, mapped and compared with its checksum when first read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, checksum: int | None) -> None:
         self.path = path
+        self.checksum = checksum
         self._columns: dict[str, NDArray[np.uint8]] = {}
 
     @property
@@ -230,7 +239,10 @@ class _Shard:
     @cached_property
     def _batch(self) -> Any:
         try:
-            return pa.ipc.open_file(pa.memory_map(str(self.path))).get_batch(0)
+            whole = pa.memory_map(str(self.path)).read_buffer()
+            if self.checksum not in (None, zlib.crc32(whole)):
+                raise _damaged(self.path)
+            return pa.ipc.open_file(whole).get_batch(0)
         except (pa.ArrowInvalid, OSError):
             raise _damaged(self.path) from None
 
@@ -335,7 +347,7 @@ def read_shard(path: Path) -> Shard:
         # What is empty lies nowhere.
         offsets = tuple(buffer.address - whole.address if batch.num_rows else 0 for buffer in pixels)
         told = {name: json.loads(reader.schema.metadata.get(name, b"[]")) for name in (b"rejected", b"doubts")}
-        return Shard(batch.num_rows, offsets, told[b"rejected"], told[b"doubts"])
+        return Shard(batch.num_rows, offsets, told[b"rejected"], told[b"doubts"], zlib.crc32(whole))
 
 
 def finish_part(
@@ -363,6 +375,7 @@ def finish_part(
         cameras=tuple(camera.name for camera in cameras),
         rows=tuple(shard.rows for shard in found),
         offsets=tuple(shard.offsets for shard in found),
+        checksums=tuple(shard.checksum for shard in found),
         rejected=len(rejected),
         depth=depth_scale(rendering),
     )

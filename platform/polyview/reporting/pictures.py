@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import polars as pl
 
 from polyview.analysis.comparisons import comparisons, scores
 from polyview.analysis.curves import loss_curves, share_curves
 from polyview.analysis.outcome import Outcome, confusions_of, finished
+from polyview.errors import UserError
 from polyview.reporting.figures.curves import draw_training
 from polyview.reporting.figures.intervals import draw_comparison, draw_forest
 from polyview.reporting.figures.maps import draw_confusion, draw_embeddings
 from polyview.reporting.figures.style import Drawing
 from polyview.reporting.sections import sections
+from polyview.storage.mirror import address
 from polyview.trials.design import REFERENCES
 
 
@@ -105,7 +108,7 @@ def _of_classes(outcome: Outcome, baseline: str) -> list[Picture]:
         for probe, counts in confusions.items()
     ]
     if outcome.embeddings:
-        table = pl.read_parquet(outcome.embeddings)
+        table = _read_embeddings(outcome.embeddings)
         found.append(
             Picture(
                 "embeddings",
@@ -116,6 +119,13 @@ def _of_classes(outcome: Outcome, baseline: str) -> list[Picture]:
             )
         )
     return found
+
+
+def _read_embeddings(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError):
+        raise UserError(f"{address(path)}: damaged; delete it, and reports are made without this picture") from None
 
 
 def _basis(outcome: Outcome) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from polyview.analysis.comparisons import scores
 from polyview.analysis.needed import needed_trials
 from polyview.analysis.outcome import Outcome, Searched
-from polyview.analysis.people import bears_out
+from polyview.analysis.people import bears_out, contradiction
 from polyview.analysis.searches import best_trials
 from polyview.errors import UserError
 from polyview.recipe import Study
@@ -82,6 +82,9 @@ def load_outcome(study: Study, home: Home, faces: Fingerprints | None = None) ->
     of_best, stale_of_best = _of_one_corpus(again, ledger, faces)
     records |= of_best
     trials = [*trials, *again]
+    for trial_id, record in records.items():
+        if fault := contradiction(record):
+            raise UserError(f"{address(ledger.path(trial_id))}: {fault}; delete it, and run the study again")
     predictions = ledger.read_predictions(records)
     for trial_id, table in predictions.items():
         if not bears_out(table, records[trial_id]):

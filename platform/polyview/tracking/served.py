@@ -44,7 +44,7 @@ def save_model(spec: TrialSpec, folder: Path) -> None:
     """Write a finished trial's model to `folder` as MLflow has models, with a linear probe of its training subjects.
 
     `folder/data/polyview/towers` is for open_clip. Nothing in it is a pickle. Raises `UserError` where open_clip could
-    not read the towers, or the model looks at films.
+    not read the towers, the model looks at films, or its scores are of centred faces.
     """
     import mlflow.pyfunc
     import pandas as pd
@@ -52,6 +52,11 @@ def save_model(spec: TrialSpec, folder: Path) -> None:
     experiment = spec.experiment
     if experiment.model.temporal != "frame":
         raise UserError("a model that looks at films is not served; `polyview evaluate` scores its checkpoint")
+    if experiment.evaluation.moves_tested:
+        raise UserError(
+            "a trial whose tested faces are centred is scored on all of them together, and a served model sees faces "
+            "one by one; `polyview evaluate` scores its checkpoint"
+        )
     checkpoint, (train, _) = open_checkpoint(spec.trials / experiment.digest), spec.sides()
     model = checkpoint.load_model()
     probe = fit_linear(embedded(experiment, model, train.labelled(experiment)), experiment.seed)

@@ -23,6 +23,7 @@ from polyview.modeling.model import MultiviewModel
 from polyview.modeling.towers import CONFIG
 from polyview.recipe import Experiment, digest, load_stored_experiment, to_yaml
 from polyview.storage.arrays import save_arrays, save_tensors
+from polyview.storage.checksums import changed_file, write_checksums
 from polyview.storage.mirror import CachedPath, address, alone, fetch_folder, files, remove, upload_folder
 from polyview.training.averaging import WeightAverage
 from polyview.training.history import Epoch, Progress
@@ -67,6 +68,14 @@ class Checkpoint:
     """A finished checkpoint on disk."""
 
     folder: Path
+
+    def check(self) -> None:
+        """Raises `UserError` where a file is not as it was written; earlier versions did not note that."""
+        if changed := changed_file(self.folder):
+            raise UserError(
+                f"{address(self.folder / changed)}: gone, or not as it was written; delete the folder of its trial and "
+                "run the study again, which trains it anew"
+            )
 
     @property
     def experiment(self) -> Experiment:
@@ -210,6 +219,7 @@ class Snapshot:
             (folder / _PROGRESS).write_text(self.progress.model_dump_json(indent=1))
         (folder / _MARK).write_bytes(_HISTORY.dump_json(self.history, indent=1))
         (folder / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
+        write_checksums(folder)
 
 
 def checkpoint_name(epochs: int, steps: int) -> str:
@@ -238,18 +248,32 @@ def fetch_checkpoint(folder: Path) -> None:
 def has_checkpoint_of_others(folder: Path, *sources: Source) -> bool:
     """Whether a trial's folder has a checkpoint that was trained on anything but what the `sources` all name.
 
-    Going on from one would let today's test subjects have been seen in pretraining.
+    Going on from one would let today's test subjects have been seen in pretraining. Raises `UserError` where it is
+    damaged.
     """
-    return any(Checkpoint(path).source not in sources for path in _finished(folder))
+    for checkpoint in map(Checkpoint, _finished(folder)):
+        checkpoint.check()
+        if checkpoint.source not in sources:
+            return True
+    return False
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint by its own folder or its trial's; raises `UserError` if there is none."""
+    """A checkpoint by its own folder or its trial's; raises `UserError` if there is none, or it is damaged."""
     fetch_checkpoint(path.parent if path.name.startswith(_PREFIX) else path)
-    checkpoint = Checkpoint(path) if (path / _WEIGHTS).is_file() else latest_checkpoint(path)
-    if checkpoint is None:
-        raise UserError(f"{address(path)}: no checkpoint here; expected model.safetensors, or epoch-NNNN folders")
-    return checkpoint
+    while checkpoint := _newest(path):
+        try:
+            checkpoint.check()
+        except UserError:
+            if _newest(path) == checkpoint:  # and no writer has put another in its place as it was read
+                raise
+        else:
+            return checkpoint
+    raise UserError(f"{address(path)}: no checkpoint here; expected model.safetensors, or epoch-NNNN folders")
+
+
+def _newest(path: Path) -> Checkpoint | None:
+    return Checkpoint(path) if (path / _WEIGHTS).is_file() else latest_checkpoint(path)
 
 
 def _packed(made: Path, path: Path) -> Path:

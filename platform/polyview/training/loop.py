@@ -91,7 +91,7 @@ class Trainer:
             shard(self.model, device)
         else:
             self.model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.precision = choose_precision(training.precision, device)
+        self.precision = choose_precision(training.precision, device, experiment.rendering.size)
         scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         average = WeightAverage(self.model, training.ema) if training.ema else None
         self.state = TrainerState(make_optimizer(self.model, training), scaler, average)

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from polyview.errors import UserError
 from polyview.training.collectives import pool, world_size
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
@@ -20,6 +21,9 @@ DTYPES: dict[Precision, torch.dtype] = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
+SMALLEST_IN_BF16 = 32
+"""Pixels of a picture on a CPU. Towers halve a picture five times; where a single place is left for the last halving,
+oneDNN's bfloat16 gradient of a 3 x 3 convolution's weights is random memory (torch 2.13, AVX512)."""
 
 
 @contextmanager
@@ -39,11 +43,22 @@ def float32_products(precision: Precision) -> Iterator[None]:
             place.fp32_precision = was
 
 
-def choose_precision(asked: Literal["auto", "fp32", "tf32", "bf16", "fp16"], device: torch.device) -> Precision:
-    """The format that is asked for; for `auto`, bf16 where every worker's device computes it natively, else fp32."""
+def choose_precision(
+    asked: Literal["auto", "fp32", "tf32", "bf16", "fp16"], device: torch.device, size: int = SMALLEST_IN_BF16
+) -> Precision:
+    """The format that is asked for; for `auto`, bf16 where every worker's device computes it natively, else fp32.
+
+    Raises `UserError` where bf16 would train pictures of `size` pixels by wrong gradients.
+    """
+    garbled = device.type == "cpu" and size < SMALLEST_IN_BF16
+    if asked == "bf16" and garbled:
+        raise UserError(
+            f"training.precision: bf16 has wrong gradients for pictures below {SMALLEST_IN_BF16} pixels on a CPU, and "
+            f"rendering.size is {size}; set training.precision: fp32"
+        )
     if asked != "auto":
         return asked
-    native = pool(torch.tensor(int(computes_bf16(device)), device=device))
+    native = pool(torch.tensor(int(computes_bf16(device) and not garbled), device=device))
     return "bf16" if int(native) == world_size() else "fp32"
 
 

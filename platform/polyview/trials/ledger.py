@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,6 +20,7 @@ from polyview.storage.home import replacing
 from polyview.storage.mirror import address, files, move, refresh
 from polyview.training.history import Epoch
 
+R = TypeVar("R", bound=BaseModel)
 LOCK = "lock"
 
 
@@ -189,7 +191,7 @@ class Ledger:
         paths = {trial_id: self.folder / trial_id / "fault.json" for trial_id in trial_ids}
         refresh(paths.values())
         return {
-            trial_id: TrialFailure.model_validate_json(path.read_text())
+            trial_id: _parsed(TrialFailure, path)
             for trial_id, path in paths.items()
             if path.exists() and not self.path(trial_id).exists()
         }
@@ -203,11 +205,7 @@ class Ledger:
         """The interim scores of trials, by trial id; those without any are left out."""
         paths = {trial_id: self._interim_path(trial_id) for trial_id in trial_ids}
         refresh(paths.values())
-        return {
-            trial_id: InterimScores.model_validate_json(path.read_text())
-            for trial_id, path in paths.items()
-            if path.exists()
-        }
+        return {trial_id: _parsed(InterimScores, path) for trial_id, path in paths.items() if path.exists()}
 
     def write_interim_scores(self, interim_scores: InterimScores) -> None:
         """Write the interim scores of a trial, whole or not at all."""
@@ -244,6 +242,14 @@ class Ledger:
     def _ids(self) -> list[str]:
         """Of the trials that have a record; those set aside have a dot in their folder's name."""
         return sorted(path.parent.name for path in files(self.folder, "*/record.json") if "." not in path.parent.name)
+
+
+def _parsed(kind: type[R], path: Path) -> R:
+    """What lies beside a trial's record; raises `UserError` where it is damaged."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError:
+        raise UserError(f"{address(path)}: damaged; delete it, and run the study again") from None
 
 
 def _read_predictions(path: Path) -> pl.DataFrame:

@@ -303,12 +303,14 @@ def score(experiment: Experiment, model: MultiviewModel | None, train: Faces, te
     Probes read labels too: they are fitted on the subjects whose labels may be read alone. A sequence counts once, with
     its frames' mean embedding. Without a model, the features are the raw pixels.
     """
-    fitted = embedded(experiment, model, train.labelled(experiment))
+    labelled_faces = train.labelled(experiment)
+    fitted = embedded(experiment, model, labelled_faces)
     if experiment.language.shuffled == "all":
         fitted = replace(fitted, labels=exchanged(fitted.labels, experiment.seed))
     tested = embedded(experiment, model, test, "" if test.store is train.store else "test/")
-    if experiment.evaluation.centred and experiment.evaluation.other_corpus:
-        tested = centred(tested, fitted)
+    if experiment.evaluation.moves_tested:
+        everybody = fitted if labelled_faces.subjects == train.subjects else embedded(experiment, model, train)
+        tested = centred(tested, everybody)
     learns_text = bool(experiment.objective.text_terms or experiment.model.pretrained)
     has_text = experiment.language.prompts != "none" and learns_text
     return evaluate(
@@ -386,6 +388,11 @@ def evaluate_checkpoint(
         raise UserError(
             f"{checkpoint.folder}: pretrained on other faces (manifest {source.manifest}) than lie at the recipe's "
             f"corpus now ({manifest}); its test subjects cannot be known"
+        )
+    if {*source.subjects} != {*sides[0].subjects}:
+        raise UserError(
+            f"{checkpoint.folder}: pretrained on other people than its recipe names; experiment.yaml was changed, and "
+            "its test subjects cannot be known"
         )
     return score(probed, checkpoint.load_model(), *sides)
 

@@ -128,13 +128,13 @@ def test_a_bundle_is_written_whole_or_not_at_all(
     copy = shutil.copytree(asked_home.root, elsewhere / "copy")
     monkeypatch.setenv("POLYVIEW_HOME", str(copy))
     assert Said(capsys, "bundle", asked_file, "-o", "asked.zip").code == 0
+    assert "is a folder" in refused(capsys, "bundle", asked_file, "-o", "copy")
     before = Path("asked.zip").read_bytes()
     record = next(copy.glob("trials/*/record.json"))
     told = json.loads(record.read_text())
     told["scores"]["knn/accuracy"] = 0.99
     record.write_text(json.dumps(told))
-    assert "asked: cannot be bundled: trials/" in refused(capsys, "bundle", asked_file, "-o", "asked.zip")
-    assert "is a folder" in refused(capsys, "bundle", asked_file, "-o", "copy")
+    assert "its knn/accuracy is 0.99, and its own" in refused(capsys, "bundle", asked_file, "-o", "asked.zip")
     assert Path("asked.zip").read_bytes() == before
     assert sorted(path.name for path in elsewhere.iterdir()) == ["asked.zip", "copy", "home"]
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
+from polyview.analysis.people import contradiction
 from polyview.errors import UserError
-from polyview.evaluation.metrics import confusion, scores
+from polyview.evaluation.metrics import confusion
 from polyview.evaluation.protocols import PREDICTIONS
 from polyview.storage.home import Home
 from polyview.studies.bundles.known_faces import KnownFaces, check_rows
 from polyview.trials.ledger import Ledger, Record
-
-TOLERANCE = 1e-9  # of a score that is computed anew, perhaps by another version of a library
 
 
 def check_trials(home: Home, manifests: Mapping[str, KnownFaces]) -> None:
@@ -44,16 +42,11 @@ def check_manifests(manifests: Mapping[str, KnownFaces]) -> None:
 
 def _faults(record: Record, predictions: Path, manifests: Mapping[str, KnownFaces]) -> Iterator[tuple[str, str]]:
     """What does not fit, with the file that says it."""
-    if {record.id, record.experiment.digest} != {predictions.parent.name}:
-        yield "record.json", f"its recipe is that of trial {record.experiment.digest}"
+    if fault := contradiction(record):
+        yield "record.json", fault
     shared = {*record.train_subjects} & _scored(record)
     if shared and not record.experiment.evaluation.other_corpus:  # which may call different people by one name
         yield "record.json", f"{min(shared)} is trained on and scored"
-    for probe, counts in record.confusions.items():
-        for measure, value in scores(counts).items():
-            told = record.scores.get(f"{probe}/{measure}")
-            if told is None or not np.isclose(told, value, rtol=0, atol=TOLERANCE, equal_nan=True):
-                yield "record.json", f"its {probe}/{measure} is {told}, and its own confusions make it {value:.6f}"
     unfounded = {name.partition("/")[0] for name in record.scores} - record.confusions.keys()
     if unfounded and record.confusions:
         yield "record.json", f"it has scores of {min(unfounded)}, and no confusions"
