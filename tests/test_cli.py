@@ -16,14 +16,16 @@ from PIL import Image
 from tests.ports import free_port
 
 from polyview.cli import main
+from polyview.cli.app import PLAIN
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.scan import scan
 from polyview.errors import UserError
 from polyview.recipe import Experiment, to_yaml
 from polyview.rendering.store import ViewStore
-from polyview.storage.home import open_home
+from polyview.storage.home import REPOSITORY, open_home
 from polyview.tracking.store import reachable
 from polyview.training.loop import Trainer, TrainingJob
+from polyview.trials.trial import TrialSpec
 
 VERBS = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "export", "ablate", "report", "compare", "ui")
 VERBS += ("bundle", "rerun", "doctor", "submit", "jobs", "logs", "stop")
@@ -201,6 +203,11 @@ def test_a_terminal_that_lacks_a_sign_gets_a_plain_one(encoding: str) -> None:
     assert said.stdout.decode(encoding) == f'-1.4 {plain} 2 ... "full" -> ?\n'
 
 
+def test_every_sign_that_is_printed_has_a_plain_one() -> None:
+    sources = "".join(path.read_text() for path in (REPOSITORY / "platform" / "polyview").rglob("*.py"))
+    assert {sign for sign in sources if not sign.isascii()} - PLAIN.keys() <= set("龍")
+
+
 def test_debug_shows_where(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError):
         main(["ablate", "nowhere.yaml", "--debug"])
@@ -211,6 +218,7 @@ def test_help_lists_every_verb_at_once() -> None:
     script = """
 import sys
 from polyview.cli import main
+from polyview.cli.app import PLAIN
 try:
     main(["--help"])
 finally:
@@ -297,12 +305,16 @@ def test_a_checkpoint_is_asked_again(
     capsys: pytest.CaptureFixture[str], tiny: Experiment, tiny_store: ViewStore, tmp_path: Path
 ) -> None:
     torch.set_num_threads(1)
-    people = tuple(sorted(set(tiny_store.labels("subject"))))
-    list(Trainer(TrainingJob(tiny, tiny_store.folder, people[:8], tmp_path / "trial"), torch.device("cpu")).epochs())
+    people = TrialSpec(tiny, tiny_store.folder, tmp_path).sides()[0].subjects
+    list(Trainer(TrainingJob(tiny, tiny_store.folder, people, tmp_path / "trial"), torch.device("cpu")).epochs())
     said = run(capsys, "evaluate", tmp_path / "trial")
     assert all(name in said for name in ("linear", "knn", "zero_shot", "accuracy", "uf1", "uar"))
     assert "knn" not in run(capsys, "evaluate", tmp_path / "trial" / "epoch-0002", "--probe", "linear")
     assert "'svm' is not allowed" in refuse(capsys, "evaluate", tmp_path / "trial", "--probe", "svm")
+    others = tuple(sorted(set(tiny_store.labels("subject")) - {people[0]}))
+    list(Trainer(TrainingJob(tiny, tiny_store.folder, others, tmp_path / "mixed"), torch.device("cpu")).epochs())
+    told = "pretrained on other people than its recipe names"
+    assert told in refuse(capsys, "evaluate", tmp_path / "mixed")
 
 
 def test_a_dry_run_lists_the_trials_and_runs_none(capsys: pytest.CaptureFixture[str], study: Path, home: Path) -> None:

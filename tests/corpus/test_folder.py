@@ -71,6 +71,25 @@ def test_given_columns_are_kept(root: Path) -> None:
     ]
 
 
+def test_frames_make_films_of_a_person_and_expression(root: Path) -> None:
+    rows = "one.ply,x,anger,2\ndeep/two.obj,x,anger,1\n"
+    found = scanned(root, f"path,subject,expression,frame\n{rows}", frames="rise")
+    assert found.manifest.frame.select("sequence", "frame").unique().sort("frame").rows()[0] == ("x_anger", 1)
+    whole = scanned(root, f"path,subject,expression,frame\n{rows}").manifest.frame
+    assert set(whole["sequence"]) == {"x_anger"}
+
+
+def test_films_whose_frames_have_no_order_are_told(root: Path) -> None:
+    told = "1 of 1 sequences have several frames of one number, as q, so that their order is the table's; a column or"
+    for header, rows in (
+        ("path,subject,expression,sequence", "one.ply,x,anger,q\ndeep/two.obj,x,anger,q\n"),
+        ("path,subject,expression,sequence,frame", "one.ply,x,anger,q,3\ndeep/two.obj,x,anger,q,3\n"),
+    ):
+        assert [note for note in scanned(root, f"{header}\n{rows}").remarks if note.startswith(told)]
+    ordered = scanned(root, "path,subject,expression,sequence,frame\none.ply,x,anger,q,3\ndeep/two.obj,x,anger,q,4\n")
+    assert not [note for note in ordered.remarks if "frames of one number" in note]
+
+
 def test_expressions_and_intensities_that_were_not_asked_for_are_left_out(root: Path) -> None:
     table = "path,subject,expression,intensity\none.ply,1,neutral,0\ndeep/two.obj,2,anger,0.4\n"
     assert len(scanned(root, table, intensity=(0.5, 1.0)).manifest) == 1

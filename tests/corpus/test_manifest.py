@@ -66,12 +66,23 @@ def test_a_file_is_read_once_while_its_size_and_time_stay(
     rows: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for path in tmp_path.glob("*.obj"):
-        os.utime(path, (1, 1))
+    monkeypatch.setattr(contents, "JUST_WRITTEN", 0)
     before = Manifest.build(rows, str(tmp_path)).fingerprint
     with monkeypatch.context() as patch:
         patch.setattr(contents, "_digest", lambda path: pytest.fail(f"{path} was read again"))
         assert Manifest.build(rows, str(tmp_path)).fingerprint == before
+
+
+def test_a_file_that_changed_and_was_given_its_former_time_is_read_again(
+    rows: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(contents, "JUST_WRITTEN", 0)
+    before, path = Manifest.build(rows, str(tmp_path)).fingerprint, tmp_path / "b.obj"
+    state, held = path.stat(), path.read_text()
+    path.write_text(held.replace("0", "1", 1))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert Manifest.build(rows, str(tmp_path)).fingerprint != before
 
 
 def test_where_nothing_can_be_remembered_files_are_read_again(

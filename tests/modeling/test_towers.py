@@ -113,6 +113,19 @@ def test_unknown_weights_are_refused_with_those_that_there_are(tmp_path: Path) -
         check_tower(Modeling(tower="tiny-resnet", pretrained=str(tmp_path / "gone.pt")))
 
 
+def test_polyviews_own_weights_are_named_to_who_writes_them_otherwise() -> None:
+    with pytest.raises(UserError, match=r"'Polyview' is no file, .* for tiny-resnet: none; nearest: polyview"):
+        check_tower(Modeling(tower="tiny-resnet", pretrained="Polyview"))
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    weights = build_towers(Modeling(), 32).state_dict()
+    weights["positional_embedding"][0, 0] = float("nan")
+    save_file(weights, tmp_path / "broken.safetensors")
+    with pytest.raises(UserError, match=r"broken.safetensors has weights that are no finite numbers; use others"):
+        build_towers(Modeling(pretrained=str(tmp_path / "broken.safetensors")), 32)
+
+
 def test_weights_of_quickgelu_are_refused_in_every_tower_that_does_not_compute_it() -> None:
     open_clip = load_open_clip()
     pairs = [

@@ -109,6 +109,12 @@ training: {lr: -1, epochs: 1.5, precision: fp3}
         ("training.lr=.nan", "training.lr: nan is not allowed"),
         ("corpus.expressions=[fear]", "corpus.expressions: ['fear'] is not allowed"),
         ("corpus.dataset=facekit", "corpus: dataset facekit needs corpus.root"),
+        ("name=a/b", "name: 'a/b' is not allowed; letters, digits, ., _ and - are, the first a letter or a digit"),
+        ("corpus.geometry.unit=m", "corpus.geometry.unit: 'm' is not allowed; expected 'auto' or a number"),
+        (
+            "corpus={dataset: facekit, root: /data, generator: {variety: 1}}",
+            "corpus: generator.variety is of synthetic heads; the people of facekit are the face model's own",
+        ),
         ("corpus.root=/data/faces", "corpus: root is /data/faces, and dataset is synthetic, which is generated"),
         ("corpus.generator.frames=1000000", "corpus.generator.frames: 1000000 is not allowed"),
         ("rendering.views.count=100000000000", "rendering.views.count: 100000000000 is not allowed"),

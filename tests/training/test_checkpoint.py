@@ -191,6 +191,12 @@ def test_a_file_of_a_checkpoint_that_was_changed_or_cut_is_named(trainer: Traine
     assert not has_checkpoint_of_others(folder, open_checkpoint(folder).source)
 
 
+def test_a_checkpoint_says_how_far_its_training_has_come(trainer: Trainer) -> None:
+    assert open_checkpoint(trainer.job.folder).unfinished == "half-trained: 1 of 2 epochs"
+    list(trainer.epochs())
+    assert open_checkpoint(trainer.job.folder).unfinished == ""
+
+
 def test_a_checkpoint_of_earlier_versions_which_noted_no_checksums_opens(trainer: Trainer) -> None:
     checkpoint = open_checkpoint(trainer.job.folder)
     (checkpoint.folder / "SHA256SUMS").unlink()

@@ -77,6 +77,7 @@ def test_the_baseline_may_be_one_of_the_variants(tiny: Experiment) -> None:
         ("language.unlabelled", "pseudo", "language.labelled is 1"),
         ("model.frames", 4, "model.temporal is frame"),
         ("evaluation.folds", 4, "evaluation.protocol is holdout"),
+        ("corpus.every", 3, "corpus.generator.frames is 1"),
     ],
 )
 def test_a_key_that_nothing_reads_is_neither_varied_nor_set(
@@ -89,6 +90,24 @@ def test_a_key_that_nothing_reads_is_neither_varied_nor_set(
         assert told in str(caught.value)
     with pytest.raises(UserError, match=f"^--set {key}: nothing reads it, as {reason}; leave it out"):
         check_keys_are_read(study_of(tiny, variants={"mean": {"model.fusion": "mean"}}), [f"{key}={value}"])
+
+
+@pytest.mark.parametrize(
+    ("rendering", "key", "value"),
+    [
+        ({"shading": "depth"}, "rendering.light", "world"),
+        ({"shading": "texture"}, "rendering.albedo", "grey"),
+        ({"views": {"count": 1}}, "rendering.views.span", 90.0),
+    ],
+)
+def test_a_key_of_pictures_that_are_not_drawn_so_is_told(
+    tiny: Experiment, rendering: dict[str, object], key: str, value: object
+) -> None:
+    objective = {"alignment": {}}
+    plain = with_overrides(tiny, {"rendering": {"size": 32} | rendering, "objective": objective})
+    with pytest.raises(UserError, match=f"{key} is varied, and nothing reads it, as rendering"):
+        check_keys_are_read(study_of(plain, variants={"idle": {key: value}}))
+    check_keys_are_read(study_of(tiny, variants={"lit": {key: value}}))
 
 
 def test_a_key_that_one_variant_reads_is_varied_and_set(tiny: Experiment) -> None:

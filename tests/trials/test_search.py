@@ -99,6 +99,9 @@ def test_the_points_file_forgets_what_lies_outside_the_space(tiny: Experiment, t
     inside = [{"objective.decorrelation.weight": 0.5, "objective.alignment.weight": 1.0}]
     points.write([*inside, {"objective.decorrelation.weight": 5.0, "objective.alignment.weight": 1.0}, {"x": 1}])
     assert points.read(study.search) == inside
+    points.path.write_text(points.path.read_text()[:-20])
+    with pytest.raises(UserError, match=r"points.json: damaged; delete it, and run the search again"):
+        points.read(study.search)
 
 
 CONDITIONAL = {

@@ -100,10 +100,12 @@ def _without_predictions(outcome: Outcome) -> list[str]:
     missing = count_without_predictions(outcome, results)
     if missing in (0, len(results)):  # where all are of an early version, each comparison says so
         return []
+    untried = sum(trial_id not in outcome.predictions for trial_id in results)
+    remedy = " Running the study again makes them where a checkpoint is left." if untried else ""
+    failed = f" Of {missing - untried} they could not be made." if missing > untried else ""
     return [
         f"{missing} of {len(results)} results have no predictions, without which a seed says nothing of other people: "
-        "intervals are reckoned from the others or from the seeds alone. Running the study again makes them where a "
-        "checkpoint is left."
+        f"intervals are reckoned from the others or from the seeds alone.{failed}{remedy}"
     ]
 
 

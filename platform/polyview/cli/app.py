@@ -36,7 +36,11 @@ StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study, as in
 STUDY_OR_BUNDLE = "A study, as in ablations/, or a bundle of one."
 
 
-PLAIN = {"−": "-", "–": "-", "—": "-", "±": "+-", "“": '"', "”": '"', "’": "'", "…": "...", "→": "->", "·": "-"}
+PLAIN = {
+    **{"−": "-", "–": "-", "—": "-", "±": "+-", "×": "x", "·": "-", "°": " deg", "²": "^2", "µ": "u"},
+    **{"“": '"', "”": '"', "’": "'", "…": "...", "†": "*", "‡": "**"},
+    **{"→": "->", "←": "<-", "↑": "^", "↓": "v", "≠": "!=", "≤": "<=", "≥": ">="},
+}
 """What is printed where a terminal's encoding lacks a sign; of others a question mark."""
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from polyview.cli.app import ExperimentFile, Sets, app
+from polyview.errors import UserError
 from polyview.storage.home import check_output, open_home
 from polyview.storage.mirror import address, resolve
 from polyview.terminal import console, watching
@@ -73,6 +74,8 @@ def sheet(
     from polyview.rendering.sheet import contact_sheet, is_sheet
     from polyview.rendering.store import ViewStore, fetch_contents
 
+    if out.suffix.lower() != ".png":
+        raise UserError(f"{out}: the sheet is a PNG; -o takes a name that ends so")
     check_output(out, is_sheet)
     fetch_contents(store)
     views = ViewStore.open(store)

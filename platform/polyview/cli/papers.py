@@ -14,6 +14,7 @@ import typer
 
 from polyview.cli.app import STUDY_OR_BUNDLE, Sets, StudyFile, app
 from polyview.cli.studies import known_outcome, list_trials, run_and_show
+from polyview.errors import UserError
 from polyview.storage.home import existing_home, open_home
 from polyview.storage.mirror import address
 from polyview.terminal import console
@@ -124,6 +125,8 @@ def figures(
     from polyview.reporting.figures.style import Style
     from polyview.reporting.paper import ONE_COLUMN, TWO_COLUMNS, write_figures
 
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; -o takes a folder, which is made")
     style = Style({Width.one: ONE_COLUMN, Width.two: TWO_COLUMNS}[width], font_size)
     with known_outcome(study, sets or []) as outcome:
         written = write_figures(outcome, out, style)

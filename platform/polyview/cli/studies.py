@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -94,8 +95,13 @@ def report(
             if names := absent(outcome):
                 told = f"no result yet, as not run or failed: {'; '.join(names)}"
                 console.print(told, highlight=False, markup=False, soft_wrap=True)
-            if outcome.study.experiment.corpus.root and not is_zip(study):
-                told = f"of the faces as the study last read them; ablate {study} --dry-run tells if they have changed"
+            experiment = outcome.study.experiment
+            roots = [one.root for one in (experiment.corpus, experiment.evaluation.test) if one]
+            if any(roots) and not is_zip(study):
+                again = shlex.join(
+                    ["polyview", "ablate", str(study), *(f"--set={change}" for change in sets or []), "--dry-run"]
+                )
+                told = f"of the faces as the study last read them; {again} tells if they have changed"
                 console.print(told, highlight=False, markup=False, soft_wrap=True)
         else:
             sys.stdout.write(getattr(reports, form.value)(outcome))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -12,7 +12,10 @@ from polyview.cli.app import ExperimentFile, Sets, app
 from polyview.cli.studies import run_and_report
 from polyview.storage.home import check_output, open_home
 from polyview.storage.mirror import resolve
-from polyview.terminal import console, watching
+from polyview.terminal import console, errors, watching
+
+if TYPE_CHECKING:
+    from polyview.training.checkpoint import Checkpoint
 
 CheckpointFolder = Annotated[
     Path, typer.Argument(parser=resolve, metavar="CHECKPOINT", help="A checkpoint's folder, or its trial's.")
@@ -33,6 +36,11 @@ def pretrain(experiment: ExperimentFile, sets: Sets = None) -> None:
     run_and_report(study)
 
 
+def _say_if_unfinished(checkpoint: Checkpoint) -> None:
+    if told := checkpoint.unfinished:
+        errors.print(f"note: {told}; run its study again to have it finished", highlight=False, soft_wrap=True)
+
+
 @app.command()
 def evaluate(
     checkpoint: CheckpointFolder,
@@ -45,6 +53,7 @@ def evaluate(
     from polyview.trials.views import find_faces, prepare_views
 
     opened = open_checkpoint(checkpoint)
+    _say_if_unfinished(opened)
     recipe = opened.experiment
     asked = with_overrides(recipe, {"evaluation.probes": probe}, "--probe") if probe else recipe
     with watching() as watcher:
@@ -70,6 +79,7 @@ def export(
     if out.suffix == ".safetensors":
         check_output(out, lambda _: False)
     opened = open_checkpoint(checkpoint)
+    _say_if_unfinished(opened)
     if out.suffix == ".safetensors":
         export_weights(opened.load_model(), out)
         console.print(f"use       --set model.pretrained={out}", highlight=False, soft_wrap=True)

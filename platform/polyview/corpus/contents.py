@@ -24,8 +24,9 @@ _KNOWN = "select path, size, changed, digest from contents where path in (select
 def content_digests(paths: Iterable[Path]) -> dict[Path, str]:
     """Thirty-two hex digits of the BLAKE2 hash of each file that is there.
 
-    A file of the same size and time as when it was last read is not read again: this is remembered in
-    `polyview/contents.db` in the user's cache folder, if that can be written.
+    A file of the same size and time of change as when it was last read is not read again: this is remembered in
+    `polyview/contents.db` in the user's cache folder, if that can be written. The time is that of the inode, which no
+    program sets back.
     """
     states = {path: state for path in dict.fromkeys(paths) if (state := _state(path))}
     remembered = _remembered(states)
@@ -44,7 +45,7 @@ def _state(path: Path) -> tuple[int, int] | None:
     except (OSError, ValueError):
         # Generated faces have no file; a file that is gone is told by the renderer.
         return None
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_ctime_ns
 
 
 def _digest(path: Path) -> str | None:

@@ -37,6 +37,18 @@ def on_apexes(faces: pl.DataFrame) -> Iterator[str]:
         )
 
 
+def on_order(faces: pl.DataFrame) -> Iterator[str]:
+    """How many films have two frames of one number."""
+    films = faces.group_by(SEQUENCE).agg(unordered=pl.col("frame").n_unique() < pl.len())
+    unordered = films.filter("unordered")
+    if len(unordered):
+        yield (
+            f"{len(unordered)} of {len(films)} sequences have several frames of one number, as "
+            f"{unordered['sequence'].sort()[0]}, so that their order is the table's; a column or a field "
+            "{frame} numbers them"
+        )
+
+
 def on_intensities(count: int, low: float, high: float) -> Iterator[str]:
     """That so many faces are not used."""
     if count:

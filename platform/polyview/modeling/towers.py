@@ -92,6 +92,8 @@ def build_towers(modeling: Modeling, image_size: int) -> Any:
         raise UserError(
             f"model.tower {modeling.tower!r}, model.pretrained {modeling.pretrained!r}: {reason}"
         ) from error
+    if file and not all(bool(weight.isfinite().all()) for weight in towers.parameters()):
+        raise UserError(f"model.pretrained: {modeling.pretrained} has weights that are no finite numbers; use others")
     if modeling.patch_dropout and not _drops_patches(towers.visual):
         raise UserError(_WITHOUT_PATCHES.format(modeling.tower))
     return towers
@@ -163,8 +165,13 @@ def check_tower(modeling: Modeling) -> None:
         raise UserError(f"model.pretrained: polyview has weights of {', '.join(own_towers())}, and none of {tower}")
     weights = open_clip.get_pretrained_cfg(tower, pretrained)
     if not weights:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(tower)) or "none"
-        raise UserError(f"model.pretrained: {pretrained!r} is no file, and not among open_clip's for {tower}: {tags}")
+        tags = open_clip.list_pretrained_tags_by_model(tower)
+        own = [OWN] if weights_file(tower, OWN) else []
+        close = difflib.get_close_matches(pretrained.lower(), [*own, *tags], n=1)
+        raise UserError(
+            f"model.pretrained: {pretrained!r} is no file, and not among open_clip's for {tower}: "
+            f"{', '.join(tags) or 'none'}" + (f"; nearest: {close[0]}" if close else "")
+        )
     if weights.get("quick_gelu") and not open_clip.get_model_config(tower).get("quick_gelu"):
         # open_clip only warns, and computes something else than what was pretrained.
         raise UserError(

@@ -15,12 +15,19 @@ def why_unread(experiment: Experiment, key: str) -> str:
 def _unread(experiment: Experiment) -> dict[str, str]:
     """The keys and sections that nothing reads, each with why."""
     corpus, language, evaluation = experiment.corpus, experiment.language, experiment.evaluation
+    rendering = experiment.rendering
     found: dict[str, str] = {}
     if corpus.dataset not in GENERATED:
         found["corpus.generator"] = f"corpus.dataset is {corpus.dataset}"
+    elif corpus.generator.frames == 1:
+        found |= dict.fromkeys(("corpus.frames", "corpus.every"), "corpus.generator.frames is 1")
+    if "shaded" not in (rendering.shading, *rendering.outputs):
+        found |= dict.fromkeys(("rendering.light", "rendering.albedo"), f"rendering.shading is {rendering.shading}")
+    if rendering.views.count == 1:
+        found["rendering.views.span"] = "rendering.views.count is 1"
     if corpus.dataset != "folder":
         found["corpus.table"] = f"corpus.dataset is {corpus.dataset}"
-    if experiment.rendering.framing == "whole":
+    if rendering.framing == "whole":
         found["rendering.radius"] = "rendering.framing is whole"
     if experiment.model.temporal != "attention":
         found["model.frames"] = f"model.temporal is {experiment.model.temporal}"

@@ -47,6 +47,8 @@ def _best(group: Sequence[ErrorDetails], data: Any) -> list[list[ErrorDetails]]:
     depth = max(len(_place(detail["loc"], data)) for detail in group)
     deepest = [detail for detail in group if len(_place(detail["loc"], data)) == depth]
     known = [detail for detail in deepest if detail["type"] not in EXPECTED]
+    if [detail["type"] for detail in known] == ["literal_error"]:
+        return [[*known, *(detail for detail in deepest if detail["type"] in EXPECTED)]]
     if known or len(group) == 1:
         return [[detail] for detail in known or group]
     places: dict[Path, list[ErrorDetails]] = {}
@@ -68,7 +70,10 @@ def _describe(kind: type[BaseModel], same: Sequence[ErrorDetails], data: Any) ->
         case "value_error":
             return f"{path}: {message}" if path else message
         case "literal_error":
-            return f"{path}: {given!r} is not allowed{_nearest_choice(detail)}"
+            others = "".join(f" or {EXPECTED[one['type']]}" for one in same[1:])
+            return f"{path}: {given!r} is not allowed{_nearest_choice(detail)}{others}"
+        case "string_pattern_mismatch":  # of names alone, which are those of files
+            return f"{path}: {given!r} is not allowed; letters, digits, ., _ and - are, the first a letter or a digit"
         case "too_short":
             least = detail["ctx"]["min_length"]
             needed = f"at least {least} value{' is' if least == 1 else 's are'} needed"

@@ -15,14 +15,17 @@ from torch import Tensor
 
 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
-    """Write named arrays as safetensors, which `safetensors.numpy.load_file` reads back."""
+    """Write named arrays as safetensors, which `safetensors.numpy.load_file` reads back.
+
+    Where that fails, part of a file may be left: callers write to a temporary place.
+    """
     # safetensors writes the memory of an array as it lies, so that of a transposed one would come back scrambled.
     with _usual_mode(path):
         safetensors.numpy.save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write named tensors as safetensors, which `safetensors.torch.load_file` reads back."""
+    """Write named tensors as safetensors, as `save_arrays` does; `safetensors.torch.load_file` reads them back."""
     with _usual_mode(path):
         safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 

@@ -169,6 +169,7 @@ def read_spans(spans: Iterable[Span]) -> list[bytes]:
 def files(folder: Path, pattern: str) -> list[Path]:
     """The files of a folder that fit a pattern, in their order; in a mirror those that the bucket has."""
     if not isinstance(folder, CachedPath):
+        _look_anew(folder)
         above, _, _ = pattern.rpartition("/")
         for found in folder.glob(above) if above else ():
             _look_anew(found)

@@ -82,10 +82,7 @@ def _pace(trainer: Trainer, test_samples: int) -> Pace:
 
 
 def _time_samples(trainer: Trainer, count: int) -> float:
-    """The seconds that each of so many samples takes to embed: of a few times the shortest, for others may be at work.
-
-    The first time, which prepares the kernels, is never that.
-    """
+    """The seconds that each of so many samples takes to embed: the shortest of a few times."""
     images = trainer.batches.images(np.arange(count), trainer.device)
     trainer.model.eval()
     seconds = []

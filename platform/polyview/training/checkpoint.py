@@ -95,6 +95,14 @@ class Checkpoint:
         path = self.folder / _PROGRESS
         return Progress.model_validate_json(path.read_bytes()) if path.exists() else Progress()
 
+    @property
+    def unfinished(self) -> str:
+        """How far its training has come, in words; empty where it has ended, or an earlier version did not say."""
+        last, steps = max(self.history, key=lambda epoch: epoch.epoch, default=None), self.progress.steps
+        if last is None:
+            return f"half-trained: {steps} steps of the first epoch" if steps else ""
+        return f"half-trained: {last.epoch} of {last.of} epochs" if last.epoch < last.of else ""
+
     def build_model(self) -> MultiviewModel:
         """The model, without its weights; those that it was pretrained from need not be there any more."""
         config = self.folder / CONFIG

@@ -15,6 +15,7 @@ from polyview.errors import UserError
 from polyview.recipe import Experiment, Language, Parameter, Pruning, Search, Study, with_overrides
 from polyview.recipe.objective import Alignment, Objective
 from polyview.storage.home import replacing
+from polyview.storage.mirror import address
 from polyview.trials.design import Trial, studied_experiment
 from polyview.trials.ledger import InterimScores, Ledger, Record, pruned_trials
 from polyview.trials.space import Point, Space, choices, combinations, contains, ends, is_active, is_discrete, suggest
@@ -34,7 +35,12 @@ class Points:
 
     def read(self, search: Search) -> list[Point]:
         """Those that lie in the search's space, and no more than it has trials."""
-        points: list[Point] = json.loads(self.path.read_text()) if self.path.exists() else []
+        try:
+            points: list[Point] = json.loads(self.path.read_text()) if self.path.exists() else []
+        except ValueError:
+            raise UserError(
+                f"{address(self.path)}: damaged; delete it, and run the search again, which suggests its points anew"
+            ) from None
         return [point for point in points if contains(search.space, point)][: search.trials]
 
     def write(self, points: Sequence[Point]) -> None:

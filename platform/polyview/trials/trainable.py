@@ -113,9 +113,17 @@ class TrialActor(tune.Trainable):
 
     def _waits(self) -> str | None:
         """What the trial waits for, after some seconds of it; None once it may begin."""
-        if not _becomes_free(self.spec.trials / self.spec.experiment.digest / LOCK):
+        lock = self.spec.trials / self.spec.experiment.digest / LOCK
+        if not _becomes_free(lock, WAIT_SECONDS):
             return TRIAL
-        return None if self.cpus is None or self.cpus.acquire(WAIT_SECONDS) else CPUS
+        if self.cpus is None:
+            return None
+        if not self.cpus.acquire(WAIT_SECONDS):
+            return CPUS
+        if not _becomes_free(lock, 0):  # another study took it up meanwhile, and has CPUs of its own
+            self.cpus.release()
+            return TRIAL
+        return None
 
     def _release(self) -> None:
         if self.cpus is not None:
@@ -165,13 +173,14 @@ class TrialActor(tune.Trainable):
         return {"epoch": epoch.model_dump(), "done": False, **interim}
 
 
-def _becomes_free(lock: Path) -> bool:
-    """Whether nobody holds a trial's lock, within some seconds."""
-    end = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < end:
+def _becomes_free(lock: Path, patience: float) -> bool:
+    """Whether nobody holds a trial's lock, now or within so many seconds."""
+    end = time.monotonic() + patience
+    while True:
         try:
             with locked(lock, wait=False):
                 return True
         except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
             time.sleep(POLL_SECONDS)
-    return False

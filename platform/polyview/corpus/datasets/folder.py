@@ -32,9 +32,9 @@ def scan(corpus: Corpus) -> Found:
     """The faces of `corpus.table`, or of the files that fit `corpus.pattern`, and what was skipped.
 
     Of a table, only path, subject and expression are needed. A missing sample_id is the path; intensity 1
-    (0 if neutral); sequence the sample_id; frame 0; unit that of `corpus.geometry`. Paths are relative to
-    `corpus.root` and never leave it. An expression is one of `corpus.expressions`, however it is written, or stays
-    as it is.
+    (0 if neutral); sequence the subject and the expression where there is a frame, else the sample_id; frame 0; unit
+    that of `corpus.geometry`. Paths are relative to `corpus.root` and never leave it. An expression is one of
+    `corpus.expressions`, however it is written, or stays as it is.
     Raises `UserError` where the folder or the table cannot be read.
     """
     root = Path(corpus.root or "").expanduser()
@@ -167,8 +167,10 @@ def _with_numbers(table: pl.DataFrame) -> pl.DataFrame:
 
 def _completed(table: pl.DataFrame) -> pl.DataFrame:
     rest = pl.when(pl.col("expression") == "neutral").then(0.0).otherwise(1.0)
+    film = pl.when(pl.col("frame").is_not_null()).then(pl.format("{}_{}", "subject", "expression"))
     return table.with_columns(
         pl.col("sample_id").fill_null(pl.col("path")),
+        pl.coalesce("sequence", film),
         pl.col("frame").fill_null(0),
         pl.col("intensity").fill_null(rest),
         pl.col("dataset").fill_null("folder"),
