@@ -229,3 +229,32 @@ def test_people_of_other_kinds_smile_by_other_amounts_and_some_rest_with_a_face_
     for usual, varied in zip(alike, kinds, strict=True):
         assert varied.std() > 1.5 * usual.std()
     assert kinds[0].max() > 2.5 * kinds[0].min()
+
+
+@pytest.mark.parametrize("unit", [1, 4, 12])
+def test_people_of_other_kinds_move_elsewhere_and_otherwise_and_more_comes_along(unit: int) -> None:
+    skin = average_surface().part == FACE
+
+    def likeness(**variety: float) -> float:
+        """The mean cosine of what the unit displaces in one person and in another, however strongly."""
+        fields = []
+        for person in range(8):
+            rest, shown = head(person=person, **variety).vertices, head(f"au{unit}=1", person, **variety).vertices
+            fields.append((shown - rest)[skin].ravel() / np.linalg.norm((shown - rest)[skin]))
+        cosines = np.array(fields) @ np.array(fields).T
+        return float(cosines[np.triu_indices(len(cosines), 1)].mean())
+
+    assert likeness() > 0.98
+    assert likeness(variety=1.0) < 0.93
+
+
+def test_what_comes_along_with_a_unit_reaches_where_it_alone_does_not() -> None:
+    lips = region(0, -32, 12)
+
+    def parting(**variety: float) -> NDArray[np.float64]:
+        """By how much the wrinkled nose (unit 9) parts each person's lips, millimetres."""
+        pairs = [[head(units, person, **variety).vertices[lips, 1] for units in ("", "au9=1")] for person in range(8)]
+        return np.array([np.ptp(shown) - np.ptp(rest) for rest, shown in pairs])
+
+    assert parting().max() < 3.5
+    assert parting(variety=1.0).max() > 5.0

@@ -290,3 +290,25 @@ def test_a_damaged_record_is_named_by_its_address(home: Home, tiny: Experiment) 
     write(home.trials / tiny.digest / "record.json", json.dumps({"id": "x"}))
     with pytest.raises(UserError, match=rf"^{address(home.trials)}/{tiny.digest}/record\.json: not a trial's record"):
         Ledger(home.trials).read(tiny.digest)
+
+
+def test_folders_are_opened_before_what_is_in_them_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS remembers for a while that a file is not there, unless its folder is opened."""
+    (tmp_path / "trials" / "one").mkdir(parents=True)
+    opened, system = list[Path](), os.open
+
+    def note(path: Path, *rest: Any, **options: Any) -> int:
+        opened.append(Path(path))
+        return system(path, *rest, **options)
+
+    monkeypatch.setattr(os, "open", note)
+    refresh([tmp_path / "trials" / "two" / "record.json"])
+    assert {tmp_path / "trials" / "two", tmp_path / "trials"} <= {*opened}
+    opened.clear()
+    assert files(tmp_path / "trials", "*/record.json") == []
+    assert {tmp_path / "trials", tmp_path / "trials" / "one"} <= {*opened}
+    opened.clear()
+    assert files(tmp_path / "studies", "*") == []
+    assert {tmp_path / "studies", tmp_path} <= {*opened}

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 
 from polyview.recipe import Experiment, Resources
 from polyview.rendering.store import ViewStore
+from polyview.storage.home import locked
 from polyview.trials.cpus import CpuShare, count_held
 from polyview.trials.design import Trial
+from polyview.trials.ledger import LOCK
 from polyview.trials.scheduler import run_trials
-from polyview.trials.trial import Workplace, run_trial
+from polyview.trials.trainable import TRIAL, TrialActor
+from polyview.trials.trial import TrialSpec, Workplace, run_trial
 from polyview.trials.views import PreparedViews
 
 
@@ -102,6 +106,27 @@ def test_a_study_says_that_it_waits_for_the_trials_of_another_and_runs_after_the
     assert told.waits == [
         "waiting for CPUs: other studies of yours on this machine have them; they are shared trial by trial"
     ]
+
+
+def test_a_trial_that_another_study_took_up_while_cpus_were_awaited_holds_none(
+    tiny: Experiment, tmp_path: Path
+) -> None:
+    lock = tmp_path / tiny.digest / LOCK
+    with ExitStack() as another:
+
+        class Awaited(CpuShare):
+            def acquire(self, patience: float) -> bool:
+                another.enter_context(locked(lock))
+                return super().acquire(patience)
+
+        actor = TrialActor.__new__(TrialActor)
+        actor.spec = TrialSpec(tiny, tmp_path, tmp_path)
+        actor.cpus = Awaited(1, 1, tmp_path / "cpus")
+        assert actor._waits() == TRIAL
+        assert CpuShare(1, 1, tmp_path / "cpus").acquire(0)
+    actor.cpus = CpuShare(1, 1, tmp_path / "others")
+    assert actor._waits() is None
+    assert actor.cpus.held
 
 
 @pytest.mark.slow

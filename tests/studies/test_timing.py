@@ -1,0 +1,36 @@
+"""The pace that a forecast is made of."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from polyview.recipe import Experiment
+from polyview.rendering.store import ViewStore
+from polyview.studies.timing import _time_samples
+from polyview.training.loop import Trainer, TrainingJob
+
+
+@pytest.mark.parametrize("interrupted", [0, 1, 3])
+def test_a_pass_that_was_interrupted_is_not_the_pace(
+    tiny: Experiment, tiny_store: ViewStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: int
+) -> None:
+    people = tuple(sorted(set(tiny_store.labels("subject"))))
+    trainer = Trainer(TrainingJob(tiny, tiny_store.folder, people, tmp_path), torch.device("cpu"))
+    encode, passes = trainer.model.encode_views, list[float]()
+
+    def encode_views(images: Any) -> Any:
+        begun = time.perf_counter()
+        if len(passes) == interrupted:
+            time.sleep(2)
+        embeddings = encode(images)
+        passes.append(time.perf_counter() - begun)
+        return embeddings
+
+    monkeypatch.setattr(trainer.model, "encode_views", encode_views)
+    pace = 4 * _time_samples(trainer, 4)
+    assert min(passes) <= pace < passes[interrupted] - 1
