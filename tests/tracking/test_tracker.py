@@ -130,6 +130,18 @@ def test_tracking_again_leaves_no_trace(home: Home) -> None:
     assert len(client(home).get_metric_history(parent.info.run_id, "gain")) == 1
 
 
+def test_a_home_that_was_copied_says_that_mlflow_keeps_artifacts_in_the_former_one(home: Home, tmp_path: Path) -> None:
+    track(home, TRIAL)
+    track(home, TRIAL)
+    copy, told = Home(tmp_path / "copy"), list[str]()
+    copy.root.mkdir()
+    shutil.copy(home.root / "mlflow.db", copy.root)
+    opened(copy, told.append)
+    (one,) = told
+    assert one.startswith(f"this home was copied or moved, and MLflow keeps the artifacts of quickstart at {home.root}")
+    assert one.endswith("rename the experiment in its user interface to have a new one here")
+
+
 def test_a_run_left_unfinished_is_completed(home: Home) -> None:
     track(home, TRIAL)
     parent, [child] = runs(home)

@@ -248,9 +248,15 @@ class Tracker:
 
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._study)
+        local = None if self.uri.startswith(SERVERS) else self._artifacts.as_uri()
         if found is None:
-            local = None if self.uri.startswith(SERVERS) else self._artifacts.as_uri()
             return str(self._client.create_experiment(self._study, artifact_location=local))
+        if local and found.artifact_location.startswith("file:") and not found.artifact_location.startswith(local):
+            self.warn(
+                f"this home was copied or moved, and MLflow keeps the artifacts of {self._study} at "
+                f"{found.artifact_location.removeprefix('file://')} still; rename the experiment in its user interface "
+                "to have a new one here"
+            )
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)

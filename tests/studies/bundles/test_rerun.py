@@ -14,8 +14,11 @@ from tests.studies.bundles.helpers import PIXELS, Files, Said, read, refused, wr
 
 from polyview.evaluation.metrics import confusion, scores
 from polyview.recipe import Experiment, to_yaml, with_overrides
-from polyview.storage.home import Home
+from polyview.recipe.experiment import own_contents
+from polyview.storage.home import REPOSITORY, Home
+from polyview.studies.bundles import rerun
 from polyview.studies.bundles.bundle import open_bundle
+from polyview.studies.bundles.portable import Names
 from polyview.studies.bundles.rerun import continue_search, moved_study
 
 pytestmark = pytest.mark.slow
@@ -101,6 +104,16 @@ def test_other_faces_are_said_and_run_all_the_same(capsys: pytest.CaptureFixture
     last = said.out.splitlines()[-1]
     assert "on faces that are not the bundle's: 4 cells" in last
     assert (said.code == 0) == (" agrees, on faces" in last)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_rerun_from_weights_of_an_earlier_version_says_whose_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rerun, "FORMER", tuple(own_contents()))
+    monkeypatch.setattr(rerun, "own_weights", Names)
+    told = refused(capsys, "rerun", REPOSITORY / "ablations" / "results" / "methods_facekit.zip")
+    assert told.endswith("--set model.pretrained=FILE; these weights came with an earlier version of polyview")
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -13,6 +13,7 @@ from polyview.corpus.scan import scan
 from polyview.environment import describe_environment
 from polyview.errors import UserError
 from polyview.recipe import Corpus, Study
+from polyview.recipe.weights import FORMER
 from polyview.reporting.agreement import Rerun
 from polyview.storage.home import Home
 from polyview.storage.mirror import refresh
@@ -60,9 +61,13 @@ def moved_study(bundle: Bundle, assignments: Sequence[str]) -> Study:
     Raises `UserError` where they ask for another recipe, or leave out where something lies that the bundle lacks.
     """
     study, own = own_weights().study(bundle.load(assignments)), bundle.study
-    if lacking := [one.assignment for one in bundle.about.needed if _is_lacking(one, study)]:
-        told = " ".join(f"--set {assignment}" for assignment in lacking)
-        raise UserError(f"{bundle.path}: does not hold all that {own.name} reads; say where it lies by {told}")
+    if lacking := [one for one in bundle.about.needed if _is_lacking(one, study)]:
+        told = " ".join(f"--set {one.assignment}" for one in lacking)
+        former = any(one.name in FORMER for one in lacking)
+        raise UserError(
+            f"{bundle.path}: does not hold all that {own.name} reads; say where it lies by {told}"
+            + ("; these weights came with an earlier version of polyview" if former else "")
+        )
     known = {trial.place: recipe_wherever(trial.experiment) for trial in plan(own)}
     others = [trial for trial in plan(study) if known.get(trial.place) != recipe_wherever(trial.experiment)]
     judged = [name for name in _JUDGED if getattr(study, name) != getattr(own, name)]
