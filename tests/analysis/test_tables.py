@@ -14,7 +14,7 @@ from polyview.analysis.statistics import interval
 from polyview.analysis.table_notes import table_notes
 from polyview.analysis.tables import MethodsTable, make_table, maybe_best
 from polyview.errors import UserError
-from polyview.recipe import Layout, Published, Study
+from polyview.recipe import Layout, Published, Study, with_overrides
 
 THREE = Layout(metrics=("linear/accuracy", "knn/accuracy", "zero_shot/accuracy"))
 EASIER = {name: level + 0.2 for name, level in LEVELS.items()}
@@ -140,6 +140,18 @@ def test_a_study_across_values_has_a_column_for_each(tmp_path: Path) -> None:
     by_variant = make_table("labels", Layout(rows="variant"), {"labels": outcome(tmp_path, crossed, levels)})
     assert len(by_variant.columns) == 1
     assert len(by_variant.rows) == 4
+
+
+def test_a_table_says_that_tested_faces_are_centred(tmp_path: Path) -> None:
+    tested = {"dataset": "facekit", "root": "/faces"}
+    for centred, told in (
+        (False, "synthetic to facekit;"),
+        (True, "synthetic to facekit, whose embeddings are centred;"),
+    ):
+        evaluation = {"evaluation": {"protocol": "cross_dataset", "test": tested, "centred": centred}}
+        study = named("crossed", experiment=with_overrides(STUDY.experiment, evaluation))
+        table = make_table("crossed", Layout(), {"crossed": outcome(tmp_path, study)})
+        assert any(told in note for note in table_notes(table))
 
 
 def test_published_numbers_stand_apart(tmp_path: Path) -> None:

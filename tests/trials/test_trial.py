@@ -18,6 +18,7 @@ from polyview.errors import UserError
 from polyview.recipe import Experiment, Generator, with_overrides
 from polyview.recipe.unread import why_unread
 from polyview.rendering.store import ViewStore
+from polyview.tracking.served import save_model
 from polyview.training.checkpoint import open_checkpoint
 from polyview.training.saving import CheckpointTimes
 from polyview.trials.design import REFERENCES
@@ -272,6 +273,14 @@ def test_only_another_corpus_is_centred_and_it_alone_is_moved(
     spec = TrialSpec(few, here.folder, tmp_path, there.folder)
     alike = score(few, None, *spec.sides()).test
     np.testing.assert_allclose(alike.features, tested.features, err_msg="whose labels may be read is no matter")
+
+
+def test_a_model_that_is_scored_on_centred_faces_is_not_served(tiny: Experiment, tmp_path: Path) -> None:
+    others = tiny.corpus.model_copy(update={"generator": Generator(subjects=3, sequences=1, seed=7)})
+    changes = {"evaluation.protocol": "cross_dataset", "evaluation.test": others.model_dump(mode="json")}
+    moved = with_overrides(tiny, changes | {"evaluation.centred": True})
+    with pytest.raises(UserError, match="is scored on all of them together, and a served model sees faces one by one"):
+        save_model(TrialSpec(moved, tmp_path, tmp_path, tmp_path), tmp_path / "model")
 
 
 def test_faces_that_show_some_classes_alone_are_not_centred(tiny: Experiment) -> None:
