@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -98,10 +97,9 @@ def report(
             experiment = outcome.study.experiment
             roots = [one.root for one in (experiment.corpus, experiment.evaluation.test) if one]
             if any(roots) and not is_zip(study):
-                again = shlex.join(
-                    ["polyview", "ablate", str(study), *(f"--set={change}" for change in sets or []), "--dry-run"]
-                )
-                told = f"of the faces as the study last read them; {again} tells if they have changed"
+                same = " with the same --set" if sets else ""
+                told = f"ablate {study} --dry-run{same} tells if they have changed"
+                told = f"of the faces as the study last read them; {told}"
                 console.print(told, highlight=False, markup=False, soft_wrap=True)
         else:
             sys.stdout.write(getattr(reports, form.value)(outcome))
