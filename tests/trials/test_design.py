@@ -110,6 +110,16 @@ def test_a_key_of_pictures_that_are_not_drawn_so_is_told(
     check_keys_are_read(study_of(tiny, variants={"lit": {key: value}}))
 
 
+def test_a_key_of_tested_faces_that_nothing_reads_is_told(tiny: Experiment) -> None:
+    evaluation = {"protocol": "cross_dataset", "test": {"dataset": "synthetic", "generator": {"seed": 5}}}
+    crossed = with_overrides(tiny, {"evaluation": evaluation})
+    for key, value in (("evaluation.test.every", 3), ("evaluation.test.frames", "apex")):
+        with pytest.raises(
+            UserError, match=f"{key} is varied, and nothing reads it, as evaluation.test.generator.frames"
+        ):
+            check_keys_are_read(study_of(crossed, variants={"idle": {key: value}}))
+
+
 def test_a_key_that_one_variant_reads_is_varied_and_set(tiny: Experiment) -> None:
     few = {"few": {"language.unlabelled": "pseudo"}}
     study = study_of(tiny, across={"language.labelled": (0.5, 1.0)}, variants=few, references=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polyview.recipe.corpus import GENERATED
+from polyview.recipe.corpus import GENERATED, Corpus
 from polyview.recipe.experiment import Experiment
 
 
@@ -14,19 +14,14 @@ def why_unread(experiment: Experiment, key: str) -> str:
 
 def _unread(experiment: Experiment) -> dict[str, str]:
     """The keys and sections that nothing reads, each with why."""
-    corpus, language, evaluation = experiment.corpus, experiment.language, experiment.evaluation
-    rendering = experiment.rendering
-    found: dict[str, str] = {}
-    if corpus.dataset not in GENERATED:
-        found["corpus.generator"] = f"corpus.dataset is {corpus.dataset}"
-    elif corpus.generator.frames == 1:
-        found |= dict.fromkeys(("corpus.frames", "corpus.every"), "corpus.generator.frames is 1")
+    language, evaluation, rendering = experiment.language, experiment.evaluation, experiment.rendering
+    found = _unread_of_faces(experiment.corpus, "corpus")
+    if evaluation.test:
+        found |= _unread_of_faces(evaluation.test, "evaluation.test")
     if "shaded" not in (rendering.shading, *rendering.outputs):
         found |= dict.fromkeys(("rendering.light", "rendering.albedo"), f"rendering.shading is {rendering.shading}")
     if rendering.views.count == 1:
         found["rendering.views.span"] = "rendering.views.count is 1"
-    if corpus.dataset != "folder":
-        found["corpus.table"] = f"corpus.dataset is {corpus.dataset}"
     if rendering.framing == "whole":
         found["rendering.radius"] = "rendering.framing is whole"
     if experiment.model.temporal != "attention":
@@ -45,4 +40,16 @@ def _unread(experiment: Experiment) -> dict[str, str]:
         found["evaluation.folds"] = f"evaluation.protocol is {evaluation.protocol}"
     if evaluation.validation:
         found["evaluation.centred"] = "evaluation.validation has faces of the corpus that is trained on scored"
+    return found
+
+
+def _unread_of_faces(corpus: Corpus, place: str) -> dict[str, str]:
+    """Those of the faces of a dataset, whose section of the recipe is `place`."""
+    found = {}
+    if corpus.dataset not in GENERATED:
+        found[f"{place}.generator"] = f"{place}.dataset is {corpus.dataset}"
+    elif corpus.generator.frames == 1:
+        found |= dict.fromkeys((f"{place}.frames", f"{place}.every"), f"{place}.generator.frames is 1")
+    if corpus.dataset != "folder":
+        found |= dict.fromkeys((f"{place}.table", f"{place}.pattern"), f"{place}.dataset is {corpus.dataset}")
     return found
