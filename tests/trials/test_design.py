@@ -111,8 +111,9 @@ def test_a_key_of_pictures_that_are_not_drawn_so_is_told(
 
 
 def test_a_key_of_tested_faces_that_nothing_reads_is_told(tiny: Experiment) -> None:
-    evaluation = {"protocol": "cross_dataset", "test": {"dataset": "synthetic", "generator": {"seed": 5}}}
-    crossed = with_overrides(tiny, {"evaluation": evaluation})
+    others = tiny.corpus.model_copy(update={"generator": Generator(subjects=3, sequences=1, seed=7)})
+    tested = {"protocol": "cross_dataset", "test": others.model_dump(mode="json")}
+    crossed = with_overrides(tiny, {"evaluation": tested})
     for key, value in (("evaluation.test.every", 3), ("evaluation.test.frames", "apex")):
         with pytest.raises(
             UserError, match=f"{key} is varied, and nothing reads it, as evaluation.test.generator.frames"
