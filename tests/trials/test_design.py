@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from polyview.errors import UserError
-from polyview.recipe import Experiment, Study, load_study, to_yaml, with_overrides
+from polyview.recipe import Experiment, Generator, Study, load_study, to_yaml, with_overrides
 from polyview.trials.design import baselines, cells, check_keys_are_read, plan, size, variants
 
 
