@@ -52,13 +52,13 @@ def ablate(
     yes: Annotated[bool, typer.Option("--yes", help="Run more than 500 trials.")] = False,
 ) -> None:
     """Run what is missing of a study, log it to MLflow, and report."""
-    from polyview.recipe import load_study
+    from polyview.recipe import keys_set, load_study
     from polyview.trials.design import MANY, check_keys_are_read, size
 
     loaded = load_study(study, sets or [])
     if (asked := size(loaded)) > MANY and not (yes or dry_run):
         raise UserError(f"{loaded.name}: {asked} trials; --yes if that many are meant")
-    check_keys_are_read(loaded, sets or [])
+    check_keys_are_read(loaded, keys_set(study, sets or []))
     if dry_run and force is not None:
         raise UserError("--force runs a variant again, and --dry-run runs nothing; leave one of them out")
     if dry_run:

@@ -25,14 +25,14 @@ CheckpointFolder = Annotated[
 @app.command()
 def pretrain(experiment: ExperimentFile, sets: Sets = None) -> None:
     """Pretrain one experiment and evaluate it: a study of one trial."""
-    from polyview.recipe import Study, load_experiment
+    from polyview.recipe import Study, keys_set, load_experiment
     from polyview.trials.design import check_keys_are_read
 
     recipe = load_experiment(experiment, sets or [])
     metric = f"{recipe.evaluation.probes[0]}/accuracy"
     name = f"pretrain-{recipe.name}"
     study = Study(name=name, experiment=recipe, seeds=(recipe.seed,), metric=metric, references=False)
-    check_keys_are_read(study, sets or [])
+    check_keys_are_read(study, keys_set(experiment, sets or []))
     run_and_report(study)
 
 

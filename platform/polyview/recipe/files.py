@@ -227,6 +227,12 @@ def _shared(config: Any, path: Path) -> list[tuple[str, Any]]:
     return [(f"experiment.{key}", value) for key, value in changes.items()]
 
 
+def keys_set(path: Path, assignments: Sequence[str] = ()) -> list[str]:
+    """The dotted keys that a recipe is given by `set` of a study's file, or by assignments."""
+    shared = OmegaConf.to_container(_read(path)).get("set") or {}
+    return [key for key, _ in flat({**shared, **_parse(assignments)})]
+
+
 def to_yaml(experiment: Experiment) -> str:
     """The experiment as YAML that `load_stored_experiment` reads back."""
     return OmegaConf.to_yaml(OmegaConf.create(experiment.model_dump(mode="json")))

@@ -190,8 +190,8 @@ def plan(study: Study) -> list[Trial]:
     return trials
 
 
-def check_keys_are_read(study: Study, assignments: Sequence[str] = ()) -> None:
-    """Raises `UserError` where a key that variants change, or that an assignment sets, is read by no trial."""
+def check_keys_are_read(study: Study, keys: Sequence[str] = ()) -> None:
+    """Raises `UserError` where a key that variants change, or one of `keys`, which were set, is read by no trial."""
     experiments = {trial.variant: trial.experiment for trial in plan(study)}
     varied: dict[str, list[str]] = {}
     for name, overrides in variants(study).items():
@@ -201,10 +201,10 @@ def check_keys_are_read(study: Study, assignments: Sequence[str] = ()) -> None:
         raise UserError("\n".join(f"{study.name}: {one}; drop it" for one in idle))
     if study.search is not None:  # of whose points some may read what is set
         return
-    for key in (assignment.partition("=")[0] for assignment in assignments):
+    for key in keys:
         reasons = [why_unread(experiment, key.removeprefix("experiment.")) for experiment in experiments.values()]
         if all(reasons):
-            raise UserError(f"--set {key}: nothing reads it, as {reasons[0]}; leave it out")
+            raise UserError(f"{key} is set, and nothing reads it, as {reasons[0]}; leave it out")
 
 
 def _idle_factors(study: Study) -> list[str]:

@@ -20,7 +20,7 @@ from polyview.evaluation.embed import anchors, embed, raw_pixels
 from polyview.evaluation.embedded import Embedded, centred, pooled
 from polyview.evaluation.protocols import PREDICTIONS, Evaluation, evaluate
 from polyview.modeling.model import MultiviewModel
-from polyview.modeling.towers import check_tower
+from polyview.modeling.towers import build_towers, check_tower
 from polyview.recipe import Experiment, ProbeName, Resources, few_shot
 from polyview.rendering.cameras import Camera, cameras
 from polyview.rendering.sequences import open_samples
@@ -107,10 +107,12 @@ class Faces:
 
 
 def check_recipe(experiment: Experiment) -> None:
-    """Raises `UserError` for what no faces could mend: no such tower, or prompts that do not fit it."""
+    """Raises `UserError` for what no faces could mend: no such tower, no patches, or prompts that do not fit it."""
     if is_raw_pixels(experiment):
         return
     check_tower(experiment.model)
+    if experiment.model.patch_dropout:  # which the tower alone can tell
+        build_towers(experiment.model.model_copy(update={"pretrained": None}), experiment.rendering.size)
     if experiment.language.prompts != "none":
         class_tokens(experiment)
 
