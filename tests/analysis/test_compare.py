@@ -24,7 +24,6 @@ def test_only_what_differs_is_told(tiny: Experiment) -> None:
     assert ("model.fusion", "attention", "mean", "") in found["recipe"]
     assert {row[0] for row in found["recipe"]} == {
         "model.fusion",
-        "objective.redundancy",
         "objective.redundancy.weight",
         "objective.redundancy.form",
     }

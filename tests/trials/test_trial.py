@@ -275,6 +275,12 @@ def test_only_another_corpus_is_centred_and_it_alone_is_moved(
     np.testing.assert_allclose(alike.features, tested.features, err_msg="whose labels may be read is no matter")
 
 
+def test_a_tower_without_patches_to_drop_is_refused_before_anything_runs(tiny: Experiment) -> None:
+    check_recipe(tiny)
+    with pytest.raises(UserError, match=r"model.patch_dropout: tiny-resnet has no patches to drop"):
+        check_recipe(with_overrides(tiny, {"model.patch_dropout": 0.5}))
+
+
 def test_a_model_that_is_scored_on_centred_faces_is_not_served(tiny: Experiment, tmp_path: Path) -> None:
     others = tiny.corpus.model_copy(update={"generator": Generator(subjects=3, sequences=1, seed=7)})
     changes = {"evaluation.protocol": "cross_dataset", "evaluation.test": others.model_dump(mode="json")}

@@ -35,7 +35,9 @@ def differences(one: Record, other: Record) -> list[DifferenceTable]:
 
 
 def _texts(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[Row, ...]:
-    rows = [(key, one.get(key, NONE), other.get(key, NONE), "") for key in dict.fromkeys([*one, *other])]
+    keys = dict.fromkeys([*one, *other])
+    sections = {key.rpartition(".")[0] for key in keys}  # one that is null in one of the two has keys in the other
+    rows = [(key, one.get(key, NONE), other.get(key, NONE), "") for key in keys if key not in sections]
     return tuple(row for row in rows if row[1] != row[2])
 
 
