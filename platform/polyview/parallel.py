@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -29,7 +30,7 @@ LATE = "timed out during startup"
 
 _GUARD = """
 import sys, psutil
-sys.stdin.read()
+ended = sys.stdin.read()
 for agent in sys.argv[1:]:
     number, created = agent.split(":")
     try:
@@ -38,6 +39,9 @@ for agent in sys.argv[1:]:
             process.kill()
     except psutil.Error:
         pass
+if not ended:
+    told = "was ended from outside, or Ray's node was (is there too little memory?); run the same command again, "
+    print(f"polyview: this run {told}which goes on where it stood", file=sys.stderr)
 """
 
 
@@ -152,13 +156,25 @@ def stop_ray() -> None:
 
 
 def _end_agents_with_this_process() -> None:
-    """Ray ends what it has started where its driver is killed, but for its agents: a process of ours waits for that."""
+    """Ray ends what it has started where its driver is killed, but for its agents: a process of ours waits for that.
+
+    It also says so, as Ray ends its driver at once, and in no words of its own, where its node is lost.
+    """
     started = psutil.Process().children(recursive=True)
     agents = [
         f"{one.pid}:{one.create_time()}" for one in started if one.name().startswith("ray::") and "Agent" in one.name()
     ]
     # The pipe is closed when this process ends, however that comes about; a group of its own keeps Ctrl-C away.
-    subprocess.Popen([sys.executable, "-c", _GUARD, *agents], stdin=subprocess.PIPE, start_new_session=True)
+    guard = subprocess.Popen([sys.executable, "-c", _GUARD, *agents], stdin=subprocess.PIPE, start_new_session=True)
+    atexit.register(_tell_the_end, guard)
+
+
+def _tell_the_end(guard: subprocess.Popen[bytes]) -> None:
+    """Have the process that waits for this one's end know that it came of itself."""
+    if guard.stdin is not None:
+        with suppress(OSError):
+            guard.stdin.write(b"of itself")
+            guard.stdin.close()
 
 
 @contextmanager

@@ -168,6 +168,16 @@ def test_folds_of_different_sizes_are_one_sentence(tmp_path: Path) -> None:
     assert "fitted on the other 6 or 7 and" in text
 
 
+def test_weights_that_may_have_seen_the_test_subjects_are_told_beside_them(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    assert "whom pretraining never saw." in markdown(made)
+    model = STUDY.experiment.model.model_copy(update={"pretrained": "/weights.safetensors"})
+    known = STUDY.experiment.model_copy(update={"model": model})
+    text = markdown(outcome(tmp_path, STUDY.model_copy(update={"experiment": known})))
+    assert "weights /weights.safetensors, of which it is not known here what they have seen" in text
+    assert "whom pretraining never saw, but perhaps the weights that it started from." in text
+
+
 def test_faces_of_another_corpus_that_were_trained_on_are_told_wherever_a_reader_looks(tmp_path: Path) -> None:
     other = STUDY.experiment.corpus.model_copy(update={"generator": Generator(seed=5)})
     crossed = STUDY.experiment.evaluation.model_copy(update={"protocol": "cross_dataset", "test": other})

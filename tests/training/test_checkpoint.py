@@ -200,7 +200,11 @@ def test_a_checkpoint_says_how_far_its_training_has_come(trainer: Trainer) -> No
 def test_a_checkpoint_of_earlier_versions_which_noted_no_checksums_opens(trainer: Trainer) -> None:
     checkpoint = open_checkpoint(trainer.job.folder)
     (checkpoint.folder / "SHA256SUMS").unlink()
-    assert open_checkpoint(trainer.job.folder).load_model()
+    earlier = open_checkpoint(trainer.job.folder)
+    assert earlier.load_model()
+    (earlier.folder / "history.json").write_text("[{")
+    with pytest.raises(UserError, match=r"history.json: gone, or not as it was written"):
+        earlier.history  # noqa: B018
 
 
 def test_a_pickle_in_place_of_the_moments_is_never_run(trainer: Trainer, tmp_path: Path) -> None:

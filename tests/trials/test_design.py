@@ -98,6 +98,7 @@ def test_a_key_that_nothing_reads_is_neither_varied_nor_set(
         ({"shading": "depth"}, "rendering.light", "world"),
         ({"shading": "texture"}, "rendering.albedo", "grey"),
         ({"views": {"count": 1}}, "rendering.views.span", 90.0),
+        ({"views": {"count": 1}}, "model.fusion", "mean"),
     ],
 )
 def test_a_key_of_pictures_that_are_not_drawn_so_is_told(
@@ -108,6 +109,15 @@ def test_a_key_of_pictures_that_are_not_drawn_so_is_told(
     with pytest.raises(UserError, match=f"{key} is varied, and nothing reads it, as rendering"):
         check_keys_are_read(study_of(plain, variants={"idle": {key: value}}))
     check_keys_are_read(study_of(tiny, variants={"lit": {key: value}}))
+
+
+def test_a_projector_that_no_term_reads_is_not_varied(tiny: Experiment) -> None:
+    clip = with_overrides(tiny, {"objective": {"alignment": {}}})
+    with pytest.raises(
+        UserError, match=r"model\.projector is varied, and nothing reads it, as no term of the objective"
+    ):
+        check_keys_are_read(study_of(clip, variants={"wide": {"model.projector": [64]}}))
+    check_keys_are_read(study_of(tiny, variants={"wide": {"model.projector": [64]}}))
 
 
 def test_keys_are_set_by_a_file_by_words_and_by_sections(tiny: Experiment, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from polyview.analysis.comparisons import comparisons, family_of, margin_of
 from polyview.analysis.curves import idle_terms
 from polyview.analysis.outcome import Outcome, count_without_predictions, finished
 from polyview.analysis.statistics import Comparison, adjustment
-from polyview.analysis.supervision import describe_start, describe_supervision
+from polyview.analysis.supervision import describe_start, describe_supervision, has_unknown_start
 from polyview.recipe import Study, UntilDecided
 from polyview.trials.design import REFERENCES, UNTRAINED, studied_experiment
 from polyview.trials.ledger import Record
@@ -346,6 +346,8 @@ def _people(outcome: Outcome) -> list[str]:
     evaluation = studied_experiment(outcome.study).evaluation
     shared = _shared_faces(outcome)
     but = ", except faces that have another name in training" if shared else ""
+    if any(has_unknown_start(trial.experiment) for trial in outcome.trials):
+        but += ", but perhaps the weights that it started from"
     if evaluation.test:
         return [
             f"People: pretraining and probes saw the {train} of {outcome.study.experiment.corpus.dataset}, and scores "

@@ -7,6 +7,7 @@ from polyview.recipe import Experiment
 from polyview.recipe.experiment import own_contents
 from polyview.recipe.weights import FORMER, OWN, OWN_SEED
 
+UNKNOWN = "of which it is not known here what they have seen"
 SUPERVISION = {
     "pseudo": "pseudo-labels, made of the faces and the prompts of all classes, and no label was read",
     "none": "none, and no label was read",
@@ -31,7 +32,12 @@ def describe_start(experiment: Experiment) -> str:
         others = ", of whom some may be among these" if same else ", of whom none is among these"
         earlier = " of an earlier version" if content in FORMER else ""
         return f"polyview's own weights{earlier}, which have read the labels of generated people{others}"
-    return f"weights {name}, of which it is not known here what they have seen"
+    return f"weights {name}, {UNKNOWN}"
+
+
+def has_unknown_start(experiment: Experiment) -> bool:
+    """Whether the towers started from weights of which it is not known whom they have seen."""
+    return describe_start(experiment).endswith(UNKNOWN)
 
 
 def reads_identities(experiment: Experiment) -> bool:

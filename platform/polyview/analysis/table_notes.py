@@ -36,6 +36,7 @@ def table_notes(table: MethodsTable) -> list[str]:
         found.append(_averages(table))
     found += [describe_people(label, outcome) for label, outcome in table.outcomes.items()]
     found.append(labels_read_by(table.outcomes))
+    found += _centred(table.outcomes)
     found += _incomplete(table.outcomes)
     if table.without_result:
         found.append(f"Without a result yet, and so without a column: {', '.join(table.without_result)}.")
@@ -146,6 +147,20 @@ def _source_of_labels(experiment: Experiment) -> str:
             return "none, pseudo-labels instead"
         case _:
             return "none"
+
+
+def _centred(outcomes: Mapping[str, Outcome]) -> list[str]:
+    """Whose tested faces were moved as a whole before they were scored."""
+    moved = {
+        trial.variant: None
+        for outcome in outcomes.values()
+        for trial in outcome.trials
+        if trial.experiment.evaluation.moves_tested
+    }
+    if not moved:
+        return []
+    names = ", ".join(f"“{name}”" for name in moved)
+    return [f"Centred: the tested faces' embeddings of {names} were moved as a whole onto the training faces' mean."]
 
 
 def _incomplete(outcomes: Mapping[str, Outcome]) -> Iterator[str]:

@@ -127,8 +127,7 @@ def describe_protocol(study: Study) -> str:
         case "loso":
             return "leave one subject out"
         case "cross_dataset" if evaluation.test:
-            centred = ", whose embeddings are centred" if evaluation.centred else ""
-            return f"{study.experiment.corpus.dataset} to {evaluation.test.dataset}{centred}"
+            return f"{study.experiment.corpus.dataset} to {evaluation.test.dataset}"
         case _:
             return f"{100 * evaluation.share:.3g} % of subjects held out"
 

@@ -21,7 +21,9 @@ def _unread(experiment: Experiment) -> dict[str, str]:
     if "shaded" not in (rendering.shading, *rendering.outputs):
         found |= dict.fromkeys(("rendering.light", "rendering.albedo"), f"rendering.shading is {rendering.shading}")
     if rendering.views.count == 1:
-        found["rendering.views.span"] = "rendering.views.count is 1"
+        found |= dict.fromkeys(("rendering.views.span", "model.fusion"), "rendering.views.count is 1")
+    if not experiment.objective.projected_terms:
+        found["model.projector"] = "no term of the objective reads projections"
     if rendering.framing == "whole":
         found["rendering.radius"] = "rendering.framing is whole"
     if experiment.model.temporal != "attention":

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 from torch import Tensor
@@ -29,6 +29,7 @@ from polyview.training.averaging import WeightAverage
 from polyview.training.history import Epoch, Progress
 from polyview.training.sharding import copied, load_moments
 
+P = TypeVar("P")
 _HISTORY = TypeAdapter(tuple[Epoch, ...])
 _WEIGHTS, _LAST_WEIGHTS = "model.safetensors", "last_weights.safetensors"
 _TRAINER, _PSEUDOLABELS = "trainer.pt", "pseudolabels.safetensors"
@@ -72,10 +73,7 @@ class Checkpoint:
     def check(self) -> None:
         """Raises `UserError` where a file is not as it was written; earlier versions did not note that."""
         if changed := changed_file(self.folder):
-            raise UserError(
-                f"{address(self.folder / changed)}: gone, or not as it was written; delete the folder of its trial and "
-                "run the study again, which trains it anew"
-            )
+            raise self._damaged(changed)
 
     @property
     def experiment(self) -> Experiment:
@@ -83,17 +81,30 @@ class Checkpoint:
 
     @property
     def source(self) -> Source:
-        return Source.model_validate_json((self.folder / "source.json").read_text())
+        return self._parsed("source.json", Source.model_validate_json)
 
     @property
     def history(self) -> tuple[Epoch, ...]:
-        return _HISTORY.validate_json((self.folder / _MARK).read_text())
+        return self._parsed(_MARK, _HISTORY.validate_json)
 
     @property
     def progress(self) -> Progress:
         """What is trained of the epoch after those of the history."""
-        path = self.folder / _PROGRESS
-        return Progress.model_validate_json(path.read_bytes()) if path.exists() else Progress()
+        return (
+            self._parsed(_PROGRESS, Progress.model_validate_json) if (self.folder / _PROGRESS).exists() else Progress()
+        )
+
+    def _parsed(self, name: str, parse: Callable[[bytes], P]) -> P:
+        try:
+            return parse((self.folder / name).read_bytes())
+        except ValidationError:
+            raise self._damaged(name) from None
+
+    def _damaged(self, name: str) -> UserError:
+        return UserError(
+            f"{address(self.folder / name)}: gone, or not as it was written; delete the folder of its trial and run "
+            "the study again, which trains it anew"
+        )
 
     @property
     def unfinished(self) -> str:
