@@ -57,17 +57,19 @@ def test_what_ray_says_itself_is_found_where_this_process_has_started_it(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_killed", [False, True])
-def test_a_run_that_is_ended_from_outside_says_how_to_go_on(is_killed: bool) -> None:
+@pytest.mark.parametrize("way", ["killed", "stopped", "ended"])
+def test_a_run_that_is_ended_from_outside_says_how_to_go_on(way: str) -> None:
     script = """
 import os, sys
 from polyview.parallel import start_ray, stop_ray
 start_ray()
-if sys.argv[1] == "True":
-    os.kill(os.getpid(), 9)  # as the system does where memory is short, and Ray itself where its node is lost
-stop_ray()
+if sys.argv[1] == "killed":  # as the system does where memory is short, and Ray itself where its node is lost
+    os.kill(os.getpid(), 9)
+if sys.argv[1] == "stopped":
+    stop_ray()
 """
-    ended = subprocess.run([sys.executable, "-c", script, str(is_killed)], capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-c", script, way], capture_output=True, text=True)
     told = "polyview: this run was ended from outside, or Ray's node was"
-    assert (told in ended.stderr) == is_killed
-    assert (ended.returncode != 0) == is_killed
+    assert (told in ended.stderr) == (way == "killed")
+    assert (ended.returncode != 0) == (way == "killed")
+    assert "lost objects" not in ended.stdout + ended.stderr

@@ -170,11 +170,11 @@ def _end_agents_with_this_process() -> None:
 
 
 def _tell_the_end(guard: subprocess.Popen[bytes]) -> None:
-    """Have the process that waits for this one's end know that it came of itself."""
+    """Have the process that waits for this one's end know that it comes of itself; Ray, with its agents, ends later."""
     if guard.stdin is not None:
         with suppress(OSError):
             guard.stdin.write(b"of itself")
-            guard.stdin.close()
+            guard.stdin.flush()
 
 
 @contextmanager
