@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from polyview.errors import UserError
-from polyview.modeling.towers import build_towers, check_tower, load_open_clip, tokenize
+from polyview.modeling.towers import build_towers, check_tower, load_open_clip, tokenize, torchvision_fits
 from polyview.recipe import Modeling
 
 TINY_VIT: dict[str, Any] = {
@@ -116,6 +118,11 @@ def test_unknown_weights_are_refused_with_those_that_there_are(tmp_path: Path) -
 def test_polyviews_own_weights_are_named_to_who_writes_them_otherwise() -> None:
     with pytest.raises(UserError, match=r"'Polyview' is no file, .* for tiny-resnet: none; nearest: polyview"):
         check_tower(Modeling(tower="tiny-resnet", pretrained="Polyview"))
+
+
+def test_whether_open_clip_imports_alone_here_is_known() -> None:
+    alone = subprocess.run([sys.executable, "-c", "import torchvision"], capture_output=True)
+    assert torchvision_fits() == (alone.returncode == 0)
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:

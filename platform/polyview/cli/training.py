@@ -74,6 +74,7 @@ def export(
 ) -> None:
     """Write a checkpoint's towers as a folder that open_clip loads without polyview, or their weights as one file."""
     from polyview.modeling.export import export_towers, export_weights
+    from polyview.modeling.towers import torchvision_fits
     from polyview.training.checkpoint import open_checkpoint
 
     if out.suffix == ".safetensors":
@@ -85,6 +86,9 @@ def export(
         console.print(f"use       --set model.pretrained={out}", highlight=False, soft_wrap=True)
         return
     export_towers(opened.load_model(), opened.experiment, out)
+    if not torchvision_fits():
+        told = "note: torchvision here is a build for another torch, with which open_clip alone does not import"
+        errors.print(told, highlight=False, soft_wrap=True)
     console.print(
         f'load      open_clip.create_model_and_transforms("local-dir:{out}")', highlight=False, soft_wrap=True
     )

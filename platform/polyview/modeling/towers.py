@@ -61,6 +61,11 @@ def _declare_missing_torchvision_operators() -> torch.library.Library | None:
     return None
 
 
+def torchvision_fits() -> bool:
+    """Whether torchvision is a build for this torch, as open_clip needs it where polyview does not help."""
+    return _declare_missing_torchvision_operators() is None
+
+
 def build_towers(modeling: Modeling, image_size: int) -> Any:
     """An open_clip model whose image tower takes `image_size` square pictures; weights from the global torch seed.
 
