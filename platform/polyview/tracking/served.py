@@ -26,6 +26,7 @@ from polyview.modeling.export import export_towers
 from polyview.rendering.cameras import Camera, cameras
 from polyview.rendering.renderer import make_renderer
 from polyview.storage.arrays import save_arrays
+from polyview.storage.checksums import CHECKSUMS
 from polyview.tracking.meshes import MeshSource
 from polyview.training.batches import to_images
 from polyview.training.checkpoint import Checkpoint, open_checkpoint
@@ -63,7 +64,9 @@ def save_model(spec: TrialSpec, folder: Path) -> None:
     meshes = MeshSource.of(train.store.manifest)
     with tempfile.TemporaryDirectory() as place:
         data = Path(place, "polyview")
-        shutil.copytree(checkpoint.folder, data / CHECKPOINT, ignore=shutil.ignore_patterns("trainer.pt", "last_*"))
+        shutil.copytree(
+            checkpoint.folder, data / CHECKPOINT, ignore=shutil.ignore_patterns("trainer.pt", "last_*", CHECKSUMS)
+        )
         export_towers(model, experiment, data / TOWERS)
         save_arrays({"weights": probe.weights, "biases": probe.biases}, data / PROBE)
         (data / CLASSES).write_text(json.dumps(probe.classes))
