@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from polyview.analysis.comparisons import comparisons, family_of, margin_of
 from polyview.analysis.curves import idle_terms
-from polyview.analysis.outcome import Outcome, count_without_predictions, finished
+from polyview.analysis.outcome import Outcome, centred_variants, count_without_predictions, finished
 from polyview.analysis.statistics import Comparison, adjustment
 from polyview.analysis.supervision import describe_start, describe_supervision, has_unknown_start
 from polyview.recipe import Study, UntilDecided
@@ -71,13 +71,14 @@ def _zero_shot(outcome: Outcome) -> list[str]:
     without = [variant for variant, has in scored.items() if not has]
     found = []
     if without and any(scored.values()):
-        found.append(f"Zero-shot is not defined for {_quoted(without)}, without text.")
+        found.append(f"Zero-shot is not defined for {quoted(without)}, without text.")
     if untrained_text:
-        found.append(f"Zero-shot of {_quoted(untrained_text)} is by a text tower that its training did not change.")
+        found.append(f"Zero-shot of {quoted(untrained_text)} is by a text tower that its training did not change.")
     return found
 
 
-def _quoted(names: Iterable[str]) -> str:
+def quoted(names: Iterable[str]) -> str:
+    """Names of variants as a sentence has them."""
     return ", ".join(f"“{name}”" for name in names)
 
 
@@ -307,7 +308,7 @@ def _by_variants(pairs: Iterable[tuple[str, str]]) -> str:
     variants: dict[str, dict[str, None]] = {}
     for text, variant in pairs:
         variants.setdefault(text, {})[variant] = None
-    return "; ".join(text + (f" ({_quoted(names)})" if len(variants) > 1 else "") for text, names in variants.items())
+    return "; ".join(text + (f" ({quoted(names)})" if len(variants) > 1 else "") for text, names in variants.items())
 
 
 def _supervision(outcome: Outcome) -> str:
@@ -323,12 +324,10 @@ def _supervision(outcome: Outcome) -> str:
 
 def _centred(outcome: Outcome) -> list[str]:
     """Of which variants the tested faces were moved as a whole before they were scored."""
-    variants = {trial.variant: trial.experiment.evaluation.moves_tested for trial in outcome.trials}
-    names = [name for name, moved in variants.items() if moved]
-    if not names:
+    if not (names := centred_variants(outcome)):
         return []
     absent = _never_shown(outcome)
-    whose = "" if len(names) == len(variants) else f" of {_quoted(names)}"
+    whose = "" if len(names) == len({trial.variant for trial in outcome.trials}) else f" of {quoted(names)}"
     return [
         f"Centred: the tested faces' embeddings{whose} were moved as a whole onto the mean of the training faces'. No "
         "label was read for it, but all of the faces: what is said of one depends on the others, and on how often each "
@@ -357,7 +356,7 @@ def _people(outcome: Outcome) -> list[str]:
     fewer = any(trial.experiment.language.labelled < 1 for trial in outcome.trials)
     probed = "those of the other {} whose labels may be read" if fewer else "the other {}"
     audited = {trial.variant: None for trial in outcome.trials if trial.experiment.language.shuffled == "all"}
-    exchanged = f" (those of {_quoted(audited)} on exchanged labels)" if audited else ""
+    exchanged = f" (those of {quoted(audited)} on exchanged labels)" if audited else ""
     each = f"each of {evaluation.repeats} folds has" if evaluation.repeats > 1 else "every seed has"
     if evaluation.protocol == "holdout" and evaluation.split_seed is not None:
         each += " the same"

@@ -65,6 +65,11 @@ def finished(outcome: Outcome, variant: str | None = None) -> list[tuple[Trial, 
     ]
 
 
+def centred_variants(outcome: Outcome) -> list[str]:
+    """The variants whose tested faces are moved as a whole before they are scored."""
+    return list(dict.fromkeys(one.variant for one in outcome.trials if one.experiment.evaluation.moves_tested))
+
+
 def absent(outcome: Outcome) -> list[str]:
     """The trials without a record (not run yet, or failed), a line per variant."""
     missing: dict[str, list[str]] = {}

@@ -7,7 +7,6 @@ from polyview.recipe import Experiment
 from polyview.recipe.experiment import own_contents
 from polyview.recipe.weights import FORMER, OWN, OWN_SEED
 
-UNKNOWN = "of which it is not known here what they have seen"
 SUPERVISION = {
     "pseudo": "pseudo-labels, made of the faces and the prompts of all classes, and no label was read",
     "none": "none, and no label was read",
@@ -22,22 +21,28 @@ def supervision(experiment: Experiment) -> str:
 
 def describe_start(experiment: Experiment) -> str:
     """What the towers had learned before, in words."""
-    name, file = experiment.model.pretrained, experiment.model.pretrained_content
+    name = experiment.model.pretrained
     if name is None:
         return "random weights"
-    content = file[1] if file else name  # a bundle calls weights by what they hold
-    if name == OWN or content in (*own_contents(), *FORMER):
+    if not has_unknown_start(experiment):
         corpora = (experiment.corpus, experiment.evaluation.test)
         same = any(one and one.dataset == "synthetic" and one.generator.seed == OWN_SEED for one in corpora)
         others = ", of whom some may be among these" if same else ", of whom none is among these"
-        earlier = " of an earlier version" if content in FORMER else ""
+        earlier = " of an earlier version" if _content(experiment) in FORMER else ""
         return f"polyview's own weights{earlier}, which have read the labels of generated people{others}"
-    return f"weights {name}, {UNKNOWN}"
+    return f"weights {name}, of which it is not known here what they have seen"
 
 
 def has_unknown_start(experiment: Experiment) -> bool:
     """Whether the towers started from weights of which it is not known whom they have seen."""
-    return describe_start(experiment).endswith(UNKNOWN)
+    name = experiment.model.pretrained
+    return name not in (None, OWN) and _content(experiment) not in (*own_contents(), *FORMER)
+
+
+def _content(experiment: Experiment) -> str | None:
+    """What the weights hold that the towers started from; their name where that is not known, or says it already."""
+    file = experiment.model.pretrained_content
+    return file[1] if file else experiment.model.pretrained
 
 
 def reads_identities(experiment: Experiment) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from polyview.analysis.comparisons import margin_of
-from polyview.analysis.outcome import Outcome, absent, finished
+from polyview.analysis.notes import quoted
+from polyview.analysis.outcome import Outcome, absent, centred_variants, finished
 from polyview.analysis.statistics import adjustment
 from polyview.analysis.supervision import form_of_labels, supervision
 from polyview.analysis.tables import MethodsTable, Row, describe_protocol
@@ -119,7 +120,7 @@ def labels_read_by(outcomes: Mapping[str, Outcome]) -> str:
             if trial.variant not in REFERENCES:
                 source = _source_of_labels(trial.experiment)
                 by_source.setdefault(source, {})[named.get(trial.variant, trial.variant)] = None
-    said = "; ".join(f"{', '.join(f'“{name}”' for name in names)} ({source})" for source, names in by_source.items())
+    said = "; ".join(f"{quoted(names)} ({source})" for source, names in by_source.items())
     return f"Labels read in training: {said}. {_read_by_probes(outcomes)}"
 
 
@@ -151,16 +152,11 @@ def _source_of_labels(experiment: Experiment) -> str:
 
 def _centred(outcomes: Mapping[str, Outcome]) -> list[str]:
     """Whose tested faces were moved as a whole before they were scored."""
-    moved = {
-        trial.variant: None
-        for outcome in outcomes.values()
-        for trial in outcome.trials
-        if trial.experiment.evaluation.moves_tested
-    }
-    if not moved:
-        return []
-    names = ", ".join(f"“{name}”" for name in moved)
-    return [f"Centred: the tested faces' embeddings of {names} were moved as a whole onto the training faces' mean."]
+    moved = dict.fromkeys(name for outcome in outcomes.values() for name in centred_variants(outcome))
+    told = (
+        f"Centred: the tested faces' embeddings of {quoted(moved)} were moved as a whole onto the training faces' mean."
+    )
+    return [told] if moved else []
 
 
 def _incomplete(outcomes: Mapping[str, Outcome]) -> Iterator[str]:

@@ -51,23 +51,15 @@ def build_corpus(dataset: str, root: str | None, assignments: Sequence[str] = ()
 
 
 def with_overrides(experiment: Experiment, overrides: Mapping[str, Any], place: str = "overrides") -> Experiment:
-    """The experiment with dotted keys replaced, validated anew.
+    """The experiment with dotted keys replaced, validated anew; its weights stay those that it was read with.
 
     Raises `UserError` that lists every error, with `place` said first.
     """
     config = OmegaConf.create(experiment.model_dump(mode="json"))
-    changed = _validate(Experiment, _updated(config, overrides), place)
+    changed = _validate(Experiment, _updated(config, overrides), place, STORED)
     if changed.language.own != experiment.language.own:
         check_own_prompts(changed, place)
-    return _with_weights_of(experiment, changed)
-
-
-def _with_weights_of(before: Experiment, changed: Experiment) -> Experiment:
-    """The changed experiment, whose weights are those that it was read with, where they are called the same."""
-    old, new = before.model, changed.model
-    if (new.tower, new.pretrained) != (old.tower, old.pretrained):
-        return changed
-    return changed.model_copy(update={"model": new.model_copy(update={"pretrained_content": old.pretrained_content})})
+    return changed
 
 
 def load_experiment(path: Path, assignments: Sequence[str] = ()) -> Experiment:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 STORED = "stored"
-"""The validation context of a recipe that polyview wrote beside results: its weights are those that they had then."""
+"""The validation context of a recipe that was read before: its weights are those that they were then."""
 
 
 def _rising(interval: tuple[float, float]) -> tuple[float, float]:
