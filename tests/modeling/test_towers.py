@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
@@ -11,11 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from polyview.errors import UserError
 from polyview.modeling.towers import build_towers, check_tower, load_open_clip, tokenize, torchvision_fits
 from polyview.recipe import Modeling
+from polyview.recipe.experiment import file_digest
 
 TINY_VIT: dict[str, Any] = {
     "embed_dim": 32,
@@ -186,16 +189,49 @@ def test_a_tower_without_patches_has_none_to_drop(tower: str) -> None:
         build_towers(Modeling(tower=tower, patch_dropout=0.5), 64)
 
 
-def test_a_folder_that_open_clip_wrote_is_a_tower_too(tmp_path: Path, vit: str) -> None:
+def test_weights_are_those_of_a_folder_that_open_clip_wrote_and_its_pictures_are_normalised_as_it_says(
+    tmp_path: Path, vit: str
+) -> None:
     trained = build(vit, seed=3)
     save_file(trained.state_dict(), tmp_path / "open_clip_model.safetensors")
     config = TINY_VIT | {"vision_cfg": TINY_VIT["vision_cfg"] | {"image_size": 32}}
-    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
-    name = f"local-dir:{tmp_path}"
-    check_tower(Modeling(tower=name))
-    assert torch.equal(embeddings(build(name), name), embeddings(trained, vit))
-    with pytest.raises(UserError, match="local-dir:"):
-        build(f"local-dir:{tmp_path / 'nowhere'}")
+    pictures = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": pictures}))
+    modeling = Modeling(tower=vit, pretrained=str(tmp_path))
+    check_tower(modeling)
+    towers = build_towers(modeling, 32)
+    assert torch.equal(embeddings(towers, vit), embeddings(trained, vit))
+    assert [*towers.visual.image_mean] == pictures["mean"]
+    assert modeling.pretrained_content == (str(tmp_path), file_digest(tmp_path / "open_clip_model.safetensors"))
+
+
+def test_a_tower_by_its_folder_is_refused_as_open_clip_would_take_the_weights_along(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=rf"would start from the weights in it.* model.pretrained: {tmp_path}"):
+        Modeling(tower=f"local-dir:{tmp_path}")
+
+
+@pytest.mark.parametrize(("tower", "pretrained"), [("hf-hub:a/b", "openai"), ("ViT-B-32", "hf-hub:a/b")])
+def test_weights_of_the_hub_are_of_the_tower_there_alone(tower: str, pretrained: str) -> None:
+    with pytest.raises(ValidationError, match=f"for the tower of the same address, not for {tower}"):
+        Modeling(tower=tower, pretrained=pretrained)
+    assert Modeling(tower="hf-hub:a/b", pretrained="hf-hub:a/b")
+
+
+def test_a_tower_of_the_hub_without_pretrained_has_random_weights(
+    tmp_path: Path, vit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file(build(vit, seed=3).state_dict(), tmp_path / "weights.safetensors")
+    factory = sys.modules["open_clip.factory"]
+    config = {"model_cfg": TINY_VIT, "preprocess_cfg": {}}
+    monkeypatch.setattr(factory, "_get_hf_config", lambda *_, **__: copy.deepcopy(config))
+    monkeypatch.setattr(factory, "download_pretrained_from_hf", lambda *_, **__: str(tmp_path / "weights.safetensors"))
+    name = "hf-hub:somebody/vit"
+    torch.manual_seed(4)
+    random = build_towers(Modeling(tower=name), 32)
+    assert torch.equal(random.logit_scale, build(vit, seed=4).logit_scale)
+    assert torch.equal(random.visual.conv1.weight, build(vit, seed=4).visual.conv1.weight)
+    loaded = build_towers(Modeling(tower=name, pretrained=name), 32)
+    assert torch.equal(loaded.visual.conv1.weight, build(vit, seed=3).visual.conv1.weight)
 
 
 def test_prompts_become_tokens_of_the_towers_context(vit: str) -> None:

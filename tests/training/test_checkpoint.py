@@ -141,10 +141,12 @@ def test_a_checkpoint_loads_and_goes_on_when_what_it_was_pretrained_from_is_gone
     assert len(list(Trainer(first.job, CPU).epochs())) == 1
 
 
-def test_towers_from_a_folder_load_when_it_is_gone(make_job: MakeJob, tmp_path: Path, clip: str) -> None:
+def test_weights_from_a_folder_load_when_it_is_gone(make_job: MakeJob, tmp_path: Path, clip: str) -> None:
     small = make_job(model__tower=clip).experiment
     export_towers(MultiviewModel(small), small, tmp_path / "exported")
-    trainer = Trainer(make_job(model__tower=f"local-dir:{tmp_path / 'exported'}", training__epochs=1), CPU)
+    trainer = Trainer(
+        make_job(model__tower=clip, model__pretrained=str(tmp_path / "exported"), training__epochs=1), CPU
+    )
     list(trainer.epochs())
     shutil.rmtree(tmp_path / "exported")
     images = torch.rand(2, 3, 3, 32, 32)

@@ -83,9 +83,11 @@ def export(
     _say_if_unfinished(opened)
     if out.suffix == ".safetensors":
         export_weights(opened.load_model(), out)
-        console.print(f"use       --set model.pretrained={out}", highlight=False, soft_wrap=True)
+    else:
+        export_towers(opened.load_model(), opened.experiment, out)
+    console.print(f"use       --set model.pretrained={out}", highlight=False, soft_wrap=True)
+    if out.suffix == ".safetensors":
         return
-    export_towers(opened.load_model(), opened.experiment, out)
     if not torchvision_fits():
         told = "note: torchvision here is a build for another torch, with which open_clip alone does not import"
         errors.print(told, highlight=False, soft_wrap=True)

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from polyview.errors import UserError
 from polyview.modeling.model import MultiviewModel
-from polyview.modeling.towers import CONFIG, build_towers, save_tokenizer
-from polyview.recipe import Experiment, Modeling
+from polyview.modeling.towers import CONFIG, load_folder, save_tokenizer
+from polyview.recipe import Experiment
+from polyview.recipe.weights import IN_FOLDERS
 from polyview.storage.arrays import save_tensors
 from polyview.storage.home import replacing
-
-WEIGHTS = "open_clip_model.safetensors"
 
 
 def export_towers(model: MultiviewModel, experiment: Experiment, folder: Path) -> None:
@@ -46,7 +45,7 @@ def export_weights(model: MultiviewModel, file: Path) -> None:
 
 def _write(model: MultiviewModel, experiment: Experiment, folder: Path) -> None:
     (folder / CONFIG).write_text(model.description)
-    save_tensors(model.towers.state_dict(), folder / WEIGHTS)
+    save_tensors(model.towers.state_dict(), folder / IN_FOLDERS)
     save_tokenizer(experiment.model.tower, folder)
 
 
@@ -54,9 +53,9 @@ def _check(experiment: Experiment, folder: Path) -> None:
     # A plain call builds towers from timm at their own size, and the weights of some depend on it.
     tower, size = experiment.model.tower, experiment.rendering.size
     try:
-        build_towers(Modeling(tower=f"local-dir:{folder}"), size)
-    except UserError as error:
-        reason = " ".join(str(error.__cause__).split())[:300]
+        load_folder(folder, size)
+    except Exception as error:  # as of `build_towers`
+        reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"{tower}: open_clip could not read it from a folder at rendering.size {size} ({reason}); "
             "such a tower can be exported if it was trained at its own size"

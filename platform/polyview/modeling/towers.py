@@ -17,7 +17,7 @@ import torch
 from polyview.errors import UserError
 from polyview.recipe import Modeling
 from polyview.recipe.experiment import file_digest
-from polyview.recipe.weights import OWN, own_towers, weights_file
+from polyview.recipe.weights import HUB, OWN, own_towers, weights_file
 
 CONFIG = "open_clip_config.json"
 """What open_clip calls the file that describes the towers in a folder."""
@@ -84,7 +84,8 @@ def build_towers(modeling: Modeling, image_size: int) -> Any:
         with _without_warnings():
             towers = load_open_clip().create_model(
                 modeling.tower,
-                pretrained=str(file) if file else modeling.pretrained,
+                pretrained=None if modeling.tower.startswith(HUB) else str(file) if file else modeling.pretrained,
+                load_weights=modeling.pretrained is not None,
                 force_image_size=image_size,
                 force_patch_dropout=modeling.patch_dropout,
                 force_preprocess_cfg=_preprocessing(modeling),
@@ -118,6 +119,12 @@ def rebuild_towers(description: str, modeling: Modeling, image_size: int) -> Any
             force_patch_dropout=modeling.patch_dropout,
             pretrained_text=False,
         )
+
+
+def load_folder(folder: Path, image_size: int) -> Any:
+    """The towers in a folder of open_clip's own layout, with their weights; raises whatever open_clip does."""
+    with _without_warnings():
+        return load_open_clip().create_model(f"local-dir:{folder}", force_image_size=image_size, pretrained_text=False)
 
 
 def describe_towers(towers: Any, modeling: Modeling, image_size: int) -> str:
@@ -157,7 +164,7 @@ def _drops_patches(visual: Any) -> bool:
 def check_tower(modeling: Modeling) -> None:
     """Raises `UserError` if there is no model of this name, or no such weights for it; nothing is loaded."""
     tower, pretrained = modeling.tower, modeling.pretrained
-    if ":" in tower:  # open_clip's own addresses, such as local-dir:PATH
+    if tower.startswith(HUB):
         return
     open_clip = load_open_clip()
     names = open_clip.list_models()

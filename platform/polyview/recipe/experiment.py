@@ -17,7 +17,7 @@ from polyview.recipe.language import Language
 from polyview.recipe.objective import Objective
 from polyview.recipe.schema import STORED, FileName, Model, Natural, PositiveFloat, Seed, Share, equals
 from polyview.recipe.training import Training
-from polyview.recipe.weights import OWN, own_towers, weights_file
+from polyview.recipe.weights import HUB, OWN, own_towers, weights_file
 
 Output = Literal["shaded", "color", "texture", "normal", "depth"]
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -72,9 +72,13 @@ FRAMES = 8
 class Modeling(Model):
     """The towers, and what joins the views."""
 
-    tower: str = Field("tiny-resnet", description="an open_clip model's name, or one of polyview's own")
+    tower: str = Field(
+        "tiny-resnet", description="an open_clip model's name, one of polyview's own, or hf-hub:OWNER/NAME"
+    )
     pretrained: str | None = Field(
-        None, description="polyview: its own, of tiny-resnet; open_clip's tag of weights; or a local file"
+        None,
+        description="polyview: its own, of tiny-resnet; open_clip's tag of weights; a local file, or a folder as "
+        "`polyview export` writes it; of a tower of the hub its own address; null: random",
     )
     pretrained_content: tuple[str, str] | None = Field(
         None,
@@ -110,11 +114,30 @@ class Modeling(Model):
         description="attention: how many frames of a sequence are taken, evenly spread; those of a shorter one repeat",
     )
 
+    @field_validator("tower")
+    @classmethod
+    def _is_no_folder(cls, tower: str, info: ValidationInfo) -> str:
+        folder = tower.removeprefix("local-dir:")
+        if folder != tower and info.context != STORED:
+            raise ValueError(
+                f"a tower that is named by its folder would start from the weights in it, and no recipe would say so; "
+                f"give its name among open_clip's, and model.pretrained: {folder}"
+            )
+        return tower
+
+    @field_validator("pretrained")
+    @classmethod
+    def _hub_has_weights_of_the_tower_alone(cls, address: str | None, info: ValidationInfo) -> str | None:
+        tower = info.data.get("tower", "")
+        if address and HUB in (address[: len(HUB)], tower[: len(HUB)]) and address != tower:
+            raise ValueError(f"open_clip takes weights from the hub for the tower of the same address, not for {tower}")
+        return address
+
     @field_validator("pretrained")
     @classmethod
     def _file_is_the_same_in_every_folder(cls, path: str | None, info: ValidationInfo) -> str | None:
         file = weights_file(info.data.get("tower", ""), path)
-        return str(file.absolute()) if file and path != OWN else path
+        return str(Path(path).absolute()) if file and path and path != OWN else path
 
     @field_validator("pretrained_content", mode="before")
     @classmethod
