@@ -92,9 +92,9 @@ def _outcome(study: Study, records: dict[str, Record]) -> Outcome:
 
 
 def test_what_the_towers_had_learned_before_is_told(tiny: Experiment) -> None:
-    assert describe_start(tiny) == "random weights"
+    assert describe_start(tiny, 0) == "random weights"
     own = with_overrides(tiny, {"model.tower": "tiny-resnet", "model.pretrained": "polyview"})
-    assert "labels of generated people" in describe_start(own)
-    assert describe_start(Names.of([own]).experiment(own)) == describe_start(own)
+    assert "labels of generated people" in describe_start(own, 0)
+    assert describe_start(Names.of([own]).experiment(own), 0) == describe_start(own, 0)
     other = with_overrides(tiny, {"model.tower": "ViT-B-32", "model.pretrained": "laion2b_s34b_b79k"})
-    assert describe_start(other) == "weights laion2b_s34b_b79k, of which it is not known here what they have seen"
+    assert describe_start(other, None) == "weights laion2b_s34b_b79k, of which it is not known here what they have seen"

@@ -10,6 +10,7 @@ import torch
 
 from polyview import modeling
 from polyview.analysis.supervision import describe_start
+from polyview.corpus.expressions import perform
 from polyview.corpus.load import load_mesh
 from polyview.corpus.scan import scan
 from polyview.errors import UserError
@@ -30,11 +31,12 @@ from polyview.recipe import (
     to_yaml,
     with_overrides,
 )
-from polyview.recipe.weights import FORMER
+from polyview.recipe.weights import FORMER, OWN_PEOPLE, OWN_SEED
 from polyview.rendering.cameras import cameras
 from polyview.rendering.renderer import make_renderer
 from polyview.training.batches import to_images
 from polyview.training.loop import class_tokens
+from polyview.training.provenance import provenance_of_start
 from polyview.trials.design import plan
 from polyview.trials.ledger import Ledger, Record
 
@@ -72,19 +74,21 @@ def test_they_are_small() -> None:
 
 def test_whom_they_have_seen_is_known() -> None:
     generator = load_experiment(RECIPE).corpus.generator
-    seen = with_overrides(start(), {"corpus.generator.variety": 0.0})
-    assert describe_start(seen).endswith("of whom some may be among these")
-    others = with_overrides(seen, {"corpus.generator.seed": generator.seed + 1})
-    assert describe_start(others).endswith("of whom none is among these")
-    tested = {"protocol": "cross_dataset", "test": {"dataset": "synthetic", "generator": {"seed": generator.seed}}}
-    assert describe_start(with_overrides(others, {"evaluation": tested})).endswith("of whom some may be among these")
+    assert (generator.seed, generator.subjects) == (OWN_SEED, OWN_PEOPLE)
+    people = [frame.subject for frame in perform(generator, ("neutral",))]
+    weights = provenance_of_start(start().model)
+    assert weights.among(with_overrides(start(), {"corpus.generator.variety": 0.0}).corpus, people) == (
+        *sorted(people),
+    )
+    assert weights.among(with_overrides(start(), {"corpus.generator.seed": OWN_SEED + 1}).corpus, people) == ()
+    assert weights.among(Corpus(dataset="facekit", root="/data", generator=Generator(seed=OWN_SEED)), people) == ()
 
 
 def test_a_bundle_of_an_earlier_version_still_says_what_its_towers_had_learned() -> None:
     own = load_experiment(RECIPE)
     for content in FORMER:
         former = own.model_copy(update={"model": own.model.model_copy(update={"pretrained": content})})
-        assert describe_start(former).startswith("polyview's own weights of an earlier version, which have read")
+        assert describe_start(former, 0).startswith("polyview's own weights of an earlier version, which have read")
 
 
 def test_results_of_earlier_weights_stay_theirs(tmp_path: Path) -> None:
@@ -102,7 +106,7 @@ def test_results_of_earlier_weights_stay_theirs(tmp_path: Path) -> None:
     (record,) = ledger.all()
     assert record.experiment.digest == read.digest == kept.experiment.digest == earlier.digest != own.digest
     assert [trial.id for trial in plan(kept)] == [trial.id for trial in plan(study)]
-    assert describe_start(read).startswith("polyview's own weights of an earlier version, which have read")
+    assert describe_start(read, 0).startswith("polyview's own weights of an earlier version, which have read")
     with pytest.raises(UserError, match="holds other weights than when the recipe was read"):
         build_towers(read.model, 64)
     assert load_experiment(tmp_path / "experiment.yaml").digest == own.digest, (
@@ -126,7 +130,7 @@ def test_weights_written_as_one_file_are_the_towers_in_half_precision(tmp_path: 
     torch.manual_seed(3)
     model = MultiviewModel(with_overrides(load_experiment(RECIPE), {"model.pretrained": None}))
     file = tmp_path / "weights.safetensors"
-    export_weights(model, file)
+    export_weights(model, {}, file)
     read = build_towers(Modeling(pretrained=str(file)), 64).state_dict()
     for name, value in model.towers.state_dict().items():
         torch.testing.assert_close(read[name], value, rtol=1e-3, atol=1e-6)

@@ -178,6 +178,27 @@ def test_weights_that_may_have_seen_the_test_subjects_are_told_beside_them(tmp_p
     assert "whom pretraining never saw, but perhaps the weights that it started from." in text
 
 
+def test_test_subjects_whom_the_start_had_seen_are_told_wherever_a_reader_looks(tmp_path: Path) -> None:
+    model = STUDY.experiment.model.model_copy(update={"pretrained": "/weights.safetensors"})
+    study = STUDY.model_copy(update={"experiment": STUDY.experiment.model_copy(update={"model": model})})
+    made = outcome(tmp_path, study)
+
+    def known(*subjects: str) -> Outcome:
+        records = {id: one.model_copy(update={"seen_by_start": subjects}) for id, one in made.records.items()}
+        return replace(made, records=records)
+
+    assert caveats(known()) == []
+    assert "weights /weights.safetensors, which had seen none of those scored here" in markdown(known())
+    assert "whom pretraining never saw." in markdown(known())
+    text = markdown(seen := known("a", "b"))
+    assert caveats(seen) == [
+        "The weights that pretraining started from had seen 2 of those who are scored (a, b): no score is of people "
+        "whom nothing saw. Start from weights of others, or score others."
+    ]
+    assert "had seen 2 of those who are scored (a, b): no score is of people whom nothing saw." in text
+    assert "whom pretraining never saw, but the weights that it started from had seen 2 of them." in text
+
+
 def test_faces_of_another_corpus_that_were_trained_on_are_told_wherever_a_reader_looks(tmp_path: Path) -> None:
     other = STUDY.experiment.corpus.model_copy(update={"generator": Generator(seed=5)})
     crossed = STUDY.experiment.evaluation.model_copy(update={"protocol": "cross_dataset", "test": other})

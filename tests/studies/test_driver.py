@@ -17,11 +17,12 @@ import trimesh
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
+from polyview.cli.training import export
 from polyview.corpus.load import load_mesh
 from polyview.corpus.scan import scan
 from polyview.errors import UserError
 from polyview.modeling.towers import load_open_clip
-from polyview.recipe import Resources, Study, to_yaml
+from polyview.recipe import Resources, Study, to_yaml, with_overrides
 from polyview.storage.home import Home
 from polyview.studies.driver import run_stages
 from polyview.studies.kept import read_study
@@ -243,3 +244,25 @@ def test_of_two_errors_the_one_that_stopped_the_trials_is_raised_and_the_other_i
         run_stages(broken, home, listener)
     assert raised.value.__context__ is None
     assert listener.said[-1].startswith("the report could not be written either: FileExistsError: ")
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_start_that_has_seen_test_subjects_is_told_before_training(
+    tiny_study: Study, home: Home, listener: Any, tmp_path: Path
+) -> None:
+    run_stages(tiny_study, home, listener)
+    first, other = plan(tiny_study)[:2]
+    export(home.trials / first.id, tmp_path / "weights.safetensors")
+    changed = {"model.pretrained": str(tmp_path / "weights.safetensors"), "seed": other.seed}
+    experiment = with_overrides(tiny_study.experiment, changed)
+    further = Study(name="further", experiment=experiment, seeds=(other.seed,), references=False)
+    outcome, _ = run_stages(further, home, listener)
+    (record,) = outcome.records.values()
+    seen = {*open_checkpoint(home.trials / first.id).source.subjects} & {*record.test_subjects}
+    assert {*(record.seen_by_start or ())} == seen
+    assert f"model.pretrained has seen {len(seen)} of the people who will be scored, such as {min(seen)}: " in "".join(
+        listener.said
+    )
+    again = len(listener.said)
+    run_stages(further, home, listener)
+    assert not any("model.pretrained" in said for said in listener.said[again:])

@@ -143,7 +143,7 @@ def test_a_checkpoint_loads_and_goes_on_when_what_it_was_pretrained_from_is_gone
 
 def test_weights_from_a_folder_load_when_it_is_gone(make_job: MakeJob, tmp_path: Path, clip: str) -> None:
     small = make_job(model__tower=clip).experiment
-    export_towers(MultiviewModel(small), small, tmp_path / "exported")
+    export_towers(MultiviewModel(small), small, {}, tmp_path / "exported")
     trainer = Trainer(
         make_job(model__tower=clip, model__pretrained=str(tmp_path / "exported"), training__epochs=1), CPU
     )
@@ -226,8 +226,8 @@ def test_whoever_shares_the_home_may_read_a_checkpoint_and_what_is_exported_from
     before = os.umask(0o002)
     try:
         model = save(trainer).load_model()
-        export_towers(model, trainer.job.experiment, tmp_path / "towers")
-        export_weights(model, tmp_path / "weights.safetensors")
+        export_towers(model, trainer.job.experiment, {}, tmp_path / "towers")
+        export_weights(model, {}, tmp_path / "weights.safetensors")
     finally:
         os.umask(before)
     written = [*trainer.job.folder.glob("epoch-*/*"), *tmp_path.glob("towers/*"), tmp_path / "weights.safetensors"]

@@ -65,7 +65,7 @@ def test_open_clip_alone_gives_the_same_embeddings_from_pictures_and_from_texts(
 
 
 def test_what_is_written_needs_no_config_of_ours_and_is_no_pickle(tiny: Experiment, tmp_path: Path) -> None:
-    export_towers(MultiviewModel(tiny), tiny, tmp_path)
+    export_towers(MultiviewModel(tiny), tiny, {}, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["open_clip_config.json", "open_clip_model.safetensors"]
     config = json.loads((tmp_path / "open_clip_config.json").read_text())
     assert config["model_cfg"]["vision_cfg"]["timm_model_name"] == "test_resnet"
@@ -77,7 +77,7 @@ def test_a_folder_with_something_in_it_is_left_as_it_is(tiny: Experiment, tmp_pa
     (tmp_path / "notes.txt").write_text("mine")
     for taken in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(UserError, match=f"{taken.name}: there is something here already; name a folder that is"):
-            export_towers(MultiviewModel(tiny), tiny, taken)
+            export_towers(MultiviewModel(tiny), tiny, {}, taken)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
@@ -86,5 +86,5 @@ def test_a_tower_that_open_clip_builds_at_its_own_size_alone_is_refused(tiny: Ex
     with pytest.raises(
         UserError, match=r"timm-vit-to-export: open_clip could not read it .*size 32 \(.*pos_embed.*its own size"
     ):
-        export_towers(MultiviewModel(other), other, tmp_path / "exported")
+        export_towers(MultiviewModel(other), other, {}, tmp_path / "exported")
     assert not list(tmp_path.iterdir())

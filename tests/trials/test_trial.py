@@ -13,8 +13,11 @@ import polars as pl
 import pytest
 import torch
 
+from polyview.cli import main
 from polyview.corpus.manifest import Manifest
 from polyview.errors import UserError
+from polyview.modeling.export import export_weights
+from polyview.modeling.model import MultiviewModel
 from polyview.recipe import Experiment, Generator, with_overrides
 from polyview.recipe.unread import why_unread
 from polyview.rendering.store import ViewStore
@@ -35,6 +38,7 @@ from polyview.trials.trial import (
     predict_again,
     run_trial,
     score,
+    seen_by_start,
     useless_pictures,
 )
 
@@ -100,6 +104,46 @@ def test_a_trial_leaves_a_record_of_all_that_it_found(assign: Assign, tiny_store
     assert record.manifest == tiny_store.manifest.fingerprint
     assert record.parameters > 1000
     assert record.environment["torch"]
+
+
+def run(spec: TrialSpec) -> Record:
+    list(run_trial(spec))
+    record = Ledger(spec.trials).read(spec.experiment.digest)
+    assert record is not None
+    return record
+
+
+@pytest.mark.parametrize("suffix", ["", ".safetensors"])
+def test_exported_weights_carry_whom_they_have_seen_through_every_further_training(
+    assign: Assign, tmp_path: Path, suffix: str
+) -> None:
+    first = assign(seed=1)
+    assert run(first).seen_by_start == ()
+
+    def export(spec: TrialSpec, name: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["export", str(spec.trials / spec.experiment.digest), "-o", str(tmp_path / name)])
+        assert not ended.value.code
+        return str(tmp_path / name)
+
+    weights = export(first, f"first{suffix}")
+    known = run(second := assign(seed=3, model__pretrained=weights))
+    trained, scored = {*run(first).train_subjects}, {*known.test_subjects}
+    assert {*(known.seen_by_start or ())} == trained & scored
+    assert trained & scored
+    assert scored - trained
+    Path(weights).rename(tmp_path / "elsewhere")  # a checkpoint still knows
+    third = assign(seed=4, model__pretrained=export(second, f"second{suffix}"))
+    known_by_both = run(third)
+    both = trained | {*known.train_subjects}
+    assert {*(known_by_both.seen_by_start or ())} == both & {*known_by_both.test_subjects}
+    others = {"dataset": "synthetic", "generator": Generator(seed=9, subjects=4).model_dump()}
+    assert seen_by_start(with_overrides(third.experiment, {"corpus": others}), known_by_both.test_subjects) == ()
+
+
+def test_whom_weights_of_others_have_seen_is_not_known(assign: Assign, tiny: Experiment, tmp_path: Path) -> None:
+    export_weights(MultiviewModel(tiny), {}, tmp_path / "weights.safetensors")
+    assert run(assign(model__pretrained=str(tmp_path / "weights.safetensors"))).seen_by_start is None
 
 
 def test_a_trial_run_twice_trains_once(assign: Assign) -> None:

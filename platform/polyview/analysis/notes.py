@@ -9,7 +9,7 @@ from polyview.analysis.comparisons import comparisons, family_of, margin_of
 from polyview.analysis.curves import idle_terms
 from polyview.analysis.outcome import Outcome, centred_variants, count_without_predictions, finished
 from polyview.analysis.statistics import Comparison, adjustment
-from polyview.analysis.supervision import describe_start, describe_supervision, has_unknown_start
+from polyview.analysis.supervision import describe_start, describe_supervision, seen_by_start
 from polyview.recipe import Study, UntilDecided
 from polyview.trials.design import REFERENCES, UNTRAINED, studied_experiment
 from polyview.trials.ledger import Record
@@ -36,7 +36,7 @@ def notes(outcome: Outcome) -> list[str]:
     if differing := describe_versions(outcome):
         reading.append(differing)
     reading += _without_predictions(outcome)
-    reading += _shared(outcome)
+    reading += [*_shared(outcome), *_known_people(outcome)]
     reading += _blank(outcome)
     reading += _zero_shot(outcome)
     reading += [
@@ -84,7 +84,13 @@ def quoted(names: Iterable[str]) -> str:
 
 def caveats(outcome: Outcome) -> list[str]:
     """What results lack or make useless: faces that have changed, are shared or show nothing, and predictions."""
-    return [*_stale(outcome), *_without_predictions(outcome), *_shared(outcome), *_blank(outcome)]
+    return [
+        *_stale(outcome),
+        *_without_predictions(outcome),
+        *_shared(outcome),
+        *_known_people(outcome),
+        *_blank(outcome),
+    ]
 
 
 def _stale(outcome: Outcome) -> list[str]:
@@ -115,9 +121,23 @@ def _shared(outcome: Outcome) -> list[str]:
     shared = _shared_faces(outcome)
     if not shared:
         return []
-    names = ", ".join(shared[:3]) + (", …" if len(shared) > 3 else "")
     who = "1 face of a test subject was" if len(shared) == 1 else f"{len(shared)} faces of test subjects were"
-    return [f"{who} trained on too, under another name: {names}. Mend the corpus."]
+    return [f"{who} trained on too, under another name: {_first(shared)}. Mend the corpus."]
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _known_people(outcome: Outcome) -> list[str]:
+    """Who is scored though the weights that pretraining started from had seen them."""
+    if not (known := _known_to_start(outcome)):
+        return []
+    return [
+        f"The weights that pretraining started from had seen {len(known)} of those who are scored "
+        f"({_first(sorted(known))}): no score is of people whom nothing saw. Start from weights of others, or score "
+        "others."
+    ]
 
 
 def _shared_faces(outcome: Outcome) -> list[str]:
@@ -297,10 +317,21 @@ def _absent_classes(outcome: Outcome) -> list[str]:
 
 def _start(outcome: Outcome) -> list[str]:
     trained = [
-        trial for trial in outcome.trials if trial.variant not in REFERENCES and trial.experiment.training.trains
+        trial for trial, _ in finished(outcome) if trial.variant not in REFERENCES and trial.experiment.training.trains
     ]
-    said = _by_variants((describe_start(trial.experiment), trial.variant) for trial in trained)
+    known = {trial.variant: _known_to_start(outcome, trial.variant) for trial in trained}
+    said = _by_variants(
+        (describe_start(trial.experiment, None if (seen := known[trial.variant]) is None else len(seen)), trial.variant)
+        for trial in trained
+    )
     return [f"Start: {said}."] if trained else []
+
+
+def _known_to_start(outcome: Outcome, variant: str | None = None) -> set[str] | None:
+    """Whom the weights had seen, of those who are scored, that trials started from; None where that is not known."""
+    found = [seen_by_start(record) for trial, record in finished(outcome, variant) if trial.variant not in REFERENCES]
+    seen = {subject for one in found for subject in one or ()}
+    return None if None in found and not seen else seen
 
 
 def _by_variants(pairs: Iterable[tuple[str, str]]) -> str:
@@ -345,8 +376,11 @@ def _people(outcome: Outcome) -> list[str]:
     evaluation = studied_experiment(outcome.study).evaluation
     shared = _shared_faces(outcome)
     but = ", except faces that have another name in training" if shared else ""
-    if any(has_unknown_start(trial.experiment) for trial in outcome.trials):
+    known = _known_to_start(outcome)
+    if known is None:
         but += ", but perhaps the weights that it started from"
+    elif known:
+        but += f", but the weights that it started from had seen {len(known)} of them"
     if evaluation.test:
         return [
             f"People: pretraining and probes saw the {train} of {outcome.study.experiment.corpus.dataset}, and scores "

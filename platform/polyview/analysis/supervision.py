@@ -5,7 +5,9 @@ from __future__ import annotations
 from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment
 from polyview.recipe.experiment import own_contents
-from polyview.recipe.weights import FORMER, OWN, OWN_SEED
+from polyview.recipe.weights import FORMER, OWN
+from polyview.training.provenance import provenance_of_start
+from polyview.trials.ledger import Record
 
 SUPERVISION = {
     "pseudo": "pseudo-labels, made of the faces and the prompts of all classes, and no label was read",
@@ -19,24 +21,32 @@ def supervision(experiment: Experiment) -> str:
     return experiment.language.prompts if reads and experiment.training.trains else "none"
 
 
-def describe_start(experiment: Experiment) -> str:
-    """What the towers had learned before, in words."""
+def describe_start(experiment: Experiment, seen: int | None) -> str:
+    """What the towers had learned before, in words; seen: how many scored people they knew, None: that is not known."""
     name = experiment.model.pretrained
     if name is None:
         return "random weights"
-    if not has_unknown_start(experiment):
-        corpora = (experiment.corpus, experiment.evaluation.test)
-        same = any(one and one.dataset == "synthetic" and one.generator.seed == OWN_SEED for one in corpora)
-        others = ", of whom some may be among these" if same else ", of whom none is among these"
+    whom = f"{seen or 'none'} of those scored here"
+    if is_own(experiment):
         earlier = " of an earlier version" if _content(experiment) in FORMER else ""
-        return f"polyview's own weights{earlier}, which have read the labels of generated people{others}"
-    return f"weights {name}, of which it is not known here what they have seen"
+        return f"polyview's own weights{earlier}, which have read the labels of generated people, {whom} among them"
+    return f"weights {name}, " + (
+        "of which it is not known here what they have seen" if seen is None else f"which had seen {whom}"
+    )
 
 
-def has_unknown_start(experiment: Experiment) -> bool:
-    """Whether the towers started from weights of which it is not known whom they have seen."""
-    name = experiment.model.pretrained
-    return name not in (None, OWN) and _content(experiment) not in (*own_contents(), *FORMER)
+def seen_by_start(record: Record) -> tuple[str, ...] | None:
+    """Whom of the scored subjects the weights had seen that training started from; None where that is not known."""
+    if record.seen_by_start is not None:
+        return record.seen_by_start
+    experiment = record.experiment
+    tested = experiment.evaluation.other_corpus or experiment.corpus
+    return provenance_of_start(experiment.model).among(tested, record.scored_subjects)
+
+
+def is_own(experiment: Experiment) -> bool:
+    """Whether the towers started from the weights that polyview brings along, or once brought along."""
+    return experiment.model.pretrained == OWN or _content(experiment) in (*own_contents(), *FORMER)
 
 
 def _content(experiment: Experiment) -> str | None:

@@ -82,9 +82,9 @@ def export(
     opened = open_checkpoint(checkpoint)
     _say_if_unfinished(opened)
     if out.suffix == ".safetensors":
-        export_weights(opened.load_model(), out)
+        export_weights(opened.load_model(), opened.provenance.as_metadata(), out)
     else:
-        export_towers(opened.load_model(), opened.experiment, out)
+        export_towers(opened.load_model(), opened.experiment, opened.provenance.as_metadata(), out)
     console.print(f"use       --set model.pretrained={out}", highlight=False, soft_wrap=True)
     if out.suffix == ".safetensors":
         return

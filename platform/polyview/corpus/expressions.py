@@ -42,6 +42,11 @@ _PROTOTYPES = {
 _NUISANCE = {unit: 0.02 if unit in (10, 16, 25, 26) else 0.12 for unit in ACTION_UNITS}
 
 
+def subject_name(person: int) -> str:
+    """What a generated person is called."""
+    return f"s{person:03d}"
+
+
 @dataclass(frozen=True)
 class Frame:
     """One generated face: what it is called and what it shows; angles in degrees."""
@@ -57,7 +62,7 @@ class Frame:
 
     @property
     def subject(self) -> str:
-        return f"s{self.person:03d}"
+        return subject_name(self.person)
 
     @property
     def sequence_id(self) -> str:

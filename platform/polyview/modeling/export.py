@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from polyview.errors import UserError
@@ -14,8 +15,10 @@ from polyview.storage.arrays import save_tensors
 from polyview.storage.home import replacing
 
 
-def export_towers(model: MultiviewModel, experiment: Experiment, folder: Path) -> None:
+def export_towers(model: MultiviewModel, experiment: Experiment, metadata: Mapping[str, str], folder: Path) -> None:
     """Write the image and the text tower to `folder`, whole or not at all; pictures are of the rendering's size.
+
+    `metadata` goes into the header of the weights' file.
 
     open_clip has no place for attention over time, the fusion of views, the projector and the supervised head: a face
     there is one picture's embedding, or the mean of several. Raises `UserError` if `folder` has something in it, or
@@ -29,23 +32,23 @@ def export_towers(model: MultiviewModel, experiment: Experiment, folder: Path) -
         # A folder within it, as the temporary one itself is closed to everybody else.
         temporary = Path(place) / folder.name
         temporary.mkdir()
-        _write(model, experiment, temporary)
+        _write(model, experiment, metadata, temporary)
         _check(experiment, temporary)
         temporary.rename(folder)
 
 
-def export_weights(model: MultiviewModel, file: Path) -> None:
+def export_weights(model: MultiviewModel, metadata: Mapping[str, str], file: Path) -> None:
     """Write the towers' weights alone to `file`, whole, in half precision: what `model.pretrained` may name."""
     weights = {
         name: value.half() if value.is_floating_point() else value for name, value in model.towers.state_dict().items()
     }
     with replacing(file) as temporary:
-        save_tensors(weights, temporary)
+        save_tensors(weights, temporary, metadata)
 
 
-def _write(model: MultiviewModel, experiment: Experiment, folder: Path) -> None:
+def _write(model: MultiviewModel, experiment: Experiment, metadata: Mapping[str, str], folder: Path) -> None:
     (folder / CONFIG).write_text(model.description)
-    save_tensors(model.towers.state_dict(), folder / IN_FOLDERS)
+    save_tensors(model.towers.state_dict(), folder / IN_FOLDERS, metadata)
     save_tokenizer(experiment.model.tower, folder)
 
 

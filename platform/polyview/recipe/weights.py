@@ -8,6 +8,8 @@ OWN = "polyview"
 """What `model.pretrained` is for the weights that polyview brings along."""
 OWN_SEED = 11
 """Of the generator, for the people whom those weights have seen."""
+OWN_PEOPLE = 4000
+"""How many these are."""
 FORMER = ("21577200de353bfe2728ef1b11f6390a",)
 """The contents of the weights that earlier versions brought along: studies and bundles of then name them."""
 IN_FOLDERS = "open_clip_model.safetensors"

@@ -24,10 +24,14 @@ def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
         safetensors.numpy.save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
 
 
-def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write named tensors as safetensors, as `save_arrays` does; `safetensors.torch.load_file` reads them back."""
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write named tensors as safetensors, as `save_arrays` does; `safetensors.torch.load_file` reads them back.
+
+    `metadata` goes into the file's header.
+    """
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with _usual_mode(path):
-        safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+        safetensors.torch.save_file(contiguous, path, dict(metadata or {}))
 
 
 @contextmanager

@@ -120,6 +120,7 @@ def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher
     driver = Driver(study, home, views, stages, watcher, TrackedStudy(study, home, views, watcher.say))
     driver.check(tried)
     driver.warn_of_emulation(tried)
+    driver.warn_of_known_people(tried)
     return driver
 
 
@@ -175,6 +176,24 @@ class Driver:
 
         if slow := emulation():
             self.watcher.say(slow)
+
+    def warn_of_known_people(self, trials: Sequence[Trial]) -> None:
+        """Say that trials without a record score people whom the weights have seen that they start from."""
+        records = self.records(trials)
+        starting = [one for one in trials if one.experiment.model.pretrained and one.id not in records]
+        if not starting:
+            return
+        from polyview.trials.trial import seen_by_start
+
+        workplace, seen = self._workplace(), set[str]()
+        for trial in starting:
+            _, scored = workplace.spec(trial).sides()
+            seen.update(seen_by_start(trial.experiment, scored.subjects) or ())
+        if seen:
+            self.watcher.say(
+                f"model.pretrained has seen {len(seen)} of the people who will be scored, such as {min(seen)}: start "
+                "from weights of others, or no score is of people whom nothing saw"
+            )
 
     def records(self, trials: Sequence[Trial]) -> dict[str, Record]:
         """What is known, by trial id; a record of faces that have changed since is left out."""

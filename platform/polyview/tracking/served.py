@@ -67,7 +67,7 @@ def save_model(spec: TrialSpec, folder: Path) -> None:
         shutil.copytree(
             checkpoint.folder, data / CHECKPOINT, ignore=shutil.ignore_patterns("trainer.pt", "last_*", CHECKSUMS)
         )
-        export_towers(model, experiment, data / TOWERS)
+        export_towers(model, experiment, checkpoint.provenance.as_metadata(), data / TOWERS)
         save_arrays({"weights": probe.weights, "biases": probe.biases}, data / PROBE)
         (data / CLASSES).write_text(json.dumps(probe.classes))
         (data / MESHES).write_text(meshes.model_dump_json())

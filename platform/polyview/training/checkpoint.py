@@ -27,6 +27,7 @@ from polyview.storage.checksums import changed_file, write_checksums
 from polyview.storage.mirror import CachedPath, address, alone, fetch_folder, files, remove, upload_folder
 from polyview.training.averaging import WeightAverage
 from polyview.training.history import Epoch, Progress
+from polyview.training.provenance import Provenance, provenance_of_start
 from polyview.training.sharding import copied, load_moments
 
 P = TypeVar("P")
@@ -37,12 +38,20 @@ _PREFIX, _PACKED, _MARK, _PROGRESS = "epoch-", "epoch-*.tar", "history.json", "p
 
 
 class Source(BaseModel):
-    """What a checkpoint was trained on: the manifest's fingerprint, and the subjects of it."""
+    """What a checkpoint was trained on: the manifest's fingerprint, and the subjects of it.
+
+    `start` says whom the weights had seen that training started from; earlier versions did not note that.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     manifest: str
     subjects: tuple[str, ...]
+    start: Provenance | None = None
+
+    def is_of(self, *others: Source) -> bool:
+        """Whether it is of the faces and the people that one of the others names."""
+        return any((self.manifest, self.subjects) == (other.manifest, other.subjects) for other in others)
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,16 @@ class Checkpoint:
     @property
     def source(self) -> Source:
         return self._parsed("source.json", Source.model_validate_json)
+
+    @property
+    def start(self) -> Provenance:
+        """Whom the weights had seen that training started from."""
+        return self.source.start or provenance_of_start(self.experiment.model)
+
+    @property
+    def provenance(self) -> Provenance:
+        """Whom its weights have seen."""
+        return self.start.and_of(self.experiment.corpus, self.source.subjects)
 
     @property
     def history(self) -> tuple[Epoch, ...]:
@@ -272,7 +291,7 @@ def has_checkpoint_of_others(folder: Path, *sources: Source) -> bool:
     """
     for checkpoint in map(Checkpoint, _finished(folder)):
         checkpoint.check()
-        if checkpoint.source not in sources:
+        if not checkpoint.source.is_of(*sources):
             return True
     return False
 

@@ -43,6 +43,7 @@ from polyview.training.measured import Measured
 from polyview.training.optimizer import make_optimizer, schedule
 from polyview.training.precision import DTYPES, choose_precision, float32_products
 from polyview.training.prefetch import on_device
+from polyview.training.provenance import provenance_of_start
 from polyview.training.saving import USUAL_TIMES, CheckpointTimes, CheckpointWriter
 from polyview.training.sharding import shard, whole
 from polyview.training.targets import Step, Targets
@@ -100,7 +101,8 @@ class Trainer:
         self.usage = Usage(device)
         self.history: list[Epoch] = []
         self.progress = Progress()
-        self.source = Source(manifest=self.batches.store.manifest.fingerprint, subjects=job.subjects)
+        start = checkpoint.start if checkpoint else provenance_of_start(experiment.model)
+        self.source = Source(manifest=self.batches.store.manifest.fingerprint, subjects=job.subjects, start=start)
         if checkpoint:
             checkpoint.load_trainer(self.state)
             self.history, self.progress = list(checkpoint.history), checkpoint.progress

@@ -37,6 +37,7 @@ from polyview.training.checkpoint import (
 )
 from polyview.training.history import Epoch
 from polyview.training.loop import Trainer, TrainingJob, class_tokens, fetch_pictures, make_batches, never
+from polyview.training.provenance import provenance_of_start
 from polyview.training.saving import USUAL_TIMES, CheckpointTimes
 from polyview.trials.design import PIXELS, Trial
 from polyview.trials.ledger import LOCK, Ledger, Record
@@ -225,11 +226,22 @@ def run_trial(
                 validation_subjects=test_faces.subjects if experiment.evaluation.validation else (),
                 shared_faces=useless.shared,
                 blank_pictures=useless.blank,
+                seen_by_start=seen_by_start(experiment, test_faces.subjects, checkpoint),
                 manifest=manifest,
                 parameters=parameters,
                 environment=describe_environment(),
             )
         )
+
+
+def seen_by_start(
+    experiment: Experiment, scored: Sequence[str], checkpoint: Checkpoint | None = None
+) -> tuple[str, ...] | None:
+    """Whom of the scored subjects the weights had seen that training started from; None where that is not known."""
+    if is_raw_pixels(experiment):
+        return ()
+    start = checkpoint.start if checkpoint else provenance_of_start(experiment.model)
+    return start.among(experiment.evaluation.other_corpus or experiment.corpus, scored)
 
 
 def predict_again(spec: TrialSpec) -> str | None:
