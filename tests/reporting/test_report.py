@@ -192,11 +192,11 @@ def test_test_subjects_whom_the_start_had_seen_are_told_wherever_a_reader_looks(
     assert "whom pretraining never saw." in markdown(known())
     text = markdown(seen := known("a", "b"))
     assert caveats(seen) == [
-        "The weights that pretraining started from had seen 2 of those who are scored (a, b): no score is of people "
-        "whom nothing saw. Start from weights of others, or score others."
+        "The weights that pretraining started from had seen, by their names, 2 of those who are scored (a, b): no "
+        "score is of people whom nothing saw. Start from weights of others, or score others."
     ]
-    assert "had seen 2 of those who are scored (a, b): no score is of people whom nothing saw." in text
-    assert "whom pretraining never saw, but the weights that it started from had seen 2 of them." in text
+    assert "had seen, by their names, 2 of those who are scored (a, b): no score is of people whom nothing saw." in text
+    assert "whom pretraining never saw, but the weights that it started from had seen 2 of their names." in text
 
 
 def test_faces_of_another_corpus_that_were_trained_on_are_told_wherever_a_reader_looks(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def _known_people(outcome: Outcome) -> list[str]:
     if not (known := _known_to_start(outcome)):
         return []
     return [
-        f"The weights that pretraining started from had seen {len(known)} of those who are scored "
+        f"The weights that pretraining started from had seen, by their names, {len(known)} of those who are scored "
         f"({_first(sorted(known))}): no score is of people whom nothing saw. Start from weights of others, or score "
         "others."
     ]
@@ -380,7 +380,7 @@ def _people(outcome: Outcome) -> list[str]:
     if known is None:
         but += ", but perhaps the weights that it started from"
     elif known:
-        but += f", but the weights that it started from had seen {len(known)} of them"
+        but += f", but the weights that it started from had seen {len(known)} of their names"
     if evaluation.test:
         return [
             f"People: pretraining and probes saw the {train} of {outcome.study.experiment.corpus.dataset}, and scores "

@@ -191,8 +191,8 @@ class Driver:
             seen.update(seen_by_start(trial.experiment, scored.subjects) or ())
         if seen:
             self.watcher.say(
-                f"model.pretrained has seen {len(seen)} of the people who will be scored, such as {min(seen)}: start "
-                "from weights of others, or no score is of people whom nothing saw"
+                f"model.pretrained has seen, by their names, {len(seen)} of the people who will be scored, "
+                f"such as {min(seen)}: start from weights of others, or no score is of people whom nothing saw"
             )
 
     def records(self, trials: Sequence[Trial]) -> dict[str, Record]:
