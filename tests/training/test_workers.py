@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def step_of(
     tiny_store: ViewStore,
     store_of: Callable[[Experiment], ViewStore],
     tmp_path_factory: pytest.TempPathFactory,
-) -> StepOf:
+) -> Iterator[StepOf]:
     """What each worker computed on the same global batch, in processes of torch alone, by recipe, bits, W and rank."""
     folder = tmp_path_factory.mktemp("steps")
     varied = {name: with_overrides(tiny, changes) for name, changes in RECIPES.items()}
@@ -78,7 +79,8 @@ def step_of(
     script = Path(__file__).with_name("one_step.py")
     command = [sys.executable, "-W", "ignore", str(script), str(folder)]
     subprocess.run(command, check=True, timeout=600)
-    return lambda name, bits, workers, rank: load_file(folder / f"{name}-{bits}-{workers}-{rank}.safetensors")
+    yield lambda name, bits, workers, rank: load_file(folder / f"{name}-{bits}-{workers}-{rank}.safetensors")
+    shutil.rmtree(folder)  # 3 GB
 
 
 def difference(found: Tensor, expected: Tensor) -> float:
