@@ -356,7 +356,7 @@ def test_a_study_without_results_says_so(tmp_path: Path) -> None:
     empty = outcome(tmp_path, absent=everything)
     assert said(empty) == "“full”, the baseline, has no linear/accuracy yet: nothing can be compared."
     assert "21 of 21 trials have no result" in Page(html(empty)).text
-    assert csv(empty) == "trial,variant,seed,fold,metric,value\n"
+    assert csv(empty) == "trial,variant,seed,fold,subjects,metric,value\n"
 
 
 def test_one_seed_makes_no_claim(tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ def test_the_page_escapes_what_a_user_named(tmp_path: Path) -> None:
 def test_the_csv_holds_every_score(tmp_path: Path) -> None:
     made = outcome(tmp_path)
     rows = pl.read_csv(io.StringIO(csv(made)))
-    assert rows.columns == ["trial", "variant", "seed", "fold", "metric", "value"]
+    assert rows.columns == ["trial", "variant", "seed", "fold", "subjects", "metric", "value"]
     assert len(rows) == 21 * 9
     write(made)
     assert pl.read_parquet(tmp_path / "report" / "results.parquet").equals(rows)
@@ -523,7 +523,8 @@ def test_a_search_is_told_by_its_best_its_front_and_what_matters(tmp_path: Path)
     assert "Pareto front" in text
     assert row_of(text, "best found").split("|")[2].strip() == "3"
     assert not any(line.startswith("| search 3 |") and "±" in line for line in text.splitlines())
-    assert csv(found).count("search 12,1000,") == 9
+    assert csv(found).count("search 12,1000,0,validation,") == 9
+    assert csv(found).count("best found,0,0,test,") == 9
     drawn = (write(found), (tmp_path / "report" / "figures" / "search.svg").read_text())[1]
     assert "attention" in drawn
 

@@ -88,7 +88,7 @@ def test_a_search_that_chose_by_test_subjects_is_not_reported_and_its_records_st
     scores = pl.read_csv(DATA / "searched.csv").filter(pl.col("metric") == "knn/accuracy")
     assert len(scores)
     main_until_exit("report", str(SEARCH), "--format", "csv")
-    assert capsys.readouterr().out == "trial,variant,seed,fold,metric,value\n"
+    assert capsys.readouterr().out == "trial,variant,seed,fold,subjects,metric,value\n"
     for trial_id, score in scores.select("trial", "value").iter_rows():
         record = Ledger(home.trials).read(trial_id)
         assert record is not None

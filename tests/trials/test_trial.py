@@ -325,6 +325,18 @@ def test_a_tower_without_patches_to_drop_is_refused_before_anything_runs(tiny: E
         check_recipe(with_overrides(tiny, {"model.patch_dropout": 0.5}))
 
 
+def test_weights_of_another_tower_are_refused_before_anything_is_drawn(tiny: Experiment, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    export_weights(MultiviewModel(tiny), {}, weights)
+    starting = with_overrides(tiny, {"model.pretrained": str(weights)})
+    check_recipe(starting)
+    with pytest.raises(UserError, match=r"model.tower 'RN50', model.pretrained '.*weights.safetensors': "):
+        check_recipe(with_overrides(starting, {"model.tower": "RN50"}))
+    weights.write_text("<html>Sign in</html>")
+    with pytest.raises(UserError, match=r"model.pretrained '.*weights.safetensors': "):
+        check_recipe(with_overrides(tiny, {"model.pretrained": str(weights)}))
+
+
 def test_a_model_that_is_scored_on_centred_faces_is_not_served(tiny: Experiment, tmp_path: Path) -> None:
     others = tiny.corpus.model_copy(update={"generator": Generator(subjects=3, sequences=1, seed=7)})
     changes = {"evaluation.protocol": "cross_dataset", "evaluation.test": others.model_dump(mode="json")}

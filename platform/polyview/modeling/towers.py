@@ -105,6 +105,12 @@ def build_towers(modeling: Modeling, image_size: int) -> Any:
     return towers
 
 
+@cache
+def check_weights(modeling: Modeling, image_size: int) -> None:
+    """Raises `UserError` if weights of a file do not fit the tower; of many trials alike, it is read once."""
+    build_towers(modeling, image_size)
+
+
 def rebuild_towers(description: str, modeling: Modeling, image_size: int) -> Any:
     """The towers that `describe_towers` has described, with weights from the global torch seed.
 

@@ -112,7 +112,7 @@ def html(outcome: Outcome) -> str:
 
 
 def csv(outcome: Outcome) -> str:
-    """One row per trial and metric: trial, variant, seed, fold, metric, value; the points of a search last."""
+    """One row per trial and metric, with whose score it is; the points of a search last."""
     return _results(outcome).write_csv()
 
 
@@ -122,17 +122,27 @@ def predictions(outcome: Outcome) -> str:
 
 
 def _results(outcome: Outcome) -> pl.DataFrame:
+    records = outcome.records
     rows = [
-        (trial.id, trial.variant, trial.seed, trial.experiment.evaluation.fold, metric, value)
+        (
+            trial.id,
+            trial.variant,
+            trial.seed,
+            trial.experiment.evaluation.fold,
+            "validation" if trial.experiment.evaluation.validation else "test",
+            metric,
+            value,
+        )
         for trial in (*outcome.trials, *outcome.searched.trials)
-        if trial.id in outcome.records
-        for metric, value in outcome.records[trial.id].scores.items()
+        if trial.id in records
+        for metric, value in records[trial.id].scores.items()
     ]
     schema = {
         "trial": pl.String,
         "variant": pl.String,
         "seed": pl.Int64,
         "fold": pl.Int64,
+        "subjects": pl.String,
         "metric": pl.String,
         "value": pl.Float64,
     }

@@ -20,7 +20,7 @@ from polyview.evaluation.embed import anchors, embed, raw_pixels
 from polyview.evaluation.embedded import Embedded, centred, pooled
 from polyview.evaluation.protocols import PREDICTIONS, Evaluation, evaluate
 from polyview.modeling.model import MultiviewModel
-from polyview.modeling.towers import build_towers, check_tower
+from polyview.modeling.towers import build_towers, check_tower, check_weights
 from polyview.recipe import Experiment, ProbeName, Resources, few_shot
 from polyview.rendering.cameras import Camera, cameras
 from polyview.rendering.sequences import open_samples
@@ -108,12 +108,15 @@ class Faces:
 
 
 def check_recipe(experiment: Experiment) -> None:
-    """Raises `UserError` for what no faces could mend: no such tower, no patches, or prompts that do not fit it."""
+    """Raises `UserError` for what faces cannot mend: no such tower, no patches; weights or prompts that do not fit."""
     if is_raw_pixels(experiment):
         return
-    check_tower(experiment.model)
-    if experiment.model.patch_dropout:  # which the tower alone can tell
-        build_towers(experiment.model.model_copy(update={"pretrained": None}), experiment.rendering.size)
+    modeling = experiment.model
+    check_tower(modeling)
+    if modeling.pretrained_content:
+        check_weights(modeling, experiment.rendering.size)
+    elif modeling.patch_dropout:  # which the tower alone can tell
+        build_towers(modeling.model_copy(update={"pretrained": None}), experiment.rendering.size)
     if experiment.language.prompts != "none":
         class_tokens(experiment)
 
