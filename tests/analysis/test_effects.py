@@ -75,3 +75,14 @@ def test_one_seed_gives_sizes_without_intervals_and_a_missing_cell_nothing() -> 
     (effect,) = effects({"a": (0, 1)}, scores)
     assert (effect.size, effect.low, effect.p) == (0.25, None, None)
     assert effects({"a": (0, 1)}, scores | {(1,): {}}) == []
+
+
+def test_an_effect_without_a_test_is_one_of_the_family_all_the_same() -> None:
+    scores = {
+        (a, b): drawn({seed: 0.5 + shift * a for seed, shift in enumerate((0.03, 0.05, 0.04))})
+        for a, b in itertools.product((0, 1), repeat=2)
+    }
+    one, *others = effects({"a": (0, 1), "b": (0, 1)}, scores)
+    assert [other.p for other in others] == [None, None]
+    assert one.p is not None
+    assert one.p_holm == pytest.approx(3 * one.p)

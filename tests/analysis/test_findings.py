@@ -11,6 +11,7 @@ from polyview.analysis.outcome import Outcome
 from polyview.analysis.supervision import describe_start, describe_supervision, supervision
 from polyview.recipe import Experiment, Study, with_overrides
 from polyview.studies.bundles.portable import Names
+from polyview.training.provenance import Seen
 from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import Record
 
@@ -92,9 +93,12 @@ def _outcome(study: Study, records: dict[str, Record]) -> Outcome:
 
 
 def test_what_the_towers_had_learned_before_is_told(tiny: Experiment) -> None:
-    assert describe_start(tiny, 0) == "random weights"
+    assert describe_start(tiny, Seen()) == "random weights"
     own = with_overrides(tiny, {"model.tower": "tiny-resnet", "model.pretrained": "polyview"})
-    assert "labels of generated people" in describe_start(own, 0)
-    assert describe_start(Names.of([own]).experiment(own), 0) == describe_start(own, 0)
+    assert "labels of generated people" in describe_start(own, Seen())
+    assert describe_start(Names.of([own]).experiment(own), Seen()) == describe_start(own, Seen())
     other = with_overrides(tiny, {"model.tower": "ViT-B-32", "model.pretrained": "laion2b_s34b_b79k"})
-    assert describe_start(other, None) == "weights laion2b_s34b_b79k, of which it is not known here what they have seen"
+    assert (
+        describe_start(other, Seen(complete=False))
+        == "weights laion2b_s34b_b79k, of which it is not known here what they have seen"
+    )

@@ -31,14 +31,15 @@ from polyview.recipe import (
     to_yaml,
     with_overrides,
 )
-from polyview.recipe.weights import FORMER, OWN_PEOPLE, OWN_SEED
+from polyview.recipe.weights import FORMER, OWN_DRAWN, OWN_SEED
 from polyview.rendering.cameras import cameras
 from polyview.rendering.renderer import make_renderer
 from polyview.training.batches import to_images
 from polyview.training.loop import class_tokens
-from polyview.training.provenance import provenance_of_start
+from polyview.training.provenance import Seen, provenance_of_start
 from polyview.trials.design import plan
 from polyview.trials.ledger import Ledger, Record
+from polyview.trials.people import sides_of
 
 RECIPE = Path("experiments/generator_pretraining.yaml")
 
@@ -74,21 +75,24 @@ def test_they_are_small() -> None:
 
 def test_whom_they_have_seen_is_known() -> None:
     generator = load_experiment(RECIPE).corpus.generator
-    assert (generator.seed, generator.subjects) == (OWN_SEED, OWN_PEOPLE)
+    assert (generator.seed, generator.subjects) == (OWN_SEED, OWN_DRAWN)
     people = [frame.subject for frame in perform(generator, ("neutral",))]
+    sides = sides_of(load_experiment(RECIPE), people)
     weights = provenance_of_start(start().model)
-    assert weights.among(with_overrides(start(), {"corpus.generator.variety": 0.0}).corpus, people) == (
-        *sorted(people),
+    assert weights.among(with_overrides(start(), {"corpus.generator.variety": 0.0}).corpus, people) == Seen(
+        subjects=sides.train
     )
-    assert weights.among(with_overrides(start(), {"corpus.generator.seed": OWN_SEED + 1}).corpus, people) == ()
-    assert weights.among(Corpus(dataset="facekit", root="/data", generator=Generator(seed=OWN_SEED)), people) == ()
+    assert weights.among(with_overrides(start(), {"corpus.generator.seed": OWN_SEED + 1}).corpus, people) == Seen()
+    assert weights.among(Corpus(dataset="facekit", root="/data", generator=Generator(seed=OWN_SEED)), people) == Seen()
 
 
 def test_a_bundle_of_an_earlier_version_still_says_what_its_towers_had_learned() -> None:
     own = load_experiment(RECIPE)
     for content in FORMER:
         former = own.model_copy(update={"model": own.model.model_copy(update={"pretrained": content})})
-        assert describe_start(former, 0).startswith("polyview's own weights of an earlier version, which have read")
+        assert describe_start(former, Seen()).startswith(
+            "polyview's own weights of an earlier version, which have read"
+        )
 
 
 def test_results_of_earlier_weights_stay_theirs(tmp_path: Path) -> None:
@@ -106,7 +110,7 @@ def test_results_of_earlier_weights_stay_theirs(tmp_path: Path) -> None:
     (record,) = ledger.all()
     assert record.experiment.digest == read.digest == kept.experiment.digest == earlier.digest != own.digest
     assert [trial.id for trial in plan(kept)] == [trial.id for trial in plan(study)]
-    assert describe_start(read, 0).startswith("polyview's own weights of an earlier version, which have read")
+    assert describe_start(read, Seen()).startswith("polyview's own weights of an earlier version, which have read")
     with pytest.raises(UserError, match="holds other weights than when the recipe was read"):
         build_towers(read.model, 64)
     assert load_experiment(tmp_path / "experiment.yaml").digest == own.digest, (

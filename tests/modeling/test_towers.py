@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 
 from polyview.errors import UserError
 from polyview.modeling.towers import build_towers, check_tower, load_open_clip, tokenize, torchvision_fits
-from polyview.recipe import Modeling
-from polyview.recipe.experiment import file_digest
+from polyview.recipe import Experiment, Modeling, with_overrides
+from polyview.recipe.experiment import weights_digest
 
 TINY_VIT: dict[str, Any] = {
     "embed_dim": 32,
@@ -202,36 +202,55 @@ def test_weights_are_those_of_a_folder_that_open_clip_wrote_and_its_pictures_are
     towers = build_towers(modeling, 32)
     assert torch.equal(embeddings(towers, vit), embeddings(trained, vit))
     assert [*towers.visual.image_mean] == pictures["mean"]
-    assert modeling.pretrained_content == (str(tmp_path), file_digest(tmp_path / "open_clip_model.safetensors"))
+    assert modeling.pretrained_content == (str(tmp_path), weights_digest(tmp_path / "open_clip_model.safetensors"))
 
 
-def test_a_tower_by_its_folder_is_refused_as_open_clip_would_take_the_weights_along(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match=rf"would start from the weights in it.* model.pretrained: {tmp_path}"):
+def test_a_tower_by_its_folder_is_refused_as_open_clip_would_take_the_weights_along(
+    tmp_path: Path, tiny: Experiment
+) -> None:
+    told = rf"would start from the weights in its folder.* model.pretrained: {tmp_path}"
+    with pytest.raises(ValidationError, match=told):
         Modeling(tower=f"local-dir:{tmp_path}")
+    with pytest.raises(UserError, match=told):
+        check_tower(with_overrides(tiny, {"model.tower": f"local-dir:{tmp_path}"}).model)
 
 
-@pytest.mark.parametrize(("tower", "pretrained"), [("hf-hub:a/b", "openai"), ("ViT-B-32", "hf-hub:a/b")])
-def test_weights_of_the_hub_are_of_the_tower_there_alone(tower: str, pretrained: str) -> None:
-    with pytest.raises(ValidationError, match=f"for the tower of the same address, not for {tower}"):
+@pytest.mark.parametrize(
+    ("tower", "pretrained", "told"),
+    [
+        ("hf-hub:a/b", "openai", "model.tower: hf-hub:a/b comes with the weights that lie there; .* not openai"),
+        ("hf-hub:a/b", None, "set model.pretrained: hf-hub:a/b, or a file of its weights, not null"),
+        (
+            "ViT-B-32",
+            "hf-hub:a/b",
+            "hf-hub:a/b are the weights of the tower of that address; set model.tower to it too",
+        ),
+    ],
+)
+def test_what_a_tower_of_the_hub_starts_from_is_said(tower: str, pretrained: str | None, told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
         Modeling(tower=tower, pretrained=pretrained)
-    assert Modeling(tower="hf-hub:a/b", pretrained="hf-hub:a/b")
 
 
-def test_a_tower_of_the_hub_without_pretrained_has_random_weights(
+def test_a_tower_of_the_hub_starts_from_the_weights_there_or_from_a_file(
     tmp_path: Path, vit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_file(build(vit, seed=3).state_dict(), tmp_path / "weights.safetensors")
+    for seed in (3, 4):
+        save_file(build(vit, seed=seed).state_dict(), tmp_path / f"{seed}.safetensors")
     factory = sys.modules["open_clip.factory"]
     config = {"model_cfg": TINY_VIT, "preprocess_cfg": {}}
     monkeypatch.setattr(factory, "_get_hf_config", lambda *_, **__: copy.deepcopy(config))
-    monkeypatch.setattr(factory, "download_pretrained_from_hf", lambda *_, **__: str(tmp_path / "weights.safetensors"))
+    monkeypatch.setattr(factory, "download_pretrained_from_hf", lambda *_, **__: str(tmp_path / "3.safetensors"))
     name = "hf-hub:somebody/vit"
-    torch.manual_seed(4)
-    random = build_towers(Modeling(tower=name), 32)
-    assert torch.equal(random.logit_scale, build(vit, seed=4).logit_scale)
-    assert torch.equal(random.visual.conv1.weight, build(vit, seed=4).visual.conv1.weight)
-    loaded = build_towers(Modeling(tower=name, pretrained=name), 32)
-    assert torch.equal(loaded.visual.conv1.weight, build(vit, seed=3).visual.conv1.weight)
+    for pretrained, seed in ((name, 3), (str(tmp_path / "4.safetensors"), 4)):
+        towers = build_towers(Modeling(tower=name, pretrained=pretrained), 32)
+        assert torch.equal(towers.visual.conv1.weight, build(vit, seed=seed).visual.conv1.weight)
+    assert Modeling(tower=name, pretrained=name).start == name
+
+
+def test_a_folder_without_weights_is_named_with_the_file_that_lacks(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"{tmp_path}' is a folder without open_clip_model.safetensors, and not among"):
+        check_tower(Modeling(pretrained=str(tmp_path)))
 
 
 def test_prompts_become_tokens_of_the_towers_context(vit: str) -> None:

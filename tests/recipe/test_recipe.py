@@ -175,6 +175,10 @@ def test_an_assignment_that_cannot_be_read_repeats_itself(recipe: Path, assignme
 def test_the_hash_is_the_contents_alone(tiny: Experiment) -> None:
     assert tiny.digest == with_overrides(tiny, {"name": "another"}).digest
     assert tiny.digest == with_overrides(tiny, {"corpus.max_rejected": 0.5}).digest
+    others = with_overrides(tiny, {"corpus.generator.seed": 5}).corpus.model_dump(mode="json")
+    crossed = {"evaluation.protocol": "cross_dataset", "evaluation.test": others}
+    tested = with_overrides(tiny, crossed)
+    assert tested.digest == with_overrides(tested, {"evaluation.test.max_rejected": 0.5}).digest
     assert tiny.digest == with_overrides(tiny, {"training.workers": 4}).digest
     assert tiny.digest == with_overrides(tiny, {"training.workers": 4, "training.sharding": "fsdp"}).digest
     assert tiny.digest == with_overrides(tiny, {"training.ingest": "streaming"}).digest

@@ -22,8 +22,11 @@ from polyview.analysis.findings import verdicts
 from polyview.analysis.notes import caveats
 from polyview.analysis.outcome import Outcome, Searched
 from polyview.analysis.statistics import holm
-from polyview.recipe import Generator, Resources, Study
+from polyview.analysis.table_notes import table_notes
+from polyview.analysis.tables import make_table
+from polyview.recipe import Generator, Layout, Resources, Study
 from polyview.reporting.report import csv, html, latex, markdown, predictions, table, write
+from polyview.training.provenance import Seen
 from polyview.trials.design import REFERENCES, plan
 from polyview.trials.ledger import TrialFailure
 from polyview.trials.search import make_trials, own_point
@@ -181,22 +184,39 @@ def test_weights_that_may_have_seen_the_test_subjects_are_told_beside_them(tmp_p
 def test_test_subjects_whom_the_start_had_seen_are_told_wherever_a_reader_looks(tmp_path: Path) -> None:
     model = STUDY.experiment.model.model_copy(update={"pretrained": "/weights.safetensors"})
     study = STUDY.model_copy(update={"experiment": STUDY.experiment.model_copy(update={"model": model})})
+    study = study.model_copy(update={"variants": {"one view": {"model.pretrained": None}}})
     made = outcome(tmp_path, study)
 
-    def known(*subjects: str) -> Outcome:
-        records = {id: one.model_copy(update={"seen_by_start": subjects}) for id, one in made.records.items()}
+    def known(seen: Seen, by_nothing: Seen = Seen()) -> Outcome:  # noqa: B008 - it is frozen
+        records = dict(made.records)
+        for trial in made.trials:
+            one = by_nothing if trial.variant in ("one view", "raw pixels") else seen
+            records[trial.id] = records[trial.id].model_copy(update={"seen_by_start": one})
         return replace(made, records=records)
 
-    assert caveats(known()) == []
-    assert "weights /weights.safetensors, which had seen none of those scored here" in markdown(known())
-    assert "whom pretraining never saw." in markdown(known())
-    text = markdown(seen := known("a", "b"))
-    assert caveats(seen) == [
-        "The weights that pretraining started from had seen, by their names, 2 of those who are scored (a, b): no "
-        "score is of people whom nothing saw. Start from weights of others, or score others."
-    ]
-    assert "had seen, by their names, 2 of those who are scored (a, b): no score is of people whom nothing saw." in text
-    assert "whom pretraining never saw, but the weights that it started from had seen 2 of their names." in text
+    nobody = known(Seen())
+    assert caveats(nobody) == []
+    assert "weights /weights.safetensors, which had seen none of those scored here, by their names" in markdown(nobody)
+    assert "whom pretraining never saw." in markdown(nobody)
+    some = known(Seen(subjects=("a", "b")))
+    (told,) = caveats(some)
+    assert "one view" not in told
+    assert "raw pixels" not in told
+    assert "“full”, " in told
+    assert "had seen, by their names, 2 of those who are scored (a, b): such scores are not of people whom" in told
+    text = markdown(some)
+    assert told in text
+    assert re.search(
+        r"but the weights that “full”, .*“untrained” started from had seen up to 2 of them, by their", text
+    )
+    assert "random weights (“one view”)" in text
+    page = table_notes(make_table("methods", Layout(), {"study": some}))
+    assert f"study: {told}" in page
+    partly = markdown(known(Seen(subjects=("a",), complete=False)))
+    assert "it is not known here what they have seen, but 1 of those scored here are among it" in partly
+    assert re.search(
+        r"never saw, but perhaps the weights that “full”, .* started from, but the weights that “full”", partly
+    )
 
 
 def test_faces_of_another_corpus_that_were_trained_on_are_told_wherever_a_reader_looks(tmp_path: Path) -> None:

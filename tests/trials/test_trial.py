@@ -23,6 +23,7 @@ from polyview.recipe.unread import why_unread
 from polyview.rendering.store import ViewStore
 from polyview.tracking.served import save_model
 from polyview.training.checkpoint import open_checkpoint
+from polyview.training.provenance import Seen
 from polyview.training.saving import CheckpointTimes
 from polyview.trials.design import REFERENCES
 from polyview.trials.ledger import Ledger, Record
@@ -118,7 +119,7 @@ def test_exported_weights_carry_whom_they_have_seen_through_every_further_traini
     assign: Assign, tmp_path: Path, suffix: str
 ) -> None:
     first = assign(seed=1)
-    assert run(first).seen_by_start == ()
+    assert run(first).seen_by_start == Seen()
 
     def export(spec: TrialSpec, name: str) -> str:
         with pytest.raises(SystemExit) as ended:
@@ -129,21 +130,23 @@ def test_exported_weights_carry_whom_they_have_seen_through_every_further_traini
     weights = export(first, f"first{suffix}")
     known = run(second := assign(seed=3, model__pretrained=weights))
     trained, scored = {*run(first).train_subjects}, {*known.test_subjects}
-    assert {*(known.seen_by_start or ())} == trained & scored
+    assert known.seen_by_start == Seen(subjects=tuple(sorted(trained & scored)))
     assert trained & scored
     assert scored - trained
-    Path(weights).rename(tmp_path / "elsewhere")  # a checkpoint still knows
+    Path(weights).rename(tmp_path / "elsewhere")
+    Ledger(second.trials).path(known.id).unlink()
+    assert run(second).seen_by_start == known.seen_by_start, "the checkpoint knows"
     third = assign(seed=4, model__pretrained=export(second, f"second{suffix}"))
     known_by_both = run(third)
     both = trained | {*known.train_subjects}
-    assert {*(known_by_both.seen_by_start or ())} == both & {*known_by_both.test_subjects}
+    assert known_by_both.seen_by_start == Seen(subjects=tuple(sorted(both & {*known_by_both.test_subjects})))
     others = {"dataset": "synthetic", "generator": Generator(seed=9, subjects=4).model_dump()}
-    assert seen_by_start(with_overrides(third.experiment, {"corpus": others}), known_by_both.test_subjects) == ()
+    assert seen_by_start(with_overrides(third.experiment, {"corpus": others}), known_by_both.test_subjects) == Seen()
 
 
 def test_whom_weights_of_others_have_seen_is_not_known(assign: Assign, tiny: Experiment, tmp_path: Path) -> None:
     export_weights(MultiviewModel(tiny), {}, tmp_path / "weights.safetensors")
-    assert run(assign(model__pretrained=str(tmp_path / "weights.safetensors"))).seen_by_start is None
+    assert run(assign(model__pretrained=str(tmp_path / "weights.safetensors"))).seen_by_start == Seen(complete=False)
 
 
 def test_a_trial_run_twice_trains_once(assign: Assign) -> None:
@@ -317,6 +320,17 @@ def test_only_another_corpus_is_centred_and_it_alone_is_moved(
     spec = TrialSpec(few, here.folder, tmp_path, there.folder)
     alike = score(few, None, *spec.sides()).test
     np.testing.assert_allclose(alike.features, tested.features, err_msg="whose labels may be read is no matter")
+
+
+def test_another_corpus_of_the_same_people_is_refused(tiny: Experiment, store_of: StoreOf, tmp_path: Path) -> None:
+    """Their pictures may differ, so that no picture would be found twice."""
+    other = tiny.corpus.model_copy(update={"generator": tiny.corpus.generator.model_copy(update={"pose": 30.0})})
+    changes = {"evaluation.protocol": "cross_dataset", "evaluation.test": other.model_dump(mode="json")}
+    experiment = with_overrides(tiny, changes)
+    theirs = store_of(with_overrides(tiny, {"corpus": other.model_dump(mode="json")})).folder
+    spec = TrialSpec(experiment, store_of(tiny).folder, tmp_path, theirs)
+    with pytest.raises(UserError, match=r"evaluation.test has 12 of the people who are trained on, such as s000: name"):
+        check_faces(spec)
 
 
 def test_a_tower_without_patches_to_drop_is_refused_before_anything_runs(tiny: Experiment) -> None:

@@ -47,7 +47,7 @@ def _text_of_before(outcome: Outcome, variant: str, experiment: Experiment) -> F
     """Why a variant whose labels were exchanged may know expressions by zero-shot."""
     metric = "zero_shot/accuracy"
     found = [one.score for one in scores(outcome, metric)[variant].values()]
-    if not found or not experiment.model.pretrained or metric == outcome.study.metric:
+    if not found or not experiment.model.start or metric == outcome.study.metric:
         return None
     return as_measured(
         f"“{variant}” has {100 * fmean(found):.1f} % {metric}, which need not be chance: its towers come with text, "

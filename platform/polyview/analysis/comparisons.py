@@ -48,7 +48,7 @@ def _seed_score(folds: Sequence[Record], predictions: Mapping[str, pl.DataFrame]
     if len(folds) > 1:
         score = metrics.scores(np.sum([fold.confusions[probe] for fold in folds], axis=0))[measure]
     drawn = evaluation.protocol == "holdout" and first.train_subjects
-    ratio = len(first.test_subjects) / len(first.train_subjects) if drawn else None
+    ratio = len(first.scored_subjects) / len(first.train_subjects) if drawn else None
     said = [predictions[fold.id].filter(pl.col("probe") == probe) for fold in folds if fold.id in predictions]
     if len(said) < len(folds) or any(one.is_empty() for one in said):
         return SeedScore(score, ratio=ratio)

@@ -63,8 +63,11 @@ def effects(factors: Mapping[str, Sequence[Any]], scores: Mapping[Cell, Mapping[
                 ]
                 contrasts[name] = np.prod(np.array(signs, dtype=np.float64), axis=1)
     found = [_effect(names, signs, list(scores.values())) for names, signs in _without_aliases(contrasts).items()]
-    adjusted = iter(holm([effect.p for effect in found if effect.p is not None]))
-    return [replace(effect, p_holm=next(adjusted)) if effect.p is not None else effect for effect in found]
+    # One without a p-value, as each seed has it alike, is one of the family all the same, as in `adjust_comparisons`.
+    adjusted = holm([1.0 if effect.p is None else effect.p for effect in found])
+    return [
+        effect if effect.p is None else replace(effect, p_holm=p) for effect, p in zip(found, adjusted, strict=True)
+    ]
 
 
 def _level_name(factor: str, levels: Sequence[Any], value: Any) -> str:

@@ -62,7 +62,7 @@ def _against_reference(found: Comparison, study: Study) -> Finding:
     """The baseline against a reference: `found` is the reference's difference, so all signs turn round."""
     assert found.difference is not None
     gain, name = -found.difference, f"“{study.baseline}”"
-    start = "the pretrained tower it starts from" if study.experiment.model.pretrained else "the untrained tower"
+    start = "the pretrained tower it starts from" if study.experiment.model.start else "the untrained tower"
     other = {UNTRAINED: start, RAW_PIXELS: "the same probe on raw pixels"}[found.variant]
     size = f"{signed(gain)} points of {study.metric}"
     if found.low is None or found.high is None or found.p_adjusted is None:

@@ -11,7 +11,8 @@ from polyview.analysis.outcome import Outcome, centred_variants, count_without_p
 from polyview.analysis.statistics import Comparison, adjustment
 from polyview.analysis.supervision import describe_start, describe_supervision, seen_by_start
 from polyview.recipe import Study, UntilDecided
-from polyview.trials.design import REFERENCES, UNTRAINED, studied_experiment
+from polyview.training.provenance import Seen
+from polyview.trials.design import RAW_PIXELS, REFERENCES, UNTRAINED, studied_experiment
 from polyview.trials.ledger import Record
 
 CEILING = 0.95
@@ -36,7 +37,7 @@ def notes(outcome: Outcome) -> list[str]:
     if differing := describe_versions(outcome):
         reading.append(differing)
     reading += _without_predictions(outcome)
-    reading += [*_shared(outcome), *_known_people(outcome)]
+    reading += [*_shared(outcome), *known_people(outcome)]
     reading += _blank(outcome)
     reading += _zero_shot(outcome)
     reading += [
@@ -83,12 +84,12 @@ def quoted(names: Iterable[str]) -> str:
 
 
 def caveats(outcome: Outcome) -> list[str]:
-    """What results lack or make useless: faces that have changed, are shared or show nothing, and predictions."""
+    """What results lack, and what is amiss with faces: they have changed, are shared, were seen, or are blank."""
     return [
         *_stale(outcome),
         *_without_predictions(outcome),
         *_shared(outcome),
-        *_known_people(outcome),
+        *known_people(outcome),
         *_blank(outcome),
     ]
 
@@ -129,14 +130,17 @@ def _first(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
-def _known_people(outcome: Outcome) -> list[str]:
-    """Who is scored though the weights that pretraining started from had seen them."""
-    if not (known := _known_to_start(outcome)):
-        return []
+def known_people(outcome: Outcome) -> list[str]:
+    """Who is scored though the weights that pretraining started from had seen them, by variants alike in that."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for variant, seen in _known_to_start(outcome).items():
+        if seen.subjects:
+            alike.setdefault(seen.subjects, []).append(variant)
     return [
-        f"The weights that pretraining started from had seen, by their names, {len(known)} of those who are scored "
-        f"({_first(sorted(known))}): no score is of people whom nothing saw. Start from weights of others, or score "
-        "others."
+        f"The weights that {quoted(variants)} started from had seen, by their names, {len(subjects)} of those who are "
+        f"scored ({_first(subjects)}): such scores are not of people whom nothing saw. Start from weights of others, "
+        "or score others."
+        for subjects, variants in alike.items()
     ]
 
 
@@ -174,7 +178,7 @@ def _how_to_read(study: Study, variants: Sequence[Comparison], untested: bool) -
     if untested:
         text += " What could not be tested, for want of seeds or of a spread of them, is one of the comparisons too."
     if study.references:
-        start = ", which here is the pretrained one before this training," if study.experiment.model.pretrained else ""
+        start = ", which here is the pretrained one before this training," if study.experiment.model.start else ""
         text += f" The untrained tower{start} and raw pixels are a family of their own."
     if study.margin:
         text += (
@@ -193,7 +197,7 @@ def _of_whom(outcome: Outcome, compared: Sequence[Comparison]) -> list[str]:
     """What the numbers cannot say of other people."""
     studied, found = studied_experiment(outcome.study), list[str]()
     evaluation = studied.evaluation
-    weights = "the weights that do not come pretrained" if studied.model.pretrained else "the weights"
+    weights = "the weights that do not come pretrained" if studied.model.start else "the weights"
     if any(_wider_for_these_people(one) for one in compared):
         found.append(
             "Student's interval for these people is the wider one in places: of few seeds it has few degrees of "
@@ -319,19 +323,23 @@ def _start(outcome: Outcome) -> list[str]:
     trained = [
         trial for trial, _ in finished(outcome) if trial.variant not in REFERENCES and trial.experiment.training.trains
     ]
-    known = {trial.variant: _known_to_start(outcome, trial.variant) for trial in trained}
-    said = _by_variants(
-        (describe_start(trial.experiment, None if (seen := known[trial.variant]) is None else len(seen)), trial.variant)
-        for trial in trained
-    )
+    known = _known_to_start(outcome)
+    said = _by_variants((describe_start(trial.experiment, known[trial.variant]), trial.variant) for trial in trained)
     return [f"Start: {said}."] if trained else []
 
 
-def _known_to_start(outcome: Outcome, variant: str | None = None) -> set[str] | None:
-    """Whom the weights had seen, of those who are scored, that trials started from; None where that is not known."""
-    found = [seen_by_start(record) for trial, record in finished(outcome, variant) if trial.variant not in REFERENCES]
-    seen = {subject for one in found for subject in one or ()}
-    return None if None in found and not seen else seen
+def _known_to_start(outcome: Outcome) -> dict[str, Seen]:
+    """Whom of those who are scored the weights had seen that trials started from, by variant."""
+    found: dict[str, list[Seen]] = {}
+    for trial, record in finished(outcome):
+        found.setdefault(trial.variant, []).append(seen_by_start(record))
+    return {
+        variant: Seen(
+            subjects=tuple(sorted({subject for one in seen for subject in one.subjects})),
+            complete=all(one.complete for one in seen),
+        )
+        for variant, seen in found.items()
+    }
 
 
 def _by_variants(pairs: Iterable[tuple[str, str]]) -> str:
@@ -376,11 +384,7 @@ def _people(outcome: Outcome) -> list[str]:
     evaluation = studied_experiment(outcome.study).evaluation
     shared = _shared_faces(outcome)
     but = ", except faces that have another name in training" if shared else ""
-    known = _known_to_start(outcome)
-    if known is None:
-        but += ", but perhaps the weights that it started from"
-    elif known:
-        but += f", but the weights that it started from had seen {len(known)} of their names"
+    but += _unless_start_saw_them(outcome)
     if evaluation.test:
         return [
             f"People: pretraining and probes saw the {train} of {outcome.study.experiment.corpus.dataset}, and scores "
@@ -402,6 +406,22 @@ def _people(outcome: Outcome) -> list[str]:
         f"whom pretraining never saw{but}."
         for total, tests in by_total.items()
     ]
+
+
+def _unless_start_saw_them(outcome: Outcome) -> str:
+    """What is to be added where it is said that nothing saw the test subjects."""
+    started = {variant: seen for variant, seen in _known_to_start(outcome).items() if variant != RAW_PIXELS}
+
+    def weights(variants: Sequence[str]) -> str:
+        return f"the weights that {'it' if len(variants) == len(started) else quoted(variants)} started from"
+
+    text = ""
+    if unknown := [variant for variant, seen in started.items() if not seen.complete]:
+        text += f", but perhaps {weights(unknown)}"
+    if knowing := [variant for variant, seen in started.items() if seen.subjects]:
+        most = max(len(started[variant].subjects) for variant in knowing)
+        text += f", but {weights(knowing)} had seen up to {most} of them, by their names"
+    return text
 
 
 def _or(counts: Sequence[int]) -> str:

@@ -6,7 +6,8 @@ from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment
 from polyview.recipe.experiment import own_contents
 from polyview.recipe.weights import FORMER, OWN
-from polyview.training.provenance import provenance_of_start
+from polyview.training.provenance import Seen, provenance_of_start
+from polyview.trials.design import PIXELS
 from polyview.trials.ledger import Record
 
 SUPERVISION = {
@@ -21,38 +22,40 @@ def supervision(experiment: Experiment) -> str:
     return experiment.language.prompts if reads and experiment.training.trains else "none"
 
 
-def describe_start(experiment: Experiment, seen: int | None) -> str:
-    """What the towers had learned before, in words; seen: how many scored people they knew, None: that is not known."""
-    name = experiment.model.pretrained
+def describe_start(experiment: Experiment, seen: Seen) -> str:
+    """What the towers had learned before, in words, and whom of those who are scored they had seen."""
+    name = experiment.model.start
     if name is None:
         return "random weights"
-    whom = f"{seen or 'none'} of those scored here"
+    whom = f"{len(seen.subjects) or 'none'} of those scored here"
     if is_own(experiment):
         earlier = " of an earlier version" if _content(experiment) in FORMER else ""
         return f"polyview's own weights{earlier}, which have read the labels of generated people, {whom} among them"
-    return f"weights {name}, " + (
-        "of which it is not known here what they have seen" if seen is None else f"which had seen {whom}"
-    )
+    if seen.complete:
+        return f"weights {name}, which had seen {whom}, by their names"
+    unknown = "of which it is not known here what they have seen"
+    return f"weights {name}, {unknown}" + (f", but {whom} are among it" if seen.subjects else "")
 
 
-def seen_by_start(record: Record) -> tuple[str, ...] | None:
-    """Whom of the scored subjects the weights had seen that training started from; None where that is not known."""
+def seen_by_start(record: Record) -> Seen:
+    """Whom of the scored subjects the weights had seen that training started from."""
     if record.seen_by_start is not None:
         return record.seen_by_start
     experiment = record.experiment
-    tested = experiment.evaluation.other_corpus or experiment.corpus
-    return provenance_of_start(experiment.model).among(tested, record.scored_subjects)
+    if experiment.model.tower == PIXELS:
+        return Seen()
+    return provenance_of_start(experiment.model).among(experiment.scored_corpus, record.scored_subjects)
 
 
 def is_own(experiment: Experiment) -> bool:
     """Whether the towers started from the weights that polyview brings along, or once brought along."""
-    return experiment.model.pretrained == OWN or _content(experiment) in (*own_contents(), *FORMER)
+    return _content(experiment) in (OWN, *own_contents(), *FORMER)
 
 
 def _content(experiment: Experiment) -> str | None:
     """What the weights hold that the towers started from; their name where that is not known, or says it already."""
     file = experiment.model.pretrained_content
-    return file[1] if file else experiment.model.pretrained
+    return file[1] if file else experiment.model.start
 
 
 def reads_identities(experiment: Experiment) -> bool:

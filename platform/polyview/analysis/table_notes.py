@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from polyview.analysis.comparisons import margin_of
-from polyview.analysis.notes import quoted
+from polyview.analysis.notes import known_people, quoted
 from polyview.analysis.outcome import Outcome, absent, centred_variants, finished
 from polyview.analysis.statistics import adjustment
 from polyview.analysis.supervision import form_of_labels, supervision
@@ -38,6 +38,7 @@ def table_notes(table: MethodsTable) -> list[str]:
     found += [describe_people(label, outcome) for label, outcome in table.outcomes.items()]
     found.append(labels_read_by(table.outcomes))
     found += _centred(table.outcomes)
+    found += [f"{label}: {note}" for label, one in table.outcomes.items() for note in known_people(one)]
     found += _incomplete(table.outcomes)
     if table.without_result:
         found.append(f"Without a result yet, and so without a column: {', '.join(table.without_result)}.")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from polyview.errors import UserError
 from polyview.modeling.model import MultiviewModel
-from polyview.modeling.towers import CONFIG, load_folder, save_tokenizer
+from polyview.modeling.towers import load_folder, save_tokenizer
 from polyview.recipe import Experiment
-from polyview.recipe.weights import IN_FOLDERS
+from polyview.recipe.weights import CONFIG, IN_FOLDERS
 from polyview.storage.arrays import save_tensors
 from polyview.storage.home import replacing
 

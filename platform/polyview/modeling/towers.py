@@ -16,11 +16,9 @@ import torch
 
 from polyview.errors import UserError
 from polyview.recipe import Modeling
-from polyview.recipe.experiment import file_digest
-from polyview.recipe.weights import HUB, OWN, own_towers, weights_file
+from polyview.recipe.experiment import weights_digest
+from polyview.recipe.weights import CONFIG, HUB, IN_FOLDERS, OWN, own_towers, weights_file, why_no_start
 
-CONFIG = "open_clip_config.json"
-"""What open_clip calls the file that describes the towers in a folder."""
 _WITHOUT_PATCHES = (
     "model.patch_dropout: {} has no patches to drop, only vision transformers have; set model.patch_dropout: null"
 )
@@ -73,9 +71,9 @@ def build_towers(modeling: Modeling, image_size: int) -> Any:
     dropped.
     """
     check_tower(modeling)
-    file = weights_file(modeling.tower, modeling.pretrained)
+    file, of_hub = weights_file(modeling.tower, modeling.pretrained), modeling.tower.startswith(HUB)
     known = modeling.pretrained_content
-    if file and known and known[1] != file_digest(file):
+    if file and known and known[1] != weights_digest(file):
         raise UserError(
             f"model.pretrained: {modeling.pretrained} holds other weights than when the recipe was read, whose content "
             f"is {known[1]}; put these back, or read the recipe anew"
@@ -84,13 +82,15 @@ def build_towers(modeling: Modeling, image_size: int) -> Any:
         with _without_warnings():
             towers = load_open_clip().create_model(
                 modeling.tower,
-                pretrained=None if modeling.tower.startswith(HUB) else str(file) if file else modeling.pretrained,
-                load_weights=modeling.pretrained is not None,
+                pretrained=None if of_hub else str(file) if file else modeling.pretrained,
+                load_weights=not (of_hub and file),
                 force_image_size=image_size,
                 force_patch_dropout=modeling.patch_dropout,
                 force_preprocess_cfg=_preprocessing(modeling),
                 pretrained_text=False,
             )
+            if of_hub and file:
+                load_open_clip().load_checkpoint(towers, str(file))
     except Exception as error:  # a file of weights that is none leads its readers to raise all sorts
         reason = " ".join(str(error).split())[:300]
         if modeling.patch_dropout and "patch_drop_rate" in reason:  # of timm's towers, only transformers take that
@@ -170,6 +170,8 @@ def _drops_patches(visual: Any) -> bool:
 def check_tower(modeling: Modeling) -> None:
     """Raises `UserError` if there is no model of this name, or no such weights for it; nothing is loaded."""
     tower, pretrained = modeling.tower, modeling.pretrained
+    if reason := why_no_start(tower, pretrained):
+        raise UserError(reason)
     if tower.startswith(HUB):
         return
     open_clip = load_open_clip()
@@ -186,8 +188,9 @@ def check_tower(modeling: Modeling) -> None:
         tags = open_clip.list_pretrained_tags_by_model(tower)
         own = [OWN] if weights_file(tower, OWN) else []
         close = difflib.get_close_matches(pretrained.lower(), [*own, *tags], n=1)
+        what = f"a folder without {IN_FOLDERS}" if Path(pretrained).is_dir() else "no file"
         raise UserError(
-            f"model.pretrained: {pretrained!r} is no file, and not among open_clip's for {tower}: "
+            f"model.pretrained: {pretrained!r} is {what}, and not among open_clip's for {tower}: "
             f"{', '.join(tags) or 'none'}" + (f"; nearest: {close[0]}" if close else "")
         )
     if weights.get("quick_gelu") and not open_clip.get_model_config(tower).get("quick_gelu"):

@@ -17,7 +17,7 @@ from polyview.recipe.language import Language
 from polyview.recipe.objective import Objective
 from polyview.recipe.schema import STORED, FileName, Model, Natural, PositiveFloat, Seed, Share, equals
 from polyview.recipe.training import Training
-from polyview.recipe.weights import HUB, OWN, own_towers, weights_file
+from polyview.recipe.weights import CONFIG, HUB, LOCAL, OWN, own_towers, weights_file, why_no_start
 
 Output = Literal["shaded", "color", "texture", "normal", "depth"]
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -114,25 +114,6 @@ class Modeling(Model):
         description="attention: how many frames of a sequence are taken, evenly spread; those of a shorter one repeat",
     )
 
-    @field_validator("tower")
-    @classmethod
-    def _is_no_folder(cls, tower: str, info: ValidationInfo) -> str:
-        folder = tower.removeprefix("local-dir:")
-        if folder != tower and info.context != STORED:
-            raise ValueError(
-                f"a tower that is named by its folder would start from the weights in it, and no recipe would say so; "
-                f"give its name among open_clip's, and model.pretrained: {folder}"
-            )
-        return tower
-
-    @field_validator("pretrained")
-    @classmethod
-    def _hub_has_weights_of_the_tower_alone(cls, address: str | None, info: ValidationInfo) -> str | None:
-        tower = info.data.get("tower", "")
-        if address and HUB in (address[: len(HUB)], tower[: len(HUB)]) and address != tower:
-            raise ValueError(f"open_clip takes weights from the hub for the tower of the same address, not for {tower}")
-        return address
-
     @field_validator("pretrained")
     @classmethod
     def _file_is_the_same_in_every_folder(cls, path: str | None, info: ValidationInfo) -> str | None:
@@ -148,7 +129,18 @@ class Modeling(Model):
         # the file that was there then, whatever lies in its place now.
         if known and known[0] == path and (info.context == STORED or not file):
             return tuple(known)
-        return (path, file_digest(file)) if file else None
+        return (path, weights_digest(file)) if file else None
+
+    @model_validator(mode="after")
+    def _names_its_start(self, info: ValidationInfo) -> Self:
+        if info.context != STORED and (reason := why_no_start(self.tower, self.pretrained)):
+            raise ValueError(reason)
+        return self
+
+    @property
+    def start(self) -> str | None:
+        """What the towers start from, None: random weights; earlier versions took what lies at a tower's address."""
+        return self.pretrained or (self.tower if self.tower.startswith((HUB, LOCAL)) else None)
 
 
 class Experiment(Model):
@@ -225,12 +217,17 @@ class Experiment(Model):
         return self
 
     @property
+    def scored_corpus(self) -> Corpus:
+        """Whose people are scored."""
+        return self.evaluation.other_corpus or self.corpus
+
+    @property
     def digest(self) -> str:
         """Sixteen hex digits that identify what is computed.
 
-        The name, what bad meshes are borne, how many workers there are, what each has of the model and how they come by
-        their pictures do not count: a trial may go on with others. A file of pretrained weights counts by its content,
-        wherever it lies.
+        The name, how many bad meshes are borne, how many workers there are, what each has of the model and how they
+        come by their pictures do not count: a trial may go on with others. A file of pretrained weights counts by its
+        content, wherever it lies.
         """
         immaterial: Mapping[str, set[str] | bool] = {
             "name": True,
@@ -238,6 +235,8 @@ class Experiment(Model):
             "training": {"workers", "sharding", "ingest"},
         }
         content = self.model_dump(mode="json", exclude=immaterial)
+        if tested := content["evaluation"]["test"]:
+            tested["max_rejected"] = Corpus.model_fields["max_rejected"].default
         if file := content["model"].pop("pretrained_content", None):
             content["model"]["pretrained"] = file[1]
         if self.revision == 1:
@@ -255,6 +254,18 @@ def own_contents() -> list[str]:
     """The hashes of the weights that polyview brings along, by which a recipe without paths names them."""
     files = (weights_file(tower, OWN) for tower in own_towers())
     return [file_digest(file) for file in files if file]
+
+
+def weights_digest(file: Path) -> str:
+    """What identifies a file of weights: its content, and how a config beside it has pictures normalised."""
+    beside = file.with_name(CONFIG)
+    if not beside.is_file():
+        return file_digest(file)
+    try:
+        pictures = json.loads(beside.read_text()).get("preprocess_cfg")
+    except (ValueError, AttributeError):  # which is told where the towers are built
+        pictures = None
+    return digest([file_digest(file), pictures]) if pictures else file_digest(file)
 
 
 def file_digest(path: Path) -> str:

@@ -120,7 +120,6 @@ def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher
     driver = Driver(study, home, views, stages, watcher, TrackedStudy(study, home, views, watcher.say))
     driver.check(tried)
     driver.warn_of_emulation(tried)
-    driver.warn_of_known_people(tried)
     return driver
 
 
@@ -177,24 +176,6 @@ class Driver:
         if slow := emulation():
             self.watcher.say(slow)
 
-    def warn_of_known_people(self, trials: Sequence[Trial]) -> None:
-        """Say that trials without a record score people whom the weights have seen that they start from."""
-        records = self.records(trials)
-        starting = [one for one in trials if one.experiment.model.pretrained and one.id not in records]
-        if not starting:
-            return
-        from polyview.trials.trial import seen_by_start
-
-        workplace, seen = self._workplace(), set[str]()
-        for trial in starting:
-            _, scored = workplace.spec(trial).sides()
-            seen.update(seen_by_start(trial.experiment, scored.subjects) or ())
-        if seen:
-            self.watcher.say(
-                f"model.pretrained has seen, by their names, {len(seen)} of the people who will be scored, "
-                f"such as {min(seen)}: start from weights of others, or no score is of people whom nothing saw"
-            )
-
     def records(self, trials: Sequence[Trial]) -> dict[str, Record]:
         """What is known, by trial id; a record of faces that have changed since is left out."""
         return self._of_these_faces(trials, Ledger(self.home.trials).read_all(trial.id for trial in trials))
@@ -222,9 +203,27 @@ class Driver:
             # Ray takes seconds to import, which a study that finds all its trials done need not wait for.
             from polyview.trials.scheduler import run_trials
 
+            self._warn_of_known_people(missing)
             self._estimate([trial.experiment for trial in missing], missing)
             with self._stage("trials", len(missing)):
                 run_trials(missing, self._workplace(), self)
+
+    def _warn_of_known_people(self, trials: Sequence[Trial]) -> None:
+        """Say which trials score people whom the weights have seen that they start from."""
+        from polyview.trials.trial import seen_by_start
+
+        workplace, seen = self._workplace(), dict[str, set[str]]()
+        for trial in trials:
+            if trial.experiment.model.start:
+                _, scored = workplace.spec(trial).sides()
+                known = seen_by_start(trial.experiment, scored.subjects).subjects
+                seen.setdefault(trial.variant, set()).update(known)
+        for variant, subjects in seen.items():
+            if subjects:
+                self.watcher.say(
+                    f"{variant}: model.pretrained has seen, by their names, {len(subjects)} of the people who will be "
+                    f"scored, such as {min(subjects)}; start from weights of others to score people whom nothing saw"
+                )
 
     def run_needed(self) -> None:
         """Run what the study needs; if it goes on until it is decided, look after each step what it still needs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from polyview.analysis.people import bears_out, contradiction
 from polyview.analysis.searches import best_trials
 from polyview.errors import UserError
 from polyview.recipe import Study
+from polyview.recipe.weights import OWN
 from polyview.storage.home import Home, replacing
 from polyview.storage.mirror import address, refresh
 from polyview.trials.design import Trial, plan
@@ -53,8 +53,7 @@ def study_folder(study: Study, home: Home) -> Path:
 def with_known_weights(study: Study, home: Home) -> Study:
     """The study; where its file of pretrained weights is gone, with the content that its records say the file had."""
     model = study.experiment.model
-    is_file = model.pretrained and (Path(model.pretrained).suffix or os.sep in model.pretrained)
-    if not model.pretrained or not is_file or model.pretrained_content:
+    if model.pretrained in (None, OWN) or model.pretrained == model.tower or model.pretrained_content:
         return study
     for record in Ledger(home.trials).all():
         known = record.experiment.model.pretrained_content

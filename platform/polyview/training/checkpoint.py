@@ -20,8 +20,8 @@ from polyview.environment import describe_environment
 from polyview.errors import DiskFullError, UserError
 from polyview.language.pseudolabels import SampleLabels
 from polyview.modeling.model import MultiviewModel
-from polyview.modeling.towers import CONFIG
 from polyview.recipe import Experiment, digest, load_stored_experiment, to_yaml
+from polyview.recipe.weights import CONFIG
 from polyview.storage.arrays import save_arrays, save_tensors
 from polyview.storage.checksums import changed_file, write_checksums
 from polyview.storage.mirror import CachedPath, address, alone, fetch_folder, files, remove, upload_folder

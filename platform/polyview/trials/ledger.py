@@ -19,6 +19,7 @@ from polyview.recipe.schema import STORED
 from polyview.storage.home import replacing
 from polyview.storage.mirror import address, files, move, refresh
 from polyview.training.history import Epoch
+from polyview.training.provenance import Seen
 
 R = TypeVar("R", bound=BaseModel)
 LOCK = "lock"
@@ -30,8 +31,8 @@ class Record(BaseModel):
     `scores` are keyed `probe/metric`, as in `linear/accuracy`; `confusions` by probe, rows true, columns
     predicted, in the order of `classes`. Scores are of the test subjects, or of the validation subjects where there
     are any; `shared_faces` names samples of theirs whose picture is also one of those trained on, `blank_pictures`
-    those whose picture is of one colour. `seen_by_start` are those of the scored subjects, by their names, whom the
-    weights that training started from had seen; None: that is not known, or an earlier version did not look.
+    those whose picture is of one colour. `seen_by_start` are those of the scored subjects whom the weights had seen
+    that training started from; an earlier version did not look.
     """
 
     # A score may be undefined, and a record that has one must still be readable.
@@ -51,7 +52,7 @@ class Record(BaseModel):
     validation_subjects: tuple[str, ...] = ()
     shared_faces: tuple[str, ...] = ()
     blank_pictures: tuple[str, ...] = ()
-    seen_by_start: tuple[str, ...] | None = None
+    seen_by_start: Seen | None = None
     manifest: str = ""
     parameters: int = 0
     environment: dict[str, str] = {}

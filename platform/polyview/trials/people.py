@@ -12,6 +12,7 @@ from polyview.corpus.splits import Split, holdout, kfold, labelled, leave_one_ou
 from polyview.errors import UserError
 from polyview.evaluation.protocols import check_shots
 from polyview.recipe import Experiment
+from polyview.recipe.corpus import GENERATED
 from polyview.training.order import check_people, check_size
 
 
@@ -48,6 +49,7 @@ def check_samples(experiment: Experiment, samples: pl.DataFrame, others: pl.Data
             f"({len(readable)}) show {', '.join(shown) or 'none'}; raise language.labelled, or use more subjects"
         )
     if others is not None:
+        _check_other_people(experiment, set(train["subject"]), set(others["subject"]))
         _check_classes(experiment, set(train["expression"]), set(others["expression"]))
     training = experiment.training
     if training.trains:
@@ -56,6 +58,18 @@ def check_samples(experiment: Experiment, samples: pl.DataFrame, others: pl.Data
             owners = np.unique(train["subject"].to_list(), return_inverse=True)[1]
             check_people(owners, training.persons, training.batch_size // training.persons)
     return sides
+
+
+def _check_other_people(experiment: Experiment, trained_on: set[str], scored: set[str]) -> None:
+    """Raises `UserError` where people of the corpus that is trained on are those of the other that is scored."""
+    corpus, test = experiment.corpus, experiment.scored_corpus
+    generated = corpus.dataset in GENERATED
+    alike = corpus.generator.seed == test.generator.seed if generated else corpus.root == test.root
+    if corpus.dataset == test.dataset and alike and (both := sorted(trained_on & scored)):
+        raise UserError(
+            f"evaluation.test has {len(both)} of the people who are trained on, such as {both[0]}: name other people "
+            f"there{' by another generator.seed' if generated else ''}, or use another evaluation.protocol"
+        )
 
 
 def _check_classes(experiment: Experiment, shown: set[str], asked: set[str]) -> None:

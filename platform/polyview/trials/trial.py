@@ -37,7 +37,7 @@ from polyview.training.checkpoint import (
 )
 from polyview.training.history import Epoch
 from polyview.training.loop import Trainer, TrainingJob, class_tokens, fetch_pictures, make_batches, never
-from polyview.training.provenance import provenance_of_start
+from polyview.training.provenance import Seen, provenance_of_start
 from polyview.training.saving import USUAL_TIMES, CheckpointTimes
 from polyview.trials.design import PIXELS, Trial
 from polyview.trials.ledger import LOCK, Ledger, Record
@@ -237,14 +237,12 @@ def run_trial(
         )
 
 
-def seen_by_start(
-    experiment: Experiment, scored: Sequence[str], checkpoint: Checkpoint | None = None
-) -> tuple[str, ...] | None:
-    """Whom of the scored subjects the weights had seen that training started from; None where that is not known."""
+def seen_by_start(experiment: Experiment, scored: Sequence[str], checkpoint: Checkpoint | None = None) -> Seen:
+    """Whom of the scored subjects the weights had seen that training started from."""
     if is_raw_pixels(experiment):
-        return ()
+        return Seen()
     start = checkpoint.start if checkpoint else provenance_of_start(experiment.model)
-    return start.among(experiment.evaluation.other_corpus or experiment.corpus, scored)
+    return start.among(experiment.scored_corpus, scored)
 
 
 def predict_again(spec: TrialSpec) -> str | None:
@@ -328,7 +326,7 @@ def score(experiment: Experiment, model: MultiviewModel | None, train: Faces, te
     if experiment.evaluation.moves_tested:
         everybody = fitted if labelled_faces.subjects == train.subjects else embedded(experiment, model, train)
         tested = centred(tested, everybody)
-    learns_text = bool(experiment.objective.text_terms or experiment.model.pretrained)
+    learns_text = bool(experiment.objective.text_terms or experiment.model.start)
     has_text = experiment.language.prompts != "none" and learns_text
     return evaluate(
         train=fitted,

@@ -30,7 +30,7 @@ from polyview.analysis.outcome import Outcome, absent, count_without_predictions
 from polyview.environment import git_commit
 from polyview.errors import UserError
 from polyview.recipe import Study, load_study
-from polyview.recipe.schema import Model, Natural
+from polyview.recipe.schema import STORED, Model, Natural
 from polyview.recipe.validation import describe_errors
 from polyview.recipe.weights import OWN
 from polyview.reporting.report import latex, write
@@ -217,7 +217,7 @@ def _read_study(path: Path, needed: Sequence[Needed]) -> Study:
     """
     try:
         content = json.loads(text := path.read_bytes())
-        study = Study.model_validate_json(text)
+        study = Study.model_validate_json(text, context=STORED)
     except ValidationError as error:
         raise UserError(describe_errors(Study, error, content, path.name)) from None
     except ValueError as error:

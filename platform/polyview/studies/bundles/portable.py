@@ -17,6 +17,7 @@ from typing import Any
 
 from polyview.recipe import Experiment, Study
 from polyview.recipe.experiment import own_contents
+from polyview.recipe.schema import STORED
 from polyview.recipe.weights import OWN
 
 FACES = "/faces"
@@ -55,12 +56,12 @@ class Names:
     def study(self, study: Study) -> Study:
         """The study, with its paths called so."""
         data = study.model_dump(mode="json", exclude={"experiment": {"model": {"pretrained_content"}}})
-        return Study.model_validate_json(json.dumps(self.values(data)))
+        return Study.model_validate_json(json.dumps(self.values(data)), context=STORED)
 
     def experiment(self, experiment: Experiment) -> Experiment:
         """The recipe, with its paths called so."""
         data = experiment.model_dump(mode="json", exclude={"model": {"pretrained_content"}})
-        return Experiment.model_validate_json(json.dumps(self.values(data)))
+        return Experiment.model_validate_json(json.dumps(self.values(data)), context=STORED)
 
     def values(self, data: Any, key: str = "") -> Any:
         """Settings, with the paths among them called so: what another key has may look like one, and is none."""
