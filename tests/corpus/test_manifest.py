@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -50,11 +51,11 @@ def test_the_fingerprint_changes_with_what_a_file_holds_and_not_with_its_time(
     rows: pl.DataFrame, tmp_path: Path
 ) -> None:
     before = Manifest.build(rows, str(tmp_path))
-    former = before.former_fingerprint
+    former = before.former_fingerprints[-1]
     os.utime(tmp_path / "b.obj", (1, 1))
     touched = Manifest.build(rows, str(tmp_path))
     assert touched.fingerprint == before.fingerprint
-    assert touched.former_fingerprint != former
+    assert touched.former_fingerprints[-1] != former
     held = (tmp_path / "b.obj").read_text()
     (tmp_path / "b.obj").write_text(held.replace("0", "1", 1))
     assert Manifest.build(rows, str(tmp_path)).fingerprint != before.fingerprint
@@ -135,3 +136,52 @@ def test_the_summary_counts_by_expression(rows: pl.DataFrame) -> None:
         ("neutral", 2, 2, 2),
         ("all", 4, 3, 4),
     ]
+
+
+REFERRING = {
+    "a.obj": ("mtllib other.mtl\nv 0 0 0\n", "other.mtl"),
+    "picture.obj": ("v 0 0 0\nmtllib ../looks/skin 1.mtl\n", "looks/skin.png"),
+    "packed.obj.gz": (gzip.compress(b"mtllib other.mtl\n"), "other.mtl"),
+    "a.gltf": ('{"buffers": [{"uri": "a.bin"}], "images": [{"uri": "data:x"}, {}]}', "a.bin"),
+    "a.ply": ("ply\nformat ascii 1.0\ncomment TextureFile Skin.png\nend_header\n", "skin.png"),
+    "a.wrl": ('#VRML V2.0 utf8\nImageTexture { url [ "skin.png" ] }', "skin.png"),
+}
+
+
+@pytest.mark.parametrize("mesh", REFERRING)
+def test_the_fingerprint_changes_with_what_a_mesh_names(
+    rows: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mesh: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(contents, "JUST_WRITTEN", 0)
+    (tmp_path / "looks").mkdir()
+    (tmp_path / "looks" / "skin 1.mtl").write_text("newmtl skin\nmap_Kd -s 1 1 skin.png\n")
+    held, named = REFERRING[mesh]
+    (tmp_path / "meshes").mkdir()
+    file = tmp_path / "meshes" / mesh
+    file.write_bytes(held if isinstance(held, bytes) else held.encode())
+    of_mesh = rows.with_columns(path=pl.Series([f"meshes/{mesh}", rows["path"][1]]))
+
+    def build() -> Manifest:
+        return Manifest.build(of_mesh, str(tmp_path))
+
+    place = tmp_path / named if "/" in named else file.parent / named
+    without = build()
+    fingerprints = {without.fingerprint}
+    for content in ("one", "other"):
+        place.write_text(content)
+        fingerprints.add(build().fingerprint)
+        assert build().former_fingerprints[0] == without.former_fingerprints[0]
+    assert len(fingerprints) == 3
+    place.unlink()
+    assert build().fingerprint == without.fingerprint
+
+
+def test_no_mesh_has_a_file_outside_of_the_dataset_hashed(rows: pl.DataFrame, tmp_path: Path) -> None:
+    root = tmp_path / "faces"
+    root.mkdir()
+    (root / "a.obj").write_text("mtllib ../outside.mtl\nmtllib /dev/zero\n")
+    of_mesh = rows.with_columns(path=pl.lit("a.obj"))
+    before = Manifest.build(of_mesh, str(root)).fingerprint
+    (tmp_path / "outside.mtl").write_text("newmtl a\n")
+    assert Manifest.build(of_mesh, str(root)).fingerprint == before

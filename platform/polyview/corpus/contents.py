@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -17,26 +17,31 @@ from polyview.storage.mirror import expanded
 
 AT_ONCE = 8
 JUST_WRITTEN = 2_000_000_000  # nanoseconds, within which a file may change and keep its time
-_TABLE = "create table if not exists contents (path text primary key, size integer, changed integer, digest text)"
-_KNOWN = "select path, size, changed, digest from contents where path in (select value from json_each(?))"
+_TABLE = "create table if not exists {} (path text primary key, size integer, changed integer, digest text)"
+_KNOWN = "select path, size, changed, digest from {} where path in (select value from json_each(?))"
 
 
 def content_digests(paths: Iterable[Path]) -> dict[Path, str]:
-    """Thirty-two hex digits of the BLAKE2 hash of each file that is there.
+    """Thirty-two hex digits of the BLAKE2 hash of each file that is there."""
+    return remembered(paths, "contents", _digest)
 
-    A file of the same size and time of change as when it was last read is not read again: this is remembered in
-    `polyview/contents.db` in the user's cache folder, if that can be written. The time is that of the inode, which no
-    program sets back.
+
+def remembered(paths: Iterable[Path], table: str, read: Callable[[Path], str | None]) -> dict[Path, str]:
+    """What `read` finds in each file that is there, where that is not None.
+
+    A file of the same size and time of change as when it was last read is not read again: this is remembered in a
+    table of `polyview/contents.db` in the user's cache folder, if that can be written. The time is that of the inode,
+    which no program sets back.
     """
     states = {path: state for path in dict.fromkeys(paths) if (state := _state(path))}
-    remembered = _remembered(states)
-    found = {path: remembered[path][1] for path, state in states.items() if remembered.get(path, ((), ""))[0] == state}
+    known = _remembered(states, table)
+    found = {path: known[path][1] for path, state in states.items() if known.get(path, ((), ""))[0] == state}
     missing = [path for path in states if path not in found]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        read = dict(zip(missing, pool.map(_digest, missing), strict=True))
+        now = dict(zip(missing, pool.map(read, missing), strict=True))
     old = time.time_ns() - JUST_WRITTEN
-    _remember([(path, states[path], digest) for path, digest in read.items() if digest and states[path][1] < old])
-    return found | {path: digest for path, digest in read.items() if digest}
+    _remember([(path, states[path], text) for path, text in now.items() if text and states[path][1] < old], table)
+    return found | {path: text for path, text in now.items() if text}
 
 
 def _state(path: Path) -> tuple[int, int] | None:
@@ -56,23 +61,23 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def _remembered(paths: Iterable[Path]) -> Mapping[Path, tuple[tuple[int, int], str]]:
+def _remembered(paths: Iterable[Path], table: str) -> Mapping[Path, tuple[tuple[int, int], str]]:
     with suppress(sqlite3.Error, OSError, UserError), closing(sqlite3.connect(_database(), timeout=5)) as database:
-        database.execute(_TABLE)
+        database.execute(_TABLE.format(table))
         names = json.dumps([os.fspath(path) for path in paths])
-        rows = database.execute(_KNOWN, [names])
+        rows = database.execute(_KNOWN.format(table), [names])
         return {Path(path): ((size, changed), digest) for path, size, changed, digest in rows}
     return {}
 
 
-def _remember(rows: Sequence[tuple[Path, tuple[int, int], str]]) -> None:
+def _remember(rows: Sequence[tuple[Path, tuple[int, int], str]], table: str) -> None:
     if not rows:
         return
     with suppress(sqlite3.Error, OSError, UserError), closing(sqlite3.connect(_database(), timeout=5)) as database:
         flat = [(str(path), *state, digest) for path, state, digest in rows]
         with database:
-            database.execute(_TABLE)
-            database.executemany("insert or replace into contents values (?, ?, ?, ?)", flat)
+            database.execute(_TABLE.format(table))
+            database.executemany(f"insert or replace into {table} values (?, ?, ?, ?)", flat)
 
 
 def _database() -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from polyview.corpus.contents import content_digests
+from polyview.corpus.references import references
 from polyview.errors import UserError
 from polyview.recipe import Geometry
 from polyview.storage.home import replacing
@@ -59,8 +60,8 @@ class Manifest:
     unit: a column of frames that need it, the millimetres per unit of that row's file; null where it is the geometry's.
 
     root: the folder that `path` and `texture` are relative to; empty where paths hold all that is needed.
-    fingerprint: 16 hex digits that change with any row, with the content of any file named in one or lying beside the
-    mesh as its landmarks or materials, and with the geometry.
+    fingerprint: 16 hex digits that change with any row, with the content of any file named in one, named by the mesh or
+    lying beside it as its landmarks or materials, and with the geometry.
     geometry: what is done to each mesh as it is loaded.
     """
 
@@ -81,9 +82,10 @@ class Manifest:
         return _contents(self.frame, self.root)
 
     @cached_property
-    def former_fingerprint(self) -> str:
-        """The fingerprint that earlier versions gave these files, which changed with their times too."""
-        return _former_fingerprint(self.frame, self.root, self.geometry)
+    def former_fingerprints(self) -> tuple[str, str]:
+        """What earlier versions called these files: by content, but for what meshes name, and by size and time."""
+        alone = fingerprint_of(self.frame, self.geometry, _contents(self.frame, self.root, named_too=False))
+        return alone, _former_fingerprint(self.frame, self.root, self.geometry)
 
     def save(self, path: Path) -> None:
         """Write as Parquet, with root, fingerprint and geometry in the file's metadata."""
@@ -162,14 +164,18 @@ def fingerprint_of(frame: pl.DataFrame, geometry: Geometry, contents: Iterable[S
     return digest.hexdigest()
 
 
-def _contents(frame: pl.DataFrame, root: str) -> list[list[str]]:
+def _contents(frame: pl.DataFrame, root: str, named_too: bool = True) -> list[list[str]]:
     files = {name: Path(root, name) for name in _named(frame)} if root else {}
-    held = content_digests(path for name in files.values() for path in (name, *_companions(name)))
+    meshes = [files[path] for path in frame["path"].unique() if path in files]
+    referred = references(meshes, Path(root)) if named_too else {}
+    held = content_digests(
+        path for name in files.values() for path in (name, *_companions(name), *referred.get(name, ()))
+    )
 
     def of_row(path: str, texture: str | None) -> list[str]:
         own = [files[name] for name in (path, texture) if name in files]
-        beside = _companions(own[0]) if own and path in files else []
-        return [held[file] for file in (*own, *beside) if file in held]
+        beside = [*_companions(own[0]), *referred.get(own[0], ())] if own and path in files else []
+        return [held[file] for file in dict.fromkeys((*own, *beside)) if file in held]
 
     return [of_row(*names) for names in frame.select("path", "texture").iter_rows()]
 

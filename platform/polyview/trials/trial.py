@@ -181,14 +181,14 @@ def run_trial(
         fetch_pictures(experiment, *spec.stores)
         fetch_checkpoint(folder)
         train_faces, test_faces = spec.sides()
-        manifest, former = fingerprints(train_faces, test_faces)
+        manifests = fingerprints(train_faces, test_faces)
         known = ledger.read(trial_id)
-        if known and known.manifest in (manifest, former):
+        if known and known.manifest in manifests:
             return
         trained_on = train_faces.store.manifest
         sources = [
             Source(manifest=name, subjects=train_faces.subjects)
-            for name in (trained_on.fingerprint, trained_on.former_fingerprint)
+            for name in (trained_on.fingerprint, *trained_on.former_fingerprints)
         ]
         if known or has_checkpoint_of_others(folder, *sources):
             ledger.set_aside(trial_id)
@@ -230,7 +230,7 @@ def run_trial(
                 shared_faces=useless.shared,
                 blank_pictures=useless.blank,
                 seen_by_start=seen_by_start(experiment, test_faces.subjects, checkpoint),
-                manifest=manifest,
+                manifest=manifests[0],
                 parameters=parameters,
                 environment=describe_environment(),
             )
@@ -399,7 +399,7 @@ def evaluate_checkpoint(
     sides = spec.sides()
     trained_on = sides[0].store.manifest
     manifest = trained_on.fingerprint
-    if source.manifest not in (manifest, trained_on.former_fingerprint):
+    if source.manifest not in (manifest, *trained_on.former_fingerprints):
         raise UserError(
             f"{checkpoint.folder}: pretrained on other faces (manifest {source.manifest}) than lie at the recipe's "
             f"corpus now ({manifest}); its test subjects cannot be known"
@@ -417,11 +417,11 @@ def _with_probes(experiment: Experiment, probes: Sequence[ProbeName], shots: Seq
     return experiment.model_copy(update={"evaluation": experiment.evaluation.model_copy(update=chosen)})
 
 
-def fingerprints(train: Faces, test: Faces) -> tuple[str, str]:
+def fingerprints(train: Faces, test: Faces) -> list[str]:
     """Which faces a trial is of, by the fingerprint of the manifest or of both; and as earlier versions put it."""
     manifests = [faces.store.manifest for faces in (train, test)]
-    now, former = ([one.fingerprint for one in manifests], [one.former_fingerprint for one in manifests])
-    return "+".join(dict.fromkeys(now)), "+".join(dict.fromkeys(former))
+    names = zip(*[(one.fingerprint, *one.former_fingerprints) for one in manifests], strict=True)
+    return ["+".join(dict.fromkeys(of_both)) for of_both in names]
 
 
 def _load_model(experiment: Experiment, folder: Path) -> MultiviewModel:

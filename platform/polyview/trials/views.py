@@ -24,7 +24,7 @@ from polyview.trials.watcher import Watcher
 ONE_SHARD = Demand(workers=1, cpus=1, gpus=0)  # what a shard is drawn on
 
 Fingerprints = dict[str, list[str]]
-"""Of the faces that experiments share, by their digest: the manifest's fingerprint, and that of an earlier version."""
+"""Of the faces that experiments share, by their digest: the manifest's fingerprint, and those of earlier versions."""
 
 
 @dataclass
@@ -175,7 +175,7 @@ def views_to_render(faces: FoundFaces, home: Home) -> tuple[int, Fingerprints]:
 
 
 def _fingerprints(manifest: Manifest) -> list[str]:
-    return [manifest.fingerprint, manifest.former_fingerprint]
+    return [manifest.fingerprint, *manifest.former_fingerprints]
 
 
 def _union(rigs: Iterable[Views]) -> tuple[Camera, ...]:

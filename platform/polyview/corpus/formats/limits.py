@@ -50,12 +50,15 @@ class Companions:
         """
         return self.beside(name) or inside(self.root, str(self.folder / _plain(name)), name)
 
-    def beside(self, name: str) -> Path | None:
-        """The file called `name` in a mesh file, where the name leads or beside the mesh; None where it is not."""
+    def beside(self, name: str, names: Callable[[Path], dict[str, str]] | None = None) -> Path | None:
+        """The file called `name` in a mesh file, where the name leads or beside the mesh; None where it is not.
+
+        names: how to list a folder, as of `in_any_case`.
+        """
         for path in dict.fromkeys((_plain(name), PurePosixPath(_plain(name)).name)):
             with suppress(MeshError):
                 inside(self.root, str(self.folder / path))
-                file = in_any_case(self.folder, PurePosixPath(path))
+                file = in_any_case(self.folder, PurePosixPath(path), names or names_in)
                 if file and is_file(inside(self.root, str(file))):
                     return file
         return None
