@@ -128,6 +128,14 @@ def test_scores_on_other_people_or_under_other_seeds_are_not_paired(tmp_path: Pa
     assert {one.unpaired for one in by_name(before, later).values()} == {"other seeds"}
 
 
+def test_a_difference_over_some_of_the_seeds_says_so(tmp_path: Path) -> None:
+    fewer = made(tmp_path, LONGER.model_copy(update={"seeds": (0, 1)}))
+    assert "“one view”: the difference is over the 2 seeds that both have, of 3 before and 2 after." in shown(
+        made(tmp_path), fewer
+    )
+    assert "seeds that both have" not in shown(made(tmp_path), made(tmp_path, LONGER))
+
+
 def test_what_only_one_study_has_and_what_differs_beside_the_recipe_is_said(tmp_path: Path) -> None:
     study = LONGER.model_copy(
         update={

@@ -92,6 +92,12 @@ def _outcome(study: Study, records: dict[str, Record]) -> Outcome:
     return Outcome(study, plan(study), records, {}, None, "", Path())
 
 
+def test_a_term_without_weight_is_none(tiny: Experiment) -> None:
+    weightless = with_overrides(tiny, {"objective.alignment.weight": 0.0, "objective.redundancy": None})
+    assert "alignment" not in weightless.objective.terms
+    assert describe_supervision(weightless, 8) == "none, and no label was read"
+
+
 def test_what_the_towers_had_learned_before_is_told(tiny: Experiment) -> None:
     assert describe_start(tiny, Seen()) == "random weights"
     own = with_overrides(tiny, {"model.tower": "tiny-resnet", "model.pretrained": "polyview"})

@@ -67,3 +67,12 @@ def test_axes_that_the_recipe_tells_are_taken_unseen(tmp_path: Path) -> None:
     corpus = folder_of(scans(2), tmp_path)
     told = corpus.geometry.model_copy(update={"axes": Axes(up="x", front="y")})
     assert scan(corpus.model_copy(update={"geometry": told})).manifest.geometry.axes == told.axes
+
+
+def test_a_folder_that_does_not_show_which_way_it_lies_says_so(tmp_path: Path) -> None:
+    ball = trimesh.creation.icosphere(subdivisions=3, radius=100)
+    mesh = Mesh(np.asarray(ball.vertices, np.float32), np.asarray(ball.faces, np.int32))
+    found = scan(folder_of([mesh] * 3, tmp_path))
+    assert found.manifest.geometry.axes is None
+    (told,) = (line for line in found.remarks if "corpus.geometry.axes" in line)
+    assert told.startswith("of 3 of 3 meshes looked at it does not show which way they lie")

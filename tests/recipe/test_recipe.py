@@ -172,6 +172,11 @@ def test_an_assignment_that_cannot_be_read_repeats_itself(recipe: Path, assignme
     assert assignment in str(caught.value)
 
 
+def test_an_expression_that_is_named_twice_is_refused(tiny: Experiment) -> None:
+    with pytest.raises(UserError, match="expressions names neutral twice; leave one out"):
+        with_overrides(tiny, {"corpus.expressions": ["neutral", "anger", "neutral"]})
+
+
 def test_the_hash_is_the_contents_alone(tiny: Experiment) -> None:
     assert tiny.digest == with_overrides(tiny, {"name": "another"}).digest
     assert tiny.digest == with_overrides(tiny, {"corpus.max_rejected": 0.5}).digest

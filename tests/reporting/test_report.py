@@ -212,7 +212,9 @@ def test_test_subjects_whom_the_start_had_seen_are_told_wherever_a_reader_looks(
     assert "random weights (“one view”)" in text
     page = table_notes(make_table("methods", Layout(), {"study": some}))
     assert f"study: {told}" in page
-    partly = markdown(known(Seen(subjects=("a",), complete=False)))
+    unsure = known(Seen(subjects=("a",), complete=False))
+    assert any("it is not known whom" in note for note in table_notes(make_table("methods", Layout(), {"s": unsure})))
+    partly = markdown(unsure)
     assert "it is not known here what they have seen, but 1 of those scored here are among it" in partly
     assert re.search(
         r"never saw, but perhaps the weights that “full”, .* started from, but the weights that “full”", partly
@@ -247,6 +249,19 @@ def test_faces_of_another_corpus_that_were_trained_on_are_told_wherever_a_reader
     assert caveats(shared) == [
         "2 faces of test subjects were trained on too, under another name: a, b. Mend the corpus."
     ]
+
+
+def test_embeddings_that_are_all_alike_are_not_drawn(tmp_path: Path) -> None:
+    def drawn(spread: float) -> bool:
+        rows = [(f"s{i}", f"p{i}", "anger", [1.0 + spread * i, 0.5]) for i in range(12)]
+        names = ["sample_id", "subject", "expression", "embedding"]
+        table = pl.DataFrame(rows, schema=names, orient="row", schema_overrides={"embedding": pl.Array(pl.Float32, 2)})
+        table.write_parquet(tmp_path / "embeddings.parquet")
+        write(replace(outcome(tmp_path), embeddings=tmp_path / "embeddings.parquet"))
+        return (tmp_path / "report" / "figures" / "embeddings.svg").exists()
+
+    assert not drawn(0.0)
+    assert drawn(0.1)
 
 
 LETTERS = st.characters(exclude_categories=("C", "Z")) | st.sampled_from(" []<>|*_&%$#{}\\^~`'\"")

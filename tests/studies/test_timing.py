@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from polyview.recipe import Experiment
+from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
-from polyview.studies.timing import _time_samples
+from polyview.studies.timing import _time_samples, _time_step
 from polyview.training.loop import Trainer, TrainingJob
 
 
@@ -34,3 +34,22 @@ def test_a_pass_that_was_interrupted_is_not_the_pace(
     monkeypatch.setattr(trainer.model, "encode_views", encode_views)
     pace = 4 * _time_samples(trainer, 4)
     assert min(passes) <= pace < passes[interrupted] - 1
+
+
+def test_the_step_of_an_epoch_that_has_one_is_timed_too(
+    tiny: Experiment, tiny_store: ViewStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = tuple(sorted(set(tiny_store.labels("subject"))))
+    whole = with_overrides(tiny, {"training.batch_size": len(tiny_store.sample_ids)})
+    trainer = Trainer(TrainingJob(whole, tiny_store.folder, people, tmp_path), torch.device("cpu"))
+    assert trainer.batches.steps == 1
+    step, taken = trainer.train_step, list[float]()
+
+    def train_step(*batch: Any) -> Any:
+        begun = time.perf_counter()
+        found = step(*batch)
+        taken.append(time.perf_counter() - begun)
+        return found
+
+    monkeypatch.setattr(trainer, "train_step", train_step)
+    assert _time_step(trainer) >= min(taken)

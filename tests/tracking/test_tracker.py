@@ -479,9 +479,12 @@ def test_a_study_that_is_stopped_before_its_run_is_open_tells_nothing(home: Home
 
 
 def test_what_is_known_of_a_study_no_more_is_not_shown_any_more(home: Home) -> None:
-    for seeds, metrics in ((3, {"linear/accuracy": 0.7, "linear/accuracy p": 0.9}), (1, {"linear/accuracy": 0.6})):
+    for seeds, metrics, tags in (
+        (3, {"linear/accuracy": 0.7, "linear/accuracy p": 0.9}, {"linear/accuracy": "70 %", "p": "0.9", "seeds": "3"}),
+        (1, {"linear/accuracy": 0.6}, {"knn/accuracy": "50 %", "seeds": "1"}),
+    ):
         tracker = opened(home)
-        tracker.results([VariantRun("no alignment", metrics=metrics | {"seeds": seeds})])
+        tracker.results([VariantRun("no alignment", metrics=metrics | {"seeds": seeds}, tags=tags)])
         tracker.close({"linear/accuracy": metrics["linear/accuracy"]}, ended=1100.0)
         tracker.finish()
     shown = {run.info.run_name: run.data.metrics for run in all_runs(home)}
@@ -491,6 +494,13 @@ def test_what_is_known_of_a_study_no_more_is_not_shown_any_more(home: Home) -> N
         "seeds": 1,
     }
     assert math.isnan(shown["no alignment"]["linear/accuracy p"])
+    (tags,) = (run.data.tags for run in all_runs(home) if run.info.run_name == "no alignment")
+    assert {name: tags.get(name) for name in ("linear/accuracy", "knn/accuracy", "p", "seeds")} == {
+        "linear/accuracy": None,
+        "knn/accuracy": "50 %",
+        "p": None,
+        "seeds": "1",
+    }
     assert shown["quickstart"] == {"linear/accuracy": 0.6}
 
 

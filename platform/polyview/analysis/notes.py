@@ -37,8 +37,7 @@ def notes(outcome: Outcome) -> list[str]:
     if differing := describe_versions(outcome):
         reading.append(differing)
     reading += _without_predictions(outcome)
-    reading += [*_shared(outcome), *known_people(outcome)]
-    reading += _blank(outcome)
+    reading += doubtful_faces(outcome)
     reading += _zero_shot(outcome)
     reading += [
         f"Before this training the tower has {100 * one.mean:.1f} % {outcome.study.metric} already: what a part of the "
@@ -84,14 +83,13 @@ def quoted(names: Iterable[str]) -> str:
 
 
 def caveats(outcome: Outcome) -> list[str]:
-    """What results lack, and what is amiss with faces: they have changed, are shared, were seen, or are blank."""
-    return [
-        *_stale(outcome),
-        *_without_predictions(outcome),
-        *_shared(outcome),
-        *known_people(outcome),
-        *_blank(outcome),
-    ]
+    """What results lack, and what is amiss with the faces that they are of."""
+    return [*_stale(outcome), *_without_predictions(outcome), *doubtful_faces(outcome)]
+
+
+def doubtful_faces(outcome: Outcome) -> list[str]:
+    """Which scored faces were trained on under another name, are of people whom a start had seen, or show nothing."""
+    return [*_shared(outcome), *_known_people(outcome), *_blank(outcome)]
 
 
 def _stale(outcome: Outcome) -> list[str]:
@@ -130,10 +128,10 @@ def _first(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
-def known_people(outcome: Outcome) -> list[str]:
+def _known_people(outcome: Outcome) -> list[str]:
     """Who is scored though the weights that pretraining started from had seen them, by variants alike in that."""
     alike: dict[tuple[str, ...], list[str]] = {}
-    for variant, seen in _known_to_start(outcome).items():
+    for variant, seen in known_to_start(outcome).items():
         if seen.subjects:
             alike.setdefault(seen.subjects, []).append(variant)
     return [
@@ -323,12 +321,12 @@ def _start(outcome: Outcome) -> list[str]:
     trained = [
         trial for trial, _ in finished(outcome) if trial.variant not in REFERENCES and trial.experiment.training.trains
     ]
-    known = _known_to_start(outcome)
+    known = known_to_start(outcome)
     said = _by_variants((describe_start(trial.experiment, known[trial.variant]), trial.variant) for trial in trained)
     return [f"Start: {said}."] if trained else []
 
 
-def _known_to_start(outcome: Outcome) -> dict[str, Seen]:
+def known_to_start(outcome: Outcome) -> dict[str, Seen]:
     """Whom of those who are scored the weights had seen that trials started from, by variant."""
     found: dict[str, list[Seen]] = {}
     for trial, record in finished(outcome):
@@ -410,7 +408,7 @@ def _people(outcome: Outcome) -> list[str]:
 
 def _unless_start_saw_them(outcome: Outcome) -> str:
     """What is to be added where it is said that nothing saw the test subjects."""
-    started = {variant: seen for variant, seen in _known_to_start(outcome).items() if variant != RAW_PIXELS}
+    started = {variant: seen for variant, seen in known_to_start(outcome).items() if variant != RAW_PIXELS}
 
     def weights(variants: Sequence[str]) -> str:
         return f"the weights that {'it' if len(variants) == len(started) else quoted(variants)} started from"

@@ -26,6 +26,9 @@ Verdict = Literal["better", "worse", "same", "open"]
 POWER = 0.8
 MOST_SEEDS = 100
 
+UNTESTED = "untested"
+"""In place of a verdict, for want of seeds or of any spread of them."""
+
 
 @dataclass(frozen=True)
 class Comparison:

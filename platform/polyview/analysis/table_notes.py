@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from polyview.analysis.comparisons import margin_of
-from polyview.analysis.notes import known_people, quoted
+from polyview.analysis.notes import doubtful_faces, known_to_start, quoted
 from polyview.analysis.outcome import Outcome, absent, centred_variants, finished
 from polyview.analysis.statistics import adjustment
 from polyview.analysis.supervision import form_of_labels, supervision
@@ -38,7 +38,11 @@ def table_notes(table: MethodsTable) -> list[str]:
     found += [describe_people(label, outcome) for label, outcome in table.outcomes.items()]
     found.append(labels_read_by(table.outcomes))
     found += _centred(table.outcomes)
-    found += [f"{label}: {note}" for label, one in table.outcomes.items() for note in known_people(one)]
+    found += [
+        f"{label}: {note}"
+        for label, one in table.outcomes.items()
+        for note in [*doubtful_faces(one), *_unknown_starts(one)]
+    ]
     found += _incomplete(table.outcomes)
     if table.without_result:
         found.append(f"Without a result yet, and so without a column: {', '.join(table.without_result)}.")
@@ -158,6 +162,12 @@ def _centred(outcomes: Mapping[str, Outcome]) -> list[str]:
         f"Centred: the tested faces' embeddings of {quoted(moved)} were moved as a whole onto the training faces' mean."
     )
     return [told] if moved else []
+
+
+def _unknown_starts(outcome: Outcome) -> list[str]:
+    """Which variants may have started from weights that had seen who is scored."""
+    unknown = [variant for variant, seen in known_to_start(outcome).items() if not seen.complete]
+    return [f"it is not known whom the weights had seen that {quoted(unknown)} started from."] if unknown else []
 
 
 def _incomplete(outcomes: Mapping[str, Outcome]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -160,7 +161,7 @@ def bundle(
         _say(f"{about.stale} results are of faces that have changed since, and are left out")
     if about.bare:
         _say(about.bare_results)
-    needed = "".join(f" --set {one.assignment}" for one in about.needed if not one.at_hand)
+    needed = "".join(f" --set {shlex.quote(one.assignment)}" for one in about.needed if not one.at_hand)
     _say(f"read      polyview report {path}")
     _say(f"re-run    polyview rerun {path}{needed}")
 

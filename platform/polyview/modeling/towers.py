@@ -95,8 +95,9 @@ def build_towers(modeling: Modeling, image_size: int) -> Any:
         reason = " ".join(str(error).split())[:300]
         if modeling.patch_dropout and "patch_drop_rate" in reason:  # of timm's towers, only transformers take that
             raise UserError(_WITHOUT_PATCHES.format(modeling.tower)) from error
+        remedy = f"; give weights of {modeling.tower}, as open_clip or polyview export writes them" if file else ""
         raise UserError(
-            f"model.tower {modeling.tower!r}, model.pretrained {modeling.pretrained!r}: {reason}"
+            f"model.tower {modeling.tower!r}, model.pretrained {modeling.pretrained!r}: {reason}{remedy}"
         ) from error
     if file and not all(bool(weight.isfinite().all()) for weight in towers.parameters()):
         raise UserError(f"model.pretrained: {modeling.pretrained} has weights that are no finite numbers; use others")

@@ -151,6 +151,8 @@ class Corpus(Model):
                 f"root is {self.root}, and dataset is synthetic, which is generated and lies in no folder; set "
                 "corpus.dataset to what lies there, as in corpus.dataset=folder"
             )
+        if twice := [name for name in self.expressions if self.expressions.count(name) > 1]:
+            raise ValueError(f"expressions names {twice[0]} twice; leave one out")
         if self.generator.variety and self.dataset == "facekit":
             raise ValueError("generator.variety is of synthetic heads; the people of facekit are the face model's own")
         if self.subset and self.dataset != "bu3dfe":

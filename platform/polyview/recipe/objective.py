@@ -110,8 +110,9 @@ class Objective(Model):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The names of the terms that are not null."""
-        return tuple(name for name in type(self).model_fields if getattr(self, name))
+        """The names of the terms that have a weight."""
+        fields = ((name, getattr(self, name)) for name in type(self).model_fields)
+        return tuple(name for name, term in fields if term and term.weight)
 
     @property
     def text_terms(self) -> tuple[str, ...]:

@@ -72,6 +72,12 @@ def lines(changes: Changes, before: str, after: str) -> list[str]:
         for name, variants in ((before, changes.only_before), (after, changes.only_after))
         if variants
     ]
+    found += [
+        f"“{one.variant}”: the difference is over the {one.between.pairs} seeds that both have, of {one.before.seeds} "
+        f"before and {one.after.seeds} after."
+        for one in changes.variants
+        if not one.unpaired and {one.before.seeds, one.after.seeds} != {one.between.pairs}
+    ]
     found += changes.remarks
     return [*found, UNPLANNED.format(count=len(tested))] if tested else found
 

@@ -109,12 +109,15 @@ def _of_classes(outcome: Outcome, baseline: str) -> list[Picture]:
     ]
     if outcome.embeddings:
         table = _read_embeddings(outcome.embeddings)
+        places = table["embedding"].to_numpy()
+        if (places == places[0]).all():  # t-SNE divides by their spread
+            return found
         found.append(
             Picture(
                 "embeddings",
                 f"Where {baseline} puts the test subjects",
                 "Fused embeddings of one seed's test people in the plane (t-SNE): near is alike, far says little",
-                partial(draw_embeddings, table["embedding"].to_numpy(), table["expression"].to_list(), classes),
+                partial(draw_embeddings, places, table["expression"].to_list(), classes),
                 f"{len(table):,} samples",
             )
         )

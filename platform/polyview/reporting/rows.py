@@ -11,13 +11,12 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from polyview.analysis.outcome import Outcome
-from polyview.analysis.statistics import Comparison, relation, signed
+from polyview.analysis.statistics import UNTESTED, Comparison, relation, signed
 from polyview.trials.design import baselines
 
 NONE = "—"
 THESE_PEOPLE = "these people"
 ALIKE = "no spread"  # the seeds differ by the same
-UNTESTED = "untested"  # for want of seeds, or of any spread of them
 
 
 def comparison_heads(outcome: Outcome, metric: str) -> list[str]:

@@ -107,11 +107,14 @@ def _factorial(
         waiting = sum(not by_seed for by_seed in scored.values())
         text = f"{waiting} of {len(chosen)} combinations have no {metric} yet: no effect can be estimated."
         return Section(title, key, [as_measured(text)])
-    heads = ["effect", f"points of {metric}", "95 % interval", "p", "Holm", "cannot be sentences from"]
+    heads = ["effect", f"points of {metric}", "95 % interval", "p", "Holm", "cannot be told from"]
     sentences = [Finding(_effect_sentence(effect, metric, factors), True) for effect in found if effect.significant]
-    insignificant = sum(not effect.significant for effect in found)
-    if insignificant:
+    untested = sum(effect.p is None for effect in found)
+    if insignificant := sum(not effect.significant for effect in found) - untested:
         sentences.append(Finding(f"{insignificant} of {len(found)} effects are not significant.", False))
+    if untested:
+        text = f"{untested} of {len(found)} effects have no test, for want of seeds or of any spread of them."
+        sentences.append(as_measured(text))
     sentences.append(as_measured(READING))
     return Section(
         title,

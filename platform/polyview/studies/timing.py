@@ -103,7 +103,8 @@ def _time_step(trainer: Trainer) -> float:
     trainer.model.train()
     first, *others = islice(trainer.prepared(0), 1 + STEPS)
     trainer.train_step(first)
+    timed = others or [first]  # of an epoch of one step, that one again
     started = time.perf_counter()
-    for step in others:
+    for step in timed:
         trainer.train_step(step)
-    return (time.perf_counter() - started) / max(len(others), 1)
+    return (time.perf_counter() - started) / len(timed)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polyview.environment import git_commit
-from polyview.tracking.runs import Faces, Point
+from polyview.tracking.runs import RESULT_TAGS, Faces, Point
 
 TRIAL_TAG, STARTED_TAG = "polyview.trial", "polyview.started"
 LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG, LONGEST_DIGEST = 250, 6000, 5000, 36
@@ -39,13 +39,19 @@ def write(
 
 
 def overwrite(client: Any, run_id: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
-    """Make these the metrics of a run that has no others; what it had and has no more becomes nan.
+    """Make these the results of a run that has no others: a tag that it had is deleted, a metric becomes nan.
+
+    A result's tag is named in `RESULT_TAGS`, or as its metric is.
 
     MLflow shows of a metric the value of its last step and time, and the largest of these, so what has changed is
     written at a step and time of its own.
     """
     new = {legal(key): value for key, value in metrics.items()}
-    kept = client.get_run(run_id).data.metrics
+    data = client.get_run(run_id).data
+    for key in data.tags.keys() - {legal(key) for key in tags}:
+        if key in RESULT_TAGS or key in data.metrics:
+            client.delete_tag(run_id, key)
+    kept = data.metrics
     changed = {key: value for key, value in new.items() if kept.get(key) != value}
     changed |= {key: math.nan for key, value in kept.items() if key not in new and not math.isnan(value)}
     now = time.time()

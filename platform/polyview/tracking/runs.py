@@ -11,7 +11,7 @@ import polars as pl
 
 from polyview.analysis.comparisons import comparisons
 from polyview.analysis.outcome import Outcome, other_metrics
-from polyview.analysis.statistics import Comparison, relation, signed
+from polyview.analysis.statistics import UNTESTED, Comparison, relation, signed
 from polyview.analysis.supervision import labels_read, supervision
 from polyview.recipe import Experiment, Study, flat, to_yaml
 from polyview.recipe.study import DESCRIPTIVE
@@ -19,6 +19,8 @@ from polyview.trials.design import Trial, baselines
 from polyview.trials.ledger import InterimScores, Record, TrialFailure
 
 REMOVED = "removed"
+RESULT_TAGS = ("seeds", "difference", "interval", "p", "verdict")
+"""Tags that say what a variant's trials came to, beside that which is named as the study's metric."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def _verdict_tags(metric: str, one: Comparison, is_baseline: bool) -> dict[str, 
     p = one.p_same if one.verdict == "same" else one.p_adjusted
     if p is not None:
         tags["p"] = relation(p).lstrip("= ")
-    return tags | {"verdict": one.verdict}
+    return tags | {"verdict": UNTESTED if one.p is None else one.verdict}
 
 
 def started_run(trial: Trial, started: float) -> TrialRun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,7 +63,7 @@ def moved_study(bundle: Bundle, assignments: Sequence[str]) -> Study:
     """
     study, own = own_weights().study(bundle.load(assignments)), bundle.study
     if lacking := [one for one in bundle.about.needed if _is_lacking(one, study)]:
-        told = " ".join(f"--set {one.assignment}" for one in lacking)
+        told = " ".join(f"--set {shlex.quote(one.assignment)}" for one in lacking)
         former = any(one.name in FORMER for one in lacking)
         raise UserError(
             f"{bundle.path}: does not hold all that {own.name} reads; say where it lies by {told}"
