@@ -32,8 +32,8 @@ def common_axes(faces: pl.DataFrame, root: str, geometry: Geometry) -> tuple[Axe
     others = sum(one not in (None, UPRIGHT) for one in found)
     if not others and ways is None:
         return None, [
-            f"of {count} of {len(found)} meshes looked at it does not show which way they lie, so all are drawn as they "
-            "lie; look at the sheet, and set corpus.geometry.axes if they are not upright"
+            f"of {count} of {len(found)} meshes looked at it does not show which way they lie, so all are drawn as "
+            "they lie; look at the sheet, and set corpus.geometry.axes if they are not upright"
         ]
     if not others:
         return None, []

@@ -14,7 +14,7 @@ from polyview.corpus.formats.limits import Companions, format_of, is_file, names
 from polyview.corpus.formats.materials import parse, text_of
 from polyview.corpus.mesh import MeshError
 
-_LIBRARY = re.compile(rb"^[ \t]*mtllib[ \t]+([^\r\n]+)", re.MULTILINE)
+_LIBRARY = re.compile(rb"mtllib[ \t]+([^\r\n]+)")
 _URL = re.compile(rb'\burl\s*\[?\s*"([^"]+)"')
 _PICTURE = re.compile(rb"^comment TextureFile[ \t]+([^\r\n]+)", re.MULTILINE)
 _HEADER = 1 << 16
