@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import struct
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
+from numpy.typing import NDArray
 from PIL import Image
 
 from polyview.corpus.formats.reader import read_mesh
@@ -185,6 +187,172 @@ def test_a_glb_may_move_its_picture(tmp_path: Path) -> None:
     assert shifted.uv is not None
     down = 0.25 + 0.5 * (1 - plain.uv[:, 1])
     assert np.allclose(shifted.uv, np.column_stack([0.5 + 0.5 * plain.uv[:, 0], 1 - down]), atol=1e-6)
+
+
+Change = Callable[[dict[str, Any]], None]
+CORNER_PLACES = [[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
+"""Texture coordinates of glTF, which are counted downward."""
+
+
+def square_glb(arrays: dict[str, NDArray[Any]], change: Change = lambda _tree: None, picture: bool = True) -> bytes:
+    """A square of two triangles with these arrays of its vertices, and a red picture; `target` moves its vertices."""
+    image = io.BytesIO()
+    Image.new("RGB", (2, 2), RED).save(image, "PNG")
+    own: dict[str, NDArray[Any]] = {
+        "POSITION": np.float32(POINTS),
+        "indices": np.uint32([[0, 1, 2], [0, 2, 3]]),
+        **arrays,
+    }
+    blocks = [*(values.tobytes() for values in own.values()), image.getvalue()]
+    kinds = {"f": 5126, "b": 5120, "B": 5121, "h": 5122, "H": 5123, "I": 5125}
+    places = np.cumsum([0, *(len(block) + -len(block) % 4 for block in blocks)]).tolist()
+    number = {name: place for place, name in enumerate(own)}
+    primitive: dict[str, Any] = {
+        "attributes": {name: place for name, place in number.items() if name.isupper()},
+        "indices": number["indices"],
+        "material": 0,
+    }
+    if "target" in own:
+        primitive["targets"] = [{"POSITION": number["target"]}]
+    tree: dict[str, Any] = {
+        "asset": {"version": "2.0"},
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [primitive]}],
+        "materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}} if picture else {}}],
+        "textures": [{"source": 0}],
+        "images": [{"bufferView": len(own), "mimeType": "image/png"}],
+        "buffers": [{"byteLength": places[-1]}],
+        "bufferViews": [
+            {"buffer": 0, "byteOffset": place, "byteLength": len(block)}
+            for place, block in zip(places, blocks, strict=False)
+        ],
+        "accessors": [
+            {
+                "bufferView": number[name],
+                "componentType": kinds[values.dtype.char],
+                "count": values.size if name == "indices" else len(values),
+                "type": "SCALAR" if name == "indices" else f"VEC{values.shape[1]}",
+                "normalized": values.dtype.kind in "iu" and name != "indices",
+            }
+            for name, values in own.items()
+        ],
+    }
+    change(tree)
+    body = b"".join(block + bytes(-len(block) % 4) for block in blocks)
+    text = json.dumps(tree).encode()
+    text += b" " * (-len(text) % 4)
+    head = struct.pack("<4sIII4s", b"glTF", 2, 28 + len(text) + len(body), len(text), b"JSON")
+    return head + text + struct.pack("<I4s", len(body), b"BIN\0") + body
+
+
+def upward(places: list[list[float]]) -> NDArray[np.float64]:
+    return np.array([[across, 1 - down] for across, down in places])
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_texture_coordinates_of_a_glb_may_be_whole_numbers(tmp_path: Path, kind: type[np.uint8 | np.uint16]) -> None:
+    places = np.round(np.array(CORNER_PLACES) * 0.4 * np.iinfo(kind).max).astype(kind)
+    mesh = read(tmp_path, "face.glb", square_glb({"TEXCOORD_0": places}))
+    assert mesh.uv is not None
+    assert np.allclose(mesh.uv, upward((np.array(CORNER_PLACES) * 0.4).tolist()), atol=1e-3)
+
+
+def test_vertices_of_a_glb_may_be_whole_numbers(tmp_path: Path) -> None:
+    def quantized(tree: dict[str, Any]) -> None:
+        tree["extensionsRequired"] = ["KHR_mesh_quantization"]
+        tree["nodes"][0]["scale"] = [2, 2, 2]
+
+    whole = np.round(np.array(POINTS) * 16383.5).astype(np.int16)
+    mesh = read(tmp_path, "face.glb", square_glb({"POSITION": whole}, quantized))
+    assert np.allclose(mesh.vertices, POINTS, atol=1e-4)
+
+
+@pytest.mark.parametrize("place", ["meshes", "nodes"])
+def test_the_expression_that_a_glb_shows_is_read(tmp_path: Path, place: str) -> None:
+    def smiling(tree: dict[str, Any]) -> None:
+        tree["meshes"][0]["weights"] = [0.0]
+        tree[place][0]["weights"] = [0.5]
+
+    moves = np.float32([[0, 0, 0], [0, 0, 0], [0, 0, 4], [0, 0, 2]])
+    mesh = read(tmp_path, "face.glb", square_glb({"target": moves}, smiling))
+    assert mesh.vertices.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 2], [0, 1, 1]]
+    assert read(tmp_path, "neutral.glb", square_glb({"target": moves})).vertices[:, 2].tolist() == [0, 0, 0, 0]
+
+
+def test_a_glb_that_shows_one_mesh_in_two_expressions_is_refused(tmp_path: Path) -> None:
+    def twice(tree: dict[str, Any]) -> None:
+        tree["nodes"].append({"mesh": 0, "weights": [1.0]})
+        tree["scenes"][0]["nodes"].append(1)
+
+    with pytest.raises(MeshError, match="one mesh in several expressions"):
+        read(tmp_path, "face.glb", square_glb({"target": np.ones((4, 3), np.float32)}, twice))
+
+
+def test_a_glb_with_sparse_arrays_is_refused(tmp_path: Path) -> None:
+    def sparse(tree: dict[str, Any]) -> None:
+        tree["accessors"][0]["sparse"] = {"count": 1}
+
+    with pytest.raises(MeshError, match=r"sparse arrays.*export it without"):
+        read(tmp_path, "face.glb", square_glb({}, sparse))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint8, np.uint16])
+def test_colours_of_a_glbs_vertices_show_where_its_material_has_no_picture(tmp_path: Path, kind: Any) -> None:
+    full = 1 if kind is np.float32 else np.iinfo(kind).max
+    arrays = {"COLOR_0": np.array([[full, 0, 0, full]] * 4, kind), "TEXCOORD_0": np.float32(CORNER_PLACES)}
+    mesh = read(tmp_path, "face.glb", square_glb(arrays, picture=False))
+    assert mesh.colors is not None
+    assert mesh.colors.tolist() == [list(RED)] * 4
+    assert read(tmp_path, "pictured.glb", square_glb(arrays)).texture is not None
+
+
+def in_color(color: list[float]) -> Change:
+    return lambda tree: tree["materials"][0].update(pbrMetallicRoughness={"baseColorFactor": [*color, 1]})
+
+
+def test_the_colour_of_a_glbs_only_material_shows(tmp_path: Path) -> None:
+    mesh = read(tmp_path, "face.glb", square_glb({}, in_color([0, 0, 0.5])))
+    assert mesh.colors is not None
+    assert mesh.colors.tolist() == [[0, 0, 188]] * 4
+    arrays = {"COLOR_0": np.float32([[1, 1, 1]] * 4)}
+    mesh = read(tmp_path, "both.glb", square_glb(arrays, in_color([1, 0, 0])))
+    assert mesh.colors is not None
+    assert mesh.colors.tolist() == [list(RED)] * 4
+    assert read(tmp_path, "grey.glb", square_glb({}, in_color([0.4] * 3))).colors is None
+
+
+def test_the_manifests_picture_hides_the_colours_of_a_glb(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2), BLUE).save(tmp_path / "skin.png")
+    arrays = {"TEXCOORD_0": np.float32(CORNER_PLACES)}
+    (tmp_path / "face.glb").write_bytes(square_glb(arrays, in_color([1, 0, 0])))
+    mesh = read_mesh("face.glb", "skin.png", str(tmp_path))
+    assert mesh.uv is not None
+    assert mesh.colors is None
+
+
+def test_the_picture_of_a_glb_lies_by_the_coordinates_that_its_material_names(tmp_path: Path) -> None:
+    def second(tree: dict[str, Any]) -> None:
+        tree["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]["texCoord"] = 1
+
+    arrays = {"TEXCOORD_0": np.zeros((4, 2), np.float32), "TEXCOORD_1": np.float32(CORNER_PLACES)}
+    mesh = read(tmp_path, "face.glb", square_glb(arrays, second))
+    assert mesh.uv is not None
+    assert mesh.uv.tolist() == upward(CORNER_PLACES).tolist()
+    arrays.pop("TEXCOORD_1")
+    with pytest.raises(MeshError, match="its picture lies by TEXCOORD_1, which the mesh does not have"):
+        read(tmp_path, "gone.glb", square_glb(arrays, second))
+
+
+def test_the_picture_of_a_glossy_material_is_read(tmp_path: Path) -> None:
+    def glossy(tree: dict[str, Any]) -> None:
+        name = "KHR_materials_pbrSpecularGlossiness"
+        tree["extensionsRequired"] = [name]
+        tree["materials"] = [{"extensions": {name: {"diffuseTexture": {"index": 0}, "diffuseFactor": [1, 1, 1, 1]}}}]
+
+    mesh = read(tmp_path, "face.glb", square_glb({"TEXCOORD_0": np.float32(CORNER_PLACES)}, glossy))
+    assert mesh.texture is not None
+    assert (mesh.texture == RED).all()
 
 
 SQUARE_WRL = (

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from polyview.corpus.formats import gltf
 from polyview.corpus.formats.limits import (
     LARGEST_FILE,
     Companions,
@@ -27,9 +28,8 @@ from polyview.corpus.mesh import Mesh, MeshError
 logging.getLogger("trimesh").setLevel(logging.CRITICAL)
 
 _TRIANGLES = 4
-_PLACED = "KHR_texture_transform"
 _HARMLESS = (
-    _PLACED,
+    gltf.PLACED,
     "KHR_materials_",
     "KHR_lights_",
     "KHR_mesh_quantization",
@@ -49,6 +49,9 @@ def read(data: bytes, companions: Companions, suffix: str) -> Mesh:
     resolver = _Resolver(companions)
     try:
         _LOOKS[suffix](data)
+        if suffix != ".stl":
+            gltf.register()
+            data = gltf.with_all_heeded(data, suffix, pictured=companions.texture is not None)
         transform = _picture_transform(data, suffix)
         with np.errstate(all="ignore"):  # the mesh's own check tells what is not finite
             loaded = trimesh.load(
@@ -194,13 +197,13 @@ def _uv(loaded: Any, transform: NDArray[np.float64] | None) -> NDArray[np.float3
 
 def _picture_transform(data: bytes, suffix: str) -> NDArray[np.float64] | None:
     """(2, 3) how a glTF file's KHR_texture_transform moves coordinates; raises `MeshError` where it has several."""
-    if _PLACED.encode() not in data:
+    if gltf.PLACED.encode() not in data:
         return None
-    tree = json.loads(data[20 : 20 + struct.unpack_from("<I", data, 12)[0]] if suffix == ".glb" else data)
+    tree = gltf.tree_of(data, suffix)
     pictures = [look.get("pbrMetallicRoughness", {}).get("baseColorTexture") for look in tree.get("materials", [])]
-    found = [picture.get("extensions", {}).get(_PLACED, {}) for picture in pictures if picture]
+    found = [picture.get("extensions", {}).get(gltf.PLACED, {}) for picture in pictures if picture]
     if any(other != found[0] for other in found):
-        raise MeshError(f"its materials differ in {_PLACED}, which is read here for a whole mesh; save it without")
+        raise MeshError(f"its materials differ in {gltf.PLACED}, which is read here for a whole mesh; save it without")
     if not found or not found[0]:
         return None
     (across, down), (wide, tall) = found[0].get("offset", (0, 0)), found[0].get("scale", (1, 1))
