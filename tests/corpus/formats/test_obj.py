@@ -28,12 +28,32 @@ def test_it_reads_what_trimesh_reads(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "faces",
-    ["f 1 2 3 4", "f -4 -3 -2 -1", "f 1// 2// 3// 4//", "f 1//1 2//1 3//1 4//1", "  f\t1 2 3 4   # a square\r"],
+    [
+        "f 1 2 3 4",
+        "f 1 2 \\\n3 4",
+        "f 1 \\\r\n2 \\\r\n 3 4",
+        "f -4 -3 -2 -1",
+        "f 1// 2// 3// 4//",
+        "f 1//1 2//1 3//1 4//1",
+        "  f\t1 2 3 4   # a square\r",
+    ],
 )
 def test_corners_in_every_spelling(tmp_path: Path, faces: str) -> None:
     mesh = read(tmp_path, f"# a square\no it\n{SQUARE}vn 0 0 1\ns off\n{faces}\n")
     assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3]]
     assert mesh.uv is None
+
+
+def test_a_comment_that_ends_in_a_backslash_ends_with_its_line(tmp_path: Path) -> None:
+    mesh = read(tmp_path, f"# C:\\scans\\\n{SQUARE}f 1 \\\n2 3\n")
+    assert (len(mesh.vertices), mesh.faces.tolist()) == (4, [[0, 1, 2]])
+
+
+@pytest.mark.parametrize("ending", ["", "\n", " # cut\n", "\nf 2 3 4\n"])
+@pytest.mark.parametrize("face", ["f", "f 1", "f 1 2", "f 1/1 2/1", "f 1 \\\n2"])
+def test_a_face_of_fewer_than_three_corners_is_refused_by_its_line(tmp_path: Path, face: str, ending: str) -> None:
+    with pytest.raises(MeshError, match=r"^line 6, 'f.*', is a face of fewer than 3 corners: the file is cut"):
+        read(tmp_path, f"{SQUARE}f 1 2 3\n{face}{ending}")
 
 
 def test_negative_indices_count_back_from_where_they_stand(tmp_path: Path) -> None:

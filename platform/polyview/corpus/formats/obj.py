@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ _MOST_MATERIALS = 1_000_000
 _NONE, _ABSURD = -2, -3
 """An index that is absent, or that counts back beyond the first vertex; one that is no index at all."""
 _LARGEST_INDEX = np.iinfo(np.int32).max
+_CONTINUED = re.compile(rb"#[^\r\n]*|(\\\r?\n)")
+"""A comment, or the end of a line that goes on in the next one."""
 _SHORTEST_VERTEX, _SHORTEST_UV = len("v 1+2+3\n"), len("vt 1\n")
 _SPACE, _TAB, _NEWLINE, _RETURN, _SLASH = (np.uint8(ord(sign)) for sign in " \t\n\r/")
 _V, _T, _F, _M, _U, _S = (np.uint8(ord(letter)) for letter in "vtfmus")
@@ -32,7 +35,7 @@ def read(data: bytes, companions: Companions) -> Mesh:
     Several materials become one texture. A material library that is missing means no picture; a picture that a
     material in use names must be there. Vertex colours serve where there is no picture.
     """
-    lines = _read_lines(np.frombuffer(data, dtype=np.uint8))
+    lines = _read_lines(data)
     check_face_count(len(lines.corners) // CORNERS_PER_FACE)
     if len(lines.named) > _MOST_MATERIALS:
         raise MeshError(f"{len(lines.named)} lines of materials, more than the {_MOST_MATERIALS} that a face may have")
@@ -60,21 +63,24 @@ class _Lines(NamedTuple):
     named: NDArray[np.int64]
 
 
-def _read_lines(text: NDArray[np.uint8]) -> _Lines:
-    """All lines; raises `MeshError` that quotes what is not a number.
+def _read_lines(data: bytes) -> _Lines:
+    """All lines; raises `MeshError` that quotes what is not a number, or names the line of a face that is none.
 
     The arrays are as large as the count of lines and blanks allows, which is many times what is used: memory that
     is never written to is never taken.
     """
+    text = np.frombuffer(_unbroken(data), dtype=np.uint8)
     lines, blanks, faces = _count(text[1:], text[:-1])
     check_face_count(faces)
     most_vertices, most_uv = min(lines, len(text) // _SHORTEST_VERTEX + 1), min(lines, len(text) // _SHORTEST_UV + 1)
     vertices, colors, uv = np.empty((most_vertices, 3)), np.empty((most_vertices, 3)), np.empty((most_uv, 2))
     corners, uv_corners = np.empty(lines + blanks, np.int32), np.empty(lines + blanks, np.int32)
     named, used = np.empty((lines, 2), np.int64), np.zeros(4, np.int64)
-    bad_place, colored = _fill(text.ctypes.data, len(text), vertices, colors, uv, corners, uv_corners, named, used)
+    bad_place, is_face, colored = _fill(
+        text.ctypes.data, len(text), vertices, colors, uv, corners, uv_corners, named, used
+    )
     if bad_place >= 0:
-        raise not_a_number(text, bad_place)
+        raise _no_face(data, bad_place) if is_face else not_a_number(text, bad_place)
     return _Lines(
         vertices[: used[0]],
         colors[: used[0]] if colored else None,
@@ -83,6 +89,20 @@ def _read_lines(text: NDArray[np.uint8]) -> _Lines:
         uv_corners[: used[2]],
         named[: used[3]],
     )
+
+
+def _unbroken(data: bytes) -> bytes:
+    """The text with blanks for each backslash and line's end behind it, so that all else stays in its place."""
+    if b"\\\n" not in data and b"\\\r\n" not in data:
+        return data
+    return _CONTINUED.sub(lambda match: b" " * len(match[0]) if match[1] else match[0], data)
+
+
+def _no_face(data: bytes, place: int) -> MeshError:
+    """The error that names the line at `place`, which is a face of fewer than three corners."""
+    number = len(data[: place + 1].splitlines())
+    line = text_of(data[place : place + 40].splitlines()[0])
+    return MeshError(f"line {number}, {line!r}, is a face of fewer than 3 corners: the file is cut or broken")
 
 
 def _texture_coordinates(
@@ -169,6 +189,8 @@ def _is_blank(text, i):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _key(text, i, end):  # type: ignore[no-untyped-def]
     """What a line is: 1 vertex, 2 texture coordinate, 3 face, 4 material, 0 anything else."""
+    if i < end and byte_at(text, i) == _F and (ends_line(text, i + 1, end) or _is_blank(text, i + 1)):
+        return 3
     if i + 2 >= end:
         return 0
     first, second = byte_at(text, i), byte_at(text, i + 1)
@@ -176,14 +198,12 @@ def _key(text, i, end):  # type: ignore[no-untyped-def]
         if _is_blank(text, i + 1):
             return 1
         return 2 if second == _T and _is_blank(text, i + 2) else 0
-    if first == _F and _is_blank(text, i + 1):
-        return 3
     return 4 if (first == _M and second == _T) or (first == _U and second == _S) else 0  # mtllib, usemtl
 
 
 @njit(cache=True, nogil=True)
 def _fill(text, end, vertices, colors, uv, corners, uv_corners, named, used):  # type: ignore[no-untyped-def]
-    """Read all lines into the arrays: where one is faulty (or -1), and whether all vertices have colours.
+    """Read all lines into the arrays: where one is faulty (or -1), whether as a face, and whether all have colours.
 
     used: how many rows of vertices, uv, corners and named are filled.
     """
@@ -195,7 +215,7 @@ def _fill(text, end, vertices, colors, uv, corners, uv_corners, named, used):  #
         if kind == 1:
             found, i = _fill_row(text, i + 1, end, vertices, vertex)
             if found < 3:
-                return i, False
+                return i, False, False
             if colored:
                 found, i = _fill_row(text, i, end, colors, vertex)
                 colored = found == 3
@@ -204,16 +224,19 @@ def _fill(text, end, vertices, colors, uv, corners, uv_corners, named, used):  #
             uv[place, 1] = 0.0
             found, i = _fill_row(text, i + 2, end, uv, place)
             if found < 1:
-                return i, False
+                return i, False, False
             place += 1
         elif kind == 3:
+            start, first = i, corner
             i = next_word(text, i + 1, end)
             while not ends_line(text, i, end):
                 corners[corner], uv_corners[corner], after = _scan_corner(text, i, end, vertex, place)
                 if after == i:
-                    return i, False
+                    return i, False, False
                 corner += 1
                 i = next_word(text, after, end)
+            if corner - first < 3:
+                return start, True, False
             corners[corner] = uv_corners[corner] = END
             corner += 1
         elif kind == 4:
@@ -221,7 +244,7 @@ def _fill(text, end, vertices, colors, uv, corners, uv_corners, named, used):  #
             name += 1
         i = next_line(text, i, end)
     used[0], used[1], used[2], used[3] = vertex, place, corner, name
-    return np.int64(-1), colored and vertex > 0
+    return np.int64(-1), False, colored and vertex > 0
 
 
 @njit(cache=True, nogil=True)
