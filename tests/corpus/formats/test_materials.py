@@ -80,6 +80,19 @@ def test_the_library_is_found_however_it_is_written(tmp_path: Path, library: str
     assert halves(read(tmp_path, text, face="newmtl skin\nmap_Kd skin.png\n")) == [RED, RED]
 
 
+@pytest.mark.parametrize("line", ["map_Kd skin.png", "map_Kd ../materials/skin.png", "map_Kd C:\\anna\\Skin.png"])
+def test_a_picture_is_looked_for_from_its_librarys_folder_first(tmp_path: Path, line: str) -> None:
+    for folder, color in (("meshes", BLUE), ("materials", RED)):
+        (tmp_path / folder).mkdir()
+        paint(tmp_path / folder / "skin.png", color)
+    (tmp_path / "materials" / "face.mtl").write_text(f"newmtl skin\n{line}\n")
+    text = f"mtllib ../materials/face.mtl\n{CORNERS}usemtl skin\n{LOWER}{UPPER}"
+    (tmp_path / "meshes" / "face.obj").write_text(text)
+    assert halves(read_mesh("meshes/face.obj", None, str(tmp_path))) == [RED, RED]
+    (tmp_path / "materials" / "skin.png").unlink()
+    assert halves(read_mesh("meshes/face.obj", None, str(tmp_path))) == [BLUE, BLUE]
+
+
 @pytest.mark.parametrize("lines", ["mtllib one.mtl two.mtl\n", "mtllib one.mtl\nmtllib two.mtl\n"])
 def test_several_libraries(tmp_path: Path, lines: str) -> None:
     paint(tmp_path / "skin.png", RED)

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from polyview.corpus.formats.limits import Companions, read_bytes
 
@@ -48,14 +49,26 @@ class Material:
 
 
 def read_libraries(lines: Iterable[str], companions: Companions) -> dict[str, Material]:
-    """The materials of all libraries that `mtllib` lines name; a library that is missing gives none."""
+    """The materials of all libraries that `mtllib` lines name; a library that is missing gives none.
+
+    A picture is looked for from the library's own folder first, and from the mesh's where it is not there.
+    """
     materials: dict[str, Material] = {}
     for line in lines:
         whole = companions.beside(line)
         for file in [whole] if whole else map(companions.beside, line.split()):
             if file:
-                materials |= parse(text_of(read_bytes(file, _LARGEST)))
+                own = parse(text_of(read_bytes(file, _LARGEST)))
+                materials |= {name: _from_its_folder(look, file.parent, companions) for name, look in own.items()}
     return materials
+
+
+def _from_its_folder(look: Material, folder: Path, companions: Companions) -> Material:
+    """The material with the whole path of its picture, where that is found from a folder other than the mesh's."""
+    if look.picture is None or folder == companions.folder:
+        return look
+    found = replace(companions, folder=folder).beside(look.picture)
+    return replace(look, picture=str(found)) if found else look
 
 
 def parse(library: str) -> dict[str, Material]:
