@@ -120,6 +120,52 @@ def test_ply_texture_coordinates_of_vertices_and_of_corners(tmp_path: Path) -> N
         assert mesh.texture is not None
 
 
+NUMBERED = CORNERS + ",list uchar float texcoord,int texnumber"
+WITHIN = (0.2, 0.2, 0.8, 0.2, 0.8, 0.8)
+TWO_PICTURES = b"comment TextureFile red.png\ncomment TextureFile blue.png\n"
+
+
+def seen_at(mesh: Mesh) -> list[tuple[int, ...]]:
+    """The colour of the picture at the first corner of each face."""
+    assert mesh.uv is not None
+    assert mesh.texture is not None
+    height, width = mesh.texture.shape[:2]
+    places = mesh.uv[mesh.faces[:, 0]]
+    return [tuple(mesh.texture[int((1 - up) * height), int(right * width)].tolist()) for right, up in places.tolist()]
+
+
+@pytest.mark.parametrize("order", FORMATS)
+def test_each_face_of_a_ply_has_the_picture_of_its_own_number(tmp_path: Path, order: str) -> None:
+    Image.new("RGB", (4, 4), RED).save(tmp_path / "red.png")
+    Image.new("RGB", (8, 4), BLUE).save(tmp_path / "blue.png")
+    for numbers, seen in (((0, 1), [RED, BLUE]), ((1, 1), [BLUE, BLUE]), ((1, -1), [BLUE, (199, 199, 199)])):
+        faces = [((0, 1, 2), WITHIN, numbers[0]), ((0, 2, 3), WITHIN, numbers[1])]
+        assert (
+            seen_at(read(tmp_path, "face.ply", ply(order, XYZ, POINTS, NUMBERED, faces, comment=TWO_PICTURES))) == seen
+        )
+    own = [(*point, 0.5, 0.5) for point in POINTS]
+    data = ply(
+        order,
+        XYZ + ",float s,float t",
+        own,
+        CORNERS + ",int texnumber",
+        [((0, 1, 2), 1), ((0, 2, 3), 0)],
+        comment=TWO_PICTURES,
+    )
+    assert seen_at(read(tmp_path, "face.ply", data)) == [BLUE, RED]
+
+
+def test_pictures_of_a_ply_that_no_number_tells_apart_are_not_guessed(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4), RED).save(tmp_path / "red.png")
+    own = [(*point, 0.5, 0.5) for point in POINTS]
+    data = ply("ascii", XYZ + ",float s,float t", own, CORNERS, [((0, 1, 2),)], comment=TWO_PICTURES)
+    with pytest.raises(MeshError, match=r"has 2 pictures \(red\.png, blue\.png\) and no texnumber"):
+        read(tmp_path, "face.ply", data)
+    assert read_mesh("face.ply", "red.png", str(tmp_path)).texture is not None
+    with pytest.raises(MeshError, match="texnumber 2 of 2 pictures"):
+        read(tmp_path, "a.ply", ply("ascii", XYZ, POINTS, NUMBERED, [((0, 1, 2), WITHIN, 2)], comment=TWO_PICTURES))
+
+
 def test_a_ply_comment_may_be_in_any_encoding(tmp_path: Path) -> None:
     data = ply("ascii", XYZ, POINTS, CORNERS, [((0, 1, 2),)], comment="comment Gerät\n".encode("latin-1"))
     assert len(read(tmp_path, "face.ply", data).faces) == 1

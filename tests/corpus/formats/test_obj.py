@@ -115,9 +115,11 @@ def test_nothing_is_read_outside_of_the_root(tmp_path: Path) -> None:
         (SQUARE + "f 1 2 1e400\n", "is not a whole number"),
         (SQUARE + "f 1 2 2.5\n", "is not a whole number"),
         (SQUARE + "vt 0 0\nf 1/1 2/1 3/7\n", "texture index 6 of 2"),
+        ("mtllib two.mtl\n" + SQUARE + "vt 0 0\nusemtl a\nf 1/1 2/1 3/1\nusemtl b\nf 1/1 3/1 4/7\n", "texture index 6"),
     ],
 )
 def test_a_bad_file_is_refused_in_words(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "two.mtl").write_text("newmtl a\nKd 1 0 0\nnewmtl b\nKd 0 1 0\n")
     with pytest.raises(MeshError) as error:
         read(tmp_path, text)
     assert reason in str(error.value)

@@ -11,9 +11,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from polyview.corpus.formats.limits import Companions, check_face_count
-from polyview.corpus.formats.materials import text_of
+from polyview.corpus.formats.materials import Material, text_of
 from polyview.corpus.formats.numbers import as_colors, as_indices, read_numbers
-from polyview.corpus.formats.polygons import END, surface, with_polygon_colors
+from polyview.corpus.formats.polygons import END, polygon_of_corner, surface, with_polygon_colors
+from polyview.corpus.formats.skin import Skin, painted
 from polyview.corpus.mesh import Mesh, MeshError
 
 _HEADER = 1 << 16
@@ -69,7 +70,10 @@ class _Table(NamedTuple):
 
 
 def read(data: bytes, companions: Companions) -> Mesh:
-    """The mesh of a .ply file; raises `MeshError`."""
+    """The mesh of a .ply file; raises `MeshError`.
+
+    Several pictures, of which the faces' `texnumber` says where each belongs, become one.
+    """
     elements, pictures, order, start = _header(data)
     tables = _tables(data, elements, order, start)
     vertices = tables.get("vertex", _Table({}, {})).numbers
@@ -80,16 +84,19 @@ def read(data: bytes, companions: Companions) -> Mesh:
     if not len(corners):
         raise MeshError(f"a point cloud: {len(vertices['x'])} points and no triangles")
     kinds = {element.name: element.properties for element in elements}
+    bare = Skin(*_texture_coordinates(vertices, faces, corners))
+    skin = _skin(bare, corners, faces.numbers.get("texnumber"), pictures, companions)
     mesh = surface(
         np.column_stack([vertices[axis] for axis in "xyz"]),
         corners,
-        *_texture_coordinates(vertices, faces, corners),
+        skin.uv,
+        skin.uv_corners,
         colors=_colors(vertices, kinds["vertex"]),
     )
     by_face = _colors(faces.numbers, kinds.get("face", {}))
     if mesh.colors is None and by_face is not None:
         mesh = with_polygon_colors(mesh, corners, by_face)
-    return replace(mesh, texture=companions.picture(pictures[0] if pictures and mesh.uv is not None else None))
+    return replace(mesh, texture=skin.texture)
 
 
 def _header(data: bytes) -> tuple[list[_Element], list[str], str, int]:
@@ -292,6 +299,32 @@ def _texture_coordinates(
         if set(names) <= vertices.keys():
             return np.column_stack([vertices[name] for name in names]), None
     return None, None
+
+
+def _skin(
+    bare: Skin,
+    corners: NDArray[np.int32],
+    numbers: NDArray[np.float64] | None,
+    pictures: list[str],
+    companions: Companions,
+) -> Skin:
+    """The coordinates with the picture; with all pictures as one, where they are several.
+
+    numbers: which picture each polygon has, from 0; -1 for none.
+    """
+    if companions.texture or bare.uv is None or len(set(pictures)) < 2:
+        return bare._replace(texture=companions.picture(pictures[0] if pictures and bare.uv is not None else None))
+    if numbers is None or len(numbers) != (corners == END).sum():
+        raise MeshError(
+            f"has {len(pictures)} pictures ({', '.join(pictures[:3])}) and no texnumber of its faces that says where "
+            "each belongs; name one in the column texture of corpus.table"
+        )
+    used, of_polygon = np.unique(as_indices(numbers), return_inverse=True)
+    if used[-1] >= len(pictures):
+        raise MeshError(f"texnumber {used[-1]} of {len(pictures)} pictures: export it again with all of them")
+    looks = [Material(pictures[number] if number >= 0 else None) for number in used]
+    of_corner = of_polygon[polygon_of_corner(corners).clip(max=len(numbers) - 1)]
+    return painted(bare, looks, corners, of_corner, companions)
 
 
 def _colors(numbers: dict[str, NDArray[np.float64]], kinds: dict[str, _Property]) -> NDArray[np.uint8] | None:

@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from polyview.corpus.formats.atlas import joined
 from polyview.corpus.formats.limits import Companions
 from polyview.corpus.formats.materials import Material
+from polyview.corpus.formats.polygons import END, check_range
 
 _PLAIN = (0.78, 0.78, 0.78)
 """The colour of a material that has neither picture nor colour."""
 
 
 class Skin(NamedTuple):
-    """Texture coordinates, which of them each corner has, and the picture that they are in."""
+    """Texture coordinates, which of them each corner has, and the picture that they are in.
+
+    uv_corners: none where the indices of the vertices serve.
+    """
 
     uv: NDArray[np.float64] | None
     uv_corners: NDArray[np.int32] | None
@@ -42,12 +46,22 @@ def painted(
     if len(looks) == 1 and looks[0].is_plain:
         return bare
     tiles = [_tile(look, companions) for look in looks]
-    places = np.zeros((len(corners), 2)) if bare.uv is None else bare.uv[bare.uv_corners]
+    places = _places(bare, corners)
     if any(look.is_moved for look in looks):
         scales, offsets = np.array([look.scale for look in looks]), np.array([look.offset for look in looks])
         places = places * scales[of_corner] + offsets[of_corner]
     texture, uv, uv_corners = joined(tiles, places, corners, of_corner)
     return Skin(uv, uv_corners, texture)
+
+
+def _places(bare: Skin, corners: NDArray[np.int32]) -> NDArray[np.float64]:
+    """(n, 2) the coordinates of each corner."""
+    if bare.uv is None:
+        return np.zeros((len(corners), 2))
+    uv_corners = corners if bare.uv_corners is None else bare.uv_corners
+    check_range(uv_corners[uv_corners != END], len(bare.uv), "texture index {} of {} texture coordinates")
+    places: NDArray[np.float64] = bare.uv[uv_corners]
+    return places
 
 
 def color_of(look: Material) -> NDArray[np.uint8]:
