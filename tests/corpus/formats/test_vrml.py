@@ -84,6 +84,25 @@ def test_a_vertex_with_two_texture_places_is_split(tmp_path: Path) -> None:
     assert len(mesh.vertices) == 5
 
 
+@pytest.mark.parametrize(
+    ("fields", "moved"),
+    [
+        ("scale 2 -1", [[0, 0], [2, 0], [2, -1], [0, -1]]),
+        ("translation 0.25 0.5", [[0.25, 0.5], [1.25, 0.5], [1.25, 1.5], [0.25, 1.5]]),
+        ("rotation 1.57079632679", [[0, 0], [0, 1], [-1, 1], [-1, 0]]),
+        ("center -0.5 -0.5 rotation 1.57079632679", [[1, 0], [1, 1], [0, 1], [0, 0]]),
+        ("scale 2 2 center 1 0 translation 0 1 rotation 3.14159265359", [[-3, -2], [-5, -2], [-5, -4], [-3, -4]]),
+        ("", [[0, 0], [1, 0], [1, 1], [0, 1]]),
+    ],
+)
+def test_a_texture_transform_moves_the_coordinates(tmp_path: Path, fields: str, moved: list[list[float]]) -> None:
+    write_picture(tmp_path / "skin.png")
+    look = f'textureTransform TextureTransform {{ {fields} }} texture ImageTexture {{ url "skin.png" }}'
+    mesh = read(tmp_path, shape(f"{LOWER} {UPPER}", look))
+    assert mesh.uv is not None
+    assert np.allclose(mesh.uv, moved, atol=1e-6)
+
+
 def test_clockwise_faces_and_vertex_colours(tmp_path: Path) -> None:
     mesh = read(
         tmp_path,

@@ -20,6 +20,7 @@ _LISTS = {
 }
 _NUMBERS = {
     b"Transform": {b"center": 3, b"rotation": 4, b"scale": 3, b"scaleOrientation": 4, b"translation": 3},
+    b"TextureTransform": {b"center": 2, b"rotation": 1, b"scale": 2, b"translation": 2},
     b"Material": {b"diffuseColor": 3},
     b"Switch": {b"whichChoice": 1},
 }

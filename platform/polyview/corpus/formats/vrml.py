@@ -45,11 +45,10 @@ def read(data: bytes, companions: Companions) -> Mesh:
     shapes = list(_shapes(nodes[0]))
     if not shapes:
         raise _nothing(nodes)
-    meshes = list(_meshes(shapes))
-    looks = [_look(shape.appearance) for shape in shapes]
-    if len(shapes) == 1 and looks[0].picture is None:
-        looks = [_look(nodes)]  # the only picture of a file belongs to its only surface, wherever it stands
-    return _dressed(meshes, looks, companions)
+    if len(shapes) == 1 and _look(shapes[0].appearance).picture is None:
+        # The only picture of a file belongs to its only surface, wherever it stands.
+        shapes = [shapes[0]._replace(appearance=nodes)]
+    return _dressed(list(_meshes(shapes)), [_look(shape.appearance) for shape in shapes], companions)
 
 
 def _shapes(scene: Node) -> Iterator[_Shape]:
@@ -91,7 +90,7 @@ def _nothing(nodes: Sequence[Node]) -> MeshError:
 
 def _look(appearance: Sequence[Node]) -> Material:
     """What the first picture says, or else the first material, of these nodes and of those in them."""
-    nodes = [*appearance, *(child for node in appearance if node.kind == b"Appearance" for child in node.nodes)]
+    nodes = list(_with_contents(appearance))
     names = [node.words[b"url"] for node in nodes if node.kind == b"ImageTexture" and b"url" in node.words]
     colors = [node.array(b"diffuseColor") for node in nodes if node.kind == b"Material"]
     picture = text_of(names[0]) if names else None
@@ -101,11 +100,30 @@ def _look(appearance: Sequence[Node]) -> Material:
     return Material(None, (red, green, blue))
 
 
+def _with_contents(appearance: Sequence[Node]) -> Iterator[Node]:
+    """These nodes, and then those in them that make up what a surface looks like."""
+    yield from appearance
+    yield from (child for node in appearance if node.kind == b"Appearance" for child in node.nodes)
+
+
+def _moved(uv: NDArray[np.float64], appearance: Sequence[Node]) -> NDArray[np.float64]:
+    """Texture coordinates where a TextureTransform puts them: -C S R C T, of which T comes first."""
+    fields = next((node.numbers for node in _with_contents(appearance) if node.kind == b"TextureTransform"), {})
+    if not fields:
+        return uv
+    centre, (angle,) = fields.get(b"center", np.zeros(2)), fields.get(b"rotation", np.zeros(1))
+    with np.errstate(all="ignore"):  # a place that is not finite is that of no pixel
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        turned = (uv + fields.get(b"translation", np.zeros(2)) + centre) @ turn.T
+        moved: NDArray[np.float64] = turned * fields.get(b"scale", np.ones(2)) - centre
+    return moved
+
+
 def _meshes(shapes: Sequence[_Shape]) -> Iterator[Mesh]:
     """The triangles of each shape, as long as they are no more than a mesh may have; raises `MeshError`."""
     faces, vertices = 0, 0
     for shape in shapes:
-        mesh = _mesh(shape.face_set, shape.matrix)
+        mesh = _mesh(shape)
         faces, vertices = faces + len(mesh.faces), vertices + len(mesh.vertices)
         check_face_count(faces)
         if len(shapes) > 1 and vertices > _MOST_VERTICES:
@@ -113,8 +131,9 @@ def _meshes(shapes: Sequence[_Shape]) -> Iterator[Mesh]:
         yield mesh
 
 
-def _mesh(face_set: Node, matrix: NDArray[np.float64]) -> Mesh:
-    """The triangles of a face set where `matrix` places them, with their coordinates and colours."""
+def _mesh(shape: _Shape) -> Mesh:
+    """The triangles of a face set where its matrix places them, with their coordinates and colours."""
+    face_set, matrix = shape.face_set, shape.matrix
     points, uv = _array(face_set, b"Coordinate", b"point"), _array(face_set, b"TextureCoordinate", b"point")
     indices, uv_indices = face_set.array(b"coordIndex"), face_set.array(b"texCoordIndex")
     vertices = _rows(np.empty(0) if points is None else points, 3, "point")
@@ -126,7 +145,7 @@ def _mesh(face_set: Node, matrix: NDArray[np.float64]) -> Mesh:
     mesh = surface(
         placed,
         corners,
-        None if uv is None else _rows(uv, 2, "texture point"),
+        None if uv is None else _moved(_rows(uv, 2, "texture point"), shape.appearance),
         None if uv_indices is None else as_indices(uv_indices),
         colors if shared else None,
     )
