@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from polyview.corpus.formats.landmarks import Landmarks
 from polyview.corpus.mesh import Mesh, MeshError, nose_tip
 from polyview.corpus.orientation import HEAD, UPRIGHT, Way, guess_axes, guess_unit, shows_backs, turn_to
+from polyview.corpus.tidy import tidied
 from polyview.recipe import Axes, Geometry
 
 Vector = NDArray[np.float64]
@@ -38,6 +39,7 @@ def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mes
     no unit makes the mesh a head, or nothing is left.
     """
     mesh.check()
+    mesh = tidied(mesh)
     unit, of_unit = _unit(mesh, geometry.unit)
     mesh = _in_millimetres(mesh, unit)
     turn, of_axes = _turn(mesh, geometry, landmarks)
@@ -66,6 +68,7 @@ def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mes
 def shown_axes(mesh: Mesh, landmarks: Landmarks | None, unit: float | str | None) -> tuple[Way, Way] | None:
     """The ways in which up and front of a file's mesh lie by what it shows; raises `MeshError` as `prepared` does."""
     mesh.check()
+    mesh = tidied(mesh)
     return _clear_axes(_in_millimetres(mesh, _unit(mesh, unit)[0]), landmarks)
 
 
