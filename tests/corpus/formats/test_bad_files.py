@@ -233,6 +233,21 @@ def test_bombs_of_gltf(tmp_path: Path, tree: dict[str, Any], reason: str) -> Non
     assert reason in refused(tmp_path, "bomb.gltf", json.dumps({"asset": {"version": "2.0"}, **tree}).encode())
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+@pytest.mark.parametrize("suffix", ["obj", "wrl", "bnt", "ply", "stl", "off", "glb", "gltf", "obj.gz"])
+def test_a_pointer_of_git_lfs_is_told_with_its_remedy(tmp_path: Path, suffix: str) -> None:
+    assert "git lfs pull" in refused(tmp_path, f"face.{suffix}", POINTER)
+
+
+def test_a_picture_that_is_a_pointer_of_git_lfs_is_told_with_its_remedy(tmp_path: Path) -> None:
+    (tmp_path / "skin.png").write_bytes(POINTER)
+    BALL.export(tmp_path / "face.ply")
+    with pytest.raises(MeshError, match=r"texture skin\.png is a pointer of git-lfs: run git lfs pull"):
+        load_mesh("face.ply", "skin.png", str(tmp_path))
+
+
 def test_deep_json_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path, "deep.gltf", b"[" * 200_000)
 

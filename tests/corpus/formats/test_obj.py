@@ -75,6 +75,18 @@ def test_vertex_colours_of_both_scales(tmp_path: Path, colour: str) -> None:
     assert mesh.colors.tolist() == [[255, 0, 128]] * 3
 
 
+@pytest.mark.parametrize("colour", ["1.0 0 0.5 1", "1 0 127.6 255", "0 0.5 1 0.9"])
+def test_vertex_colours_behind_a_weight_or_before_an_alpha(tmp_path: Path, colour: str) -> None:
+    mesh = read(tmp_path, f"v 0 0 0 {colour}\nv 1 0 0 {colour}\nv 1 1 0 {colour}\nf 1 2 3\n")
+    assert mesh.colors is not None
+    assert mesh.colors.tolist() == [[0, 128, 255]] * 3
+
+
+@pytest.mark.parametrize("lines", ["v 0 0 0 1 0 0\nv 1 0 0\nv 1 1 0 1 0 0\n", "v 0 0 0 1\nv 1 0 0 1\nv 1 1 0 1\n"])
+def test_colours_that_not_all_vertices_have_are_none(tmp_path: Path, lines: str) -> None:
+    assert read(tmp_path, f"{lines}f 1 2 3\n").colors is None
+
+
 def test_the_picture_of_the_material_in_use(tmp_path: Path) -> None:
     write_picture(tmp_path / "maps" / "my skin.png")
     (tmp_path / "face.mtl").write_text("newmtl hair\nmap_Kd gone.png\nnewmtl skin\nKd 1 1 1\nmap_Kd maps/my skin.png\n")

@@ -28,6 +28,7 @@ LARGEST_TEXTURE = 64_000_000
 """Bytes, triangles, pixels on disk and in memory: well above any face scan, well below this machine's memory."""
 
 _GZIP = b"\x1f\x8b"
+_POINTER = b"version https://git-lfs.github.com/spec/v1"
 _PICTURES = ("BMP", "JPEG", "PNG", "TIFF", "TGA", "PPM", "WEBP")
 
 
@@ -148,9 +149,12 @@ def read_bytes(file: Path, largest: int = LARGEST_FILE) -> bytes:
         size = file.stat().st_size
         if size > largest:
             raise MeshError(f"{size >> 20} MiB, larger than the {largest >> 20} MiB that a mesh may have")
-        return file.read_bytes()
+        data = file.read_bytes()
     except OSError as error:
         raise MeshError(f"not readable: {error.strerror}") from None
+    if data.startswith(_POINTER):
+        raise MeshError("a pointer of git-lfs, and not the file that it stands for: run git lfs pull in its folder")
+    return data
 
 
 def format_of(path: str) -> str:
@@ -177,6 +181,9 @@ def read_texture(file: Path) -> NDArray[np.uint8]:
     if not is_file(file):
         raise MeshError(f"texture {file.name} is missing: put it beside the mesh")
     try:
+        with file.open("rb") as opened:
+            if opened.read(len(_POINTER)) == _POINTER:
+                raise MeshError(f"texture {file.name} is a pointer of git-lfs: run git lfs pull in its folder")
         with Image.open(file, formats=_PICTURES) as image:
             return pixels(image, file.name)
     except MeshError:

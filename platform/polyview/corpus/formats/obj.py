@@ -43,7 +43,7 @@ def read(data: bytes, companions: Companions) -> Mesh:
         raise MeshError("a face index is 0, is not a whole number, or counts back beyond the first vertex")
     bare = Skin(*_texture_coordinates(lines.uv, lines.uv_corners))
     skin = _skin(data, lines.named, lines.corners, bare, companions)
-    colors = None if lines.colors is None or skin.texture is not None else as_colors(lines.colors)
+    colors = None if lines.colors is None or skin.texture is not None else as_colors(_without_weights(lines.colors))
     mesh = surface(lines.vertices, lines.corners, skin.uv, skin.uv_corners, colors)
     return replace(mesh, texture=skin.texture)
 
@@ -51,8 +51,9 @@ def read(data: bytes, companions: Companions) -> Mesh:
 class _Lines(NamedTuple):
     """What the lines of a file say.
 
-    vertices (V, 3); colors (V, 3) where all vertices have one; uv (U, 2); corners and uv_corners (n,), `END` after
-    each face; named (M, 2): where each line of a library or a material begins, and the first corner after it.
+    vertices (V, 3); colors (V, 3 or 4) what stands behind them, where it is as much for all; uv (U, 2); corners and
+    uv_corners (n,), `END` after each face; named (M, 2): where each line of a library or a material begins, and the
+    first corner after it.
     """
 
     vertices: NDArray[np.float64]
@@ -73,7 +74,7 @@ def _read_lines(data: bytes) -> _Lines:
     lines, blanks, faces = _count(text[1:], text[:-1])
     check_face_count(faces)
     most_vertices, most_uv = min(lines, len(text) // _SHORTEST_VERTEX + 1), min(lines, len(text) // _SHORTEST_UV + 1)
-    vertices, colors, uv = np.empty((most_vertices, 3)), np.empty((most_vertices, 3)), np.empty((most_uv, 2))
+    vertices, colors, uv = np.empty((most_vertices, 3)), np.empty((most_vertices, 4)), np.empty((most_uv, 2))
     corners, uv_corners = np.empty(lines + blanks, np.int32), np.empty(lines + blanks, np.int32)
     named, used = np.empty((lines, 2), np.int64), np.zeros(4, np.int64)
     bad_place, is_face, colored = _fill(
@@ -83,12 +84,18 @@ def _read_lines(data: bytes) -> _Lines:
         raise _no_face(data, bad_place) if is_face else not_a_number(text, bad_place)
     return _Lines(
         vertices[: used[0]],
-        colors[: used[0]] if colored else None,
+        colors[: used[0], :colored] if colored else None,
         uv[: used[1]],
         corners[: used[2]],
         uv_corners[: used[2]],
         named[: used[3]],
     )
+
+
+def _without_weights(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(V, 3) the colours among the numbers behind a vertex: of four, those behind a weight of 1, or before an alpha."""
+    weighted = numbers.shape[1] == 4 and bool((numbers[:, 0] == 1).all())
+    return numbers[:, 1:] if weighted else numbers[:, :3]
 
 
 def _unbroken(data: bytes) -> bytes:
@@ -203,28 +210,30 @@ def _key(text, i, end):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _fill(text, end, vertices, colors, uv, corners, uv_corners, named, used):  # type: ignore[no-untyped-def]
-    """Read all lines into the arrays: where one is faulty (or -1), whether as a face, and whether all have colours.
+    """Read all lines into the arrays: where one is faulty (or -1), whether as a face, and the colours' columns.
 
     used: how many rows of vertices, uv, corners and named are filled.
     """
     vertex, place, corner, name = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-    colored, i = True, np.int64(0)
+    colored, i = 4, np.int64(0)
     while i < end:
         i = next_word(text, i, end)
         kind = _key(text, i, end)
         if kind == 1:
             found, i = _fill_row(text, i + 1, end, vertices, vertex)
             if found < 3:
-                return i, False, False
+                return i, False, 0
             if colored:
                 found, i = _fill_row(text, i, end, colors, vertex)
-                colored = found == 3
+                if found < 3 or (vertex > 0 and found != colored):
+                    found = 0
+                colored = found
             vertex += 1
         elif kind == 2:
             uv[place, 1] = 0.0
             found, i = _fill_row(text, i + 2, end, uv, place)
             if found < 1:
-                return i, False, False
+                return i, False, 0
             place += 1
         elif kind == 3:
             start, first = i, corner
@@ -232,11 +241,11 @@ def _fill(text, end, vertices, colors, uv, corners, uv_corners, named, used):  #
             while not ends_line(text, i, end):
                 corners[corner], uv_corners[corner], after = _scan_corner(text, i, end, vertex, place)
                 if after == i:
-                    return i, False, False
+                    return i, False, 0
                 corner += 1
                 i = next_word(text, after, end)
             if corner - first < 3:
-                return start, True, False
+                return start, True, 0
             corners[corner] = uv_corners[corner] = END
             corner += 1
         elif kind == 4:
@@ -244,7 +253,7 @@ def _fill(text, end, vertices, colors, uv, corners, uv_corners, named, used):  #
             name += 1
         i = next_line(text, i, end)
     used[0], used[1], used[2], used[3] = vertex, place, corner, name
-    return np.int64(-1), False, colored and vertex > 0
+    return np.int64(-1), False, colored if vertex > 0 else 0
 
 
 @njit(cache=True, nogil=True)
