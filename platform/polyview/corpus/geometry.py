@@ -39,7 +39,6 @@ def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mes
     no unit makes the mesh a head, or nothing is left.
     """
     mesh.check()
-    mesh = tidied(mesh)
     unit, of_unit = _unit(mesh, geometry.unit)
     mesh = _in_millimetres(mesh, unit)
     turn, of_axes = _turn(mesh, geometry, landmarks)
@@ -67,7 +66,6 @@ def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mes
 
 def shown_axes(mesh: Mesh, landmarks: Landmarks | None, unit: float | str | None) -> tuple[Way, Way] | None:
     """The ways in which up and front of a file's mesh lie by what it shows; raises `MeshError` as `prepared` does."""
-    mesh.check()
     mesh = tidied(mesh)
     return _clear_axes(_in_millimetres(mesh, _unit(mesh, unit)[0]), landmarks)
 

@@ -23,13 +23,14 @@ def load_mesh(
     from polyview.corpus.formats.landmarks import find_landmarks
     from polyview.corpus.formats.reader import read_mesh
     from polyview.corpus.geometry import prepared
+    from polyview.corpus.tidy import tidied
 
     if path.startswith(synthetic.SCHEME):
         mesh, landmarks = synthetic.load(path), None
     elif path.startswith(facekit.SCHEME):
         mesh, landmarks = facekit.load(path, root), None
     else:
-        mesh, landmarks = read_mesh(path, texture, root), find_landmarks(path, root)
+        mesh, landmarks = tidied(read_mesh(path, texture, root)), find_landmarks(path, root)
     with faults_of_the_mesh():
         mesh = prepared(mesh, landmarks, geometry.model_copy(update={"unit": unit}) if unit else geometry)
         mesh.check()

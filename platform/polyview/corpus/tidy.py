@@ -18,8 +18,10 @@ def tidied(mesh: Mesh) -> Mesh:
     """The mesh without faces that lie where an earlier one does, and then without vertices that no face uses.
 
     Faces that are there twice, each turned about, have no side that is outside, and a lone vertex is no part of a
-    face: it must not be its nose or make it larger. A mesh that has neither is returned as it is.
+    face: it must not be its nose or make it larger. A mesh that has neither is returned as it is. Raises `MeshError`
+    as the mesh's own check does.
     """
+    mesh.check()
     repeated = _repeated(mesh)
     if repeated.any():
         mesh = replace(mesh, faces=mesh.faces[~repeated])
