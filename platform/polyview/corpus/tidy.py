@@ -11,7 +11,7 @@ from polyview.corpus.mesh import Mesh
 
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 _STIR = np.uint64(0xBF58476D1CE4E5B9)
-_HALF, _TO_SLOT = np.uint64(32), np.uint64(44)
+_HALF, _TO_SLOT = np.uint64(32), np.uint64(46)
 
 
 def tidied(mesh: Mesh) -> Mesh:
