@@ -156,6 +156,61 @@ def test_a_pattern_says_who_shows_what(root: Path) -> None:
         scan(corpus.model_copy(update={"pattern": "{subject}/{person}.obj"}))
 
 
+def of_pattern(root: Path, pattern: str, names: list[str], **settings: object) -> Scan:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return scan(Corpus.model_validate({"dataset": "folder", "root": str(root), "pattern": pattern, **settings}))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fields"),
+    [
+        ("{expression}/{subject}{frame}.obj", "happy/anna12.obj", ("anna", "happiness", 12, 1.0)),
+        ("{subject}/{expression}{frame}.obj", "s01/happy10.obj", ("s01", "happiness", 10, 1.0)),
+        ("{subject}/{expression}/*{frame}.obj", "s01/happy/img0012.obj", ("s01", "happiness", 12, 1.0)),
+        ("{subject}/{frame}{expression}.obj", "s01/12happy.obj", ("s01", "happiness", 12, 1.0)),
+        ("{subject}/{expression}{intensity}.obj", "s01/happy0.25.obj", ("s01", "happiness", 0, 0.25)),
+        ("{subject}/{expression}{intensity}.obj", "s01/happy.25.obj", ("s01", "happiness", 0, 0.25)),
+        ("{subject}_{expression}.obj", "anna_b_happy.obj", ("anna_b", "happiness", 0, 1.0)),
+        ("{subject}_{expression}.obj", "s_01_no_expression.obj", ("s_01", "neutral", 0, 0.0)),
+        ("{subject}_{expression}.obj", "s01_in_pain.obj", ("s01", "pain", 0, 1.0)),
+        ("{subject}_{expression}_*.obj", "bs000_E_HAPPY_0.obj", ("bs000", "happiness", 0, 1.0)),
+        ("{subject}_{expression}.obj", "s01_mouth_open.obj", ("s01", "mouth_open", 0, 1.0)),
+    ],
+)
+def test_a_name_is_read_so_that_no_number_is_cut_and_its_expression_is_understood(
+    tmp_path: Path, pattern: str, name: str, fields: tuple[object, ...]
+) -> None:
+    found = of_pattern(tmp_path, pattern, [name], expressions=(fields[1], "fear"))
+    assert found.manifest.frame.select("subject", "expression", "frame", "intensity").rows() == [fields]
+
+
+def test_a_name_that_can_be_read_in_two_ways_is_skipped_with_both(tmp_path: Path) -> None:
+    found = of_pattern(tmp_path, "{subject}_{expression}.obj", ["s01_happy.obj", "s02_mouth_open.obj"])
+    assert found.manifest.subjects == ["s01"]
+    assert found.skipped.rows() == [
+        (
+            "s02_mouth_open.obj",
+            "its name may be subject s02_mouth, expression open or subject s02, expression mouth_open; list its "
+            "expression in corpus.expressions, or say in a corpus.table what it is",
+        )
+    ]
+    with pytest.raises(
+        UserError, match=r"1 were skipped; the first: s02_mouth_open\.obj: its name may be subject s02_"
+    ):
+        of_pattern(tmp_path / "b", "{subject}_{expression}.obj", ["s02_mouth_open.obj"])
+
+
+@pytest.mark.parametrize("fields", ["{subject}{expression}", "{intensity}{frame}_{expression}_{subject}"])
+def test_fields_without_a_border_are_refused(tmp_path: Path, fields: str) -> None:
+    with pytest.raises(
+        UserError, match=r"^corpus\.pattern: nothing says where {\w+} ends and {\w+} begins in"
+    ) as error:
+        of_pattern(tmp_path, f"{fields}.obj", ["s01happy.obj"])
+    assert len(str(error.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize(("frames", "count"), [("all", 12), ("rise", 8), ("apex", 4)])
 def test_films_of_one_name_are_others_where_person_or_expression_is_another(
     root: Path, frames: str, count: int

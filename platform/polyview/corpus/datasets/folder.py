@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from functools import cache
 from pathlib import Path, PureWindowsPath
 
 import polars as pl
 
+from polyview.corpus.datasets.pattern import FIELDS, Pattern
 from polyview.corpus.datasets.table import cleaned, read_table
 from polyview.corpus.formats.limits import FORMATS, below, format_of, in_any_case, names_in
 from polyview.corpus.labels import key, meanings
@@ -18,13 +18,14 @@ from polyview.errors import UserError
 from polyview.recipe import Corpus
 
 _REQUIRED = ("path", "subject", "expression")
-_FIELDS = {"subject": "[^/]+", "expression": "[^/]+", "sequence": "[^/]+", "intensity": r"\d*\.?\d+", "frame": r"\d+"}
 _NUMBERS = {
     "intensity": "a number",
     "frame": "a whole number",
     "unit": "m, cm, mm, um or the millimetres of one unit",
 }
 _UNITS = {"m": 1000.0, "cm": 10.0, "mm": 1.0, "um": 0.001, "µm": 0.001}
+_DOUBT = "its name's readings"
+"""A column that no table has, for theirs are named without spaces: why nothing is read from a name that fits."""
 _OUTSIDE = "lies outside of the dataset's folder"
 
 
@@ -40,10 +41,10 @@ def scan(corpus: Corpus) -> Found:
     root = Path(corpus.root or "").expanduser()
     if not root.is_dir():
         raise UserError(f"corpus.root: {root} is not a folder; set it to where the meshes lie")
-    table = _matched(root, corpus.pattern) if corpus.pattern else _listed(root, corpus.table)
+    table = _matched(root, corpus.pattern, corpus.expressions) if corpus.pattern else _listed(root, corpus.table)
     table = _placed(root, _understood(_with_all_columns(table), corpus.expressions))
     table = _completed(_with_numbers(table))
-    table = table.with_columns(reason=pl.coalesce(_gap(), "reason", _excess(), _repetition()))
+    table = table.with_columns(reason=pl.coalesce(_DOUBT, _gap(), "reason", _excess(), _repetition()))
     skipped = table.filter(pl.col("reason").is_not_null()).select(pl.coalesce("path", "row").alias("path"), "reason")
     return Found(table.filter(pl.col("reason").is_null()).select([*SCHEMA, *OPTIONAL]), skipped)
 
@@ -57,24 +58,49 @@ def _listed(root: Path, table: str | None) -> pl.DataFrame:
     return read_table(root, table, _REQUIRED)
 
 
-def _matched(root: Path, pattern: str) -> pl.DataFrame:
-    """A row for each mesh below `root`, with what `pattern` reads from its path: nothing where it does not fit."""
-    expression = _compiled(pattern)
+def _matched(root: Path, text: str, expressions: tuple[str, ...]) -> pl.DataFrame:
+    """A row for each mesh below `root`, with what the pattern reads from its path: nothing where it does not fit."""
+    pattern, known = Pattern.parse(text), meanings(expressions)
     files = sorted(file for file in _files_below(root) if format_of(file.name) in FORMATS)
     if not files:
         raise UserError(f"corpus.root: {root} holds no mesh ({' '.join(FORMATS)})")
     rows = []
     for file in files:
         path = file.relative_to(root).as_posix()
-        match = expression.fullmatch(path)
-        fields = match.groupdict() if match else {}
+        readings = pattern.readings(path)
+        fields = _chosen(readings, known)
         others = [value for name, value in fields.items() if name != "frame"]
         sequence = "_".join(others) if "frame" in fields else path
-        rows.append({"path": path, "sequence": sequence} | fields)
-    if not any("subject" in row for row in rows):
-        raise UserError(f"corpus.pattern: none of {len(rows)} meshes fits {pattern}; the first is {rows[0]['path']}")
-    table = pl.DataFrame(rows, schema=dict.fromkeys(("path", *_FIELDS), pl.String))
+        doubt = {_DOUBT: _doubt(readings)} if readings and not fields else {}
+        rows.append({"path": path, "sequence": sequence} | doubt | fields)
+    if not any("subject" in row or _DOUBT in row for row in rows):
+        raise UserError(f"corpus.pattern: none of {len(rows)} meshes fits {text}; the first is {rows[0]['path']}")
+    table = pl.DataFrame(rows, schema=dict.fromkeys(("path", *FIELDS, _DOUBT), pl.String))
     return table.with_columns(cleaned(pl.exclude("path")))
+
+
+def _chosen(readings: Sequence[dict[str, str]], known: Container[str]) -> dict[str, str]:
+    """The one whose expression is known, or whose is more of the name than those of all others: `in_pain`, not `pain`.
+
+    Nothing where that does not decide.
+    """
+    if len(readings) == 1:
+        return readings[0]
+    understood = [fields for fields in readings if key(fields["expression"]) in known]
+    longest = max((fields["expression"] for fields in understood), key=len, default="")
+    whole = [fields for fields in understood if fields["expression"] == longest]
+    decided = len(whole) == 1 and all(fields["expression"] in longest for fields in understood)
+    return whole[0] if decided else {}
+
+
+def _doubt(readings: Sequence[dict[str, str]]) -> str:
+    first, last = (
+        ", ".join(f"{name} {value}" for name, value in fields.items()) for fields in (readings[0], readings[-1])
+    )
+    return (
+        f"its name may be {first} or {last}; list its expression in corpus.expressions, or say in a corpus.table what "
+        "it is"
+    )
 
 
 def _files_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
@@ -89,23 +115,8 @@ def _files_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[
             yield entry
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """The pattern as a regular expression: {field} is a part of a name, * is anything within one."""
-    parts = re.split(r"\{(\w+)\}", pattern)
-    fields = parts[1::2]
-    unknown = sorted(set(fields) - set(_FIELDS))
-    if unknown or len(set(fields)) < len(fields) or not {"subject", "expression"} <= set(fields):
-        raise UserError(
-            f"corpus.pattern: {pattern} needs {{subject}} and {{expression}}, and may have {{sequence}}, {{intensity}} "
-            "and {frame}, each once"
-        )
-    texts = [re.escape(text).replace(r"\*", "[^/]*") for text in parts[::2]]
-    groups = [f"(?P<{name}>{_FIELDS[name]})" for name in fields]
-    return re.compile("".join(text for pair in zip(texts, [*groups, ""], strict=True) for text in pair))
-
-
 def _with_all_columns(table: pl.DataFrame) -> pl.DataFrame:
-    absent = [name for name in (*SCHEMA, *OPTIONAL, "row") if name not in table.columns]
+    absent = [name for name in (*SCHEMA, *OPTIONAL, "row", _DOUBT) if name not in table.columns]
     return table.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)
 
 
