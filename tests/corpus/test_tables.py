@@ -149,6 +149,48 @@ def test_the_recipe_s_own_names_come_first(root: Path) -> None:
     assert both.manifest.frame["expression"].to_list() == ["joy", "happiness", "joy"]
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["AU12", "AU1+2", "AU1_2"],
+        ["arousal", "arousal+", "arousal-"],
+        ["1", "-1"],
+        ["3.5", "35"],
+    ],
+)
+def test_labels_that_differ_in_what_they_mean_stay_apart(root: Path, labels: list[str]) -> None:
+    written = [*labels, *(label.lower() for label in labels)]
+    found = labelled(root, written, expressions=labels)
+    assert found.manifest.frame.sort("path")["expression"].value_counts()["count"].to_list() == [2] * len(labels)
+    alone = labelled(root, labels, expressions=[labels[0], "fear"])
+    assert alone.manifest.frame["expression"].to_list() == labels[:1]
+
+
+def test_labels_that_differ_in_writing_alone_are_one(root: Path) -> None:
+    written = [
+        "Happy-Smile",
+        "happy smile",
+        "happy_smile",
+        "HappySmile",
+        "AU1 + 2",
+        "au1+2",
+        "arousal -",
+        "arousal\u2212",
+    ]
+    found = labelled(root, written, expressions=["happy_smile", "AU1+2", "arousal-"])
+    assert dict(found.manifest.frame.group_by("expression").len().iter_rows()) == {
+        "happy_smile": 4, "AU1+2": 2, "arousal-": 2
+    }  # fmt: skip
+
+
+def test_two_listed_expressions_that_are_one_label_are_refused(root: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"^corpus\.expressions: 'Smile' and 's_mile' are one label, .*; list one"
+    ) as told:
+        labelled(root, ["smile"], expressions=["Smile", "fear", "s_mile"])
+    assert len(str(told.value).splitlines()) == 1
+
+
 def test_no_expression_is_written_as_another_is() -> None:
     known = meanings(EXPRESSIONS)
     assert {known[name] for name in EXPRESSIONS} == set(EXPRESSIONS)

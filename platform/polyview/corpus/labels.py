@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from polyview.errors import UserError
+
 _WRITTEN = {
     "neutral": ("ne", "neu", "neut", "n_n", "neutrality", "neutral face", "no expression", "expressionless", "rest"),
     "anger": ("an", "ang", "angry", "angered"),
@@ -20,14 +22,22 @@ _WRITTEN = {
     "pain": ("painful", "in pain"),
 }
 """By expression how else it is written; numbers are not among it, for each dataset counts in an order of its own."""
+_MINUS = "\N{MINUS SIGN}"
 
 
 def meanings(expressions: Sequence[str]) -> dict[str, str]:
     """What each way of writing means, as `key` has it: one of `expressions` by its own name or by another one.
 
-    What `expressions` does not have is called by the field's usual name.
+    What `expressions` does not have is called by the field's usual name. Raises `UserError` where two of `expressions`
+    are one label.
     """
-    own = {key(name): name for name in reversed(expressions)}
+    own: dict[str, str] = {}
+    for name in expressions:
+        if own.setdefault(key(name), name) != name:
+            raise UserError(
+                f"corpus.expressions: {own[key(name)]!r} and {name!r} are one label, for case, spaces and punctuation "
+                "do not count; list one of them, or rename one in the table and here"
+            )
     known: dict[str, str] = {}
     for usual, others in _WRITTEN.items():
         written = [key(name) for name in (usual, *others)]
@@ -37,9 +47,18 @@ def meanings(expressions: Sequence[str]) -> dict[str, str]:
 
 
 def key(label: str) -> str:
-    """What is the same of a label in any case, with or without spaces, underscores and Bosphorus' leading `E_`."""
-    plain = unicodedata.normalize("NFKC", label).casefold().strip()
-    return re.sub(r"[\W_]+", "", re.sub(r"^e_", "", plain)) or plain
+    """What is the same of a label in any case, with or without spaces, underscores and Bosphorus' leading `E_`.
+
+    What makes it another label stays: a sign before or behind it, as in `arousal-`, and what divides its digits, as in
+    `AU1+2`.
+    """
+    plain = unicodedata.normalize("NFKC", label).replace(_MINUS, "-").casefold().strip()
+    divided = re.sub(r"(?<=\d)[\W_]+(?=\d)", _divider, re.sub(r"^e_", "", plain))
+    return re.sub(r"(?!^[+-]|[+-]$|(?<=\d)[+,](?=\d))[\W_]", "", divided) or plain
+
+
+def _divider(between: re.Match[str]) -> str:
+    return "+" if "+" in between[0] else ","
 
 
 def is_usual(label: str) -> bool:
