@@ -88,6 +88,64 @@ def test_names_in_another_case_are_the_same_names(tmp_path: Path) -> None:
         assert scanned(dataset, tmp_path / dataset).manifest.frame["expression"].to_list() == [expression]
 
 
+def test_people_are_found_at_the_root_and_one_below_in_any_case(tmp_path: Path) -> None:
+    write_wrl(tmp_path / "bu3dfe" / "F0001" / "F0001_AN01WH_F3D.wrl")
+    write_wrl(tmp_path / "bu3dfe" / "f0002" / "f0002_an01wh_f3d.wrl")
+    write_wrl(tmp_path / "bu3dfe" / "Males" / "M0001" / "M0001_AN01WH_F3D.wrl")
+    write_wrl(tmp_path / "bu4dfe" / "f001" / "Happy" / "000.wrl")
+    write_bnt(tmp_path / "bosphorus" / "BS002" / "bs002_E_ANGER_0.bnt")
+    write_wrl(tmp_path / "bp4d" / "f001" / "t1" / "0001.wrl")
+    write_codes(tmp_path / "bp4d", "F001_T1", {1: (0, 0, 1, 1)})
+    face = trimesh.creation.icosphere(subdivisions=1, radius=0.1)
+    sequence = tmp_path / "coma" / "facetalk_170725_00137_ta" / "Cheeks_in"
+    sequence.mkdir(parents=True)
+    face.export(sequence / "Cheeks_in.000001.ply")
+    found = {name: scanned(name, tmp_path / name) for name in ("bu3dfe", "bu4dfe", "bosphorus", "bp4d", "coma")}
+    assert {
+        name: (one.manifest.subjects, *one.manifest.frame["expression"].unique()) for name, one in found.items()
+    } == {
+        "bu3dfe": (["F0001", "F0002", "M0001"], "anger"),
+        "bu4dfe": (["F001"], "happiness"),
+        "bosphorus": (["bs002"], "anger"),
+        "bp4d": (["F001"], "happiness"),
+        "coma": (["FaceTalk_170725_00137_TA"], "cheeks_in"),
+    }
+    assert found["bp4d"].remarks == ()
+
+
+def test_people_of_whom_nothing_is_read_are_told(tmp_path: Path) -> None:
+    write_wrl(tmp_path / "F001" / "Happy" / "000.wrl")
+    (tmp_path / "F002" / "Happy").mkdir(parents=True)
+    (tmp_path / "Males").mkdir()
+    for name in ("F001.zip", "F003.RAR", "F004.tar.gz", "Males/M001.7z", "Males/notes.zip"):
+        (tmp_path / name).touch()
+    found = scanned("bu4dfe", tmp_path)
+    assert found.manifest.subjects == ["F001"]
+    assert found.skipped.rows() == [
+        ("F002", "no face of F002 is found in it"),
+        ("F003.RAR", "an archive; unpack it first"),
+        ("F004.tar.gz", "an archive; unpack it first"),
+        ("Males/M001.7z", "an archive; unpack it first"),
+    ]
+
+
+def test_a_copy_of_a_person_does_not_count_and_parts_of_a_person_do(tmp_path: Path) -> None:
+    write_bu3dfe(tmp_path / "BU_3DFE", ("F0001WH",), levels=(1,))
+    before = scanned("bu3dfe", tmp_path).manifest
+    write_bu3dfe(tmp_path / "BU_3DFE - Copy", ("F0001WH",), levels=(1,))
+    found = scanned("bu3dfe", tmp_path)
+    assert found.manifest.fingerprint == before.fingerprint
+    first = "BU_3DFE/F0001/F0001_AN01WH_F3D.wrl"
+    assert found.skipped.rows() == [
+        ("BU_3DFE - Copy/F0001", f"7 meshes in it are there already, as {first}; remove the copy")
+    ]
+    for place in ("part1/F001/Angry", "part2/F001/Sad", "part3/F001/Angry"):
+        write_wrl(tmp_path / "films" / place / "000.wrl")
+    films = scanned("bu4dfe", tmp_path / "films")
+    assert films.manifest.frame["path"].to_list() == ["part1/F001/Angry/000.wrl", "part2/F001/Sad/000.wrl"]
+    assert films.skipped["path"].to_list() == ["part3/F001/Angry"]
+
+
 def test_bu3dfe_s_protocol_subsets(tmp_path: Path) -> None:
     for number in range(1, 71):
         folder = tmp_path / f"F{number:04d}"

@@ -29,14 +29,16 @@ def scan(corpus: Corpus) -> Found:
     Action units, occlusions and rotations are expressions of their own: their code in small letters, such as
     `lfau_12`, `o_glasses`, `yr_r10`.
     """
-    findings, subjects = find_subjects(corpus, r"bs\d{3}", "folders bs000 to bs104 with files such as bs000_N_N_0.bnt")
-    for folder in subjects:
-        for file in sorted(file for file in folder.iterdir() if file.suffix.lower() == ".bnt"):
+    findings, subjects = find_subjects(
+        corpus, r"bs\d{3}", str.lower, "folders bs000 to bs104 with files such as bs000_N_N_0.bnt"
+    )
+    for subject in subjects:
+        for file in sorted(file for file in subject.place.iterdir() if file.suffix.lower() == ".bnt"):
             match = _NAME.fullmatch(file.stem)
-            if match is None or match[1].lower() != folder.name.lower():
-                findings.leave_out(file, f"its name is not such as {folder.name}_E_HAPPY_0.bnt")
+            if match is None or match[1].lower() != subject.name:
+                findings.leave_out(file, f"its name is not such as {subject.name}_E_HAPPY_0.bnt")
                 continue
             expression = _EXPRESSIONS.get(match[2].upper(), match[2].lower())
             intensity = 0.0 if expression == "neutral" else 1.0
-            findings.add(file, folder.name, expression, intensity, file.stem, 0, picture_beside(file))
+            findings.add(file, subject.name, expression, intensity, file.stem, 0, picture_beside(file))
     return findings.found()

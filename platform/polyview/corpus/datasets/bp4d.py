@@ -7,11 +7,12 @@ or beside the folder that holds them.
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import polars as pl
 
 from polyview.corpus.datasets.layout import add_sequence, find_subjects, wanted_folders
+from polyview.corpus.formats.limits import in_any_case
 from polyview.corpus.manifest import Found
 from polyview.errors import UserError
 from polyview.recipe import OWN_EXPRESSIONS, Corpus
@@ -27,18 +28,18 @@ def scan(corpus: Corpus) -> Found:
     0 where it is not coded; of a sequence without codes it is a guess, which is said. BP4D+ with all of its tasks is
     refused: they are others.
     """
-    findings, subjects = find_subjects(corpus, r"[FM]\d{3}", "folders F001 to M018 with tasks such as F001/T1/")
-    for archive in sorted(findings.root.glob("[FM][0-9][0-9][0-9].zip")):
-        findings.leave_out(archive, "an archive; unpack it first")
+    findings, subjects = find_subjects(
+        corpus, r"[FM]\d{3}", str.upper, "folders F001 to M018 with tasks such as F001/T1/"
+    )
     for subject in subjects:
-        if (subject / "T10").is_dir():
+        if in_any_case(subject.place, PurePath("T10")):
             raise UserError(
-                f"corpus.root: {subject} has a task T10, so this is BP4D+, whose tasks elicit other emotions; "
+                f"corpus.root: {subject.place} has a task T10, so this is BP4D+, whose tasks elicit other emotions; "
                 "read it as dataset folder, with a table"
             )
-        for folder in wanted_folders(findings, subject, _TASKS):
+        for folder in wanted_folders(findings, subject.place, _TASKS):
             emotion = _TASKS[folder.name.lower()]
-            strengths = _strengths(subject.parent, f"{subject.name}_{folder.name.upper()}.csv", corpus.code_shift)
+            strengths = _strengths(subject.place.parent, f"{subject.name}_{folder.name.upper()}.csv", corpus.code_shift)
             add_sequence(findings, folder, r"(\d+)\.(?:obj|wrl|ply)", subject.name, emotion, strengths)
     return findings.found(f"no codes such as {_CODES[0]}/F001_T1.csv lie beside their subject or one folder above")
 

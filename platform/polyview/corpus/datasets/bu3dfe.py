@@ -37,18 +37,18 @@ def scan(corpus: Corpus) -> Found:
     Raw scans (`_RAW.wrl`) are left out without a word.
     """
     findings, subjects = find_subjects(
-        corpus, _SUBJECT, "folders F0001 to M0044 with files such as F0001_AN01WH_F3D.wrl"
+        corpus, _SUBJECT, str.upper, "folders F0001 to M0044 with files such as F0001_AN01WH_F3D.wrl"
     )
-    for folder in subjects:
-        for file in sorted(folder.iterdir()):
+    for subject in subjects:
+        for file in sorted(subject.place.iterdir()):
             if file.suffix.lower() != ".wrl" or file.stem.upper().endswith("_RAW"):
                 continue
             match = _NAME.fullmatch(file.stem)
-            if match is None or match[1].upper() != folder.name.upper():
-                findings.leave_out(file, f"its name is not such as {folder.name}_AN01WH_F3D.wrl")
+            if match is None or match[1].upper() != subject.name:
+                findings.leave_out(file, f"its name is not such as {subject.name}_AN01WH_F3D.wrl")
                 continue
             expression, level = _EXPRESSIONS[match[2].upper()], int(match[3])
-            findings.add(file, folder.name, expression, level / 4, file.stem, 0, picture_beside(file))
+            findings.add(file, subject.name, expression, level / 4, file.stem, 0, picture_beside(file))
     return _subset(findings, corpus)
 
 

@@ -22,9 +22,9 @@ _EXPRESSIONS = {
 def scan(corpus: Corpus) -> Found:
     """The faces, and what was skipped; the intensity of frames is a guess. Raises `UserError`."""
     findings, subjects = find_subjects(
-        corpus, r"[FM]\d{3}", "folders F001 to M043 with sequences such as F001/Angry/000.wrl"
+        corpus, r"[FM]\d{3}", str.upper, "folders F001 to M043 with sequences such as F001/Angry/000.wrl"
     )
     for subject in subjects:
-        for folder in wanted_folders(findings, subject, _EXPRESSIONS):
+        for folder in wanted_folders(findings, subject.place, _EXPRESSIONS):
             add_sequence(findings, folder, r"(\d+)\.wrl", subject.name, _EXPRESSIONS[folder.name.lower()])
     return findings.found()

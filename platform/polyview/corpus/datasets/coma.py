@@ -19,9 +19,14 @@ def scan(corpus: Corpus) -> Found:
     findings, subjects = find_subjects(
         corpus,
         r"FaceTalk_\d+_\d+_TA",
+        _spelt,
         "folders such as FaceTalk_170725_00137_TA with sequences such as bareteeth/bareteeth.000001.ply",
     )
     for subject in subjects:
-        for folder in wanted_folders(findings, subject, OWN_EXPRESSIONS["coma"]):
-            add_sequence(findings, folder, r"[a-z_]+\.(\d+)\.ply", subject.name, folder.name)
+        for folder in wanted_folders(findings, subject.place, OWN_EXPRESSIONS["coma"]):
+            add_sequence(findings, folder, r"[a-z_]+\.(\d+)\.ply", subject.name, folder.name.lower())
     return findings.found()
+
+
+def _spelt(name: str) -> str:
+    return "FaceTalk" + name[len("FaceTalk") :].upper()

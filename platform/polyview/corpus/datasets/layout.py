@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,34 @@ from polyview.errors import UserError
 from polyview.recipe import Corpus
 
 _PICTURES = (".jpg", ".png", ".bmp", ".jpeg", ".JPG", ".PNG", ".BMP", ".JPEG")
+_ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 _NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A person and the folder, or the archive, of that name; the name is as the dataset spells it."""
+
+    name: str
+    place: Path
 
 
 @dataclass
 class Findings:
-    """The rows of a scan, the files that were left out, with reasons, and the sequences of guessed intensities."""
+    """The rows of a scan, the files that were left out, with reasons, and the sequences of guessed intensities.
+
+    subjects: all whose folders or archives are there; places: where each frame was found first; repeated: by folder the
+    files that were found elsewhere before.
+    """
 
     dataset: str
     root: Path
+    subjects: Sequence[Subject] = ()
     rows: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     guessed: list[str] = field(default_factory=list)
+    places: dict[tuple[str, str, int], Path] = field(default_factory=dict)
+    repeated: dict[Path, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
     def add(
         self,
@@ -39,7 +56,11 @@ class Findings:
         frame: int,
         texture: Path | None,
     ) -> None:
-        """A face; files are below the root."""
+        """A face, unless its subject has that frame in another file already; files are below the root."""
+        first = self.places.setdefault((subject, sequence.casefold(), frame), file)
+        if first != file:
+            self.repeated[file.parent].append(first)
+            return
         path = file.relative_to(self.root)
         self.rows.append(
             {
@@ -66,24 +87,59 @@ class Findings:
             if self.guessed
             else None
         )
-        skipped = pl.DataFrame(self.left_out, schema=SKIPPED, orient="row")
+        left_out = [*self._absent(), *self._twice(), *self.left_out]
+        skipped = pl.DataFrame(left_out, schema=SKIPPED, orient="row")
         return Found(pl.DataFrame(self.rows, schema=SCHEMA), skipped, (remark,) if remark else ())
 
+    def _absent(self) -> Iterator[tuple[str, str]]:
+        """Whose folders and archives give no face."""
+        present = {row["subject"] for row in self.rows}
+        for subject in self.subjects:
+            if subject.name not in present:
+                empty = f"no face of {subject.name} is found in it"
+                reason = empty if subject.place.is_dir() else "an archive; unpack it first"
+                yield str(subject.place.relative_to(self.root)), reason
 
-def find_subjects(corpus: Corpus, pattern: str, expected: str) -> tuple[Findings, list[Path]]:
-    """The folders whose names match, in the dataset's root or one below it, sorted by name.
+    def _twice(self) -> Iterator[tuple[str, str]]:
+        for folder, files in self.repeated.items():
+            first = files[0].relative_to(self.root)
+            count = "1 mesh in it is" if len(files) == 1 else f"{len(files)} meshes in it are"
+            yield str(folder.relative_to(self.root)), f"{count} there already, as {first}; remove the copy"
 
-    Raises `UserError` that says what was expected, and what is there.
+
+def find_subjects(
+    corpus: Corpus, pattern: str, spelt: Callable[[str], str], expected: str
+) -> tuple[Findings, list[Subject]]:
+    """Whose folders are in the dataset's root or one below it: their names match in any case, and are `spelt` so.
+
+    Those in the root come first, sorted by name. Raises `UserError` that says what was expected, and what is there.
     """
     root = Path(corpus.root or "").expanduser().resolve()
     if not root.is_dir():
         raise UserError(f"corpus.root: {root} is not a folder; set it to where {corpus.dataset} lies")
-    inner = [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
-    for folders in (inner, [folder for parent in inner for folder in sorted(parent.iterdir()) if folder.is_dir()]):
-        subjects = [folder for folder in folders if re.fullmatch(pattern, folder.name)]
-        if subjects:
-            return Findings(corpus.dataset, root), subjects
-    raise UserError(f"corpus.root: {root} does not hold {corpus.dataset}: expected {expected}; found {_names_in(root)}")
+
+    def name_of(entry: Path) -> str | None:
+        name = entry.name.partition(".")[0] if entry.suffix.lower() in _ARCHIVES else entry.name
+        return spelt(name) if re.fullmatch(pattern, name, re.IGNORECASE) else None
+
+    entries = _entries(root)
+    others = [entry for entry in entries if entry.is_dir() and not name_of(entry)]
+    inner = [entry for folder in others for entry in _entries(folder)]
+    subjects = [Subject(name, entry) for entry in (*entries, *inner) if (name := name_of(entry))]
+    folders = [subject for subject in subjects if subject.place.is_dir()]
+    if not folders:
+        raise UserError(
+            f"corpus.root: {root} does not hold {corpus.dataset}: expected {expected}; found {_names_in(root)}"
+        )
+    return Findings(corpus.dataset, root, subjects), folders
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder that may be read, sorted, without what systems hide or leave behind."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX")))
+    except PermissionError:
+        return []
 
 
 def add_sequence(
@@ -110,7 +166,7 @@ def add_sequence(
         else:
             frames[int(match[1])] = file
     sequence = f"{subject}_{folder.name}"
-    if frames and strengths is None:
+    if frames and strengths is None and sequence not in findings.guessed:
         findings.guessed.append(sequence)
     for index, (number, file) in enumerate(sorted(frames.items())):
         strength = math.sin(math.pi * (index + 0.5) / len(frames)) if strengths is None else strengths.get(number, 0.0)
