@@ -280,7 +280,10 @@ def test_bp4d(tmp_path: Path, suffix: str) -> None:
     happy = found.manifest.frame.filter(found.manifest.frame["sequence"] == "F001_T1")
     assert happy["expression"].unique().to_list() == ["happiness"]
     assert happy["intensity"].to_list() == [0.5, 0.0, 0.0, 1.0]
-    (remark,) = found.remarks
+    remark, uncoded = found.remarks
+    assert uncoded.startswith(
+        "1 of 4 meshes have no code and are given intensity 0, in 1 of 1 films with codes; 0 of them"
+    )
     assert "the intensities of 7 sequences are guessed" in remark
     assert remark.endswith("beside their subject or one folder above; the first is F001_T2")
     apex = scanned("bp4d", tmp_path, frames="apex").manifest.frame
@@ -309,11 +312,42 @@ def test_the_codes_of_bp4d_lie_beside_the_subjects_or_one_folder_above(
     (tmp_path / codes / "F001_T1.csv").write_text("0,1,2,6,12\n1,0,0,0,0\n2,1,0,1,1\n3,0,0,0,1\n")
     found = scanned("bp4d", tmp_path / root)
     assert found.manifest.frame["intensity"].to_list() == [0, 0, 1, 1 / 3]
-    assert found.remarks == ()
+    (remark,) = found.remarks
+    assert remark.startswith("1 of 4 meshes have no code")
     shifted = scanned("bp4d", tmp_path / root, code_shift=-1)
     assert shifted.manifest.frame["intensity"].to_list() == [0, 1, 1 / 3, 0]
     with pytest.raises(ValueError, match="code_shift is about the action units of bp4d"):
         Corpus(dataset="bu4dfe", root=str(tmp_path), code_shift=-1)
+
+
+def test_codes_of_bp4d_that_are_of_other_frames_or_9_are_told(tmp_path: Path) -> None:
+    write_bp4d(tmp_path, ("F001",), frames=3)
+    table = [(0, 0, 0, 0), (1, 0, 0, 0), (1, 1, 0, 0)]
+    for task, start in ((1, 1), (2, 2000), (3, 0)):
+        write_codes(tmp_path, f"F001_T{task}", dict(enumerate(table, start)))
+    write_codes(tmp_path, "F001_T4", dict.fromkeys((1, 2, 3), (9, 9, 9, 9)))
+    found = scanned("bp4d", tmp_path)
+    assert found.remarks[1] == (
+        "7 of 12 meshes have no code and are given intensity 0, in 3 of 4 films with codes; 3 of them are coded 9, "
+        "which is unknown; the first is F001_T2, with codes of frames 2000 to 2002 and meshes of frames 1 to 3; where "
+        "these count from different frames, set corpus.code_shift"
+    )
+    shifted = scanned("bp4d", tmp_path, code_shift=-1999).manifest.frame
+    assert shifted.filter(pl.col("sequence") == "F001_T2")["intensity"].to_list() == [0, 0.5, 1]
+
+
+def test_codes_of_bp4d_may_have_semicolons(tmp_path: Path) -> None:
+    write_bp4d(tmp_path, ("F001",), frames=2)
+    for task, text in ((1, "0;1;2\n1;0;1\n2;1;1\n"), (2, "0\t1\t2\n1\t0\t1\n2\t1\t1\n")):
+        write_codes(tmp_path, f"F001_T{task}", {}).write_text(text)
+    found = scanned("bp4d", tmp_path).manifest.frame
+    coded = found.filter(pl.col("sequence").is_in(["F001_T1", "F001_T2"]))
+    assert coded["intensity"].to_list() == [0.5, 1, 0.5, 1]
+    write_codes(tmp_path, "F001_T1", {}).write_text("frame 1 2\n1 0 1\n")
+    with pytest.raises(
+        UserError, match=r"F001_T1\.csv: not a table of action units, with a frame's number and 0, 1 or 9"
+    ):
+        scanned("bp4d", tmp_path)
 
 
 def test_coma(tmp_path: Path) -> None:

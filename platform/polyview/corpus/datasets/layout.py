@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,12 +148,13 @@ def add_sequence(
     pattern: str,
     subject: str,
     expression: str,
-    strengths: dict[int, float] | None = None,
+    strengths: Mapping[int, float | None] | None = None,
 ) -> None:
     """Rows for the numbered meshes of a folder; `pattern` matches their names and captures the number.
 
-    strengths: the intensity of frames by number. If not known, the usual course is assumed, from rest over the
-    apex in the middle and back: sin(pi (i + 1/2) / n). That is a guess, not a measurement, and noted as one.
+    strengths: the intensity of frames by number, 0 where it is not known. Without them the usual course is assumed,
+    from rest over the apex in the middle and back: sin(pi (i + 1/2) / n). That is a guess, not a measurement, and noted
+    as one.
     """
     frames: dict[int, Path] = {}
     for file in sorted(folder.iterdir()):
@@ -169,7 +170,9 @@ def add_sequence(
     if frames and strengths is None and sequence not in findings.guessed:
         findings.guessed.append(sequence)
     for index, (number, file) in enumerate(sorted(frames.items())):
-        strength = math.sin(math.pi * (index + 0.5) / len(frames)) if strengths is None else strengths.get(number, 0.0)
+        strength = (
+            math.sin(math.pi * (index + 0.5) / len(frames)) if strengths is None else strengths.get(number) or 0.0
+        )
         findings.add(file, subject, expression, strength, sequence, number, picture_beside(file))
 
 
