@@ -252,11 +252,28 @@ def test_people_who_differ_in_writing_alone_are_told_of(root: Path, subjects: li
     assert "'10'" not in remark
 
 
-@pytest.mark.parametrize("nobody", ["", " ", '""', "nan", "NaN", "null", "None", "<NA>"])
+@pytest.mark.parametrize("nobody", ["", " ", '""', "nan", "NaN", "null", "None", "<NA>", "NA", " - ", "?"])
 def test_a_face_of_nobody_is_refused_by_its_line(root: Path, nobody: str) -> None:
     found = of_subjects(root, ["anna", nobody, "bert"])
     assert found.manifest.subjects == ["anna", "bert"]
     assert found.skipped.rows() == [("a/1.obj", "line 3 has no subject")]
+
+
+@pytest.mark.parametrize("nothing", ["NA", "-", "?"])
+def test_films_and_expressions_of_no_name_are_none(root: Path, nothing: str) -> None:
+    rows = f"a/0.obj,anna,anger,{nothing}\na/1.obj,bert,anger,{nothing}\na/2.obj,anna,{nothing},q\n"
+    found = scanned(root, f"path,subject,expression,sequence\n{rows}")
+    assert found.manifest.frame["sequence"].to_list() == ["a/0.obj", "a/1.obj"]
+    assert found.skipped.rows() == [("a/2.obj", "line 4 has no expression")]
+    with pytest.raises(UserError, match=f"line 2: frame '{re.escape(nothing)}' is not a whole number"):
+        scanned(root, f"path,subject,expression,frame\na/0.obj,anna,anger,{nothing}\n")
+
+
+def test_a_folder_may_be_called_as_an_empty_cell_is(root: Path) -> None:
+    (root / "NA").mkdir()
+    (root / "NA" / "Angry.obj").touch()
+    found = scan(Corpus(dataset="folder", root=str(root), pattern="{subject}/{expression}.obj"))
+    assert found.manifest.subjects == ["NA"]
 
 
 def test_a_folder_s_name_is_trimmed_too(root: Path) -> None:

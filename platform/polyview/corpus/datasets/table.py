@@ -17,6 +17,9 @@ from polyview.storage.mirror import expanded
 _SEPARATORS = ",;\t|"
 _NOTHING = ("", "nan", "NaN", "null", "NULL", "None", "<NA>", "N/A")
 """What programs write for an empty cell."""
+_NAMES = ("subject", "sequence", "expression")
+_UNKNOWN = (*_NOTHING, "NA", "-", "?")
+"""What R and people write for a name that they do not have; beside numbers it is refused as none."""
 _ROW = "row"
 
 
@@ -38,7 +41,8 @@ def read_table(root: Path, table: str, required: Sequence[str]) -> pl.DataFrame:
     if missing:
         found = ", ".join(name for name in frame.columns if name != _ROW)
         raise UserError(f"corpus.table: {file} lacks {', '.join(missing)}; its columns are {found}")
-    return frame.with_columns(cleaned(pl.all()))
+    names = [name for name in _NAMES if name in frame.columns]
+    return frame.with_columns(cleaned(pl.exclude(names)), cleaned(pl.col(names), _UNKNOWN))
 
 
 def _of_parquet(data: bytes) -> pl.DataFrame:
@@ -113,7 +117,7 @@ def _named(columns: Sequence[str]) -> list[str]:
     return names
 
 
-def cleaned(column: pl.Expr) -> pl.Expr:
+def cleaned(column: pl.Expr, nothing: Sequence[str] = _NOTHING) -> pl.Expr:
     """The text without space around it, and null for what stands for nothing."""
     trimmed = column.str.strip_chars()
-    return pl.when(~trimmed.is_in(_NOTHING)).then(trimmed)
+    return pl.when(~trimmed.is_in(nothing)).then(trimmed)
