@@ -107,6 +107,8 @@ training: {lr: -1, epochs: 1.5, precision: fp3}
         ("seed=true", "seed: True is not allowed"),
         ("training.lr=.inf", "training.lr: inf is not allowed; input should be a finite number"),
         ("training.lr=.nan", "training.lr: nan is not allowed"),
+        ("corpus.expressions=[1, fear]", 'corpus.expressions.0: 1 is not allowed; expected text, as in "1"'),
+        ("corpus.expressions=[fear, yes]", "corpus.expressions.1: True is not allowed; expected text, in quotes"),
         ("corpus.expressions=[fear]", "corpus.expressions: ['fear'] is not allowed"),
         ("corpus.dataset=facekit", "corpus: dataset facekit needs corpus.root"),
         ("name=a/b", "name: 'a/b' is not allowed; letters, digits, ., _ and - are, the first a letter or a digit"),

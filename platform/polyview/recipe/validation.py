@@ -90,6 +90,8 @@ def _how(wrong: str, given: Any) -> str:
     """What to change in a value that is nearly what is expected."""
     if wrong == "tuple_type" and not isinstance(given, dict):
         return f", as in [{given}]"
+    if wrong == "string_type" and isinstance(given, int | float):
+        return ", in quotes" if isinstance(given, bool) else f', as in "{given}"'
     quoted = isinstance(given, str) and re.fullmatch(r"true|false|[-+]?[0-9.]+(e[-+]?[0-9]+)?", given.lower())
     return ", without quotes" if quoted else ""
 
