@@ -308,6 +308,19 @@ def test_a_mesh_that_is_named_twice_in_two_ways(root: Path) -> None:
     assert found.skipped.rows() == [("a/0.obj", "named a second time")] * 2
 
 
+def test_rows_that_contradict_each_other_about_a_file_are_told(root: Path) -> None:
+    rows = "a/0.obj,anna,happy\na/1.obj,bert,happy\nA/0.obj,anna,anger\na/1.obj,bert,Happiness\n"
+    found = scanned(root, f"path,subject,expression\n{rows}")
+    told = (
+        "rows contradict each other about 1 of 2 files, as about a/0.obj: happiness of anna or anger of anna; correct "
+        "the table: rows with a sample_id of their own all count, else the first"
+    )
+    assert (len(found.manifest), found.remarks[0]) == (2, told)
+    numbered = "".join(f"{number},{row}\n" for number, row in enumerate(rows.splitlines()))
+    both = scanned(root, f"sample_id,path,subject,expression\n{numbered}")
+    assert (len(both.manifest), both.remarks) == (4, (told,))
+
+
 def test_rows_of_one_sample_id_and_faces_of_as_many_subjects_are_told(root: Path) -> None:
     table = "sample_id,path,subject,expression\nx,a/0.obj,1,anger\nx,a/1.obj,2,anger\ny,a/2.obj,3,fear\n"
     found = scanned(root, table)

@@ -46,7 +46,8 @@ def scan(corpus: Corpus) -> Found:
     table = _completed(_with_numbers(table))
     table = table.with_columns(reason=pl.coalesce(_DOUBT, _gap(), "reason", _excess(), _repetition()))
     skipped = table.filter(pl.col("reason").is_not_null()).select(pl.coalesce("path", "row").alias("path"), "reason")
-    return Found(table.filter(pl.col("reason").is_null()).select([*SCHEMA, *OPTIONAL]), skipped)
+    rows = table.filter(pl.col("reason").is_null()).select([*SCHEMA, *OPTIONAL])
+    return Found(rows, skipped, tuple(_on_contradictions(table)))
 
 
 def _listed(root: Path, table: str | None) -> pl.DataFrame:
@@ -206,3 +207,16 @@ def _repetition() -> pl.Expr:
         pl.format("another row has its sample_id {} too", "sample_id")
     )
     return pl.when(~pl.col("sample_id").is_first_distinct()).then(twice.otherwise(pl.lit("named a second time")))
+
+
+def _on_contradictions(table: pl.DataFrame) -> Iterator[str]:
+    """How many files rows call another person's, or another expression, than rows before them do."""
+    told = table.drop_nulls(_REQUIRED).unique(_REQUIRED, maintain_order=True)
+    files = told.group_by("path", maintain_order=True).agg(pl.format("{} of {}", "expression", "subject").alias("told"))
+    files = files.filter(pl.col("told").list.len() > 1)
+    if len(files):
+        path, told_of = files.row(0)
+        yield (
+            f"rows contradict each other about {len(files)} of {len({*table['path']})} files, as about {path}: "
+            f"{' or '.join(told_of)}; correct the table: rows with a sample_id of their own all count, else the first"
+        )
