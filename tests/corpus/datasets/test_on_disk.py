@@ -358,10 +358,14 @@ def test_coma(tmp_path: Path) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             face.export(file)
     (tmp_path / "FaceTalk_170725_00137_TA" / "holiday").mkdir()
+    strange = "FaceTalk_170725_00137_TA/mouth_up/eyebrow.000001.ply"
+    face.export(tmp_path / strange)
     found = scanned("coma", tmp_path)
     assert len(found.manifest) == 6
     assert found.manifest.frame["frame"].to_list() == [1, 2, 3, 1, 2, 3]
-    assert found.skipped["path"].to_list() == ["FaceTalk_170725_00137_TA/holiday"]
+    assert found.skipped["path"].to_list() == ["FaceTalk_170725_00137_TA/holiday", strange]
+    assert found.skipped["reason"][1] == "its name is not that of a numbered frame of mouth_up"
+    assert strange.removesuffix(".ply") not in found.manifest.frame["sample_id"]
     # Its files are in metres.
     assert all(np.isclose(mesh.vertices.max(), 100, atol=1) for mesh in meshes(found.manifest))
     assert len(set(drawn(next(iter(meshes(found.manifest)))).reshape(-1, 3)[:, 0].tolist())) > 1

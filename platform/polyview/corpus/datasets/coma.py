@@ -24,7 +24,9 @@ def scan(corpus: Corpus) -> Found:
     )
     for subject in subjects:
         for folder in wanted_folders(findings, subject.place, OWN_EXPRESSIONS["coma"]):
-            add_sequence(findings, folder, r"[a-z_]+\.(\d+)\.ply", subject.name, folder.name.lower())
+            expression = folder.name.lower()
+            others = "|".join(name for name in OWN_EXPRESSIONS["coma"] if name != expression)
+            add_sequence(findings, folder, rf"(?!(?:{others})\.)[a-z_]+\.(\d+)\.ply", subject.name, expression)
     return findings.found()
 
 

@@ -161,7 +161,7 @@ def add_sequence(
         match = re.fullmatch(pattern, file.name, re.IGNORECASE)
         if match is None:
             if file.suffix.lower() in (".wrl", ".obj", ".ply"):
-                findings.leave_out(file, "its name is not that of a numbered frame")
+                findings.leave_out(file, f"its name is not that of a numbered frame of {folder.name}")
         elif int(match[1]) in frames:
             findings.leave_out(file, f"frame {int(match[1])} is there a second time")
         else:
