@@ -168,6 +168,8 @@ def of_pattern(root: Path, pattern: str, names: list[str], **settings: object) -
     [
         ("{expression}/{subject}{frame}.obj", "happy/anna12.obj", ("anna", "happiness", 12, 1.0)),
         ("{subject}/{expression}{frame}.obj", "s01/happy10.obj", ("s01", "happiness", 10, 1.0)),
+        ("{subject}/{expression}{frame}.obj", "s01/happy-10.obj", ("s01", "happiness", 10, 1.0)),
+        ("{subject}/{expression}{frame}.obj", "s01/arousal-10.obj", ("s01", "arousal-", 10, 1.0)),
         ("{subject}/{expression}/*{frame}.obj", "s01/happy/img0012.obj", ("s01", "happiness", 12, 1.0)),
         ("{subject}/{frame}{expression}.obj", "s01/12happy.obj", ("s01", "happiness", 12, 1.0)),
         ("{subject}/{expression}{intensity}.obj", "s01/happy0.25.obj", ("s01", "happiness", 0, 0.25)),

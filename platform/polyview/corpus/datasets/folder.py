@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path, PureWindowsPath
 
@@ -41,13 +41,22 @@ def scan(corpus: Corpus) -> Found:
     root = Path(corpus.root or "").expanduser()
     if not root.is_dir():
         raise UserError(f"corpus.root: {root} is not a folder; set it to where the meshes lie")
-    table = _matched(root, corpus.pattern, corpus.expressions) if corpus.pattern else _listed(root, corpus.table)
-    table = _placed(root, _understood(_with_all_columns(table), corpus.expressions))
+    known = _known(corpus)
+    table = _matched(root, corpus.pattern, known) if corpus.pattern else _listed(root, corpus.table)
+    table = _placed(root, _understood(_with_all_columns(table), known))
     table = _completed(_with_numbers(table))
     table = table.with_columns(reason=pl.coalesce(_DOUBT, _gap(), "reason", _excess(), _repetition()))
     skipped = table.filter(pl.col("reason").is_not_null()).select(pl.coalesce("path", "row").alias("path"), "reason")
     rows = table.filter(pl.col("reason").is_null()).select([*SCHEMA, *OPTIONAL])
     return Found(rows, skipped, tuple(_on_contradictions(table)))
+
+
+def _known(corpus: Corpus) -> dict[str, str]:
+    """What labels mean; of a pattern, the dash in `happy-12` divides the expression from a number that follows it."""
+    known = meanings(corpus.expressions)
+    if "{expression}{" not in (corpus.pattern or ""):
+        return known
+    return {f"{form}-": name for form, name in known.items()} | known
 
 
 def _listed(root: Path, table: str | None) -> pl.DataFrame:
@@ -59,9 +68,9 @@ def _listed(root: Path, table: str | None) -> pl.DataFrame:
     return read_table(root, table, _REQUIRED)
 
 
-def _matched(root: Path, text: str, expressions: tuple[str, ...]) -> pl.DataFrame:
+def _matched(root: Path, text: str, known: Container[str]) -> pl.DataFrame:
     """A row for each mesh below `root`, with what the pattern reads from its path: nothing where it does not fit."""
-    pattern, known = Pattern.parse(text), meanings(expressions)
+    pattern = Pattern.parse(text)
     files = sorted(file for file in _files_below(root) if format_of(file.name) in FORMATS)
     if not files:
         raise UserError(f"corpus.root: {root} holds no mesh ({' '.join(FORMATS)})")
@@ -121,8 +130,7 @@ def _with_all_columns(table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)
 
 
-def _understood(table: pl.DataFrame, expressions: tuple[str, ...]) -> pl.DataFrame:
-    known = meanings(expressions)
+def _understood(table: pl.DataFrame, known: Mapping[str, str]) -> pl.DataFrame:
     labels = table["expression"].drop_nulls().unique()
     return table.with_columns(pl.col("expression").replace({label: known.get(key(label), label) for label in labels}))
 
