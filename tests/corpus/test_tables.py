@@ -295,7 +295,9 @@ def test_files_that_are_not_there_are_named(root: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["C:\\faces\\0.obj", "\\\\server\\faces\\0.obj", "..\\0.obj", "/elsewhere/0.obj"])
+@pytest.mark.parametrize(
+    "path", ["C:\\faces\\0.obj", "\\\\server\\faces\\0.obj", "..\\0.obj", "/elsewhere/0.obj", "a\0.obj"]
+)
 def test_a_path_of_another_machine_lies_outside(root: Path, path: str) -> None:
     found = scanned(root, f"path,subject,expression\n{path},anna,anger\na/0.obj,anna,fear\n")
     assert found.skipped.rows() == [(path, "the mesh lies outside of the dataset's folder")]
@@ -308,17 +310,24 @@ def test_a_mesh_that_is_named_twice_in_two_ways(root: Path) -> None:
     assert found.skipped.rows() == [("a/0.obj", "named a second time")] * 2
 
 
-def test_rows_that_contradict_each_other_about_a_file_are_told(root: Path) -> None:
+def test_a_file_that_is_said_to_show_different_faces_is_told(root: Path) -> None:
     rows = "a/0.obj,anna,happy\na/1.obj,bert,happy\nA/0.obj,anna,anger\na/1.obj,bert,Happiness\n"
     found = scanned(root, f"path,subject,expression\n{rows}")
     told = (
-        "rows contradict each other about 1 of 2 files, as about a/0.obj: happiness of anna or anger of anna; correct "
-        "the table: rows with a sample_id of their own all count, else the first"
+        "1 of 2 files are said to show different faces, as a/0.obj: happiness of anna or anger of anna; correct the "
+        "table or the links: rows with a sample_id of their own and links all count, else the first row"
     )
     assert (len(found.manifest), found.remarks[0]) == (2, told)
     numbered = "".join(f"{number},{row}\n" for number, row in enumerate(rows.splitlines()))
     both = scanned(root, f"sample_id,path,subject,expression\n{numbered}")
     assert (len(both.manifest), both.remarks) == (4, (told,))
+    for label in ("happy", "sad"):
+        (root / "carl" / label).mkdir(parents=True)
+        (root / "carl" / label / "1.obj").symlink_to(root / "a" / "7.obj")
+    linked = scan(Corpus(dataset="folder", root=str(root), pattern="{subject}/{expression}/{frame}.obj"))
+    assert linked.remarks[0].startswith(
+        "1 of 1 files are said to show different faces, as carl/happy/1.obj: happiness of"
+    )
 
 
 def test_rows_of_one_sample_id_and_faces_of_as_many_subjects_are_told(root: Path) -> None:
