@@ -117,7 +117,7 @@ def test_people_of_whom_nothing_is_read_are_told(tmp_path: Path) -> None:
     write_wrl(tmp_path / "F001" / "Happy" / "000.wrl")
     (tmp_path / "F002" / "Happy").mkdir(parents=True)
     (tmp_path / "Males").mkdir()
-    for name in ("F001.zip", "F003.RAR", "F004.tar.gz", "Males/M001.7z", "Males/notes.zip"):
+    for name in ("F001.zip", "F003.RAR", "F004.tar.gz", "Males/M001.7z", "Males/notes.zip", "F005", "F006.txt"):
         (tmp_path / name).touch()
     found = scanned("bu4dfe", tmp_path)
     assert found.manifest.subjects == ["F001"]

@@ -125,13 +125,14 @@ def find_subjects(
     entries = _entries(root)
     others = [entry for entry in entries if entry.is_dir() and not name_of(entry)]
     inner = [entry for folder in others for entry in _entries(folder)]
-    subjects = [Subject(name, entry) for entry in (*entries, *inner) if (name := name_of(entry))]
-    folders = [subject for subject in subjects if subject.place.is_dir()]
+    named = [Subject(name, entry) for entry in (*entries, *inner) if (name := name_of(entry))]
+    folders = [subject for subject in named if subject.place.is_dir()]
+    archives = [subject for subject in named if subject.place.suffix.lower() in _ARCHIVES and subject not in folders]
     if not folders:
         raise UserError(
             f"corpus.root: {root} does not hold {corpus.dataset}: expected {expected}; found {_names_in(root)}"
         )
-    return Findings(corpus.dataset, root, subjects), folders
+    return Findings(corpus.dataset, root, [*folders, *archives]), folders
 
 
 def _entries(folder: Path) -> list[Path]:
