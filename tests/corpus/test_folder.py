@@ -204,7 +204,9 @@ def test_a_name_that_can_be_read_in_two_ways_is_skipped_with_both(tmp_path: Path
         of_pattern(tmp_path / "b", "{subject}_{expression}.obj", ["s02_mouth_open.obj"])
 
 
-@pytest.mark.parametrize("fields", ["{subject}{expression}", "{intensity}{frame}_{expression}_{subject}"])
+@pytest.mark.parametrize(
+    "fields", ["{subject}{expression}", "{subject}*{expression}", "{intensity}{frame}_{expression}_{subject}"]
+)
 def test_fields_without_a_border_are_refused(tmp_path: Path, fields: str) -> None:
     with pytest.raises(
         UserError, match=r"^corpus\.pattern: nothing says where {\w+} ends and {\w+} begins in"

@@ -31,7 +31,7 @@ class Pattern:
         """Raises `UserError` where a field is missing, unknown or named twice, or nothing divides two of them."""
         tokens = [*filter(None, re.split(r"(\{\w+\}|\*)", pattern))]
         fields = [_field(token) for token in tokens]
-        _check(pattern, fields)
+        _check(pattern, tokens)
         forms = [_form(*two) for two in pairwise(("", *tokens))]
         parts = tuple((field, re.compile(form)) for field, form in zip(fields, forms, strict=True))
         return cls(parts, re.compile("".join(forms)))
@@ -47,14 +47,14 @@ def _field(token: str) -> str | None:
     return token[1:-1] if re.fullmatch(r"\{\w+\}", token) else None
 
 
-def _check(pattern: str, fields: Sequence[str | None]) -> None:
-    named = [field for field in fields if field]
+def _check(pattern: str, tokens: Sequence[str]) -> None:
+    named = [field for token in tokens if (field := _field(token))]
     if not set(named) <= set(FIELDS) or len(set(named)) < len(named) or not {"subject", "expression"} <= set(named):
         raise UserError(
             f"corpus.pattern: {pattern} needs {{subject}} and {{expression}}, and may have {{sequence}}, {{intensity}} "
             "and {frame}, each once"
         )
-    for one, other in pairwise(fields):
+    for one, other in pairwise(_field(token) for token in tokens if token != "*"):  # which divides nothing
         if one and other and (one in _NUMBERS) == (other in _NUMBERS):
             raise UserError(
                 f"corpus.pattern: nothing says where {{{one}}} ends and {{{other}}} begins in {pattern}; write what "
