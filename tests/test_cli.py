@@ -334,7 +334,7 @@ def test_a_report_before_anything_ran_says_that_the_trials_are_missing(
     markdown = run(capsys, "report", study, "--format", "markdown")
     assert "**8 of 8 trials have no result** (not run yet, or failed): full: seed 0, seed 1;" in markdown
     assert "<html" in run(capsys, "report", study, "--format", "html")
-    assert run(capsys, "report", study, "--format", "csv").strip() == "trial,variant,seed,fold,metric,value"
+    assert run(capsys, "report", study, "--format", "csv").strip() == "trial,variant,seed,fold,subjects,metric,value"
     assert run(capsys, "report", study, "--format", "latex").splitlines()[1] == r"\begin{table}"
 
 
