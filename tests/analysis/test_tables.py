@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +211,14 @@ def test_a_metric_that_no_study_has_is_refused(tmp_path: Path) -> None:
     layout = Layout(metrics=("linear/accuracy", "linear@5/accuracy"))
     with pytest.raises(UserError, match="linear@5/accuracy: quickstart has no score in it"):
         make_table("odd", layout, {"quickstart": outcome(tmp_path)})
+
+
+def test_hold_outs_overlap_alike_whether_test_or_validation_subjects_are_scored(tmp_path: Path) -> None:
+    tested = outcome(tmp_path)
+    records = {
+        name: one.model_copy(update={"validation_subjects": one.test_subjects, "test_subjects": ()})
+        for name, one in tested.records.items()
+    }
+    validated = replace(tested, records=records)
+    ratios = [{one.ratio for one in scores(made, STUDY.metric)["full"].values()} for made in (tested, validated)]
+    assert ratios[0] == ratios[1] != {0.0}
