@@ -188,9 +188,9 @@ def test_a_file_of_a_checkpoint_that_was_changed_or_cut_is_named(trainer: Traine
         with pytest.raises(UserError, match=told):
             open_checkpoint(folder)
         with pytest.raises(UserError, match=told):
-            has_checkpoint_of_others(folder, trainer.source)
+            has_checkpoint_of_others(folder, trainer.batches.store.manifest, trainer.job.subjects)
     file.write_bytes(whole)
-    assert not has_checkpoint_of_others(folder, open_checkpoint(folder).source)
+    assert not has_checkpoint_of_others(folder, trainer.batches.store.manifest, trainer.job.subjects)
 
 
 def test_a_checkpoint_says_how_far_its_training_has_come(trainer: Trainer) -> None:

@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 
 from polyview.analysis.supervision import describe_start, seen_by_start
+from polyview.corpus.manifest import SCHEMA, Manifest
 from polyview.modeling.export import export_weights
 from polyview.modeling.model import MultiviewModel
 from polyview.recipe import Corpus, Experiment, Generator, Modeling, load_stored_experiment, to_yaml, with_overrides
@@ -127,10 +129,15 @@ def test_a_checkpoint_that_does_not_say_it_asks_its_recipe(make_job: MakeJob, ti
 
 
 def test_a_source_is_of_the_same_faces_and_people_whatever_its_start_has_seen() -> None:
+    def faces(fingerprint: str) -> Manifest:
+        return Manifest(pl.DataFrame(schema=SCHEMA), "", fingerprint)
+
     source = Source(manifest="m", subjects=("a", "b"), start=NOBODY)
-    assert source.is_of(Source(manifest="x", subjects=()), Source(manifest="m", subjects=("a", "b")))
-    assert not source.is_of(Source(manifest="m", subjects=("a", "c")))
-    assert not source.is_of(Source(manifest="n", subjects=("a", "b")))
+    assert source.is_of(faces("m"), ("a", "b"))
+    assert not source.is_of(faces("m"), ("a", "c"))
+    assert not source.is_of(faces("n"), ("a", "b"))
+    former = Source(manifest=faces("n").former_fingerprints[-1], subjects=("a", "b"))
+    assert former.is_of(faces("n"), ("a", "b"))
 
 
 def test_how_pictures_are_normalised_is_part_of_what_weights_are(tiny: Experiment, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from polyview.analysis.comparisons import comparisons, family_of, margin_of
 from polyview.analysis.curves import idle_terms
-from polyview.analysis.outcome import Outcome, centred_variants, count_without_predictions, finished
+from polyview.analysis.outcome import Outcome, centred_variants, count_without_predictions, finished, shared_faces
 from polyview.analysis.statistics import Comparison, adjustment
 from polyview.analysis.supervision import describe_start, describe_supervision, seen_by_start
 from polyview.recipe import Study, UntilDecided
@@ -117,7 +117,7 @@ def _without_predictions(outcome: Outcome) -> list[str]:
 
 def _shared(outcome: Outcome) -> list[str]:
     """Whose faces were trained on and scored."""
-    shared = _shared_faces(outcome)
+    shared = shared_faces(outcome)
     if not shared:
         return []
     who = "1 face of a test subject was" if len(shared) == 1 else f"{len(shared)} faces of test subjects were"
@@ -140,10 +140,6 @@ def _known_people(outcome: Outcome) -> list[str]:
         "or score others."
         for subjects, variants in alike.items()
     ]
-
-
-def _shared_faces(outcome: Outcome) -> list[str]:
-    return sorted({name for _, record in finished(outcome) for name in record.shared_faces})
 
 
 def _blank(outcome: Outcome) -> list[str]:
@@ -380,7 +376,7 @@ def _people(outcome: Outcome) -> list[str]:
         if record.test_subjects
     }
     evaluation = studied_experiment(outcome.study).evaluation
-    shared = _shared_faces(outcome)
+    shared = shared_faces(outcome)
     but = ", except faces that have another name in training" if shared else ""
     but += _unless_start_saw_them(outcome)
     if evaluation.test:

@@ -87,6 +87,10 @@ class Manifest:
         alone = fingerprint_of(self.frame, self.geometry, _contents(self.frame, self.root, named_too=False))
         return alone, _former_fingerprint(self.frame, self.root, self.geometry)
 
+    def is_called(self, fingerprint: str) -> bool:
+        """Whether this is its fingerprint, or what an earlier version called it, for which files are looked at."""
+        return fingerprint == self.fingerprint or fingerprint in self.former_fingerprints
+
     def save(self, path: Path) -> None:
         """Write as Parquet, with root, fingerprint and geometry in the file's metadata."""
         metadata = {"root": self.root, "fingerprint": self.fingerprint, "geometry": self.geometry.model_dump_json()}

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from polyview.corpus.manifest import Manifest
 from polyview.environment import describe_environment
 from polyview.errors import DiskFullError, UserError
 from polyview.language.pseudolabels import SampleLabels
@@ -49,9 +50,9 @@ class Source(BaseModel):
     subjects: tuple[str, ...]
     start: Provenance | None = None
 
-    def is_of(self, *others: Source) -> bool:
-        """Whether it is of the faces and the people that one of the others names."""
-        return any((self.manifest, self.subjects) == (other.manifest, other.subjects) for other in others)
+    def is_of(self, manifest: Manifest, subjects: tuple[str, ...]) -> bool:
+        """Whether it is of these faces and people."""
+        return self.subjects == subjects and manifest.is_called(self.manifest)
 
 
 @dataclass(frozen=True)
@@ -283,15 +284,15 @@ def fetch_checkpoint(folder: Path) -> None:
             fetch_folder(newest[0], folder / newest[0].name.rpartition("-")[0])
 
 
-def has_checkpoint_of_others(folder: Path, *sources: Source) -> bool:
-    """Whether a trial's folder has a checkpoint that was trained on anything but what the `sources` all name.
+def has_checkpoint_of_others(folder: Path, manifest: Manifest, subjects: tuple[str, ...]) -> bool:
+    """Whether a trial's folder has a checkpoint that was trained on anything but these subjects of the manifest.
 
     Going on from one would let today's test subjects have been seen in pretraining. Raises `UserError` where it is
     damaged.
     """
     for checkpoint in map(Checkpoint, _finished(folder)):
         checkpoint.check()
-        if not checkpoint.source.is_of(*sources):
+        if not checkpoint.source.is_of(manifest, subjects):
             return True
     return False
 

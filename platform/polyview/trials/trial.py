@@ -28,7 +28,6 @@ from polyview.rendering.store import ViewStore
 from polyview.storage.home import locked
 from polyview.training.checkpoint import (
     Checkpoint,
-    Source,
     checkpoint_name,
     fetch_checkpoint,
     has_checkpoint_of_others,
@@ -181,16 +180,10 @@ def run_trial(
         fetch_pictures(experiment, *spec.stores)
         fetch_checkpoint(folder)
         train_faces, test_faces = spec.sides()
-        manifests = fingerprints(train_faces, test_faces)
         known = ledger.read(trial_id)
-        if known and known.manifest in manifests:
+        if known and known.manifest in fingerprints(train_faces, test_faces):
             return
-        trained_on = train_faces.store.manifest
-        sources = [
-            Source(manifest=name, subjects=train_faces.subjects)
-            for name in (trained_on.fingerprint, *trained_on.former_fingerprints)
-        ]
-        if known or has_checkpoint_of_others(folder, *sources):
+        if known or has_checkpoint_of_others(folder, train_faces.store.manifest, train_faces.subjects):
             ledger.set_aside(trial_id)
         started = time.time()
         last = 0
@@ -230,7 +223,7 @@ def run_trial(
                 shared_faces=useless.shared,
                 blank_pictures=useless.blank,
                 seen_by_start=seen_by_start(experiment, test_faces.subjects, checkpoint),
-                manifest=manifests[0],
+                manifest=next(fingerprints(train_faces, test_faces)),
                 parameters=parameters,
                 environment=describe_environment(),
             )
@@ -398,11 +391,10 @@ def evaluate_checkpoint(
     fetch_pictures(recipe, *spec.stores)
     sides = spec.sides()
     trained_on = sides[0].store.manifest
-    manifest = trained_on.fingerprint
-    if source.manifest not in (manifest, *trained_on.former_fingerprints):
+    if not trained_on.is_called(source.manifest):
         raise UserError(
             f"{checkpoint.folder}: pretrained on other faces (manifest {source.manifest}) than lie at the recipe's "
-            f"corpus now ({manifest}); its test subjects cannot be known"
+            f"corpus now ({trained_on.fingerprint}); its test subjects cannot be known"
         )
     if {*source.subjects} != {*sides[0].subjects}:
         raise UserError(
@@ -417,11 +409,15 @@ def _with_probes(experiment: Experiment, probes: Sequence[ProbeName], shots: Seq
     return experiment.model_copy(update={"evaluation": experiment.evaluation.model_copy(update=chosen)})
 
 
-def fingerprints(train: Faces, test: Faces) -> list[str]:
-    """Which faces a trial is of, by the fingerprint of the manifest or of both; and as earlier versions put it."""
+def fingerprints(train: Faces, test: Faces) -> Iterator[str]:
+    """Which faces a trial is of, by the fingerprint of the manifest or of both; and as earlier versions put it.
+
+    For those, which are rarely asked for, every file is looked at.
+    """
     manifests = [faces.store.manifest for faces in (train, test)]
-    names = zip(*[(one.fingerprint, *one.former_fingerprints) for one in manifests], strict=True)
-    return ["+".join(dict.fromkeys(of_both)) for of_both in names]
+    yield "+".join(dict.fromkeys(one.fingerprint for one in manifests))
+    for of_both in zip(*(one.former_fingerprints for one in manifests), strict=True):
+        yield "+".join(dict.fromkeys(of_both))
 
 
 def _load_model(experiment: Experiment, folder: Path) -> MultiviewModel:

@@ -181,15 +181,20 @@ def read_texture(file: Path) -> NDArray[np.uint8]:
     if not is_file(file):
         raise MeshError(f"texture {file.name} is missing: put it beside the mesh")
     try:
-        with file.open("rb") as opened:
-            if opened.read(len(_POINTER)) == _POINTER:
-                raise MeshError(f"texture {file.name} is a pointer of git-lfs: run git lfs pull in its folder")
         with Image.open(file, formats=_PICTURES) as image:
             return pixels(image, file.name)
     except MeshError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a broken picture leads them to
+        if _is_pointer(file):
+            raise MeshError(f"texture {file.name} is a pointer of git-lfs: run git lfs pull in its folder") from None
         raise MeshError(f"texture {file.name} is not readable: {' '.join(str(error).split())[:200]}") from None
+
+
+def _is_pointer(file: Path) -> bool:
+    with suppress(OSError), file.open("rb") as opened:
+        return opened.read(len(_POINTER)) == _POINTER
+    return False
 
 
 def pixels(image: Image.Image, name: str) -> NDArray[np.uint8]:
