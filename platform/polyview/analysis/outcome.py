@@ -70,6 +70,11 @@ def centred_variants(outcome: Outcome) -> list[str]:
     return list(dict.fromkeys(one.variant for one in outcome.trials if one.experiment.evaluation.moves_tested))
 
 
+def quoted(names: Iterable[str]) -> str:
+    """Names of variants as a sentence has them."""
+    return ", ".join(f"“{name}”" for name in names)
+
+
 def shared_faces(outcome: Outcome) -> list[str]:
     """The scored samples whose picture was trained on too, under another name."""
     return sorted({name for _, record in finished(outcome) for name in record.shared_faces})

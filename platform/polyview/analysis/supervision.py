@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from polyview.analysis.outcome import Outcome, finished
 from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment
 from polyview.recipe.experiment import own_contents
@@ -45,6 +46,20 @@ def seen_by_start(record: Record) -> Seen:
     if experiment.model.tower == PIXELS:
         return Seen()
     return provenance_of_start(experiment.model).among(experiment.scored_corpus, record.scored_subjects)
+
+
+def known_to_start(outcome: Outcome) -> dict[str, Seen]:
+    """Whom of those who are scored the weights had seen that trials started from, by variant."""
+    found: dict[str, list[Seen]] = {}
+    for trial, record in finished(outcome):
+        found.setdefault(trial.variant, []).append(seen_by_start(record))
+    return {
+        variant: Seen(
+            subjects=tuple(sorted({subject for one in seen for subject in one.subjects})),
+            complete=all(one.complete for one in seen),
+        )
+        for variant, seen in found.items()
+    }
 
 
 def is_own(experiment: Experiment) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from polyview.analysis.comparisons import margin_of
-from polyview.analysis.notes import doubtful_faces, known_to_start, quoted
-from polyview.analysis.outcome import Outcome, absent, centred_variants, finished
+from polyview.analysis.notes import doubtful_faces
+from polyview.analysis.outcome import Outcome, absent, centred_variants, finished, quoted
 from polyview.analysis.statistics import adjustment
-from polyview.analysis.supervision import form_of_labels, supervision
+from polyview.analysis.supervision import form_of_labels, known_to_start, supervision
 from polyview.analysis.tables import MethodsTable, Row, describe_protocol
 from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment, UntilDecided

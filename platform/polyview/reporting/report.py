@@ -15,7 +15,8 @@ from rich.text import Text
 
 from polyview.analysis.comparisons import comparisons, margin_of, scores
 from polyview.analysis.findings import verdicts
-from polyview.analysis.notes import learned_from, notes
+from polyview.analysis.learned_from import learned_from
+from polyview.analysis.notes import notes
 from polyview.analysis.outcome import (
     RESULTS,
     Outcome,
