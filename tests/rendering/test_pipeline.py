@@ -15,13 +15,15 @@ import psutil
 import pytest
 import trimesh
 
+from polyview.corpus.datasets import synthetic
+from polyview.corpus.formats import limits
 from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import SCHEMA, Manifest
 from polyview.corpus.mesh import Mesh
 from polyview.errors import UserError
-from polyview.recipe import Rendering
+from polyview.recipe import Corpus, Generator, Rendering
 from polyview.rendering.cameras import Camera
-from polyview.rendering.pipeline import RenderSummary, render
+from polyview.rendering.pipeline import RenderSummary, is_rendered, render
 from polyview.rendering.renderer import make_renderer
 from polyview.rendering.store import ViewStore, part_path, rows_per_shard
 from polyview.storage.home import Home
@@ -120,7 +122,7 @@ import sys
 from pathlib import Path
 from polyview.corpus.manifest import Manifest
 from polyview.storage.home import Home
-from polyview.recipe import Rendering
+from polyview.recipe import Corpus, Generator, Rendering
 from polyview.rendering.cameras import Camera
 from polyview.rendering.pipeline import render
 rig = (Camera(-30, 0), Camera(0, 0), Camera(30, 0))
@@ -226,7 +228,7 @@ import os, signal
 from pathlib import Path
 from polyview.corpus.manifest import Manifest
 from polyview.storage.home import Home
-from polyview.recipe import Rendering
+from polyview.recipe import Corpus, Generator, Rendering
 from polyview.rendering.cameras import Camera
 from polyview.rendering.pipeline import render
 def die(done, total):
@@ -281,3 +283,16 @@ def test_a_fault_in_a_worker_is_one_line(manifest: Manifest, tmp_path: Path) -> 
     (folder / "shard-00000.arrow").mkdir()
     with pytest.raises(UserError, match=r"a shard cannot be written \(Is a directory\)$"):
         render(few, RECIPE, RIG, Home(tmp_path), 0.1)
+
+
+def test_files_that_are_read_in_another_way_are_drawn_anew_and_generated_faces_are_not(
+    manifest: Manifest, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render(manifest, RECIPE, RIG, home, max_rejected=0.1)
+    generated = synthetic.scan(Corpus(generator=Generator(subjects=1, sequences=1))).rows
+    heads = Manifest.build(generated, "")
+    render(heads, RECIPE, RIG, home, max_rejected=0.0)
+    assert is_rendered(manifest, RECIPE, RIG, home)
+    monkeypatch.setattr(limits, "READING", limits.READING + 1)
+    assert not is_rendered(manifest, RECIPE, RIG, home)
+    assert is_rendered(heads, RECIPE, RIG, home)

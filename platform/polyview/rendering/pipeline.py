@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from polyview.corpus.formats import limits
 from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import OPTIONAL, Manifest
 from polyview.corpus.mesh import MeshError
@@ -167,6 +168,7 @@ def _missing(folder: Path, cameras: Sequence[Camera]) -> tuple[Camera, ...]:
 
 
 def _store_name(manifest: Manifest, rendering: Rendering) -> str:
+    is_read = any(limits.format_of(path) in limits.FORMATS for path in manifest.frame["path"])
     return digest(
         {
             "schema": SCHEMA_VERSION,
@@ -175,6 +177,7 @@ def _store_name(manifest: Manifest, rendering: Rendering) -> str:
             "rendering": rendering.model_dump(mode="json", exclude={"views", "backend"}),
             "backend": backend_of(rendering),
         }
+        | ({"reading": limits.READING} if is_read else {})
     )
 
 

@@ -21,6 +21,8 @@ from PIL import Image
 from polyview.corpus.mesh import MeshError
 
 FORMATS = (".obj", ".wrl", ".bnt", ".ply", ".stl", ".off", ".glb", ".gltf")
+READING = 2
+"""Another number wherever the same file is read as another mesh, so that its views are drawn anew."""
 LARGEST_FILE = 256 << 20
 LARGEST_FACES = 5_000_000
 LARGEST_PICTURE = 16_384 * 16_384
