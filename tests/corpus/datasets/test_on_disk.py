@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +46,17 @@ def meshes(manifest: Manifest) -> Iterable[Mesh]:
 
 def drawn(mesh: Mesh) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return make_renderer(Rendering(size=32, framing="whole", shading="color")).render(mesh, [Camera(0, 0)])[0]
+
+
+@contextmanager
+def as_ordinary_user() -> Iterator[None]:
+    """Root may read everything; for whoever runs this as root, it is nobody within."""
+    own = os.geteuid()
+    os.seteuid(own or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(own)
 
 
 @pytest.fixture
@@ -201,6 +216,13 @@ def test_an_expression_that_is_listed_and_that_nobody_shows_is_told(bu4dfe: Path
 @pytest.fixture
 def bu4dfe(tmp_path: Path) -> Path:
     return write_bu4dfe(tmp_path, ("F001", "M043"), frames=5)
+
+
+def test_a_film_that_is_still_packed_is_told(bu4dfe: Path) -> None:
+    shutil.make_archive(str(bu4dfe / "F001" / "Sad"), "zip", bu4dfe / "F001" / "Sad")
+    assert not scanned("bu4dfe", bu4dfe).skipped.rows()  # it is unpacked too
+    shutil.rmtree(bu4dfe / "F001" / "Sad")
+    assert scanned("bu4dfe", bu4dfe).skipped.rows() == [("F001/Sad.zip", "an archive; unpack it first")]
 
 
 def test_bu4dfe(bu4dfe: Path) -> None:
@@ -381,3 +403,20 @@ def test_a_wrong_root_says_what_was_expected_and_what_is_there(tmp_path: Path, d
         scanned(dataset, tmp_path)
     with pytest.raises(UserError, match="is not a folder"):
         scanned(dataset, tmp_path / "gone")
+
+
+def test_a_folder_that_may_not_be_read_is_told_and_does_not_stop_a_scan() -> None:
+    root = Path(tempfile.mkdtemp(prefix="polyview-"))  # pytest's own folders are closed to other users
+    try:
+        write_bu3dfe(root / "first part", ("F0001WH",), levels=(4,))
+        write_bu3dfe(root / "second part", ("M0044AE",), levels=(4,))
+        root.chmod(0o755)
+        assert scanned("bu3dfe", root).manifest.subjects == ["F0001", "M0044"]
+        (root / "second part").chmod(0)
+        with as_ordinary_user():
+            found = scanned("bu3dfe", root)
+        assert found.manifest.subjects == ["F0001"]
+        assert ("second part", "a folder that this user may not read") in found.skipped.rows()
+    finally:
+        (root / "second part").chmod(0o755)
+        shutil.rmtree(root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from polyview.recipe import Corpus
 
 _PICTURES = (".jpg", ".png", ".bmp", ".jpeg", ".JPG", ".PNG", ".BMP", ".JPEG")
 _ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz")
+_PACKED = "an archive; unpack it first"
 _NAMES_SHOWN = 5
 
 
@@ -97,7 +99,7 @@ class Findings:
         for subject in self.subjects:
             if subject.name not in present:
                 empty = f"no face of {subject.name} is found in it"
-                reason = empty if subject.place.is_dir() else "an archive; unpack it first"
+                reason = empty if subject.place.is_dir() else _PACKED
                 yield str(subject.place.relative_to(self.root)), reason
 
     def _twice(self) -> Iterator[tuple[str, str]]:
@@ -119,28 +121,37 @@ def find_subjects(
         raise UserError(f"corpus.root: {root} is not a folder; set it to where {corpus.dataset} lies")
 
     def name_of(entry: Path) -> str | None:
-        name = entry.name.partition(".")[0] if entry.suffix.lower() in _ARCHIVES else entry.name
+        name = _stem(entry) if _is_archive(entry) else entry.name
         return spelt(name) if re.fullmatch(pattern, name, re.IGNORECASE) else None
 
     entries = _entries(root)
     others = [entry for entry in entries if entry.is_dir() and not name_of(entry)]
-    inner = [entry for folder in others for entry in _entries(folder)]
+    closed = [folder for folder in others if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True)]
+    inner = [entry for folder in others if folder not in closed for entry in _entries(folder)]
     named = [Subject(name, entry) for entry in (*entries, *inner) if (name := name_of(entry))]
     folders = [subject for subject in named if subject.place.is_dir()]
-    archives = [subject for subject in named if subject.place.suffix.lower() in _ARCHIVES and subject not in folders]
+    archives = [subject for subject in named if _is_archive(subject.place)]
     if not folders:
         raise UserError(
             f"corpus.root: {root} does not hold {corpus.dataset}: expected {expected}; found {_names_in(root)}"
         )
-    return Findings(corpus.dataset, root, [*folders, *archives]), folders
+    findings = Findings(corpus.dataset, root, [*folders, *archives])
+    for folder in closed:
+        findings.leave_out(folder, "a folder that this user may not read")
+    return findings, folders
+
+
+def _is_archive(entry: Path) -> bool:
+    return entry.suffix.lower() in _ARCHIVES and not entry.is_dir()
+
+
+def _stem(archive: Path) -> str:
+    return archive.name.partition(".")[0]
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder that may be read, sorted, without what systems hide or leave behind."""
-    try:
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX")))
-    except PermissionError:
-        return []
+    """What lies in a folder, sorted, without what systems hide or leave behind."""
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX")))
 
 
 def add_sequence(
@@ -184,12 +195,16 @@ def picture_beside(file: Path) -> Path | None:
 
 
 def wanted_folders(findings: Findings, parent: Path, names: Iterable[str]) -> Sequence[Path]:
-    """The folders in `parent` with these names; others are left out, with that as the reason."""
-    known = set(names)
-    folders = [folder for folder in sorted(parent.iterdir()) if folder.is_dir()]
+    """The folders in `parent` with these names; others are left out, as are archives of them, with the reason."""
+    known, entries = set(names), _entries(parent)
+    folders = [entry for entry in entries if entry.is_dir()]
     for folder in folders:
         if folder.name.lower() not in known:
             findings.leave_out(folder, f"not one of {', '.join(sorted(known))}")
+    packed = known - {folder.name.lower() for folder in folders}
+    for entry in entries:
+        if _is_archive(entry) and _stem(entry).lower() in packed:
+            findings.leave_out(entry, _PACKED)
     return [folder for folder in folders if folder.name.lower() in known]
 
 
