@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
+import struct
 from pathlib import Path
 
 import polars as pl
@@ -86,6 +88,30 @@ def test_a_file_that_changed_and_was_given_its_former_time_is_read_again(
     assert Manifest.build(rows, str(tmp_path)).fingerprint != before
 
 
+def test_folders_that_change_names_are_told_apart_though_their_files_are_as_old_and_as_large(
+    rows: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(contents, "JUST_WRITTEN", 0)
+    anger, fear = tmp_path / "anger", tmp_path / "fear"
+    for folder in (anger, fear):
+        folder.mkdir()
+    for number in range(100):  # until both are of one tick of the clock, as files are that are unpacked
+        faces = [folder / f"{number}.obj" for folder in (anger, fear)]
+        for face in faces:
+            file = os.open(face, os.O_CREAT | os.O_WRONLY)  # Path.write_text looks at the time, which then moves on
+            os.write(file, face.parent.name[:4].encode())
+            os.close(file)
+        if len({face.stat().st_ctime_ns for face in faces}) == 1:
+            break
+    of_both = rows.with_columns(path=pl.Series([str(face.relative_to(tmp_path)) for face in faces]))
+    before = Manifest.build(of_both, str(tmp_path)).fingerprint
+    anger.rename(tmp_path / "other")
+    fear.rename(anger)
+    (tmp_path / "other").rename(fear)
+    assert Manifest.build(of_both, str(tmp_path)).fingerprint != before
+
+
 def test_where_nothing_can_be_remembered_files_are_read_again(
     rows: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,10 +164,18 @@ def test_the_summary_counts_by_expression(rows: pl.DataFrame) -> None:
     ]
 
 
+def glb(tree: object) -> bytes:
+    """A binary glTF 2 file of this tree alone."""
+    text = json.dumps(tree).encode()
+    text += b" " * (-len(text) % 4)
+    return struct.pack("<4sIIII", b"glTF", 2, 20 + len(text), len(text), 0x4E4F534A) + text
+
+
 REFERRING = {
     "a.obj": ("mtllib other.mtl\nv 0 0 0\n", "other.mtl"),
     "picture.obj": ("v 0 0 0\nmtllib ../looks/skin 1.mtl\n", "looks/skin.png"),
     "packed.obj.gz": (gzip.compress(b"mtllib other.mtl\n"), "other.mtl"),
+    "a.glb": (glb({"images": [{"uri": "skin.png"}]}), "skin.png"),
     "a.gltf": ('{"buffers": [{"uri": "a.bin"}], "images": [{"uri": "data:x"}, {}]}', "a.bin"),
     "a.ply": ("ply\nformat ascii 1.0\ncomment TextureFile Skin.png\nend_header\n", "skin.png"),
     "a.wrl": ('#VRML V2.0 utf8\nImageTexture { url [ "skin.png" ] }', "skin.png"),

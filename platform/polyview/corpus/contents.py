@@ -17,8 +17,13 @@ from polyview.storage.mirror import expanded
 
 AT_ONCE = 8
 JUST_WRITTEN = 2_000_000_000  # nanoseconds, within which a file may change and keep its time
-_TABLE = "create table if not exists {} (path text primary key, size integer, changed integer, digest text)"
-_KNOWN = "select path, size, changed, digest from {} where path in (select value from json_each(?))"
+_TABLE = (
+    "create table if not exists {} (path text primary key, inode integer, size integer, changed integer, found text)"
+)
+_KNOWN = "select path, inode, size, changed, found from {} where path in (select value from json_each(?))"
+
+_State = tuple[int, int, int]
+"""A file's inode, its size, and when that inode last changed: folders that change names keep the times of files."""
 
 
 def content_digests(paths: Iterable[Path]) -> dict[Path, str]:
@@ -29,8 +34,8 @@ def content_digests(paths: Iterable[Path]) -> dict[Path, str]:
 def remembered(paths: Iterable[Path], table: str, read: Callable[[Path], str | None]) -> dict[Path, str]:
     """What `read` finds in each file that is there, where that is not None.
 
-    A file of the same size and time of change as when it was last read is not read again: this is remembered in a
-    table of `polyview/contents.db` in the user's cache folder, if that can be written. The time is that of the inode,
+    The same file, of the same size and time of change as when it was last read, is not read again: this is remembered
+    in a table of `polyview/files.db` in the user's cache folder, if that can be written. The time is that of the inode,
     which no program sets back.
     """
     states = {path: state for path in dict.fromkeys(paths) if (state := _state(path))}
@@ -40,17 +45,17 @@ def remembered(paths: Iterable[Path], table: str, read: Callable[[Path], str | N
     with ThreadPoolExecutor(AT_ONCE) as pool:
         now = dict(zip(missing, pool.map(read, missing), strict=True))
     old = time.time_ns() - JUST_WRITTEN
-    _remember([(path, states[path], text) for path, text in now.items() if text and states[path][1] < old], table)
+    _remember([(path, states[path], text) for path, text in now.items() if text and states[path][-1] < old], table)
     return found | {path: text for path, text in now.items() if text}
 
 
-def _state(path: Path) -> tuple[int, int] | None:
+def _state(path: Path) -> _State | None:
     try:
         status = path.stat()
     except (OSError, ValueError):
         # Generated faces have no file; a file that is gone is told by the renderer.
         return None
-    return status.st_size, status.st_ctime_ns
+    return status.st_ino, status.st_size, status.st_ctime_ns
 
 
 def _digest(path: Path) -> str | None:
@@ -61,26 +66,26 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def _remembered(paths: Iterable[Path], table: str) -> Mapping[Path, tuple[tuple[int, int], str]]:
+def _remembered(paths: Iterable[Path], table: str) -> Mapping[Path, tuple[_State, str]]:
     with suppress(sqlite3.Error, OSError, UserError), closing(sqlite3.connect(_database(), timeout=5)) as database:
         database.execute(_TABLE.format(table))
         names = json.dumps([os.fspath(path) for path in paths])
         rows = database.execute(_KNOWN.format(table), [names])
-        return {Path(path): ((size, changed), digest) for path, size, changed, digest in rows}
+        return {Path(path): ((inode, size, changed), found) for path, inode, size, changed, found in rows}
     return {}
 
 
-def _remember(rows: Sequence[tuple[Path, tuple[int, int], str]], table: str) -> None:
+def _remember(rows: Sequence[tuple[Path, _State, str]], table: str) -> None:
     if not rows:
         return
     with suppress(sqlite3.Error, OSError, UserError), closing(sqlite3.connect(_database(), timeout=5)) as database:
-        flat = [(str(path), *state, digest) for path, state, digest in rows]
+        flat = [(str(path), *state, found) for path, state, found in rows]
         with database:
             database.execute(_TABLE.format(table))
-            database.executemany(f"insert or replace into {table} values (?, ?, ?, ?)", flat)
+            database.executemany(f"insert or replace into {table} values (?, ?, ?, ?, ?)", flat)
 
 
 def _database() -> Path:
     folder = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "XDG_CACHE_HOME") / "polyview"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / "contents.db"
+    return folder / "files.db"

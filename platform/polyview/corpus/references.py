@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
-from collections.abc import Iterable, Mapping
+import struct
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 
 from polyview.corpus.contents import remembered
+from polyview.corpus.formats.gltf import tree_of
 from polyview.corpus.formats.limits import Companions, format_of, is_file, names_in, read_bytes, unpacked
 from polyview.corpus.formats.materials import parse, text_of
 from polyview.corpus.mesh import MeshError
@@ -42,7 +44,7 @@ def references(meshes: Iterable[Path], root: Path) -> dict[Path, list[Path]]:
 
 def _found(files: Iterable[Path], folders: Mapping[Path, Path], root: Path) -> dict[Path, list[Path]]:
     """Of each file those that it names, as seen from a folder, and that are there."""
-    files, listing = list(files), functools.cache(names_in)
+    files, listing = list(files), cache(names_in)
     named = remembered(files, "names", _names)
 
     def there(file: Path) -> list[Path]:
@@ -55,7 +57,13 @@ def _found(files: Iterable[Path], folders: Mapping[Path, Path], root: Path) -> d
 
 def _names(file: Path) -> str | None:
     """What a file names, as JSON; None where it cannot be read."""
-    readers = {".obj": _of_obj, ".mtl": _of_library, ".ply": _of_ply, ".wrl": _of_vrml, ".gltf": _of_gltf}
+    readers: dict[str, Callable[[bytes], list[str]]] = {
+        ".obj": _of_obj,
+        ".mtl": _of_library,
+        ".ply": _of_ply,
+        ".wrl": _of_vrml,
+        **{suffix: partial(_of_gltf, suffix=suffix) for suffix in (".glb", ".gltf")},
+    }
     read = readers.get(format_of(file.name))
     if read is None or not is_file(file):
         return "[]"
@@ -82,9 +90,9 @@ def _of_vrml(data: bytes) -> list[str]:
     return [text_of(name) for name in _URL.findall(data)]
 
 
-def _of_gltf(data: bytes) -> list[str]:
-    with suppress(ValueError, TypeError, AttributeError):
-        content = json.loads(data)
+def _of_gltf(data: bytes, suffix: str) -> list[str]:
+    with suppress(ValueError, TypeError, AttributeError, struct.error):
+        content = tree_of(data, suffix)
         parts = [*content.get("buffers", ()), *content.get("images", ())]
         return [part["uri"] for part in parts if not part.get("uri", "data:").startswith("data:")]
     return []
