@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,6 +138,19 @@ def test_geometry_is_part_of_a_manifest(tmp_path: Path) -> None:
     assert plain.fingerprint != cropped.fingerprint
     cropped.save(tmp_path / "faces.parquet")
     assert Manifest.load(tmp_path / "faces.parquet").geometry == Geometry(crop=90)
+
+
+@pytest.mark.parametrize("mesh", ["face.obj", "face.obj.gz", "face.WRL"])
+@pytest.mark.parametrize("suffix", [".bnd", ".BND", ".bnd.gz"])
+def test_landmarks_are_found_however_they_and_the_mesh_are_spelt_or_packed(
+    tmp_path: Path, mesh: str, suffix: str
+) -> None:
+    write_bnd(tmp_path / "own.bnd")
+    held = (tmp_path / "own.bnd").read_bytes()
+    (tmp_path / f"face{suffix}").write_bytes(gzip.compress(held) if suffix.endswith(".gz") else held)
+    found = find_landmarks(mesh, str(tmp_path))
+    assert found is not None
+    assert found.right_eye is not None
 
 
 def test_landmarks_are_found_beside_a_mesh(tmp_path: Path) -> None:

@@ -131,6 +131,18 @@ def test_the_fingerprint_changes_with_what_lies_beside_a_mesh(rows: pl.DataFrame
     assert Manifest.build(rows, str(tmp_path)).fingerprint == before
 
 
+def test_the_fingerprint_changes_with_landmarks_in_a_folder_of_their_own(rows: pl.DataFrame, tmp_path: Path) -> None:
+    film = tmp_path / "F001" / "Sad"
+    film.mkdir(parents=True)
+    (film / "000.wrl").write_text("#VRML V2.0 utf8")
+    of_film = rows.with_columns(path=pl.Series(["F001/Sad/000.wrl", rows["path"][1]]))
+    before = Manifest.build(of_film, str(tmp_path)).fingerprint
+    marked = tmp_path / "BU4DFE_BND_V1.1" / "F001" / "Sad" / "000.bnd"
+    marked.parent.mkdir(parents=True)
+    marked.write_text("1 0 0 0")
+    assert Manifest.build(of_film, str(tmp_path)).fingerprint != before
+
+
 def test_the_fingerprint_changes_with_a_row(rows: pl.DataFrame, tmp_path: Path) -> None:
     relabelled = rows.with_columns(expression=pl.lit("fear"))
     assert Manifest.build(rows, str(tmp_path)).fingerprint != Manifest.build(relabelled, str(tmp_path)).fingerprint

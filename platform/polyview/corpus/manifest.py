@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from polyview.corpus.contents import content_digests
+from polyview.corpus.formats.limits import landmark_files, names_in
 from polyview.corpus.references import references
 from polyview.errors import UserError
 from polyview.recipe import Geometry
@@ -170,8 +171,7 @@ def fingerprint_of(frame: pl.DataFrame, geometry: Geometry, contents: Iterable[S
 
 def _contents(frame: pl.DataFrame, root: str, named_too: bool = True) -> list[list[str]]:
     files = {name: Path(root, name) for name in _named(frame)} if root else {}
-    meshes = [files[path] for path in frame["path"].unique() if path in files]
-    referred = references(meshes, Path(root)) if named_too else {}
+    referred = _belonging(frame, files, Path(root)) if named_too else {}
     held = content_digests(
         path for name in files.values() for path in (name, *_companions(name), *referred.get(name, ()))
     )
@@ -182,6 +182,14 @@ def _contents(frame: pl.DataFrame, root: str, named_too: bool = True) -> list[li
         return [held[file] for file in dict.fromkeys((*own, *beside)) if file in held]
 
     return [of_row(*names) for names in frame.select("path", "texture").iter_rows()]
+
+
+def _belonging(frame: pl.DataFrame, files: Mapping[str, Path], root: Path) -> dict[Path, list[Path]]:
+    """What each mesh names, and its landmarks wherever they lie."""
+    names = cache(names_in)
+    meshes = {path: files[path] for path in frame["path"].unique() if path in files}
+    named = references(meshes.values(), root)
+    return {mesh: [*named[mesh], *landmark_files(path, root, names)] for path, mesh in meshes.items()}
 
 
 def _former_fingerprint(frame: pl.DataFrame, root: str, geometry: Geometry) -> str:

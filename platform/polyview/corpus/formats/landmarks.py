@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from polyview.corpus.formats.limits import inside, read_bytes
+from polyview.corpus.formats.limits import format_of, landmark_files, read_bytes, unpacked
 from polyview.corpus.formats.numbers import read_numbers
 from polyview.corpus.mesh import MeshError
 
@@ -37,15 +37,10 @@ class Landmarks:
 
 
 def find_landmarks(path: str, root: str) -> Landmarks | None:
-    """Those of the mesh at `path`: beside it, or in BU-4DFE's own folder of them; raises `MeshError` if broken."""
-    mesh = Path(path)
-    places = [mesh.with_suffix(".bnd"), mesh.with_suffix(".lm3")]
-    if mesh.suffix.lower() == ".wrl":
-        places += [Path(folder.name, *mesh.with_suffix(".bnd").parts[-3:]) for folder in Path(root).glob("BU4DFE_BND*")]
-    for place in places:
-        if Path(root, place).is_file():
-            data = read_bytes(inside(Path(root), str(place)), _LARGEST)
-            return read_bnd(data) if place.suffix == ".bnd" else read_lm3(data)
+    """Those of the mesh at `path`, from the first of its files of landmarks; raises `MeshError` if that is broken."""
+    for file in landmark_files(path, Path(root)):
+        data = unpacked(read_bytes(file, _LARGEST))
+        return read_bnd(data) if format_of(file.name) == ".bnd" else read_lm3(data)
     return None
 
 

@@ -23,12 +23,14 @@ from polyview.corpus.mesh import MeshError
 FORMATS = (".obj", ".wrl", ".bnt", ".ply", ".stl", ".off", ".glb", ".gltf")
 READING = 2
 """Another number wherever the same file is read as another mesh, so that its views are drawn anew."""
+LANDMARKS = (".bnd", ".BND", ".lm3", ".LM3")
 LARGEST_FILE = 256 << 20
 LARGEST_FACES = 5_000_000
 LARGEST_PICTURE = 16_384 * 16_384
 LARGEST_TEXTURE = 64_000_000
 """Bytes, triangles, pixels on disk and in memory: well above any face scan, well below this machine's memory."""
 
+_OF_BU4DFE = "bu4dfe_bnd"
 _GZIP = b"\x1f\x8b"
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
 _PICTURES = ("BMP", "JPEG", "PNG", "TIFF", "TGA", "PPM", "WEBP")
@@ -98,6 +100,19 @@ def in_any_case(folder: Path, path: PurePath, names: Callable[[Path], dict[str, 
             return None
         found /= name
     return found
+
+
+def landmark_files(path: str, root: Path, names: Callable[[Path], dict[str, str]] = names_in) -> list[Path]:
+    """Those of the mesh at `path` that are there, of which the first counts: beside it, or in BU-4DFE's own folder.
+
+    names: how to list a folder, as of `in_any_case`.
+    """
+    mesh = PurePath(path[:-3] if path.lower().endswith(".gz") else path)
+    places = [mesh.with_suffix(suffix + packed) for suffix in LANDMARKS for packed in ("", ".gz")]
+    if mesh.suffix.lower() == ".wrl":
+        folders = [name for spelling, name in names(root).items() if spelling.startswith(_OF_BU4DFE)]
+        places += [PurePath(folder, *mesh.with_suffix(".bnd").parts[-3:]) for folder in sorted(folders)]
+    return [root / place for place in places if is_file(root / place) and below(root, str(place))]
 
 
 def _spelling(name: str) -> str:
