@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import trimesh
 from PIL import Image
@@ -240,6 +242,39 @@ def test_films_of_one_name_are_others_where_person_or_expression_is_another(
     assert found.manifest.summary()["sequence"].to_list() == [2, 2, 4]
     told = [note for note in found.remarks if "their middle is taken for the apex" in note]
     assert [note.partition(" films")[0] for note in told] == ([] if frames == "all" else ["2 of 2"])
+
+
+def of_films(root: Path, pattern: str, files: Iterable[str], frames: str = "apex") -> pl.DataFrame:
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        BALL.export(root / file)
+    corpus = {"dataset": "folder", "root": str(root), "pattern": pattern, "frames": frames, "expressions": EXPRESSIONS}
+    return scan(Corpus.model_validate(corpus, strict=False)).manifest.frame
+
+
+def test_frames_whose_names_tell_their_intensity_are_one_film(tmp_path: Path) -> None:
+    strengths = (0.1, 0.4, 0.7, 0.9, 0.2)
+    files = [f"{who}/anger/{frame}_{strength}.obj" for who in "ab" for frame, strength in enumerate(strengths)]
+    apexes = of_films(tmp_path, "{subject}/{expression}/{frame}_{intensity}.obj", files)
+    assert apexes.select("subject", "frame", "intensity").rows() == [("a", 3, 0.9), ("b", 3, 0.9)]
+
+
+def test_films_that_only_their_intensity_tells_apart_stay_apart(tmp_path: Path) -> None:
+    files = [f"a/anger_{strength}/{frame}.obj" for strength in (0.25, 1.0) for frame in range(3)]
+    films = of_films(tmp_path, "{subject}/{expression}_{intensity}/{frame}.obj", files, "all")
+    assert films.group_by("sequence").agg(pl.col("intensity").unique(), pl.len()).sort("sequence").rows() == [
+        ("a_anger_0.25", [0.25], 3),
+        ("a_anger_1.0", [1.0], 3),
+    ]
+
+
+def test_a_link_that_leads_nowhere_is_a_face_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir(parents=True)
+    (tmp_path / "b" / "anger.obj").symlink_to("../objects/b")
+    faces = of_films(tmp_path, "{subject}/{expression}.obj", ["a/anger.obj"], "all")
+    assert faces["subject"].to_list() == ["a", "b"]
+    with pytest.raises(MeshError, match=r"^a link to a file that is not there: fetch it"):
+        load_mesh("b/anger.obj", None, str(tmp_path))
 
 
 @pytest.mark.parametrize("suffix", ["obj", "ply", "stl", "off", "glb"])

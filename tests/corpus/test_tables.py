@@ -129,6 +129,21 @@ def test_a_table_of_pandas(root: Path) -> None:
     assert found.skipped.rows() == [("a/1.obj", "row 2 has no subject")]
 
 
+def test_a_frame_without_intensity_is_no_apex_where_others_of_its_film_have_one(root: Path) -> None:
+    strengths = ("", "", "0.4", "0.8", "0.3")
+    films = "".join(
+        f"a/{5 * film + frame}.obj,p{film},anger,{frame},{strength if film else ''}\n"
+        for film in (0, 1)
+        for frame, strength in enumerate(strengths)
+    )
+    head = "path,subject,expression,frame,intensity\n"
+    apexes = scanned(root, head + films, frames="apex")
+    assert apexes.manifest.frame.select("subject", "frame", "intensity").rows() == [("p0", 2, 1.0), ("p1", 3, 0.8)]
+    assert [note for note in apexes.remarks if "are given 0" in note] == [
+        "2 frames have no intensity where others of their film have one, and are given 0; the first is a/5.obj"
+    ]
+
+
 def test_labels_are_understood_however_they_are_written(root: Path) -> None:
     labels = ["happy", "Neutral", "Happiness", "HAPPY ", "surprised", "HA", "joy", "E_HAPPY", "Angry", " fearful"]
     labels += ["sad", "DI", "NE", "no expression", "SUR", "Disgusted"]

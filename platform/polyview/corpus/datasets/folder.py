@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path, PureWindowsPath
@@ -13,7 +14,7 @@ from polyview.corpus.datasets.pattern import FIELDS, Pattern
 from polyview.corpus.datasets.table import cleaned, read_table
 from polyview.corpus.formats.limits import FORMATS, below, format_of, in_any_case, names_in
 from polyview.corpus.labels import key, meanings
-from polyview.corpus.manifest import OPTIONAL, SCHEMA, Found
+from polyview.corpus.manifest import OPTIONAL, SCHEMA, SEQUENCE, Found
 from polyview.errors import UserError
 from polyview.recipe import Corpus
 
@@ -26,16 +27,17 @@ _NUMBERS = {
 _UNITS = {"m": 1000.0, "cm": 10.0, "mm": 1.0, "um": 0.001, "µm": 0.001}
 _DOUBT = "its name's readings"
 """A column that no table has, for theirs are named without spaces: why nothing is read from a name that fits."""
+_IS_BLANK = pl.col("intensity").is_null() & pl.col("intensity").is_not_null().any().over(SEQUENCE)
 _OUTSIDE = "lies outside of the dataset's folder"
 
 
 def scan(corpus: Corpus) -> Found:
     """The faces of `corpus.table`, or of the files that fit `corpus.pattern`, and what was skipped.
 
-    Of a table, only path, subject and expression are needed. A missing sample_id is the path; intensity 1
-    (0 if neutral); sequence the subject and the expression where there is a frame, else the sample_id; frame 0; unit
-    that of `corpus.geometry`. Paths are relative to `corpus.root` and never leave it. An expression is one of
-    `corpus.expressions`, however it is written, or stays as it is.
+    Of a table, only path, subject and expression are needed. A missing sample_id is the path; intensity 1 (0 if
+    neutral, and where others of the sequence have one); sequence the subject and the expression where there is a frame,
+    else the sample_id; frame 0; unit that of `corpus.geometry`. Paths are relative to `corpus.root` and never leave it.
+    An expression is one of `corpus.expressions`, however it is written, or stays as it is.
     Raises `UserError` where the folder or the table cannot be read.
     """
     root = Path(corpus.root or "").expanduser()
@@ -44,11 +46,13 @@ def scan(corpus: Corpus) -> Found:
     known = _known(corpus)
     table = _matched(root, corpus.pattern, known) if corpus.pattern else _listed(root, corpus.table)
     table = _placed(root, _understood(_with_all_columns(table), known))
-    table = _completed(_with_numbers(table))
+    table = _named(_with_numbers(table))
+    blank = _on_blanks(table)
+    table = _with_intensities(table)
     table = table.with_columns(reason=pl.coalesce(_DOUBT, _gap(), "reason", _excess(), _repetition()))
     skipped = table.filter(pl.col("reason").is_not_null()).select(pl.coalesce("path", "row").alias("path"), "reason")
     rows = table.filter(pl.col("reason").is_null()).select([*SCHEMA, *OPTIONAL])
-    return Found(rows, skipped, tuple(_on_contradictions(root, table)))
+    return Found(rows, skipped, (*_on_contradictions(root, table), *blank))
 
 
 def _known(corpus: Corpus) -> dict[str, str]:
@@ -79,14 +83,28 @@ def _matched(root: Path, text: str, known: Container[str]) -> pl.DataFrame:
         path = file.relative_to(root).as_posix()
         readings = pattern.readings(path)
         fields = _chosen(readings, known)
-        others = [value for name, value in fields.items() if name != "frame"]
-        sequence = "_".join(others) if "frame" in fields else path
         doubt = {_DOUBT: _doubt(readings)} if readings and not fields else {}
-        rows.append({"path": path, "sequence": sequence} | doubt | fields)
+        rows.append({"path": path} | doubt | fields)
+    strengths: dict[tuple[str, str], set[str | None]] = defaultdict(set)
+    for row in rows:
+        strengths[_film(row), row.get("frame", "")].add(row.get("intensity"))
+    divided = {film for (film, _), several in strengths.items() if len(several) > 1}
+    for row in rows:
+        film = _film(row, whole=_film(row) in divided)
+        row.setdefault("sequence", film if "frame" in row else row["path"])
     if not any("subject" in row or _DOUBT in row for row in rows):
         raise UserError(f"corpus.pattern: none of {len(rows)} meshes fits {text}; the first is {rows[0]['path']}")
     table = pl.DataFrame(rows, schema=dict.fromkeys(("path", *FIELDS, _DOUBT), pl.String))
     return table.with_columns(cleaned(pl.exclude("path")))
+
+
+def _film(row: Mapping[str, str], whole: bool = False) -> str:
+    """The film that a row's frame is of, by all that the pattern reads from its path but the frame.
+
+    An intensity is the frame's own, unless it tells films apart that number their frames alike: then the `whole`
+    counts.
+    """
+    return "_".join(row[name] for name in row if name in FIELDS and name != "frame" and (whole or name != "intensity"))
 
 
 def _chosen(readings: Sequence[dict[str, str]], known: Container[str]) -> dict[str, str]:
@@ -114,14 +132,16 @@ def _doubt(readings: Sequence[dict[str, str]]) -> str:
 
 
 def _files_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """Every file, also those behind symbolic links, but for links that lead back to a folder that they lie in."""
+    """Every file, also those behind symbolic links, and links that lead nowhere; none that leads back to a folder that
+    it lies in.
+    """
     own = os.path.realpath(folder)
     if own in above:
         return
     for entry in folder.iterdir():
         if entry.is_dir():
             yield from _files_below(entry, above | {own})
-        elif entry.is_file():
+        elif entry.is_file() or entry.is_symlink():  # a link that leads nowhere stands for a face that is not there
             yield entry
 
 
@@ -185,16 +205,30 @@ def _with_numbers(table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(numbers).cast({"frame": pl.Int64})
 
 
-def _completed(table: pl.DataFrame) -> pl.DataFrame:
-    rest = pl.when(pl.col("expression") == "neutral").then(0.0).otherwise(1.0)
+def _named(table: pl.DataFrame) -> pl.DataFrame:
     film = pl.when(pl.col("frame").is_not_null()).then(pl.format("{}_{}", "subject", "expression"))
     return table.with_columns(
         pl.col("sample_id").fill_null(pl.col("path")),
         pl.coalesce("sequence", film),
         pl.col("frame").fill_null(0),
-        pl.col("intensity").fill_null(rest),
         pl.col("dataset").fill_null("folder"),
     ).with_columns(pl.col("sequence").fill_null(pl.col("sample_id")))
+
+
+def _with_intensities(table: pl.DataFrame) -> pl.DataFrame:
+    rest = pl.when((pl.col("expression") == "neutral") | _IS_BLANK).then(0.0).otherwise(1.0)
+    return table.with_columns(pl.col("intensity").fill_null(rest))
+
+
+def _on_blanks(table: pl.DataFrame) -> list[str]:
+    """How many frames of films with intensities have none."""
+    blank = table.filter(_IS_BLANK & (pl.col("expression") != "neutral"))
+    if blank.is_empty():
+        return []
+    return [
+        f"{len(blank)} frames have no intensity where others of their film have one, and are given 0; the first is "
+        f"{blank['path'][0]}"
+    ]
 
 
 def _gap() -> pl.Expr:

@@ -161,7 +161,11 @@ def is_file(file: Path) -> bool:
 def read_bytes(file: Path, largest: int = LARGEST_FILE) -> bytes:
     """All of a file, unless it is larger than `largest` bytes; raises `MeshError`."""
     if not is_file(file):
-        raise MeshError("no such file")
+        raise MeshError(
+            "a link to a file that is not there: fetch it, as by git annex get or dvc pull"
+            if file.is_symlink()
+            else "no such file"
+        )
     try:
         size = file.stat().st_size
         if size > largest:
