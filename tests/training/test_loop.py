@@ -9,12 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from torch import Tensor
 
 from polyview.recipe import Experiment
 from polyview.rendering.store import ViewStore
 from polyview.training.augmentation import Share
-from polyview.training.checkpoint import latest_checkpoint
+from polyview.training.checkpoint import Checkpoint, latest_checkpoint
 from polyview.training.history import Epoch
 from polyview.training.loop import Trainer, TrainingJob
 from polyview.training.optimizer import schedule
@@ -25,10 +26,14 @@ CPU = torch.device("cpu")
 TEXT_FREE = {"objective__alignment": None, "objective__redundancy": None, "language__prompts": "none"}
 
 
-def weights(job: TrainingJob) -> bytes:
+def checkpoint_of(job: TrainingJob) -> Checkpoint:
     checkpoint = latest_checkpoint(job.folder)
     assert checkpoint is not None
-    return (checkpoint.folder / "model.safetensors").read_bytes()
+    return checkpoint
+
+
+def weights(job: TrainingJob) -> bytes:
+    return (checkpoint_of(job).folder / "model.safetensors").read_bytes()
 
 
 def losses(history: list[Epoch]) -> list[dict[str, float]]:
@@ -133,6 +138,7 @@ def test_a_loss_that_is_not_finite_names_the_epoch_and_the_samples(make_job: Mak
         {"objective": {"contrast": {}}, "language__prompts": "pseudo"},
         {"objective": {"contrast": {}, "simclr": {}}, "language__prompts": "none"},
         {"objective": {"supervised": {}}},
+        {"objective": {"contrast": {}, "alignment": {"weight": 0}, "supervised": {"weight": 0}}},
         {"objective": {"margin": {}, "triplet": {}}},
     ],
     ids=str,
@@ -155,6 +161,19 @@ def test_every_trained_parameter_has_a_gradient_and_every_frozen_one_stays(
     moved = {name for name, weight in parameters.items() if not torch.equal(weight.detach(), before[name])}
     assert moved
     assert all(parameters[name].requires_grad for name in moved)
+
+
+@pytest.mark.parametrize("term", ["decorrelation", "alignment", "redundancy", "supervised"])
+def test_a_term_of_weight_nothing_is_not_there(make_job: MakeJob, term: str) -> None:
+    others = {"objective": {"decorrelation": {}, "alignment": {}, "redundancy": {}}, "training__epochs": 1}
+    removed = make_job("removed", **others, **{f"objective__{term}": None})
+    weightless = make_job("weightless", **others, **{f"objective__{term}": {"weight": 0}})
+    for job in (removed, weightless):
+        list(Trainer(job, CPU).epochs())
+    of_removed, of_weightless = (
+        load_file(checkpoint_of(job).folder / "model.safetensors") for job in (removed, weightless)
+    )
+    assert all(torch.equal(of_weightless[name], tensor) for name, tensor in of_removed.items())
 
 
 def test_people_who_are_not_in_the_job_are_never_seen(make_job: MakeJob, tiny_store: ViewStore) -> None:

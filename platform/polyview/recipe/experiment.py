@@ -165,14 +165,13 @@ class Experiment(Model):
     def _parts_fit(self) -> Self:
         objective, views = self.objective, self.rendering.views.count
         unlabelled = objective.pair_terms if self.language.prompts == "none" else ()
-        if views < 2 and not objective.augment and (names := (*objective.view_terms, *unlabelled)):
+        if views < 2 and not objective.augmented_terms and (names := (*objective.view_terms, *unlabelled)):
             raise ValueError(
                 f"objective.{names[0]} needs pairs of views and rendering.views.count is {views}; "
                 f"set objective.decorrelation.augment: true, or remove objective.{names[0]}"
             )
-        if objective.augment and not self.training.augment:
-            name = "decorrelation" if objective.decorrelation and objective.decorrelation.augment else "simclr"
-            raise ValueError(f"objective.{name}.augment needs training.augment: true")
+        if objective.augmented_terms and not self.training.augment:
+            raise ValueError(f"objective.{objective.augmented_terms[0]}.augment needs training.augment: true")
         if self.training.persons and self.language.labelled < 1:
             raise ValueError(
                 "training.persons makes batches of whole people, and language.labelled of labelled samples and others; "
@@ -212,7 +211,7 @@ class Experiment(Model):
         waits = self.language.prompts == "pseudo" and self.language.pseudo.start
         if waits and not set(objective.terms) - set(objective.text_terms):
             raise ValueError("language.pseudo.start needs a term without text to train on until then, such as contrast")
-        if objective.supervised and self.language.prompts != "label":
+        if "supervised" in objective.terms and self.language.prompts != "label":
             raise ValueError("objective.supervised reads every sample's label; set language.prompts: label")
         return self
 

@@ -122,7 +122,8 @@ class Objective(Model):
     @property
     def trains_text(self) -> bool:
         """Whether the text tower gets a gradient: the redundancy along the text's directions takes them as given."""
-        return bool(self.alignment or (self.redundancy and self.redundancy.form != "text_directions"))
+        by_redundancy = self.redundancy and self.redundancy.form != "text_directions" and "redundancy" in self.terms
+        return "alignment" in self.terms or bool(by_redundancy)
 
     @property
     def pair_terms(self) -> tuple[str, ...]:
@@ -149,6 +150,7 @@ class Objective(Model):
         return self.model_copy(update=dict.fromkeys(self.text_terms))
 
     @property
-    def augment(self) -> bool:
-        """Whether a single view is doubled by augmentation."""
-        return any(term and term.augment for term in (self.decorrelation, self.simclr))
+    def augmented_terms(self) -> tuple[str, ...]:
+        """Those that double a single view by augmentation."""
+        terms = {"decorrelation": self.decorrelation, "simclr": self.simclr}
+        return tuple(name for name, term in terms.items() if name in self.terms and term and term.augment)

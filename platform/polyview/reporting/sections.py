@@ -220,7 +220,7 @@ def _view_counts(outcome: Outcome) -> list[Section]:
         rows.append([str(count), named[count], f"{mean:.1f}", f"{np.mean(seconds):.1f}"])
     text = ", ".join(f"{row[2]} with {row[0]}" for row in rows[1:])
     shown = [trial.experiment for trial, _ in finished(outcome) if trial.variant in named.values()]
-    augmented = {experiment.objective.augment for experiment in shown}
+    augmented = {bool(experiment.objective.augmented_terms) for experiment in shown}
     but = ", but that with one view the second of each pair is an altered copy" if len(augmented) > 1 else ""
     return [
         Section(

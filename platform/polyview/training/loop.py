@@ -289,7 +289,7 @@ def make_batches(job: TrainingJob) -> Batches:
     experiment = job.experiment
     store = open_samples(job.store, experiment.model)
     views = cameras(experiment.rendering.views)
-    if len(views) == 1 and experiment.objective.augment:
+    if len(views) == 1 and experiment.objective.augmented_terms:
         # Each copy is augmented by itself, and the pair is what the losses compare.
         views = views * 2
     read = None
@@ -339,11 +339,11 @@ def freeze_unused(model: MultiviewModel, experiment: Experiment) -> None:
         if name.startswith("projector."):
             used = bool(objective.projected_terms)
         elif name.startswith("fusion."):
-            used = text_is_used or objective.supervised is not None
+            used = text_is_used or "supervised" in objective.terms
         elif name.startswith("classifier."):
-            used = True
+            used = "supervised" in objective.terms
         elif name == "towers.logit_scale":
-            used = objective.alignment is not None
+            used = "alignment" in objective.terms
         elif name == "towers.logit_bias":
             used = False
         else:
