@@ -25,7 +25,7 @@ from polyview.rendering.store import ViewStore
 from polyview.storage.home import REPOSITORY, open_home
 from polyview.tracking.store import reachable
 from polyview.training.loop import Trainer, TrainingJob
-from polyview.trials.trial import TrialSpec
+from polyview.trials.spec import TrialSpec
 
 VERBS = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "export", "ablate", "report", "compare", "ui")
 VERBS += ("bundle", "rerun", "doctor", "submit", "jobs", "logs", "stop")

@@ -34,7 +34,7 @@ from polyview.training.history import Epoch
 from polyview.trials.design import RAW_PIXELS, REFERENCES, Trial
 from polyview.trials.ledger import Ledger, TrialFailure
 from polyview.trials.scheduler import run_trials
-from polyview.trials.trial import Workplace
+from polyview.trials.spec import Workplace
 from polyview.trials.views import find_faces, prepare_views
 
 TARGETS = {1: 20.0, 2: 3.0}  # workers -> how many times faster

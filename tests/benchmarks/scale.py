@@ -36,8 +36,8 @@ from polyview.trials import scheduler
 from polyview.trials.design import Trial
 from polyview.trials.ledger import Ledger, Record, TrialFailure
 from polyview.trials.scheduler import run_trials
+from polyview.trials.spec import Workplace
 from polyview.trials.trainable import TrialActor
-from polyview.trials.trial import Workplace
 from polyview.trials.views import PreparedViews
 
 Row = dict[str, float]

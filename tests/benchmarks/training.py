@@ -50,7 +50,7 @@ from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter
 from polyview.rendering.store import ViewStore, finish_part, rows_per_shard
 from polyview.storage.home import bundled
-from polyview.trials.trial import default_device
+from polyview.trials.scoring import default_device
 
 Seen = tuple[float, float]
 """What a turn tells: samples a second, CPU seconds."""

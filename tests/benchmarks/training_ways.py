@@ -23,7 +23,7 @@ from polyview.rendering.store import ViewStore
 from polyview.training.augmentation import Augmentation, Share
 from polyview.training.loop import MAX_GRADIENT_NORM, Trainer, TrainingJob, class_tokens
 from polyview.training.optimizer import make_optimizer
-from polyview.trials.trial import default_device
+from polyview.trials.scoring import default_device
 
 ENDLESS = 1_000_000  # epochs, so that no turn is the last one
 SINGLE: dict[str, Any] = {

@@ -26,7 +26,8 @@ from polyview.storage.home import Home, replacing
 from polyview.storage.mirror import CachedPath, Span, address, fetch_all, files, read_spans, refresh, remove, resolve
 from polyview.training.checkpoint import fetch_checkpoint, latest_checkpoint, open_checkpoint
 from polyview.trials.ledger import Ledger, Record
-from polyview.trials.trial import TrialSpec, run_trial, train_alone
+from polyview.trials.spec import TrialSpec
+from polyview.trials.trial import run_trial, train_alone
 
 Elsewhere = Callable[[str], Home]
 RenderInto = Callable[[Home, Experiment], Path]

@@ -34,7 +34,8 @@ from polyview.studies.estimate import estimate
 from polyview.trials.design import REFERENCES, Trial, methods, plan
 from polyview.trials.ledger import Ledger
 from polyview.trials.people import sides_of
-from polyview.trials.trial import Workplace, run_trial
+from polyview.trials.spec import Workplace
+from polyview.trials.trial import run_trial
 from polyview.trials.views import PreparedViews, find_faces, needs
 
 BENCHMARKS = sorted(path.stem for path in STUDIES if path.parent.name == "benchmarks")

@@ -19,7 +19,8 @@ from polyview.recipe import load_experiment, load_study
 from polyview.storage.home import Home
 from polyview.trials.design import plan
 from polyview.trials.ledger import Ledger
-from polyview.trials.trial import TrialSpec, run_trial
+from polyview.trials.spec import TrialSpec
+from polyview.trials.trial import run_trial
 
 DATA = Path(__file__).parents[1] / "data"
 WRITTEN_AT = "/home/researcher/outputs"

@@ -17,8 +17,9 @@ from polyview.trials.cpus import CpuShare, count_held
 from polyview.trials.design import Trial
 from polyview.trials.ledger import LOCK
 from polyview.trials.scheduler import run_trials
+from polyview.trials.spec import TrialSpec, Workplace
 from polyview.trials.trainable import TRIAL, TrialActor
-from polyview.trials.trial import TrialSpec, Workplace, run_trial
+from polyview.trials.trial import run_trial
 from polyview.trials.views import PreparedViews
 
 

@@ -16,7 +16,8 @@ from polyview.rendering.store import ViewStore
 from polyview.trials.design import Trial
 from polyview.trials.ledger import Ledger
 from polyview.trials.scheduler import run_trials
-from polyview.trials.trial import TrialSpec, Workplace, run_trial, train_alone
+from polyview.trials.spec import TrialSpec, Workplace
+from polyview.trials.trial import run_trial, train_alone
 from polyview.trials.views import PreparedViews
 
 

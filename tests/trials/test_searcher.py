@@ -13,7 +13,7 @@ from polyview.trials.design import Trial
 from polyview.trials.ledger import Ledger, Record
 from polyview.trials.search import Points, make_trials, own_point
 from polyview.trials.searcher import LedgerSearch
-from polyview.trials.trial import Workplace
+from polyview.trials.spec import Workplace
 from polyview.trials.views import PreparedViews
 
 SPACE = {"objective.alignment.weight": {"uniform": [0.5, 2.0]}, "training.lr": {"log_uniform": [1e-4, 1e-2]}}

@@ -27,21 +27,10 @@ from polyview.training.provenance import Seen
 from polyview.training.saving import CheckpointTimes
 from polyview.trials.design import REFERENCES
 from polyview.trials.ledger import Ledger, Record
-from polyview.trials.trial import (
-    Faces,
-    TrialSpec,
-    UselessPictures,
-    check_faces,
-    check_recipe,
-    embedded,
-    evaluate_checkpoint,
-    interim_score,
-    predict_again,
-    run_trial,
-    score,
-    seen_by_start,
-    useless_pictures,
-)
+from polyview.trials.scoring import embedded, evaluate_checkpoint, interim_score, score
+from polyview.trials.spec import Faces, TrialSpec
+from polyview.trials.trial import check_faces, check_recipe, predict_again, run_trial, seen_by_start
+from polyview.trials.useless_pictures import UselessPictures, useless_pictures
 
 Assign = Callable[..., TrialSpec]
 StoreOf = Callable[[Experiment], ViewStore]

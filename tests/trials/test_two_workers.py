@@ -14,7 +14,7 @@ from polyview.rendering.store import ViewStore
 from polyview.trials.design import Trial
 from polyview.trials.ledger import Ledger
 from polyview.trials.scheduler import run_trials
-from polyview.trials.trial import Workplace
+from polyview.trials.spec import Workplace
 from polyview.trials.views import PreparedViews
 
 

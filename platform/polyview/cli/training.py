@@ -49,7 +49,7 @@ def evaluate(
     """Score a checkpoint by the probes, on the test subjects of its pretraining."""
     from polyview.recipe import with_overrides
     from polyview.training.checkpoint import open_checkpoint
-    from polyview.trials.trial import evaluate_checkpoint
+    from polyview.trials.scoring import evaluate_checkpoint
     from polyview.trials.views import find_faces, prepare_views
 
     opened = open_checkpoint(checkpoint)

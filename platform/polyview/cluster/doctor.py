@@ -108,7 +108,7 @@ def _torch() -> Check:
 
 def _precision() -> Check:
     from polyview.training.precision import bf16_slowdown, choose_precision
-    from polyview.trials.trial import default_device
+    from polyview.trials.scoring import default_device
 
     device = default_device()
     chosen = choose_precision("auto", device)

@@ -54,7 +54,7 @@ from polyview.trials.views import PreparedViews, find_faces, manifests_of, prepa
 from polyview.trials.watcher import Watcher
 
 if TYPE_CHECKING:
-    from polyview.trials.trial import Workplace
+    from polyview.trials.spec import Workplace
 
 Known = TypeVar("Known", Record, InterimScores)
 
@@ -386,7 +386,7 @@ class Driver:
             self.watcher.say(f"estimate: {forecast(spec, experiments, self.study.resources.cpus, concurrent)}")
 
     def _workplace(self) -> Workplace:
-        from polyview.trials.trial import Workplace
+        from polyview.trials.spec import Workplace
 
         return Workplace(self.views, self.home.trials, self.study.resources, self.study.retries)
 

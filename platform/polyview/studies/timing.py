@@ -15,7 +15,7 @@ import torch
 from polyview.recipe import Experiment
 from polyview.training.classes import known_classes
 from polyview.training.loop import Trainer, TrainingJob
-from polyview.trials.trial import TrialSpec
+from polyview.trials.spec import TrialSpec
 from polyview.trials.watcher import duration
 
 STEPS = 2

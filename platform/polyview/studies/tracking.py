@@ -109,7 +109,7 @@ class TrackedStudy:
     def _export(self, trial: Trial, folder: Path) -> None:
         # torch and open_clip take seconds to import, which a study that has its model there need not wait for.
         from polyview.tracking.served import save_model
-        from polyview.trials.trial import TrialSpec
+        from polyview.trials.spec import TrialSpec
 
         other = self.views.test_store_of(trial.experiment)
         save_model(TrialSpec(trial.experiment, self.views.store_of(trial.experiment), self.home.trials, other), folder)

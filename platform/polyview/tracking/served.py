@@ -30,7 +30,8 @@ from polyview.storage.checksums import CHECKSUMS
 from polyview.tracking.meshes import MeshSource
 from polyview.training.batches import to_images
 from polyview.training.checkpoint import Checkpoint, open_checkpoint
-from polyview.trials.trial import TrialSpec, embedded
+from polyview.trials.scoring import embedded
+from polyview.trials.spec import TrialSpec
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,8 +23,8 @@ from polyview.trials.design import Trial
 from polyview.trials.ledger import InterimScores, Record, TrialFailure
 from polyview.trials.search import Points, objectives
 from polyview.trials.searcher import LedgerSearch, Pruner, QueueOrder
+from polyview.trials.spec import Workplace
 from polyview.trials.trainable import CPUS, FINAL, TRIAL, WAITS, InterimScoring, TrialActor
-from polyview.trials.trial import Workplace
 from polyview.trials.waiting import living_nodes, saying_of_machines
 
 # A trial with workers of its own occupies their CPUs: were a share of one taken by what waits for them, the last

@@ -26,7 +26,7 @@ from polyview.trials.search import (
     values,
 )
 from polyview.trials.space import Point, suggest
-from polyview.trials.trial import Workplace
+from polyview.trials.spec import Workplace
 
 ATTEMPTS = 100  # to find a point that makes an experiment and was not tried yet
 

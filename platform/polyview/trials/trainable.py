@@ -26,15 +26,9 @@ from polyview.training.loop import TrainingJob
 from polyview.trials.capacity import GIB
 from polyview.trials.cpus import CpuShare
 from polyview.trials.ledger import LOCK
-from polyview.trials.trial import (
-    TrialSpec,
-    evaluate_away,
-    evaluate_trained,
-    interim_score,
-    is_raw_pixels,
-    run_trial,
-    train_alone,
-)
+from polyview.trials.scoring import evaluate_away, evaluate_trained, interim_score, is_raw_pixels
+from polyview.trials.spec import TrialSpec
+from polyview.trials.trial import run_trial, train_alone
 
 # The driver and the actors import this file, and both read these settings. Relative paths stay those of the user, the
 # records are the ledger's and the terminal is polyview's: Tune writes no results, prints no tables (its older output
