@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -502,6 +503,20 @@ def test_what_is_known_of_a_study_no_more_is_not_shown_any_more(home: Home) -> N
         "seeds": "1",
     }
     assert shown["quickstart"] == {"linear/accuracy": 0.6}
+
+
+def test_results_are_shown_though_the_clock_was_set_back(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(metrics: dict[str, float], hours: int) -> dict[str, float]:
+        clock = SimpleNamespace(time=lambda: time.time() + 3600 * hours)
+        monkeypatch.setattr("polyview.tracking.entities.time", clock)
+        tracker = opened(home)
+        tracker.close(metrics, ended=1100.0)
+        tracker.finish()
+        return {key: value for key, value in runs(home)[0].data.metrics.items() if not math.isnan(value)}
+
+    assert shown({"knn": 0.5, "linear": 0.6}, 0) == {"knn": 0.5, "linear": 0.6}
+    assert shown({"knn": 0.7}, -48) == {"knn": 0.7}
+    assert shown({"knn": 0.4, "linear": 0.3}, -50) == {"knn": 0.4, "linear": 0.3}
 
 
 def test_the_pages_lie_where_mlflow_looks_for_shared_views(home: Home) -> None:

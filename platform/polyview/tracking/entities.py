@@ -56,6 +56,11 @@ def overwrite(client: Any, run_id: str, tags: Mapping[str, str], metrics: Mappin
     changed |= {key: math.nan for key, value in kept.items() if key not in new and not math.isnan(value)}
     now = time.time()
     write(client, run_id, {}, tags, [Point(int(now), now, changed)] if changed else [])
+    shown = client.get_run(run_id).data.metrics if changed else {}
+    hidden = {key: value for key, value in changed.items() if str(shown.get(key)) != str(value)}
+    if hidden:  # whoever wrote before had a clock that is ahead of this one
+        last = max(point.step for key in hidden for point in client.get_metric_history(run_id, key))
+        write(client, run_id, {}, {}, [Point(last + 1, now, hidden)])
 
 
 def source_tags() -> dict[str, str]:
