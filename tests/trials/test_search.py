@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from polyview.analysis.searches import importance
 from polyview.errors import UserError
-from polyview.recipe import Experiment, Study, with_overrides
+from polyview.recipe import Experiment, Pruning, Study, with_overrides
 from polyview.rendering.cameras import cameras
 from polyview.trials import search
 from polyview.trials.design import plan
-from polyview.trials.ledger import InterimScores, Record
+from polyview.trials.ledger import InterimScores, Ledger, Record, pruned_trials
 from polyview.trials.space import Point, contains, suggest
 from polyview.trials.views import corpora
 
@@ -154,6 +154,19 @@ def test_what_was_stopped_early_still_tells_the_sampler_and_the_pruner(tiny: Exp
         asked = made.ask()
         asked.report(score, 1)
         assert asked.should_prune() == stops
+
+
+def test_what_one_rule_pruned_is_open_under_another(tiny: Experiment, tmp_path: Path) -> None:
+    study = study_of(tiny, prune={"rule": "asha", "every": 1})
+    trials, ledger = search.make_trials(study, played(study, near_two, 2)), Ledger(tmp_path)
+    seen = InterimScores(id="", metric="linear/accuracy", manifest="faces", started=0, ended=1, scores={1: 0.5})
+    rules = (Pruning(rule="asha", every=1), None)  # earlier versions did not keep the rule
+    for trial, rule in zip(trials, rules, strict=True):
+        ledger.write_interim_scores(seen.model_copy(update={"id": trial.id, "pruning": rule, "pruned": True}))
+    pruned = {trial.id for trial in trials}
+    assert pruned_trials(search.interim_scores_of(study, trials, ledger)) == pruned
+    other = study_of(tiny, prune={"rule": "median", "every": 1})
+    assert pruned_trials(search.interim_scores_of(other, trials, ledger)) == {trials[1].id}
 
 
 def test_every_camera_that_a_search_can_ask_for_is_planned(tiny: Experiment) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from polyview.errors import UserError
-from polyview.recipe import Experiment
+from polyview.recipe import Experiment, Pruning
 from polyview.recipe.revisions import as_stored
 from polyview.recipe.schema import STORED
 from polyview.storage.home import replacing
@@ -95,7 +95,8 @@ class TrialFailure(BaseModel):
 class InterimScores(BaseModel):
     """The scores in `metric` of a trial's model while it was trained, by epoch, and whether it was pruned for them.
 
-    Times are Unix seconds; `manifest` says which faces it was trained on.
+    Times are Unix seconds; `manifest` says which faces it was trained on; `pruning` by what rule it was measured and
+    judged, which earlier versions did not keep.
     """
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants", populate_by_name=True)
@@ -106,6 +107,7 @@ class InterimScores(BaseModel):
     started: float
     ended: float
     scores: dict[int, float] = {}
+    pruning: Pruning | None = Field(None, exclude_if=lambda rule: rule is None)
     pruned: bool = Field(False, alias="stopped")  # as the file has called it from the first version on
 
 

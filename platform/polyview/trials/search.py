@@ -176,11 +176,11 @@ def values(study: Study, record: Record) -> list[float] | None:
 
 
 def interim_scores_of(study: Study, trials: Sequence[Trial], ledger: Ledger) -> dict[str, InterimScores]:
-    """The interim scores of a search's trials, by trial id; none if it does not prune by that metric."""
+    """The interim scores of a search's trials, by trial id; none if it does not prune by that metric and rule."""
     if study.search is None or study.search.prune is None:
         return {}
-    found = ledger.read_interim_scores(trial.id for trial in trials)
-    return {name: one for name, one in found.items() if one.metric == objectives(study)[0]}
+    found, rules = ledger.read_interim_scores(trial.id for trial in trials), (study.search.prune, None)
+    return {name: one for name, one in found.items() if one.metric == objectives(study)[0] and one.pruning in rules}
 
 
 def make_study(

@@ -116,6 +116,7 @@ class LedgerSearch(Searcher):
             started=before.started if before else time.time() - seconds,
             ended=time.time(),
             scores={**(before.scores if before else {}), epoch: score},
+            pruning=self.study.search.prune if self.study.search else None,
             pruned=pruned,
         )
         self.interim_scores[trial.id] = scored
