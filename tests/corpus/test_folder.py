@@ -268,12 +268,27 @@ def test_films_that_only_their_intensity_tells_apart_stay_apart(tmp_path: Path) 
     ]
 
 
+def test_what_systems_hide_or_leave_behind_is_no_face(tmp_path: Path) -> None:
+    litter = ["a/._anger.obj", ".Trash-0/b/anger.obj", ".hidden/anger.obj", "__MACOSX/a/anger.obj"]
+    faces = of_films(tmp_path, "{subject}/{expression}.obj", ["a/anger.obj", *litter], "all")
+    assert faces["path"].to_list() == ["a/anger.obj"]
+
+
+def test_a_name_that_does_not_fit_the_pattern_is_said_to(tmp_path: Path) -> None:
+    for name in ("a/anger.obj", "b/ANGER.OBJ"):
+        (tmp_path / name).parent.mkdir()
+        BALL.export(tmp_path / name, file_type="obj")
+    pattern = "{subject}/{expression}.obj"
+    corpus = Corpus(dataset="folder", root=str(tmp_path), pattern=pattern, expressions=EXPRESSIONS)
+    assert scan(corpus).skipped.rows() == [("b/ANGER.OBJ", f"its name does not fit corpus.pattern, {pattern}")]
+
+
 def test_a_link_that_leads_nowhere_is_a_face_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir(parents=True)
     (tmp_path / "b" / "anger.obj").symlink_to("../objects/b")
     faces = of_films(tmp_path, "{subject}/{expression}.obj", ["a/anger.obj"], "all")
     assert faces["subject"].to_list() == ["a", "b"]
-    with pytest.raises(MeshError, match=r"^a link to a file that is not there: fetch it"):
+    with pytest.raises(MeshError, match=r"^a link to what is not there: fetch it"):
         load_mesh("b/anger.obj", None, str(tmp_path))
 
 

@@ -70,6 +70,16 @@ def test_a_person_is_not_taken_for_a_head_in_another_unit(unit: float) -> None:
     assert guess_unit(mesh)[0] == unit
 
 
+def test_a_person_with_arms_stretched_out_is_one() -> None:
+    body = trimesh.creation.box((1.7, 1.72, 0.3))
+    assert guess_unit(Mesh(np.asarray(body.vertices, np.float32), np.asarray(body.faces, np.int32)))[0] == 1000
+
+
+def test_a_mask_of_a_face_in_millimetres_is_no_person_in_centimetres() -> None:
+    mask = trimesh.creation.box((117, 220, 62))
+    assert guess_unit(Mesh(np.asarray(mask.vertices, np.float32), np.asarray(mask.faces, np.int32)))[0] == 1
+
+
 def test_what_no_unit_makes_a_head_is_refused_with_the_key() -> None:
     face = shell()
     with pytest.raises(MeshError, match=r"3\.89 x 5 x .* units large.*set corpus\.geometry\.unit"):

@@ -16,8 +16,10 @@ HEAD, BUST, BODY = (100.0, 450.0), (450.0, 1000.0), (1000.0, 2300.0)
 """Millimetres that the longest side of a face or head has, of one with shoulders, and of a whole person."""
 
 _UNIT_CUBE, _HEAD_HEIGHT = (0.9, 2.1), 220.0
-_SLIM = 3.5
-"""A mesh so many times as long as it is wide or deep is a person rather than a head."""
+_SLIM, _NARROW, _FLAT = 3.5, 2.2, 5.0
+"""A mesh so many times as long as it is deep, and as wide, is a person rather than a head; or, with the arms stretched
+out, so many times as long as deep. A mask of a face is not that narrow.
+"""
 _OPEN = 0.3
 """Share of its area that a scan of a face turns to one side; a closed head turns none."""
 _STRAIGHT = 0.85
@@ -71,7 +73,7 @@ def guess_unit(mesh: Mesh) -> tuple[float, str]:
     """Millimetres per unit of the file, and the unit's name; raises `MeshError` where no unit makes it a head."""
     sides = mesh.sides
     longest = float(sides.max())
-    if longest > _SLIM * sides.min() and (person := _unit_within(longest, BODY)):
+    if _is_of_person(sides) and (person := _unit_within(longest, BODY)):
         return person
     if head := _unit_within(longest, HEAD):
         return head
@@ -83,6 +85,11 @@ def guess_unit(mesh: Mesh) -> tuple[float, str]:
         f"{extent(mesh)} units large, which is no head in {', '.join(UNITS)} or a unit cube; "
         "set corpus.geometry.unit to the millimetres of one unit"
     )
+
+
+def _is_of_person(sides: Points) -> bool:
+    smallest, middle, longest = np.sort(sides).tolist()
+    return longest > _FLAT * smallest or (longest > _SLIM * smallest and longest > _NARROW * middle)
 
 
 def _unit_within(longest: float, sizes: tuple[float, float]) -> tuple[float, str] | None:

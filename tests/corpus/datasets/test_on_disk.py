@@ -218,6 +218,13 @@ def bu4dfe(tmp_path: Path) -> Path:
     return write_bu4dfe(tmp_path, ("F001", "M043"), frames=5)
 
 
+def test_a_person_who_is_a_link_to_nowhere_is_told(bu4dfe: Path) -> None:
+    (bu4dfe / "F002").symlink_to("objects/F002")
+    assert scanned("bu4dfe", bu4dfe).skipped.rows() == [
+        ("F002", "a link to what is not there: fetch it, as by git annex get or dvc pull")
+    ]
+
+
 def test_a_film_that_is_still_packed_is_told(bu4dfe: Path) -> None:
     shutil.make_archive(str(bu4dfe / "F001" / "Sad"), "zip", bu4dfe / "F001" / "Sad")
     assert not scanned("bu4dfe", bu4dfe).skipped.rows()  # it is unpacked too

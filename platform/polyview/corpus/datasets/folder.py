@@ -12,7 +12,7 @@ import polars as pl
 
 from polyview.corpus.datasets.pattern import FIELDS, Pattern
 from polyview.corpus.datasets.table import cleaned, read_table
-from polyview.corpus.formats.limits import FORMATS, below, format_of, in_any_case, names_in
+from polyview.corpus.formats.limits import FORMATS, below, entries, format_of, in_any_case, is_broken_link, names_in
 from polyview.corpus.labels import key, meanings
 from polyview.corpus.manifest import OPTIONAL, SCHEMA, SEQUENCE, Found
 from polyview.errors import UserError
@@ -94,6 +94,9 @@ def _matched(root: Path, text: str, known: Container[str]) -> pl.DataFrame:
         row.setdefault("sequence", film if "frame" in row else row["path"])
     if not any("subject" in row or _DOUBT in row for row in rows):
         raise UserError(f"corpus.pattern: none of {len(rows)} meshes fits {text}; the first is {rows[0]['path']}")
+    for row in rows:
+        if "subject" not in row:
+            row.setdefault(_DOUBT, f"its name does not fit corpus.pattern, {text}")
     table = pl.DataFrame(rows, schema=dict.fromkeys(("path", *FIELDS, _DOUBT), pl.String))
     return table.with_columns(cleaned(pl.exclude("path")))
 
@@ -132,16 +135,16 @@ def _doubt(readings: Sequence[dict[str, str]]) -> str:
 
 
 def _files_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """Every file, also those behind symbolic links, and links that lead nowhere; none that leads back to a folder that
-    it lies in.
+    """Every file that is not hidden, also those behind symbolic links, and links that lead nowhere; none that leads
+    back to a folder that it lies in.
     """
     own = os.path.realpath(folder)
     if own in above:
         return
-    for entry in folder.iterdir():
+    for entry in entries(folder):
         if entry.is_dir():
             yield from _files_below(entry, above | {own})
-        elif entry.is_file() or entry.is_symlink():  # a link that leads nowhere stands for a face that is not there
+        elif entry.is_file() or is_broken_link(entry):  # which stands for a face that is not there
             yield entry
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from polyview.corpus.formats.limits import LEADS_NOWHERE, entries, is_broken_link
 from polyview.corpus.manifest import SCHEMA, SKIPPED, Found
 from polyview.errors import UserError
 from polyview.recipe import Corpus
@@ -25,7 +26,7 @@ _NAMES_SHOWN = 5
 
 @dataclass(frozen=True)
 class Subject:
-    """A person and the folder, or the archive, of that name; the name is as the dataset spells it."""
+    """A person and the folder, the archive or the broken link of that name; the name is as the dataset spells it."""
 
     name: str
     place: Path
@@ -35,8 +36,8 @@ class Subject:
 class Findings:
     """The rows of a scan, the files that were left out, with reasons, and the sequences of guessed intensities.
 
-    subjects: all whose folders or archives are there; places: where each frame was found first; repeated: by folder the
-    files that were found elsewhere before.
+    subjects: all whose folders, archives or broken links are there; places: where each frame was found first;
+    repeated: by folder the files that were found elsewhere before.
     """
 
     dataset: str
@@ -94,19 +95,23 @@ class Findings:
         return Found(pl.DataFrame(self.rows, schema=SCHEMA), skipped, (remark,) if remark else ())
 
     def _absent(self) -> Iterator[tuple[str, str]]:
-        """Whose folders and archives give no face."""
+        """Those of whom no face is found, and why."""
         present = {row["subject"] for row in self.rows}
         for subject in self.subjects:
             if subject.name not in present:
-                empty = f"no face of {subject.name} is found in it"
-                reason = empty if subject.place.is_dir() else _PACKED
-                yield str(subject.place.relative_to(self.root)), reason
+                yield str(subject.place.relative_to(self.root)), _why_absent(subject)
 
     def _twice(self) -> Iterator[tuple[str, str]]:
         for folder, files in self.repeated.items():
             first = files[0].relative_to(self.root)
             count = "1 mesh in it is" if len(files) == 1 else f"{len(files)} meshes in it are"
             yield str(folder.relative_to(self.root)), f"{count} there already, as {first}; remove the copy"
+
+
+def _why_absent(subject: Subject) -> str:
+    if subject.place.is_dir():
+        return f"no face of {subject.name} is found in it"
+    return LEADS_NOWHERE if is_broken_link(subject.place) else _PACKED
 
 
 def find_subjects(
@@ -124,18 +129,18 @@ def find_subjects(
         name = _stem(entry) if _is_archive(entry) else entry.name
         return spelt(name) if re.fullmatch(pattern, name, re.IGNORECASE) else None
 
-    entries = _entries(root)
-    others = [entry for entry in entries if entry.is_dir() and not name_of(entry)]
+    outer = entries(root)
+    others = [entry for entry in outer if entry.is_dir() and not name_of(entry)]
     closed = [folder for folder in others if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True)]
-    inner = [entry for folder in others if folder not in closed for entry in _entries(folder)]
-    named = [Subject(name, entry) for entry in (*entries, *inner) if (name := name_of(entry))]
+    inner = [entry for folder in others if folder not in closed for entry in entries(folder)]
+    named = [Subject(name, entry) for entry in (*outer, *inner) if (name := name_of(entry))]
     folders = [subject for subject in named if subject.place.is_dir()]
-    archives = [subject for subject in named if _is_archive(subject.place)]
+    absent = [subject for subject in named if _is_archive(subject.place) or is_broken_link(subject.place)]
     if not folders:
         raise UserError(
             f"corpus.root: {root} does not hold {corpus.dataset}: expected {expected}; found {_names_in(root)}"
         )
-    findings = Findings(corpus.dataset, root, [*folders, *archives])
+    findings = Findings(corpus.dataset, root, [*folders, *absent])
     for folder in closed:
         findings.leave_out(folder, "a folder that this user may not read")
     return findings, folders
@@ -147,11 +152,6 @@ def _is_archive(entry: Path) -> bool:
 
 def _stem(archive: Path) -> str:
     return archive.name.partition(".")[0]
-
-
-def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder, sorted, without what systems hide or leave behind."""
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX")))
 
 
 def add_sequence(
@@ -196,13 +196,13 @@ def picture_beside(file: Path) -> Path | None:
 
 def wanted_folders(findings: Findings, parent: Path, names: Iterable[str]) -> Sequence[Path]:
     """The folders in `parent` with these names; others are left out, as are archives of them, with the reason."""
-    known, entries = set(names), _entries(parent)
-    folders = [entry for entry in entries if entry.is_dir()]
+    known, inner = set(names), entries(parent)
+    folders = [entry for entry in inner if entry.is_dir()]
     for folder in folders:
         if folder.name.lower() not in known:
             findings.leave_out(folder, f"not one of {', '.join(sorted(known))}")
     packed = known - {folder.name.lower() for folder in folders}
-    for entry in entries:
+    for entry in inner:
         if _is_archive(entry) and _stem(entry).lower() in packed:
             findings.leave_out(entry, _PACKED)
     return [folder for folder in folders if folder.name.lower() in known]

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
@@ -30,6 +31,7 @@ LARGEST_PICTURE = 16_384 * 16_384
 LARGEST_TEXTURE = 64_000_000
 """Bytes, triangles, pixels on disk and in memory: well above any face scan, well below this machine's memory."""
 
+LEADS_NOWHERE = "a link to what is not there: fetch it, as by git annex get or dvc pull"
 _OF_BU4DFE = "bu4dfe_bnd"
 _GZIP = b"\x1f\x8b"
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
@@ -77,6 +79,11 @@ class Companions:
 
 def _plain(name: str) -> str:
     return name.strip().strip("\"'").replace("\\", "/")
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, sorted, without what systems hide or leave behind."""
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX")))
 
 
 def names_in(folder: Path) -> dict[str, str]:
@@ -147,7 +154,18 @@ def _entrances(root: Path) -> Iterator[tuple[Path, Path]]:
     yield Path(os.path.normpath(root.absolute())), Path()
     yield Path(os.path.realpath(root)), Path()
     if root.is_dir():
-        yield from ((Path(os.path.realpath(entry)), Path(entry.name)) for entry in root.iterdir() if entry.is_symlink())
+        yield from _links(root, root.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _links(root: Path, changed: int) -> tuple[tuple[Path, Path], ...]:  # noqa: ARG001
+    """The links in a folder that last `changed` then: where each leads, and its name."""
+    return tuple((Path(os.path.realpath(entry)), Path(entry.name)) for entry in root.iterdir() if entry.is_symlink())
+
+
+def is_broken_link(place: Path) -> bool:
+    """Whether a link is there, and what it leads to is not."""
+    return place.is_symlink() and not place.exists()
 
 
 def is_file(file: Path) -> bool:
@@ -161,11 +179,7 @@ def is_file(file: Path) -> bool:
 def read_bytes(file: Path, largest: int = LARGEST_FILE) -> bytes:
     """All of a file, unless it is larger than `largest` bytes; raises `MeshError`."""
     if not is_file(file):
-        raise MeshError(
-            "a link to a file that is not there: fetch it, as by git annex get or dvc pull"
-            if file.is_symlink()
-            else "no such file"
-        )
+        raise MeshError(LEADS_NOWHERE if is_broken_link(file) else "no such file")
     try:
         size = file.stat().st_size
         if size > largest:
