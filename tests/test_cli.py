@@ -92,6 +92,7 @@ def refuse(capsys: pytest.CaptureFixture[str], *words: object) -> str:
         (["evaluate", "."], ".: no checkpoint here; "),
         (["evaluate", "nowhere"], "nowhere: no checkpoint here; "),
         (["export", "nowhere", "-o", "exported"], "nowhere: no checkpoint here; "),
+        (["export", "nowhere", "-o", "towers.pt"], "towers.pt: no pickle is written; -o takes a folder"),
     ],
 )
 @pytest.mark.usefixtures("study")

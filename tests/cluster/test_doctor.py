@@ -32,6 +32,14 @@ def test_only_what_is_not_well_has_a_remedy(found: dict[str, Check]) -> None:
     assert [check for check in found.values() if check.ok == bool(check.remedy)] == []
 
 
+def test_a_home_that_cannot_be_is_a_row_of_the_table(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    found = {check.name: check for check in checks(Home(tmp_path / "file" / "home"))}
+    assert not found["home"].ok
+    assert "cannot be written" in found["home"].detail
+    assert found["disk"].detail.endswith("free at the home")
+
+
 def test_an_absent_tracking_server_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from polyview.cluster.doctor import _tracking
 

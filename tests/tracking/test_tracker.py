@@ -294,6 +294,23 @@ def test_serve_names_a_port_in_use(home: Home) -> None:
             serve(home, "127.0.0.1", port)
 
 
+def test_serve_listens_at_an_address_of_the_sixth_version(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    started: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _, command: started.append(command))
+    serve(home, "::1", free_port())
+    assert "::1" in started[0]
+
+
+def test_serve_names_an_address_that_is_elsewhere(home: Home) -> None:
+    with pytest.raises(UserError, match=r"192\.0\.2\.1:.* cannot be used .*; choose this machine's own"):
+        serve(home, "192.0.2.1", free_port())
+
+
 def test_serve_leaves_a_remote_server_alone(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://example.invalid:5000")
     with pytest.raises(UserError, match="server already"):

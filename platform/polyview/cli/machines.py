@@ -14,7 +14,7 @@ from rich.text import Text
 
 from polyview.cli.app import app
 from polyview.errors import UserError
-from polyview.storage.home import open_home
+from polyview.storage.home import named_home, open_home
 from polyview.terminal import console, errors
 
 Address = Annotated[
@@ -42,7 +42,7 @@ def doctor() -> None:
     """Say what this machine can do, or each of the cluster at RAY_ADDRESS, and what to do about what it cannot."""
     from polyview.cluster.doctor import checks
 
-    table, home = Table("", "check", "found", "remedy"), open_home()
+    table, home = Table("", "check", "found", "remedy"), named_home()
     found = checks(home)
     if os.environ.get("RAY_ADDRESS"):
         from polyview.cluster.nodes import check_nodes

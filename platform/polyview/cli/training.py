@@ -10,6 +10,7 @@ from rich.table import Table
 
 from polyview.cli.app import ExperimentFile, Sets, app
 from polyview.cli.studies import run_and_report
+from polyview.errors import UserError
 from polyview.storage.home import check_output, open_home
 from polyview.storage.mirror import resolve
 from polyview.terminal import console, errors, watching
@@ -17,6 +18,7 @@ from polyview.terminal import console, errors, watching
 if TYPE_CHECKING:
     from polyview.training.checkpoint import Checkpoint
 
+PICKLES = (".pt", ".pth", ".bin", ".ckpt")
 CheckpointFolder = Annotated[
     Path, typer.Argument(parser=resolve, metavar="CHECKPOINT", help="A checkpoint's folder, or its trial's.")
 ]
@@ -77,6 +79,8 @@ def export(
     from polyview.modeling.towers import torchvision_fits
     from polyview.training.checkpoint import open_checkpoint
 
+    if out.suffix.lower() in PICKLES:
+        raise UserError(f"{out}: no pickle is written; -o takes a folder, or the name of a .safetensors")
     if out.suffix == ".safetensors":
         check_output(out, lambda _: False)
     opened = open_checkpoint(checkpoint)

@@ -50,8 +50,8 @@ def checks(home: Home) -> list[Check]:
         _precision(),
         _rasterizer(),
         *(_opengl(name, attempt) for name, attempt in contexts.items()),
-        _tracking(home),
         _home(home),
+        _tracking(home),
         _disk(home),
         _cpus(),
         _temporary_folder(),
@@ -188,7 +188,8 @@ def _home(home: Home) -> Check:
 
 
 def _disk(home: Home, least: float = 5) -> Check:
-    free = shutil.disk_usage(home.root).free / GIB
+    folder = next(place for place in (home.root.absolute(), *home.root.absolute().parents) if place.exists())
+    free = shutil.disk_usage(folder).free / GIB
     return Check("disk", free >= least, f"{free:.1f} GiB free at the home", "make room, or set POLYVIEW_HOME elsewhere")
 
 

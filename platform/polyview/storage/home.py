@@ -77,7 +77,7 @@ def open_home() -> Home:
 
     Raises `UserError` if it cannot be written, or is below the folder of a user that there is not.
     """
-    home = _named_home()
+    home = named_home()
     check_writable(home.root)
     return home
 
@@ -87,7 +87,7 @@ def existing_home() -> Home:
 
     Raises `UserError` if it is not there.
     """
-    home = _named_home()
+    home = named_home()
     if isinstance(home.root, CachedPath):
         check_writable(home.root)
     elif home.root.exists() and not home.root.is_dir():
@@ -100,7 +100,7 @@ def existing_home() -> Home:
     return home
 
 
-def _named_home() -> Home:
+def named_home() -> Home:
     return Home(expanded(resolve(os.environ.get("POLYVIEW_HOME") or "outputs"), "POLYVIEW_HOME").resolve())
 
 

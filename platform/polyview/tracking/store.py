@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -170,12 +171,7 @@ def serve(home: Home, host: str, port: int) -> NoReturn:
     check_address(home.tracking_uri)
     if home.tracking_uri.startswith(SERVERS):
         raise UserError(f"MLFLOW_TRACKING_URI is a server already: open {home.tracking_address} in a browser")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UserError(f"{host}:{port} cannot be used ({error.strerror}); choose another with --port") from None
+    _check_port(host, port)
     os.environ.update(SETTINGS)
     if host not in LOOPBACK:
         _let_in_who_knows_its_name(host, port)
@@ -185,6 +181,19 @@ def serve(home: Home, host: str, port: int) -> NoReturn:
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "polyview", "--workers", "1"]
     command += ["--artifacts-destination", str(home.artifacts), "--host", host, "--port", str(port)]
     os.execv(sys.executable, command)
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raises `UserError` where this machine has no such name or address, or where the port is taken there."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        is_elsewhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        remedy = "this machine's own, such as --host 0.0.0.0" if is_elsewhere else "another with --port"
+        raise UserError(f"{host}:{port} cannot be used ({error.strerror}); choose {remedy}") from None
 
 
 def _let_in_who_knows_its_name(host: str, port: int) -> None:
