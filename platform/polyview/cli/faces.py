@@ -32,13 +32,18 @@ def scan(
     from polyview.recipe import build_corpus
 
     check_output(out, Manifest.is_one)
-    found = scan_corpus(build_corpus(dataset, root, sets or []))
+    corpus = build_corpus(dataset, root, sets or [])
+    with watching() as watcher:
+        watcher.stage("scan", 2)
+        found = scan_corpus(corpus)
+        watcher.advance(1)
+        lines = inspect(found.manifest)
     found.manifest.save(out)
     table = Table("expression", "faces", "subjects", "sequences", title=f"{len(found.manifest)} faces of {dataset}")
     for row in found.manifest.summary().iter_rows():
         table.add_row(*(Text(str(cell)) for cell in row))
     console.print(table)
-    for line in inspect(found.manifest):
+    for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     for path, reason in found.skipped.head(_SKIPPED_SHOWN).iter_rows():
         console.print(f"skipped {path}: {reason}", highlight=False, markup=False, soft_wrap=True)
