@@ -188,6 +188,8 @@ REFERRING = {
     "picture.obj": ("v 0 0 0\nmtllib ../looks/skin 1.mtl\n", "looks/skin.png"),
     "packed.obj.gz": (gzip.compress(b"mtllib other.mtl\n"), "other.mtl"),
     "a.glb": (glb({"images": [{"uri": "skin.png"}]}), "skin.png"),
+    "encoded.glb": (glb({"images": [{"uri": "my%20skin.png"}]}), "my skin.png"),
+    "literal.glb": (glb({"images": [{"uri": "my%20skin.png"}]}), "my%20skin.png"),
     "a.gltf": ('{"buffers": [{"uri": "a.bin"}], "images": [{"uri": "data:x"}, {}]}', "a.bin"),
     "a.ply": ("ply\nformat ascii 1.0\ncomment TextureFile Skin.png\nend_header\n", "skin.png"),
     "a.wrl": ('#VRML V2.0 utf8\nImageTexture { url [ "skin.png" ] }', "skin.png"),

@@ -11,7 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from polyview.corpus.contents import remembered
-from polyview.corpus.formats.gltf import tree_of
+from polyview.corpus.formats.gltf import spellings, tree_of
 from polyview.corpus.formats.limits import Companions, format_of, is_file, names_in, read_bytes, unpacked
 from polyview.corpus.formats.materials import parse, text_of
 from polyview.corpus.mesh import MeshError
@@ -45,7 +45,7 @@ def references(meshes: Iterable[Path], root: Path) -> dict[Path, list[Path]]:
 def _found(files: Iterable[Path], folders: Mapping[Path, Path], root: Path) -> dict[Path, list[Path]]:
     """Of each file those that it names, as seen from a folder, and that are there."""
     files, listing = list(files), cache(names_in)
-    named = remembered(files, "names", _names)
+    named = remembered(files, "names_decoded", _names)
 
     def there(file: Path) -> list[Path]:
         companions = Companions(root, folders[file], None)
@@ -94,5 +94,6 @@ def _of_gltf(data: bytes, suffix: str) -> list[str]:
     with suppress(ValueError, TypeError, AttributeError, struct.error):
         content = tree_of(data, suffix)
         parts = [*content.get("buffers", ()), *content.get("images", ())]
-        return [part["uri"] for part in parts if not part.get("uri", "data:").startswith("data:")]
+        uris = [part["uri"] for part in parts if not part.get("uri", "data:").startswith("data:")]
+        return [name for uri in uris for name in spellings(uri)]
     return []

@@ -226,6 +226,15 @@ MESH = {"primitives": [{"attributes": {"POSITION": 0}}]}
             {"accessors": [accessor(60_000)], "meshes": [MESH], "nodes": [{"mesh": 0}] * 900},
             "18000000 faces, more than",
         ),
+        (
+            {
+                "accessors": [accessor(3)],
+                "meshes": [MESH],
+                "skins": [{"joints": [0] * 200_000}],
+                "nodes": [{"mesh": 0, "skin": 0}],
+            },
+            "200000 joints of its parts, more than",
+        ),
     ],
 )
 def test_bombs_of_gltf(tmp_path: Path, tree: dict[str, Any], reason: str) -> None:

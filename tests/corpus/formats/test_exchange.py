@@ -246,6 +246,7 @@ def square_glb(arrays: dict[str, NDArray[Any]], change: Change = lambda _tree: N
     Image.new("RGB", (2, 2), RED).save(image, "PNG")
     own: dict[str, NDArray[Any]] = {
         "POSITION": np.float32(POINTS),
+        "TEXCOORD_0": np.float32(CORNER_PLACES),
         "indices": np.uint32([[0, 1, 2], [0, 2, 3]]),
         **arrays,
     }

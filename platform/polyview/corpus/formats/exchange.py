@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from polyview.corpus.formats import gltf
 from polyview.corpus.formats.limits import (
     LARGEST_FILE,
     Companions,
     check_face_count,
-    pixels,
     read_bytes,
 )
+from polyview.corpus.formats.looks import parts_of
+from polyview.corpus.formats.parts import as_one
 from polyview.corpus.formats.polygons import as_polygons, with_polygon_colors
 from polyview.corpus.mesh import Mesh, MeshError
 
@@ -44,38 +44,50 @@ _COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 
 
 def read(data: bytes, companions: Companions, suffix: str) -> Mesh:
     """The mesh of a file whose format is `suffix`; raises `MeshError`."""
-    import trimesh  # takes a second, and most datasets need none of it
-
     resolver = _Resolver(companions)
     try:
         _LOOKS[suffix](data)
-        if suffix != ".stl":
-            gltf.register()
-            data = gltf.with_all_heeded(data, suffix, pictured=companions.texture is not None)
-        transform = _picture_transform(data, suffix)
-        with np.errstate(all="ignore"):  # the mesh's own check tells what is not finite
-            loaded = trimesh.load(
-                io.BytesIO(data), file_type=suffix.removeprefix("."), resolver=resolver, process=False, force="mesh"
-            )
+        return _read_stl(data, companions) if suffix == ".stl" else _read_gltf(data, suffix, companions, resolver)
     except MeshError:
         raise
     except Exception as error:  # trimesh's readers raise whatever a broken file leads them to
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise MeshError(f"not readable as {suffix}: {resolver.refused or reason}") from None
-    if resolver.refused and not companions.texture:
-        raise MeshError(resolver.refused)
+
+
+def _read_stl(data: bytes, companions: Companions) -> Mesh:
+    import trimesh  # takes a second, and most datasets need none of it
+
+    with np.errstate(all="ignore"):  # the mesh's own check tells what is not finite
+        loaded = trimesh.load_mesh(io.BytesIO(data), file_type="stl", process=False)
     if not isinstance(loaded, trimesh.Trimesh):
         raise MeshError("the file holds no triangles")
     check_face_count(len(loaded.faces))
     mesh = Mesh(
         vertices=np.asarray(loaded.vertices, dtype=np.float32),
-        faces=_faces(loaded),
-        colors=_colors(loaded),
-        uv=_uv(loaded, transform),
-        texture=companions.picture(None) if companions.texture else _own_texture(loaded),
+        faces=np.asarray(loaded.faces, dtype=np.int32),
+        texture=companions.picture(None),
     )
-    painted = _painted(data, loaded) if suffix == ".stl" else None
+    painted = _painted(data, loaded)
     return mesh if painted is None else with_polygon_colors(mesh, as_polygons(mesh.faces), painted)
+
+
+def _read_gltf(data: bytes, suffix: str, companions: Companions, resolver: _Resolver) -> Mesh:
+    import trimesh  # takes a second, and most datasets need none of it
+
+    gltf.register()
+    tree = gltf.tree_of(data, suffix)
+    gltf.heed(tree)
+    file = io.BytesIO(gltf.packed(tree, data, suffix))
+    with np.errstate(all="ignore"):  # the mesh's own check tells what is not finite
+        scene = trimesh.load_scene(file, file_type=suffix.removeprefix("."), resolver=resolver, process=False)
+        if resolver.refused and not companions.texture:
+            raise MeshError(resolver.refused)
+        parts, colored = parts_of(scene, tree, pictured=companions.texture is not None)
+        if not parts:
+            raise MeshError("the file holds no triangles")
+        check_face_count(sum(len(part.faces) for part in parts))
+        return as_one(parts, companions.picture(None), colored)
 
 
 class _Resolver:
@@ -87,7 +99,8 @@ class _Resolver:
 
     def get(self, name: str) -> bytes:
         try:
-            return read_bytes(self._companions.find(name))
+            places = (self._companions.beside(spelling) for spelling in gltf.spellings(name))
+            return read_bytes(next(filter(None, places), None) or self._companions.find(name))
         except MeshError as error:
             self.refused = self.refused or (str(error) if repr(name) in str(error) else f"{name}: {error}")
             raise
@@ -161,9 +174,11 @@ def _check_extensions(tree: dict[str, Any]) -> None:
 
 def _triangles(tree: dict[str, Any], mesh: dict[str, Any]) -> int:
     """At most how many triangles a mesh of a glTF file has."""
-    primitives = mesh["primitives"]
-    counts = [tree["accessors"][part.get("indices", part["attributes"]["POSITION"])]["count"] for part in primitives]
-    return math.ceil(sum(counts) / 3)
+    accessors = tree["accessors"]
+    counts = [
+        (accessors[part.get("indices", part["attributes"]["POSITION"])]["count"], part) for part in mesh["primitives"]
+    ]
+    return sum(count if part.get("mode", _TRIANGLES) > _TRIANGLES else math.ceil(count / 3) for count, part in counts)
 
 
 _LOOKS = {
@@ -171,44 +186,6 @@ _LOOKS = {
     ".glb": _look_at_glb,
     ".gltf": _look_at_gltf,
 }
-
-
-def _faces(loaded: Any) -> NDArray[np.int32]:
-    faces = np.asarray(loaded.faces)
-    # Checked before the narrowing cast, which would wrap an absurd index into a plausible one.
-    if faces.size and int(np.abs(faces).max()) > np.iinfo(np.int32).max:
-        raise MeshError(f"face index {int(np.abs(faces).max())} of {len(loaded.vertices)} vertices")
-    return faces.astype(np.int32)
-
-
-def _colors(loaded: Any) -> NDArray[np.uint8] | None:
-    if loaded.visual.kind != "vertex":
-        return None
-    return np.asarray(loaded.visual.vertex_colors, dtype=np.uint8)[:, :3]
-
-
-def _uv(loaded: Any, transform: NDArray[np.float64] | None) -> NDArray[np.float32] | None:
-    uv = getattr(loaded.visual, "uv", None)
-    if uv is None or transform is None:
-        return None if uv is None else np.asarray(uv, dtype=np.float32)
-    downward = np.column_stack([uv[:, 0], 1 - uv[:, 1], np.ones(len(uv))]) @ transform.T
-    return np.column_stack([downward[:, 0], 1 - downward[:, 1]]).astype(np.float32)
-
-
-def _picture_transform(data: bytes, suffix: str) -> NDArray[np.float64] | None:
-    """(2, 3) how a glTF file's KHR_texture_transform moves coordinates; raises `MeshError` where it has several."""
-    if gltf.PLACED.encode() not in data:
-        return None
-    tree = gltf.tree_of(data, suffix)
-    pictures = [look.get("pbrMetallicRoughness", {}).get("baseColorTexture") for look in tree.get("materials", [])]
-    found = [picture.get("extensions", {}).get(gltf.PLACED, {}) for picture in pictures if picture]
-    if any(other != found[0] for other in found):
-        raise MeshError(f"its materials differ in {gltf.PLACED}, which is read here for a whole mesh; save it without")
-    if not found or not found[0]:
-        return None
-    (across, down), (wide, tall) = found[0].get("offset", (0, 0)), found[0].get("scale", (1, 1))
-    cos, sin = math.cos(found[0].get("rotation", 0)), math.sin(found[0].get("rotation", 0))
-    return np.array([[cos * wide, sin * tall, across], [-sin * wide, cos * tall, down]])
 
 
 def _painted(data: bytes, loaded: Any) -> NDArray[np.uint8] | None:
@@ -223,16 +200,3 @@ def _painted(data: bytes, loaded: Any) -> NDArray[np.uint8] | None:
     shifts = (0, 5, 10) if magics else (10, 5, 0)
     levels = np.stack([(words >> shift) & 31 for shift in shifts], axis=1)
     return np.round(levels * (255 / 31)).astype(np.uint8)
-
-
-def _own_texture(loaded: Any) -> NDArray[np.uint8] | None:
-    material = getattr(loaded.visual, "material", None)
-    image = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
-    if not isinstance(image, Image.Image):
-        return None
-    try:
-        return pixels(image, "inside the file")
-    except MeshError:
-        raise
-    except Exception as error:  # Pillow decodes here, and raises whatever a broken picture leads it to
-        raise MeshError(f"its texture is not readable: {' '.join(str(error).split())[:200]}") from None

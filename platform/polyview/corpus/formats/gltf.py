@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import struct
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polyview.corpus.formats import joints
 from polyview.corpus.mesh import MeshError
 
 Tree = dict[str, Any]
@@ -16,10 +18,16 @@ Tree = dict[str, Any]
 PLACED = "KHR_texture_transform"
 _GLOSS = "KHR_materials_pbrSpecularGlossiness"
 _GLOSSY_NAMES = {"diffuseTexture": "baseColorTexture", "diffuseFactor": "baseColorFactor"}
-_OWN = "POLYVIEW_left_out"
-"""An extension of this program's own: it tells trimesh's reader what to do to the arrays of a primitive."""
-_WHITE = (1.0, 1.0, 1.0)
-_FLOAT = 5126
+OWN = "POLYVIEW_left_out"
+"""An extension of this program's own: it tells trimesh's reader what to do to the arrays of a primitive.
+
+What comes of a primitive has in its metadata by this name the number of its material.
+"""
+UV, COLOR = "_UV", "_COLOR"
+"""Its attributes that have the coordinates of its picture, counted downward, and the colours of its vertices."""
+_FAN = 6
+_MOST_MOVES = 100_000
+"""Joints of all parts together: many times those of a face."""
 
 
 def tree_of(data: bytes, suffix: str) -> Tree:
@@ -28,34 +36,56 @@ def tree_of(data: bytes, suffix: str) -> Tree:
     return tree
 
 
-def with_all_heeded(data: bytes, suffix: str, pictured: bool) -> bytes:
-    """A file that trimesh reads as the standard says: the coordinates, expressions and colours that it leaves out.
+def spellings(uri: str) -> tuple[str, ...]:
+    """The names of files that a URI can stand for, the likeliest first: decoded, and as it is."""
+    return tuple(dict.fromkeys((unquote(uri), uri)))
 
-    pictured: whether the mesh has a picture that the file does not name. The colour of a material is not multiplied
-    with its only picture: programs write a grey there by default.
+
+def material_of(tree: Tree, number: int | None) -> Tree:
+    """The material of this number; the plain one where a primitive has none."""
+    material: Tree = {} if number is None else tree["materials"][number]
+    return material
+
+
+def picture_of(material: Tree) -> Tree | None:
+    """What a material says of the picture of its colours, where it has one."""
+    picture: Tree | None = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")
+    return picture
+
+
+def without_coordinates(number: int) -> MeshError:
+    """The error that tells which coordinates a picture lacks."""
+    return MeshError(f"its picture lies by TEXCOORD_{number}, which the mesh does not have; export it with that UV map")
+
+
+def heed(tree: Tree) -> None:
+    """Makes a tree one that trimesh reads as the standard says: expressions, joints and fans that it leaves out.
+
     Raises `MeshError` at sparse arrays, and at a mesh that is shown in several expressions.
     """
-    tree = tree_of(data, suffix)
     for look in tree.get("materials", []):
         if _GLOSS in look.get("extensions", {}):
             _make_metallic(look)
     expressions = _expressions(tree)
-    parts = [(part, number) for number, mesh in enumerate(tree.get("meshes", [])) for part in mesh["primitives"]]
-    colored = not pictured and _shows_colors(tree, [part for part, _ in parts])
-    for part, number in parts:
-        _choose_coordinates(_look(tree, part).get("baseColorTexture", {}), part["attributes"])
-        part.setdefault("extensions", {})[_OWN] = _order(tree, part, expressions.get(number, []), colored)
-    return _packed(tree, data, suffix)
+    skins = _skins(tree, expressions)
+    for number, mesh in enumerate(tree.get("meshes", [])):
+        weights, skin = expressions.get(number, ([], None))
+        for part in mesh["primitives"]:
+            own = _order(tree, part, weights, None if skin is None else skins[skin])
+            part.setdefault("extensions", {})[OWN] = own
+    _take_off_nodes(tree)
 
 
 def register() -> None:
-    """Makes trimesh follow the orders that `with_all_heeded` leaves in a file."""
+    """Makes trimesh follow the orders that `heed` leaves in a tree."""
     from trimesh.exchange.gltf.extensions import register_handler  # takes a second, as trimesh does
 
-    register_handler(_OWN, "primitive_preprocess")(_follow)
+    register_handler(OWN, "primitive_preprocess")(_follow)
+    register_handler(OWN, "primitive")(_tell_material)
 
 
-def _packed(tree: Tree, data: bytes, suffix: str) -> bytes:
+def packed(tree: Tree, data: bytes, suffix: str) -> bytes:
+    """The file with this tree in place of its own."""
     text = json.dumps(tree).encode()
     if suffix == ".gltf":
         return text
@@ -70,107 +100,130 @@ def _make_metallic(look: Tree) -> None:
     look["pbrMetallicRoughness"] = look.get("pbrMetallicRoughness", {}) | own
 
 
-def _expressions(tree: Tree) -> dict[int, list[float]]:
-    """How strong the morph targets of each mesh are: as its node says, or else the mesh."""
-    found: dict[int, list[float]] = {}
+def _expressions(tree: Tree) -> dict[int, tuple[list[float], int | None]]:
+    """Of each mesh how strong its morph targets are, as its node says or else the mesh, and the skin that bends it."""
+    found: dict[int, tuple[list[float], int | None]] = {}
     for node in tree.get("nodes", []):
         if "mesh" in node:
             weights = node.get("weights", tree["meshes"][node["mesh"]].get("weights", []))
-            if found.setdefault(node["mesh"], weights) != weights:
-                raise MeshError("shows one mesh in several expressions (weights of morph targets); export one alone")
+            own = weights, node.get("skin")
+            if found.setdefault(node["mesh"], own) != own:
+                raise MeshError(
+                    "shows one mesh in several expressions (weights of morph targets, joints); export one alone"
+                )
     return found
 
 
-def _look(tree: Tree, part: Tree) -> Tree:
-    look: Tree = tree["materials"][part["material"]].get("pbrMetallicRoughness", {}) if "material" in part else {}
-    return look
+def _skins(tree: Tree, expressions: dict[int, tuple[list[float], int | None]]) -> list[Tree]:
+    """Of each skin where its joints are, and the array that says how a vertex lies to them."""
+    skins = tree.get("skins", [])
+    bent = [(skins[skin], tree["meshes"][mesh]) for mesh, (_, skin) in expressions.items() if skin is not None]
+    moves = sum(len(skin["joints"]) * len(mesh["primitives"]) for skin, mesh in bent)
+    if moves > _MOST_MOVES:
+        raise MeshError(f"{moves} joints of its parts, more than the {_MOST_MOVES} that a face may have")
+    places = joints.places(tree.get("nodes", [])) if bent else {}
+    return [
+        {
+            "places": [places[joint].tolist() for joint in skin["joints"]] if bent else [],
+            "inverse": skin.get("inverseBindMatrices"),
+        }
+        for skin in skins
+    ]
 
 
-def _color(tree: Tree, part: Tree) -> tuple[float, ...]:
-    return tuple(_look(tree, part).get("baseColorFactor", _WHITE)[:3])
+def _take_off_nodes(tree: Tree) -> None:
+    """Meshes that joints bend become roots of the scene: by the standard, where their own node lies does not count."""
+    nodes, scenes = tree.get("nodes", []), tree.get("scenes", [])
+    if not scenes or not any("skin" in node for node in nodes):
+        return
+    roots = scenes[tree.get("scene", 0)].setdefault("nodes", [])
+    for number in _below(nodes, roots):
+        if "mesh" in nodes[number] and "skin" in nodes[number]:
+            roots.append(len(nodes))
+            nodes.append({"mesh": nodes[number].pop("mesh")})
 
 
-def _shows_colors(tree: Tree, parts: list[Tree]) -> bool:
-    """Whether colours are what is seen: there is no picture, and more than the one grey that is written by default."""
-    if any("baseColorTexture" in _look(tree, part) for part in parts):
-        return False
-    colors = {_color(tree, part) for part in parts}
-    painted = any("COLOR_0" in part["attributes"] for part in parts)
-    return painted or len(colors) > 1 or any(len(set(color)) > 1 for color in colors)
+def _below(nodes: list[Tree], roots: list[int]) -> list[int]:
+    """The roots and all that hangs on them, each once."""
+    found: dict[int, None] = {}
+    waiting = list(roots)
+    while waiting:
+        number = waiting.pop()
+        if number not in found:
+            found[number] = None
+            waiting += nodes[number].get("children", [])
+    return list(found)
 
 
-def _order(tree: Tree, part: Tree, weights: list[float], colored: bool) -> Tree:
-    """What is to be done to the arrays of a primitive: which are whole numbers, what moves or colours its vertices."""
+def _order(tree: Tree, part: Tree, weights: list[float], skin: Tree | None) -> Tree:
+    """What is to be done to the arrays of a primitive: which are fractions, and what moves its vertices."""
     arrays, attributes = tree["accessors"], part["attributes"]
     targets = [
         (weight, target["POSITION"])
         for weight, target in zip(weights, part.get("targets", []), strict=False)
         if weight and "POSITION" in target
     ]
-    used = [part.get("indices"), *(index for _, index in targets), *attributes.values()]
+    picture = picture_of(material_of(tree, part.get("material"))) or {}
+    order: Tree = {"targets": targets, "uv": _coordinates(picture, attributes), "fan": part.get("mode") == _FAN}
+    if skin is not None:
+        order["skin"] = skin
+        order["sets"] = [
+            (index, attributes[f"WEIGHTS_{name.removeprefix('JOINTS_')}"])
+            for name, index in attributes.items()
+            if name.startswith("JOINTS_")
+        ]
+    used = [part.get("indices"), *(index for _, index in targets), *attributes.values(), (skin or {}).get("inverse")]
     if any("sparse" in arrays[index] for index in used if index is not None):
         raise MeshError("has sparse arrays, which are not read here; export it without them (as .glb or .obj)")
-    scaled = [name for name in ("POSITION", "TEXCOORD_0") if _is_whole(arrays, attributes.get(name))]
-    order: Tree = {name: bool(arrays[attributes[name]].get("normalized")) for name in scaled}
-    if targets:
-        order["targets"] = [(weight, index, bool(arrays[index].get("normalized"))) for weight, index in targets]
-    if colored:
-        color = _color(tree, part)
-        part.pop("material", None)
-        if color != _WHITE or "COLOR_0" not in attributes:
-            order["color"] = color
+    order["fractions"] = [index for index in used if index is not None and arrays[index].get("normalized")]
     return order
 
 
-def _choose_coordinates(picture: Tree, attributes: dict[str, int]) -> None:
-    """Those that the picture lies by are the first, which are the ones that trimesh reads."""
+def _coordinates(picture: Tree, attributes: dict[str, int]) -> int | None:
+    """The array of the coordinates that the picture lies by."""
     number = picture.get("extensions", {}).get(PLACED, {}).get("texCoord", picture.get("texCoord", 0))
-    if number == 0:
-        return
-    if f"TEXCOORD_{number}" not in attributes:
-        raise MeshError(
-            f"its picture lies by TEXCOORD_{number}, which the mesh does not have; export it with that UV map"
-        )
-    attributes["TEXCOORD_0"] = attributes[f"TEXCOORD_{number}"]
-
-
-def _is_whole(arrays: list[Tree], index: int | None) -> bool:
-    return index is not None and arrays[index]["componentType"] != _FLOAT
+    if number and f"TEXCOORD_{number}" not in attributes:
+        raise without_coordinates(number)
+    return attributes.get(f"TEXCOORD_{number}")
 
 
 def _follow(context: Any) -> None:
     """Do to the arrays of a primitive what its order says."""
     order, part, arrays = context["data"], context["primitive"], context["accessors"]
-    attributes = part["attributes"]
+    attributes, fractions = part["attributes"], set(order["fractions"])
     # trimesh only logs what fails here; without its attributes the primitive is then refused.
     part["attributes"] = {}
-    own = {
-        name: _as_floats(arrays[attributes[name]], order[name]) for name in ("POSITION", "TEXCOORD_0") if name in order
-    }
-    if "targets" in order:
-        moved = own.get("POSITION", arrays[attributes["POSITION"]].astype(np.float64))
-        own["POSITION"] = moved + sum(
-            weight * _as_floats(arrays[index], scaled) for weight, index, scaled in order["targets"]
-        )
-    if "color" in order:
-        colors = _as_floats(arrays[attributes["COLOR_0"]], True) if "COLOR_0" in attributes else np.ones((1, 3))
-        count = len(arrays[attributes["POSITION"]])
-        own["COLOR_0"] = np.broadcast_to(colors[:, :3] * _encoded(order["color"]), (count, 3))
-    for name, values in own.items():
-        attributes[name] = len(arrays)
-        arrays.append(values)
-    part["attributes"] = attributes
+    own = {"POSITION": _as_floats(arrays[attributes["POSITION"]], attributes["POSITION"] in fractions)}
+    for weight, index in order["targets"]:
+        own["POSITION"] = own["POSITION"] + weight * _as_floats(arrays[index], index in fractions)
+    if order.get("sets"):
+        own["POSITION"] = _bent(own["POSITION"], order, arrays)
+    if order["uv"] is not None:
+        own[UV] = _as_floats(arrays[order["uv"]], order["uv"] in fractions)
+    if "COLOR_0" in attributes:
+        own[COLOR] = _as_floats(arrays[attributes["COLOR_0"]], True)[:, :3]
+    if order["fan"]:
+        corners = arrays[part["indices"]].ravel() if "indices" in part else np.arange(len(own["POSITION"]))
+        part["mode"], part["indices"] = 4, len(arrays)
+        arrays.append(np.column_stack([corners[1:-1], corners[2:], np.full(max(len(corners) - 2, 0), corners[0])]))
+    part["attributes"] = {name: len(arrays) + place for place, name in enumerate(own)}
+    arrays.extend(own.values())
 
 
-def _as_floats(values: NDArray[Any], normalized: bool) -> NDArray[np.float64]:
+def _bent(positions: NDArray[np.float64], order: Tree, arrays: list[NDArray[Any]]) -> NDArray[np.float64]:
+    moves = np.array(order["skin"]["places"])
+    if order["skin"]["inverse"] is not None:
+        moves = moves @ arrays[order["skin"]["inverse"]][: len(moves)].transpose(0, 2, 1)
+    sets = [(arrays[joints_of], _as_floats(arrays[weights], True)) for joints_of, weights in order["sets"]]
+    return joints.bent(positions, moves, sets)
+
+
+def _tell_material(context: Any) -> Tree:
+    return {"metadata": {OWN: context["primitive"].get("material")}}
+
+
+def _as_floats(values: NDArray[Any], fraction: bool) -> NDArray[np.float64]:
     floats = values.astype(np.float64)
-    if normalized and values.dtype.kind in "iu":
+    if fraction and values.dtype.kind in "iu":
         floats = np.maximum(floats / np.iinfo(values.dtype).max, -1.0)
     return floats
-
-
-def _encoded(color: tuple[float, ...]) -> NDArray[np.float64]:
-    """The colour of a material, which is linear, as pictures have it."""
-    linear = np.clip(color, 0.0, 1.0)
-    encoded: NDArray[np.float64] = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return encoded

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from polyview.corpus.formats.limits import Companions, read_bytes
 
+CLEAR = 0.1
+"""The opacity up to which a surface is left out, such as a cornea: what lies behind it is what is seen."""
 _LARGEST = 1 << 20
 _OPTION = re.compile(
     r"-(?:(?:blendu|blendv|cc|clamp|texres|boost|bm|imfchan|type)\s+\S+|mm\s+\S+\s+\S+|[ost](?:\s+[-+]?\.?\d\S*){1,3})\s+",
