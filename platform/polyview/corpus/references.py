@@ -45,7 +45,7 @@ def references(meshes: Iterable[Path], root: Path) -> dict[Path, list[Path]]:
 def _found(files: Iterable[Path], folders: Mapping[Path, Path], root: Path) -> dict[Path, list[Path]]:
     """Of each file those that it names, as seen from a folder, and that are there."""
     files, listing = list(files), cache(names_in)
-    named = remembered(files, "names_decoded", _names)
+    named = remembered(files, "names", _names)
 
     def there(file: Path) -> list[Path]:
         companions = Companions(root, folders[file], None)
