@@ -171,6 +171,7 @@ def test_a_ply_comment_may_be_in_any_encoding(tmp_path: Path) -> None:
     assert len(read(tmp_path, "face.ply", data).faces) == 1
 
 
+FIRST, LAST = (0, 1, 2), (0, 2, 3)
 OFF_ROWS = "0 0 0{0}\n1 0 0{0}\n1 1 0{0}\n0 1 0{0}\n"
 
 
@@ -187,6 +188,35 @@ def test_off_colours_of_faces_and_normals(tmp_path: Path) -> None:
     mesh = read(tmp_path, "face.off", f"NOFF 4 2 0\n{rows}3 0 1 2 255 0 0\n3 0 2 3 0 0 255 255\n".encode())
     assert mesh.colors is not None
     assert mesh.colors[mesh.faces][:, 0].tolist() == [list(RED), list(BLUE)]
+
+
+def test_off_in_every_habit_of_writing(tmp_path: Path) -> None:
+    faces = "3 0 1 2\t255 0 0\r\n\r\n# the last\r\n 4,0,1,2,3 0 0 255 255 # blue"
+    mesh = read(
+        tmp_path, "face.off", f"OFF # a face\n\n# counts\n 4 2 0 # so many\n{OFF_ROWS.format('')}{faces}".encode()
+    )
+    assert mesh.vertices[mesh.faces].tolist() == [[list(POINTS[corner]) for corner in t] for t in (FIRST, FIRST, LAST)]
+    assert mesh.colors is not None
+    assert mesh.colors[mesh.faces][:, 0].tolist() == [list(RED), list(BLUE), list(BLUE)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ("3 0 1 2\n", "declares 4 vertices and 2 faces in 5 lines: the file is cut"),
+        ("3 0 1 2\n# 3 0 2 3\n", "declares 4 vertices and 2 faces in 5 lines: the file is cut"),
+        ("3 0 1 2\n4 0 1 2\n", "a face declares 4 corners and has 3: the file is cut or broken"),
+        ("3 0 1 2\n1e99 0 1 2\n", "a face declares 1e+99 corners and has 3: the file is cut or broken"),
+        ("3 0 1 2\n-1 0 1 2\n", "a face declares -1 corners and has 3: the file is cut or broken"),
+        ("3 0 1 x\n3 0 2 3\n", "'x' at byte 40 is not a number"),
+        ("3 0 1 2\n3 0 1 1.5\n", "face index 1.5 is not a whole number"),
+        ("3 0 1 2\n3 0 1 4\n", "face index 4 of 4 vertices"),
+    ],
+)
+def test_a_bad_face_of_an_off_is_refused_in_words(tmp_path: Path, rows: str, reason: str) -> None:
+    with pytest.raises(MeshError) as error:
+        read(tmp_path, "face.off", f"OFF\n4 2 0\n{OFF_ROWS.format('')}{rows}".encode())
+    assert str(error.value) == reason
 
 
 @pytest.mark.parametrize(("header", "word"), [(b"", 0x8000 | 31 << 10), (b"COLOR=\xff\xff\xff\xff", 31)])

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from polyview.corpus.formats.limits import Companions, check_face_count
-from polyview.corpus.formats.numbers import as_colors, as_indices, read_numbers
+from polyview.corpus.formats.numbers import as_colors, as_indices, not_a_number
 from polyview.corpus.formats.polygons import END, surface, with_polygon_colors
+from polyview.corpus.formats.scanner import byte_at, ends_line, next_line, scan_number
 from polyview.corpus.mesh import Mesh, MeshError
 
 _HEAD = re.compile(rb"\s*(?P<places>ST)?C?(?P<normals>N)?OFF\b")
+_COUNTS = re.compile(rb"(?:\s|#[^\r\n]*+)*+(\d{1,18})\s+(\d{1,18})")
+_LINE = re.compile(rb"[^\r\n]*")
+_COMMA, _SPACE = np.uint8(ord(",")), np.uint8(ord(" "))
 
 
 def read(data: bytes, _: Companions) -> Mesh:
@@ -20,51 +26,102 @@ def read(data: bytes, _: Companions) -> Mesh:
     head = _HEAD.match(data)
     if head is None:
         raise MeshError("not readable as .off: it does not begin with OFF, COFF or NOFF")
-    lines = [line for line in re.sub(rb"#[^\r\n]*", b"", data[head.end() :]).splitlines() if line.strip()]
-    vertex_count, face_count = _counts(lines)
+    vertex_count, face_count, start = _counts(data, head.end())
     check_face_count(face_count)
-    if len(lines) - 1 < vertex_count + face_count:
-        raise MeshError(
-            f"declares {vertex_count} vertices and {face_count} faces in {len(lines) - 1} lines: the file is cut"
-        )
+    vertices, start = _rows(data, start, vertex_count)
+    polygons, _end = _rows(data, start, face_count)
+    found = len(vertices.lengths) + len(polygons.lengths)
+    if found < vertex_count + face_count:
+        raise MeshError(f"declares {vertex_count} vertices and {face_count} faces in {found} lines: the file is cut")
     if not face_count:
         raise MeshError(f"a point cloud: {vertex_count} points and no triangles")
-    rows = _rows(lines[1 : 1 + vertex_count])
-    corners, colors = _faces(lines[1 + vertex_count : 1 + vertex_count + face_count])
+    rows = _alike(vertices)
+    corners, colors = _faces(polygons)
     first, others = 3 + 3 * bool(head["normals"]), 2 * bool(head["places"])
     colored = rows.shape[1] - first - others in (3, 4)
     mesh = surface(rows[:, :3], corners, colors=as_colors(rows[:, first : first + 3]) if colored else None)
     return mesh if colored or colors is None else with_polygon_colors(mesh, corners, colors)
 
 
-def _counts(lines: list[bytes]) -> tuple[int, int]:
-    counts = re.match(rb"\s*(\d{1,18})\s+(\d{1,18})", lines[0] if lines else b"")
+class _Rows(NamedTuple):
+    """The numbers of lines, all in one row after the other (n,), and how many each line has (L,)."""
+
+    values: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+
+
+def _counts(data: bytes, start: int) -> tuple[int, int, int]:
+    """How many vertices and faces there are, and where the line that says so ends."""
+    counts = _COUNTS.match(data, start)
     if counts is None:
         raise MeshError("not readable as .off: no counts of vertices and faces")
-    return int(counts[1]), int(counts[2])
+    end = _LINE.match(data, counts.end())
+    return int(counts[1]), int(counts[2]), end.end() if end else len(data)
 
 
-def _rows(lines: list[bytes]) -> NDArray[np.float64]:
+def _rows(data: bytes, start: int, most: int) -> tuple[_Rows, int]:
+    """What the next lines hold, at most `most` of those that hold anything, and where they end.
+
+    Raises `MeshError` that quotes what is not a number.
+    """
+    text = np.frombuffer(data, np.uint8)
+    values = np.empty((len(text) - start) // 2 + 1)
+    lengths = np.empty(min(most, len(values)), np.int64)
+    lines, count, place, sound = _fill(text.ctypes.data, start, len(text), values, lengths)
+    if not sound:
+        raise not_a_number(text, place)
+    return _Rows(values[:count], lengths[:lines]), place
+
+
+def _alike(rows: _Rows) -> NDArray[np.float64]:
     """The numbers of lines that have equally many, (L, n)."""
-    values, _ = read_numbers(np.frombuffer(b"\n".join(lines), np.uint8))
-    width = len(lines[0].split()) if lines else 3
-    if len(values) != width * len(lines) or width < 3:
-        raise MeshError(f"not readable as .off: {len(lines)} vertices have {len(values)} numbers")
-    return values.reshape(-1, width)
+    count, width = len(rows.lengths), int(rows.lengths[0]) if len(rows.lengths) else 3
+    if (rows.lengths != width).any() or width < 3:
+        raise MeshError(f"not readable as .off: {count} vertices have {len(rows.values)} numbers")
+    return rows.values.reshape(-1, width)
 
 
-def _faces(lines: list[bytes]) -> tuple[NDArray[np.int32], NDArray[np.uint8] | None]:
+def _faces(rows: _Rows) -> tuple[NDArray[np.int32], NDArray[np.uint8] | None]:
     """The polygons' corners, `END` after each, and the colour of each where all have one."""
-    polygons: list[NDArray[np.float64]] = []
-    colors = []
-    for line in lines:
-        values, _ = read_numbers(np.frombuffer(line, np.uint8))
-        count = int(values[0]) if len(values) else 0
-        if not 0 <= count < len(values):
-            raise MeshError(
-                f"a face declares {count} corners and has {max(len(values) - 1, 0)}: the file is cut or broken"
-            )
-        polygons.append(np.append(values[1 : 1 + count], END))
-        colors.append(values[1 + count : 4 + count])
-    colored = all(len(color) == 3 for color in colors)
-    return as_indices(np.concatenate(polygons)), as_colors(np.array(colors)) if colored else None
+    starts = np.cumsum(rows.lengths) - rows.lengths
+    declared, others = np.trunc(rows.values[starts]), rows.lengths - 1
+    wrong = (declared < 0) | (declared > others)
+    if wrong.any():
+        face = wrong.argmax()
+        raise MeshError(f"a face declares {declared[face]:g} corners and has {others[face]}: the file is cut or broken")
+    counts = declared.astype(np.int64)
+    place = np.arange(len(rows.values)) - starts.repeat(rows.lengths)
+    # What ends a polygon takes the place of the count before the next one.
+    corners = np.where(place == 0, END, rows.values)[place <= counts.repeat(rows.lengths)]
+    colors = None
+    if (others - counts >= 3).all():
+        colors = as_colors(rows.values[(starts + 1 + counts)[:, np.newaxis] + np.arange(3)])
+    return as_indices(np.append(corners[1:], END)), colors
+
+
+@njit(cache=True, nogil=True)
+def _fill(text, start, end, values, lengths):  # type: ignore[no-untyped-def]
+    """Fill in the numbers and how many each line has: lines, numbers, where the scan stopped, whether all was sound."""
+    i, line, count = np.int64(start), np.int64(0), np.int64(0)
+    while i < end and line < len(lengths):
+        first = count
+        while not ends_line(text, i, end):
+            if _separates(byte_at(text, i)):
+                i += 1
+                continue
+            value, after = scan_number(text, i, end)
+            if after == i or not (ends_line(text, after, end) or _separates(byte_at(text, after))):
+                return line, count, i, False
+            values[count] = value
+            count += 1
+            i = after
+        if count > first:
+            lengths[line] = count - first
+            line += 1
+        i = next_line(text, i, end)
+    return line, count, min(i, np.int64(end)), True
+
+
+@njit(cache=True, nogil=True)
+def _separates(sign):  # type: ignore[no-untyped-def]
+    return sign <= _SPACE or sign == _COMMA
