@@ -29,6 +29,22 @@ def test_extent_colour_and_guesses_of_a_few_meshes_are_said(tmp_path: Path) -> N
     ]
 
 
+def test_a_mesh_is_counted_as_it_is_drawn(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "skin.png")
+    (tmp_path / "skin.mtl").write_text("newmtl skin\nmap_Kd skin.png\nnewmtl eyes\nKd 1 1 1\nnewmtl lids\nKd 0 0 0\n")
+    colored = "".join(f"v {x} {y} 0 0.{x} 0 0.{y}\n" for x, y in ((0, 0), (2, 0), (2, 2), (0, 2)))
+    places = "vt 0 0\nvt 1 0\nvt 1 1\n"
+    for name, points, faces in [
+        ("a_neutral", POINTS, "usemtl skin\nf 1 2 3"),
+        ("b_anger", colored, "usemtl skin\nf 1 2 3"),
+        ("c_fear", colored, "usemtl eyes\nf 1 2 3\nusemtl lids\nf 1 3 4"),
+        ("d_happiness", colored + places, "usemtl skin\nf 1/1 2/2 3/3"),
+    ]:
+        (tmp_path / f"{name}.obj").write_text(f"mtllib skin.mtl\n{points}{faces}\n")
+    manifest = scan(Corpus(dataset="folder", root=str(tmp_path), pattern="{subject}_{expression}.obj")).manifest
+    assert inspect(manifest)[1] == "1 of 4 with a texture, 2 with colours, 1 plain grey"
+
+
 def test_few_of_many_are_loaded() -> None:
     manifest = scan(Corpus(generator=Generator(subjects=20))).manifest
     assert "of 3 meshes looked at" in inspect(manifest, 3)[0]

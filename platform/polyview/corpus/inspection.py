@@ -36,6 +36,6 @@ def _sizes(meshes: list[Mesh]) -> str:
 
 def _colours(meshes: list[Mesh]) -> str:
     textured = sum(mesh.texture is not None and mesh.uv is not None for mesh in meshes)
-    coloured = sum(mesh.colors is not None for mesh in meshes)
-    grey = len(meshes) - sum(mesh.colors is not None or mesh.texture is not None for mesh in meshes)
+    coloured = sum(mesh.colors is not None for mesh in meshes)  # no mesh that shows a picture has any
+    grey = len(meshes) - textured - coloured
     return f"{textured} of {len(meshes)} with a texture, {coloured} with colours, {grey} plain grey"

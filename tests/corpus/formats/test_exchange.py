@@ -7,6 +7,7 @@ import io
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,12 @@ from PIL import Image
 
 from polyview.corpus.formats.reader import read_mesh
 from polyview.corpus.mesh import Mesh, MeshError
+from polyview.recipe import Rendering
+from polyview.rendering.cameras import Camera
+from polyview.rendering.renderer import make_renderer
 
 POINTS = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)]
+FIRST, LAST = (0, 1, 2), (0, 2, 3)
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
@@ -155,6 +160,43 @@ def test_each_face_of_a_ply_has_the_picture_of_its_own_number(tmp_path: Path, or
     assert seen_at(read(tmp_path, "face.ply", data)) == [BLUE, RED]
 
 
+@pytest.mark.parametrize("by_face", [False, True])
+@pytest.mark.parametrize("named", [None, "red.png"])
+def test_a_picture_of_a_ply_hides_its_colours(tmp_path: Path, by_face: bool, named: str | None) -> None:
+    Image.new("RGB", (4, 4), RED).save(tmp_path / "red.png")
+    columns, white = ",uchar red,uchar green,uchar blue", (255, 255, 255)
+    own = [(*point, 0.5, 0.5, *(() if by_face else white)) for point in POINTS]
+    faces = [(corners, *(white if by_face else ())) for corners in (FIRST, LAST)]
+    vertex, face = (
+        (XYZ + ",float s,float t", CORNERS + columns) if by_face else (XYZ + ",float s,float t" + columns, CORNERS)
+    )
+    comment = b"" if named else b"comment TextureFile red.png\n"
+    (tmp_path / "face.ply").write_bytes(ply("ascii", vertex, own, face, faces, comment=comment))
+    assert drawn(read_mesh("face.ply", named, str(tmp_path))) == [RED, RED]
+
+
+@pytest.mark.parametrize("comment", [b"comment TextureFile red.png\n", TWO_PICTURES])
+def test_faces_of_a_ply_without_a_picture_show_colours(tmp_path: Path, comment: bytes) -> None:
+    Image.new("RGB", (4, 4), RED).save(tmp_path / "red.png")
+    colored = [(*point, 0, 0, 255) for point in POINTS]
+    faces = [(FIRST, WITHIN, 0), (LAST, WITHIN, -1)]
+    data = ply("ascii", XYZ + ",uchar red,uchar green,uchar blue", colored, NUMBERED, faces, comment=comment)
+    assert drawn(read(tmp_path, "a.ply", data)) == [RED, BLUE]
+    faces = [(*face, *color) for face, color in zip(faces, ((0, 255, 0), BLUE), strict=True)]
+    data = ply("ascii", XYZ, POINTS, NUMBERED + ",uchar red,uchar green,uchar blue", faces, comment=comment)
+    assert drawn(read(tmp_path, "b.ply", data)) == [RED, BLUE]
+
+
+def drawn(mesh: Mesh) -> list[tuple[int, ...]]:
+    """What the camera sees in white light, of the lower right and of the upper left triangle."""
+    (view,) = make_renderer(Rendering(shading="color", framing="whole")).render(centred(mesh), [Camera(0, 0)])
+    return [tuple(view[place].tolist()) for place in ((40, 40), (24, 24))]
+
+
+def centred(mesh: Mesh) -> Mesh:
+    return replace(mesh, vertices=mesh.vertices * 200 - np.float32([100, 100, 0]))
+
+
 def test_pictures_of_a_ply_that_no_number_tells_apart_are_not_guessed(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4), RED).save(tmp_path / "red.png")
     own = [(*point, 0.5, 0.5) for point in POINTS]
@@ -171,7 +213,6 @@ def test_a_ply_comment_may_be_in_any_encoding(tmp_path: Path) -> None:
     assert len(read(tmp_path, "face.ply", data).faces) == 1
 
 
-FIRST, LAST = (0, 1, 2), (0, 2, 3)
 OFF_ROWS = "0 0 0{0}\n1 0 0{0}\n1 1 0{0}\n0 1 0{0}\n"
 
 

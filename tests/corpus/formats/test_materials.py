@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from polyview.corpus.formats import limits
@@ -133,6 +135,91 @@ def test_vertex_colours_give_way_to_a_picture_alone(tmp_path: Path) -> None:
     text += "usemtl a\n" + LOWER + UPPER
     assert halves(read(tmp_path, text, face="newmtl a\nmap_Kd skin.png\n")) == [RED, RED]
     assert read(tmp_path, text, face="newmtl a\nKd 0.5 0.5 0.5\n").colors is not None
+
+
+COLORED = (
+    "v -100 -100 0 0.3 0.6 0.3\nv 100 -100 0 0.3 0.3 0.6\nv 100 100 0 0.6 0.6 0.3\nv -100 100 0 0.3 0.6 0.6\n"
+    "vt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
+)
+
+
+def drawn(mesh: Mesh) -> NDArray[np.uint8]:
+    """What the camera sees in white light, whether that is a picture or colours."""
+    shading: Literal["texture", "color"] = "color" if mesh.texture is None or mesh.uv is None else "texture"
+    (view,) = make_renderer(Rendering(shading=shading, framing="whole")).render(mesh, [Camera(0, 0)])
+    return view
+
+
+@pytest.mark.parametrize(
+    ("lower", "library"),
+    [
+        ("a", "newmtl a\nKd 0.5 0.5 0.5\nnewmtl b\nKd 1 1 1\n"),
+        ("a", "newmtl a\nKd 1 0 0\nnewmtl b\nKd 1 1 1\n"),
+        ("b", "newmtl b\nKd 1 0 0\n"),
+    ],
+)
+def test_vertex_colours_hide_those_of_materials(tmp_path: Path, lower: str, library: str) -> None:
+    plain = drawn(read(tmp_path, COLORED + LOWER + UPPER))
+    mesh = read(tmp_path, f"mtllib face.mtl\n{COLORED}usemtl {lower}\n{LOWER}usemtl b\n{UPPER}", face=library)
+    assert (drawn(mesh) == plain).all()
+    white = CORNERS.replace(" 0\nv", " 0 1 1 1\nv").replace("100 0\nvt", "100 0 1 1 1\nvt")
+    text = f"mtllib face.mtl\n{white}usemtl a\n{LOWER}usemtl b\n{UPPER}"
+    assert halves(read(tmp_path, text, face="newmtl a\nKd 1 0 0\nnewmtl b\nKd 0 0 1\n")) == [RED, BLUE]
+
+
+@pytest.mark.parametrize("upper", [UPPER, "f 1 3 4\n", "f 4/4 1/1 3/3\n"])
+def test_faces_without_a_picture_show_vertex_colours_beside_those_that_have_one(tmp_path: Path, upper: str) -> None:
+    paint(tmp_path / "skin.png", RED)
+    plain = drawn(read(tmp_path, COLORED + upper)).astype(int)
+    text = f"mtllib face.mtl\n{COLORED}usemtl a\n{LOWER}usemtl b\n{upper}"
+    mesh = read(tmp_path, text, face="newmtl a\nmap_Kd skin.png\nnewmtl b\nKd 1 1 1\n")
+    view = drawn(mesh)
+    of_upper = np.tri(64, dtype=bool)[::-1, ::-1].T & (plain != plain[0, 0]).any(axis=-1)
+    assert of_upper.sum() > 200
+    assert np.abs(view[of_upper] - plain[of_upper]).max() <= 2
+    assert tuple(view[40, 40].tolist()) == RED
+
+
+@pytest.mark.parametrize("use", ["usemtl a\n{}{}", "usemtl a\n{}usemtl b\n{}", "{}{}"])
+def test_vertex_colours_serve_where_nothing_says_where_the_picture_lies(tmp_path: Path, use: str) -> None:
+    paint(tmp_path / "skin.png", RED)
+    faces = "f 1 2 3\n", "f 1 3 4\n"
+    text = f"mtllib face.mtl\n{COLORED}{use.format(*faces)}"
+    mesh = read(tmp_path, text, face="newmtl a\nmap_Kd skin.png\nnewmtl b\nKd 1 1 1\n")
+    assert (drawn(mesh) == drawn(read(tmp_path, COLORED + "".join(faces)))).all()
+
+
+COVER = "v -100 -100 9\nv 100 -100 9\nv 100 100 9\nv -100 100 9\nusemtl cover\nf -4/1 -3/2 -2/3 -1/4\n"
+
+
+@pytest.mark.parametrize(
+    "lines", ["d 0.02", "D 0.1", "d -halo 0", "Tr 0.98", "tr 1", "map_Kd gone.png\nd 0", "Tr 0\nd 0"]
+)
+@pytest.mark.parametrize("named", [None, "skin.png"])
+def test_what_is_nearly_clear_does_not_hide_the_face_behind_it(tmp_path: Path, lines: str, named: str | None) -> None:
+    paint(tmp_path / "skin.png", RED)
+    library = f"newmtl skin\nmap_Kd skin.png\nnewmtl cover\nKd 1 1 1\n{lines}\n"
+    (tmp_path / "face.mtl").write_text(library)
+    (tmp_path / "face.obj").write_text(f"mtllib face.mtl\n{CORNERS}usemtl skin\n{LOWER}{UPPER}{COVER}")
+    mesh = read_mesh("face.obj", named, str(tmp_path))
+    assert halves(mesh) == [RED, RED]
+    assert len(mesh.faces) == 2
+
+
+@pytest.mark.parametrize("lines", ["d 0.5", "Tr 0.5", "d 1\nTr 1", "Tr 1\nd 1", "d", "d none", "Tr", "d nan"])
+def test_what_is_not_nearly_clear_is_drawn(tmp_path: Path, lines: str) -> None:
+    paint(tmp_path / "skin.png", RED)
+    library = f"newmtl skin\nmap_Kd skin.png\nnewmtl cover\nKd 0 0 1\n{lines}\n"
+    text = f"mtllib face.mtl\n{CORNERS}usemtl skin\n{LOWER}{UPPER}{COVER}"
+    assert halves(read(tmp_path, text, face=library)) == [BLUE, BLUE]
+
+
+@pytest.mark.parametrize("line", ["d 0", "Tr 1"])
+def test_a_program_that_calls_all_faces_clear_means_none(tmp_path: Path, line: str) -> None:
+    paint(tmp_path / "skin.png", RED)
+    library = f"newmtl a\nmap_Kd skin.png\n{line}\nnewmtl b\nKd 0 0 1\n{line}\n"
+    text = f"mtllib face.mtl\n{CORNERS}usemtl a\n{LOWER}usemtl b\n{UPPER}"
+    assert halves(read(tmp_path, text, face=library)) == [RED, BLUE]
 
 
 def test_tiles_beyond_the_first_are_moved_back(tmp_path: Path) -> None:

@@ -242,6 +242,7 @@ def test_several_shapes_are_joined_each_with_its_own_look(tmp_path: Path) -> Non
         (shape(LOWER, red), shape(UPPER, "", more=colored), [RED, GREEN]),
         (shape(LOWER, blue, more=""), shape(UPPER, "", more=colored), [BLUE, GREEN]),
         (shape(LOWER, blue, more=by_face), shape(UPPER, blue, more=""), [GREEN, BLUE]),
+        (shape(LOWER, red), shape(UPPER, red, more=colored), [RED, GREEN]),
     ]:
         mesh = read(tmp_path, f"Group {{ children [ {lower} {upper} ] }}")
         assert len(mesh.faces) == 2
@@ -252,6 +253,62 @@ def test_the_manifest_s_texture_is_that_of_all_shapes(tmp_path: Path) -> None:
     painted(tmp_path, "skin.png", RED)
     (tmp_path / "face.wrl").write_text(HEAD + shape(LOWER) + shape(UPPER, 'texture ImageTexture { url "gone.png" }'))
     assert halves(read_mesh("face.wrl", "skin.png", str(tmp_path))) == [RED, RED]
+
+
+MANY = "color Color { color [.3 .6 .3, .3 .3 .6, .6 .6 .3, .3 .6 .6] }"
+CORNERS_OF_MANY = "color Color { color [.3 .6 .6, .6 .6 .3, .3 .3 .6, .3 .6 .3] } colorIndex [3 1 0 -1]"
+
+
+@pytest.mark.parametrize("more", [MANY, f"{MANY} {PLACES}", CORNERS_OF_MANY])
+@pytest.mark.parametrize("named", [None, "skin.png"])
+def test_a_part_shows_its_many_colours_beside_a_part_with_a_picture(
+    tmp_path: Path, more: str, named: str | None
+) -> None:
+    red = painted(tmp_path, "skin.png", RED)
+    (tmp_path / "face.wrl").write_text(HEAD + shape(LOWER, red) + shape(UPPER, more=more))
+    mesh = read_mesh("face.wrl", named, str(tmp_path))
+    if named and PLACES in more:
+        assert halves(mesh) == [RED, RED]
+        return
+    (view,) = make_renderer(Rendering(shading="texture", framing="whole")).render(mesh, [Camera(0, 0)])
+    alone = read(tmp_path, shape(UPPER, more=more))
+    (colors,) = make_renderer(Rendering(shading="color", framing="whole")).render(alone, [Camera(0, 0)])
+    for place in ((20, 20), (24, 24), (20, 40), (40, 20), (32, 28)):
+        assert np.allclose(view[place], colors[place], atol=2)
+    assert tuple(view[40, 40].tolist()) == RED
+
+
+def test_a_picture_that_is_named_must_be_there_even_if_no_part_says_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "face.wrl").write_text(HEAD + shape(LOWER, more="") + shape(UPPER, more=MANY))
+    with pytest.raises(MeshError, match=r"texture gone\.png is missing"):
+        read_mesh("face.wrl", "gone.png", str(tmp_path))
+
+
+@pytest.mark.parametrize("named", [None, "skin.png"])
+def test_a_picture_hides_colours(tmp_path: Path, named: str | None) -> None:
+    red = painted(tmp_path, "skin.png", RED)
+    (tmp_path / "face.wrl").write_text(HEAD + shape(f"{LOWER} {UPPER}", "" if named else red, more=f"{MANY} {PLACES}"))
+    mesh = read_mesh("face.wrl", named, str(tmp_path))
+    (view,) = make_renderer(Rendering(shading="color", framing="whole")).render(mesh, [Camera(0, 0)])
+    assert [tuple(view[place].tolist()) for place in ((40, 40), (24, 24))] == [RED, RED]
+
+
+@pytest.mark.parametrize("transparency", ["0.98", "0.9", "1"])
+@pytest.mark.parametrize("named", [None, "skin.png"])
+def test_what_is_nearly_clear_does_not_hide_the_face_behind_it(
+    tmp_path: Path, transparency: str, named: str | None
+) -> None:
+    red = painted(tmp_path, "skin.png", RED)
+    both = f"{LOWER} {UPPER}"
+    clear = f"material Material {{ diffuseColor 0 0 1 transparency {transparency} }}"
+    cover = f"Transform {{ translation 0 0 9 children [ {shape(both, clear)} ] }}"
+    (tmp_path / "face.wrl").write_text(HEAD + shape(both, red) + cover)
+    mesh = read_mesh("face.wrl", named, str(tmp_path))
+    assert halves(mesh) == [RED, RED]
+    assert len(mesh.faces) == 2
+    half = cover.replace(f"transparency {transparency}", "transparency 0.5")
+    assert halves(read(tmp_path, shape(both, red) + half)) == [BLUE, BLUE]
+    assert halves(read(tmp_path, cover)) == [BLUE, BLUE]
 
 
 def test_nodes_that_are_used_again(tmp_path: Path) -> None:

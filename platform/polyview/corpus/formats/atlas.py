@@ -1,17 +1,21 @@
-"""Several pictures as one: a face has one texture, whatever number of materials its file gives it."""
+"""Several pictures, and colours, as one: a face has one texture, whatever number of materials its file gives it."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyview.corpus.formats.limits import LARGEST_TEXTURE
 from polyview.corpus.formats.polygons import END
+from polyview.corpus.mesh import Mesh
 
 Picture = NDArray[np.uint8]
 
+_MIDDLES = np.array([(0.5, 0.5), (1.5, 0.5), (1.5, 1.5)])
+"""Where the corners of a triangle lie in its own 2 x 2 pixels, to the right and downwards."""
 _MARGIN = 1
 """Pixels of its own edge around each tile, so that no tile's colour runs into its neighbour's."""
 
@@ -36,6 +40,48 @@ def joined(
     right = origins[of_corner, 1] + _MARGIN + inner[:, 0] * sizes[:, 1]
     found, index = np.unique(right / width + 1j * (1 - down / height), return_inverse=True)
     return atlas, np.column_stack([found.real, found.imag]), np.where(corners == END, END, index).astype(np.int32)
+
+
+def with_colors_of_faces(mesh: Mesh, faces: NDArray[np.bool_]) -> Mesh:
+    """The mesh with the colours of some faces (F,) in its picture, which shows them from then on.
+
+    Its texture coordinates must be in [0, 1]. Each of these faces has vertices of its own then.
+    """
+    if mesh.uv is None or mesh.texture is None or mesh.colors is None or not faces.any():
+        return mesh
+    height, width = mesh.texture.shape[:2]
+    patches, places = _patches(mesh.colors[mesh.faces[faces]], width)
+    picture = np.concatenate([np.pad(mesh.texture, ((0, 0), (0, patches.shape[1] - width), (0, 0))), patches])
+    former = np.column_stack([mesh.uv[:, 0] * width, (1 - mesh.uv[:, 1]) * height])
+    right, down = np.concatenate([former, places + np.array([0, height])]).T
+    corners = mesh.faces.copy()
+    corners[faces] = len(mesh.vertices) + np.arange(len(places)).reshape(-1, 3)
+    return replace(
+        mesh,
+        vertices=np.concatenate([mesh.vertices, mesh.vertices[mesh.faces[faces].ravel()]]),
+        faces=corners,
+        colors=None,
+        uv=np.column_stack([right / picture.shape[1], 1 - down / picture.shape[0]]).astype(np.float32),
+        texture=picture,
+    )
+
+
+def _patches(colors: NDArray[np.uint8], width: int) -> tuple[Picture, NDArray[np.float64]]:
+    """A picture of triangles whose corners have the colours (T, 3, 3), and where they lie in it (3 T, 2), in pixels.
+
+    It is at least `width` wide. Each triangle has 2 x 2 pixels, between whose middles colours run evenly.
+    """
+    count = len(colors)
+    columns = max(-(-width // 2), math.isqrt(count - 1) + 1)
+    rows = -(-count // columns)
+    pixels = np.zeros((rows * columns, 2, 2, 3), np.uint8)
+    first, second, third = colors.astype(np.int16).swapaxes(0, 1)
+    fourth = (first + third - second).clip(0, 255)  # in one plane with the others, where there is such a colour
+    pixels[:count] = np.stack([first, second, fourth, third], axis=1).reshape(-1, 2, 2, 3)
+    patches = pixels.reshape(rows, columns, 2, 2, 3).swapaxes(1, 2).reshape(2 * rows, 2 * columns, 3)
+    row, column = np.divmod(np.arange(count), columns)
+    places = 2 * np.column_stack([column, row])[:, np.newaxis] + _MIDDLES
+    return patches, places.reshape(-1, 2)
 
 
 def _within_one_tile(places: NDArray[np.float64], corners: NDArray[np.int32]) -> NDArray[np.float64]:

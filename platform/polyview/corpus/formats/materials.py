@@ -25,6 +25,7 @@ _COMMENT = re.compile(r"""(\.\w+["']?)\s+#.*$""")
 class Material:
     """picture: the file that map_Kd names; colour: Kd, from 0 to 1. None where the material does not say.
 
+    opacity: d, or 1 - Tr; from 0, which is clear, to 1.
     scale, offset: what texture coordinates are multiplied by, and what is added then, before they are those of the
     picture; so programs write and read the options -s and -o.
     """
@@ -33,16 +34,22 @@ class Material:
     colour: tuple[float, float, float] | None = None
     scale: tuple[float, float] = (1.0, 1.0)
     offset: tuple[float, float] = (0.0, 0.0)
+    opacity: float = 1.0
 
     @property
     def look(self) -> Material:
-        """What of it is seen: a picture hides the colour."""
-        return replace(self, colour=None) if self.picture else Material(None, self.colour)
+        """What of it is seen, as if it were opaque: a picture hides the colour."""
+        return replace(self, colour=None, opacity=1.0) if self.picture else Material(None, self.colour)
 
     @property
     def is_plain(self) -> bool:
         """Whether it has no picture, and no colour but a grey, as programs write by default."""
         return self.picture is None and (self.colour is None or len(set(self.colour)) == 1)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether what lies behind it is seen, and next to nothing of itself."""
+        return self.opacity <= CLEAR
 
     @property
     def is_moved(self) -> bool:
@@ -74,8 +81,12 @@ def _from_its_folder(look: Material, folder: Path, companions: Companions) -> Ma
 
 
 def parse(library: str) -> dict[str, Material]:
-    """The materials of an MTL file by name."""
+    """The materials of an MTL file by name.
+
+    Of d and Tr, which some programs write as if they were the same, d counts where both are there.
+    """
     materials: dict[str, Material] = {}
+    dissolved = set[str]()
     name = ""
     for line in library.splitlines():
         key, _, value = re.sub(r"\s+", " ", line.strip(), count=1).partition(" ")
@@ -85,12 +96,18 @@ def parse(library: str) -> dict[str, Material]:
             case "newmtl":
                 name = value
                 materials[name] = Material()
+                dissolved.discard(name)
             case "map_kd" if value:
                 file, options = _split(value)
                 scale, offset = _pair(options, "-s", 1.0), _pair(options, "-o", 0.0)
-                materials[name] = Material(file, known.colour, scale, offset)
+                materials[name] = replace(known, picture=file, scale=scale, offset=offset)
             case "kd":
                 materials[name] = replace(known, colour=_colour(value))
+            case "d":
+                dissolved.add(name)
+                materials[name] = replace(known, opacity=_number(value.removeprefix("-halo"), 1.0))
+            case "tr" if name not in dissolved:
+                materials[name] = replace(known, opacity=1.0 - _number(value, 0.0))
     return materials
 
 

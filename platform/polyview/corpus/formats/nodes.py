@@ -21,7 +21,7 @@ _LISTS = {
 _NUMBERS = {
     b"Transform": {b"center": 3, b"rotation": 4, b"scale": 3, b"scaleOrientation": 4, b"translation": 3},
     b"TextureTransform": {b"center": 2, b"rotation": 1, b"scale": 2, b"translation": 2},
-    b"Material": {b"diffuseColor": 3},
+    b"Material": {b"diffuseColor": 3, b"transparency": 1},
     b"Switch": {b"whichChoice": 1},
 }
 """Fields of a few numbers, and how many each has."""

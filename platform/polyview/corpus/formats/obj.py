@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from polyview.corpus.formats.materials import Material, read_libraries, text_of
 from polyview.corpus.formats.numbers import as_colors, not_a_number
 from polyview.corpus.formats.polygons import CORNERS_PER_FACE, END, surface
 from polyview.corpus.formats.scanner import byte_at, ends_line, next_line, next_word, scan_number, scan_whole
-from polyview.corpus.formats.skin import Skin, painted
+from polyview.corpus.formats.skin import Skin, are_telling, dressed, painted, seen
 from polyview.corpus.mesh import Mesh, MeshError
 
 _MOST_MATERIALS = 1_000_000
@@ -33,7 +32,8 @@ def read(data: bytes, companions: Companions) -> Mesh:
     """The mesh of an .obj file; raises `MeshError`.
 
     Several materials become one texture. A material library that is missing means no picture; a picture that a
-    material in use names must be there. Vertex colours serve where there is no picture.
+    material in use names must be there. Vertex colours serve where there is no picture. Faces of a material that is
+    nearly clear are left out, unless all are of such.
     """
     lines = _read_lines(data)
     check_face_count(len(lines.corners) // CORNERS_PER_FACE)
@@ -41,11 +41,13 @@ def read(data: bytes, companions: Companions) -> Mesh:
         raise MeshError(f"{len(lines.named)} lines of materials, more than the {_MOST_MATERIALS} that a face may have")
     if len(lines.corners) and lines.corners.min() < END:
         raise MeshError("a face index is 0, is not a whole number, or counts back beyond the first vertex")
-    bare = Skin(*_texture_coordinates(lines.uv, lines.uv_corners))
-    skin = _skin(data, lines.named, lines.corners, bare, companions)
-    colors = None if lines.colors is None or skin.texture is not None else as_colors(_without_weights(lines.colors))
-    mesh = surface(lines.vertices, lines.corners, skin.uv, skin.uv_corners, colors)
-    return replace(mesh, texture=skin.texture)
+    materials, of_corner = _materials(data, lines, companions)
+    shown = seen(materials, of_corner)
+    corners, of_corner = lines.corners[shown], of_corner[shown]
+    bare = Skin(*_texture_coordinates(lines.uv, lines.uv_corners[shown]))
+    colors = None if lines.colors is None else as_colors(_without_weights(lines.colors))
+    skin = _skin(bare, materials, corners, of_corner, companions, are_telling(colors))
+    return dressed(surface(lines.vertices, corners, skin.uv, skin.uv_corners, colors), corners, skin)
 
 
 class _Lines(NamedTuple):
@@ -122,19 +124,32 @@ def _texture_coordinates(
     return np.vstack([uv, np.zeros((1, 2))]), np.where(absent, len(uv), uv_corners)
 
 
+def _materials(data: bytes, lines: _Lines, companions: Companions) -> tuple[list[Material], NDArray[np.int64]]:
+    """The materials in the order in which they are taken into use, and the number of each corner's."""
+    libraries, uses = _material_lines(data, lines.named)
+    materials = read_libraries(libraries, companions)
+    count = len(lines.corners)
+    if not uses:
+        only = Material() if companions.texture or not count else _only_picture(materials)
+        return [only], np.zeros(count, np.int64)
+    words, starts = zip(("", 0), *uses, strict=True)
+    of_corner = np.searchsorted(starts, np.arange(count), side="right") - 1
+    return [materials.get(word, Material()) for word in words], of_corner
+
+
 def _skin(
-    data: bytes, named: NDArray[np.int64], corners: NDArray[np.int32], bare: Skin, companions: Companions
+    bare: Skin,
+    materials: list[Material],
+    corners: NDArray[np.int32],
+    of_corner: NDArray[np.int64],
+    companions: Companions,
+    colored: bool,
 ) -> Skin:
     """The coordinates with the picture of the materials in use; with all of them as one, where they are several."""
     if companions.texture or not len(corners):
         return bare._replace(texture=companions.picture(None))
-    libraries, uses = _material_lines(data, named)
-    materials = read_libraries(libraries, companions)
-    if uses:
-        looks, of_corner = _looks(corners, uses, materials)
-    else:
-        looks, of_corner = [_only_picture(materials)], np.zeros(len(corners), np.int64)
-    return painted(bare, looks, corners, of_corner, companions)
+    looks, of_corner = _looks(materials, of_corner)
+    return painted(bare, looks, corners, of_corner, companions, colored)
 
 
 def _material_lines(data: bytes, named: NDArray[np.int64]) -> tuple[list[str], list[tuple[str, int]]]:
@@ -150,17 +165,14 @@ def _material_lines(data: bytes, named: NDArray[np.int64]) -> tuple[list[str], l
     return list(dict.fromkeys(libraries)), uses
 
 
-def _looks(
-    corners: NDArray[np.int32], uses: list[tuple[str, int]], materials: dict[str, Material]
-) -> tuple[list[Material], NDArray[np.int64]]:
+def _looks(materials: list[Material], of_corner: NDArray[np.int64]) -> tuple[list[Material], NDArray[np.int64]]:
     """What the faces look like, each look once, and the number of each corner's."""
-    words, starts = zip(("", 0), *uses, strict=True)
     numbers: dict[Material, int] = {}
-    of_use = np.array([numbers.setdefault(materials.get(word, Material()).look, len(numbers)) for word in words])
-    of_corner = of_use[np.searchsorted(starts, np.arange(len(corners)), side="right") - 1]
-    used, renumbered = np.unique(of_corner, return_inverse=True)
-    looks = list(numbers)
-    return [looks[number] for number in used], renumbered
+    of_use = np.array([numbers.setdefault(material.look, len(numbers)) for material in materials])
+    of_corner = of_use[of_corner]
+    used = np.bincount(of_corner, minlength=len(numbers)) > 0
+    looks = [look for look, is_used in zip(numbers, used, strict=True) if is_used]
+    return looks, (np.cumsum(used) - 1)[of_corner]
 
 
 def _only_picture(materials: dict[str, Material]) -> Material:

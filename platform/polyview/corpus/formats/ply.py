@@ -14,7 +14,7 @@ from polyview.corpus.formats.limits import Companions, check_face_count
 from polyview.corpus.formats.materials import Material, text_of
 from polyview.corpus.formats.numbers import as_colors, as_indices, read_numbers
 from polyview.corpus.formats.polygons import END, polygon_of_corner, surface, with_polygon_colors
-from polyview.corpus.formats.skin import Skin, painted
+from polyview.corpus.formats.skin import Skin, are_telling, dressed, painted
 from polyview.corpus.mesh import Mesh, MeshError
 
 _HEADER = 1 << 16
@@ -85,18 +85,19 @@ def read(data: bytes, companions: Companions) -> Mesh:
         raise MeshError(f"a point cloud: {len(vertices['x'])} points and no triangles")
     kinds = {element.name: element.properties for element in elements}
     bare = Skin(*_texture_coordinates(vertices, faces, corners))
-    skin = _skin(bare, corners, faces.numbers.get("texnumber"), pictures, companions)
+    colors, by_face = _colors(vertices, kinds["vertex"]), _colors(faces.numbers, kinds.get("face", {}))
+    colored = are_telling(by_face if colors is None else colors)
+    skin = _skin(bare, corners, faces.numbers.get("texnumber"), pictures, companions, colored)
     mesh = surface(
         np.column_stack([vertices[axis] for axis in "xyz"]),
         corners,
         skin.uv,
         skin.uv_corners,
-        colors=_colors(vertices, kinds["vertex"]),
+        colors,
     )
-    by_face = _colors(faces.numbers, kinds.get("face", {}))
-    if mesh.colors is None and by_face is not None:
+    if colors is None and by_face is not None:
         mesh = with_polygon_colors(mesh, corners, by_face)
-    return replace(mesh, texture=skin.texture)
+    return dressed(mesh, corners, skin)
 
 
 def _header(data: bytes) -> tuple[list[_Element], list[str], str, int]:
@@ -307,12 +308,13 @@ def _skin(
     numbers: NDArray[np.float64] | None,
     pictures: list[str],
     companions: Companions,
+    colored: bool,
 ) -> Skin:
     """The coordinates with the picture; with all pictures as one, where they are several.
 
-    numbers: which picture each polygon has, from 0; -1 for none.
+    numbers: which picture each polygon has, from 0; -1 for none. colored: as of `painted`.
     """
-    if companions.texture or bare.uv is None or len(set(pictures)) < 2:
+    if companions.texture or bare.uv is None or (len(set(pictures)) < 2 and not _leaves_out(pictures, numbers)):
         return bare._replace(texture=companions.picture(pictures[0] if pictures and bare.uv is not None else None))
     if numbers is None or len(numbers) != (corners == END).sum():
         raise MeshError(
@@ -324,7 +326,12 @@ def _skin(
         raise MeshError(f"texnumber {used[-1]} of {len(pictures)} pictures: export it again with all of them")
     looks = [Material(pictures[number] if number >= 0 else None) for number in used]
     of_corner = of_polygon[polygon_of_corner(corners).clip(max=len(numbers) - 1)]
-    return painted(bare, looks, corners, of_corner, companions)
+    return painted(bare, looks, corners, of_corner, companions, colored)
+
+
+def _leaves_out(pictures: list[str], numbers: NDArray[np.float64] | None) -> bool:
+    """Whether the only picture is that of some polygons alone."""
+    return bool(pictures) and numbers is not None and bool((numbers < 0).any() and (numbers == 0).any())
 
 
 def _colors(numbers: dict[str, NDArray[np.float64]], kinds: dict[str, _Property]) -> NDArray[np.uint8] | None:

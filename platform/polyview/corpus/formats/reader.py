@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +25,8 @@ _READERS: dict[str, Callable[[bytes, Companions], Mesh]] = {
 def read_mesh(path: str, texture: str | None, root: str) -> Mesh:
     """The mesh in the file at `path`, with the texture given or the one that the file names.
 
-    Both are relative to `root`, and nothing outside of it is read. Raises `MeshError` that says what is wrong.
+    Both are relative to `root`, and nothing outside of it is read. The mesh has either a picture and its places in it,
+    or colours, or neither. Raises `MeshError` that says what is wrong.
     """
     folder = Path(root).absolute()
     file = inside(folder, path)
@@ -32,4 +34,6 @@ def read_mesh(path: str, texture: str | None, root: str) -> Mesh:
     if suffix not in _READERS:
         raise MeshError(f"format {suffix or 'without a suffix'} is not among {' '.join(FORMATS)}")
     data = unpacked(read_bytes(file)).removeprefix(codecs.BOM_UTF8)
-    return _READERS[suffix](data, Companions(folder, file.parent, texture))
+    mesh = _READERS[suffix](data, Companions(folder, file.parent, texture))
+    # Programs write white, or what the scanner guessed, beside the picture: colours serve where there is none.
+    return mesh if mesh.uv is None or mesh.texture is None else replace(mesh, colors=None)

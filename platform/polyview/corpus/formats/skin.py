@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyview.corpus.formats.atlas import joined
+from polyview.corpus.formats.atlas import joined, with_colors_of_faces
 from polyview.corpus.formats.limits import Companions
 from polyview.corpus.formats.materials import Material
-from polyview.corpus.formats.polygons import END, check_range
+from polyview.corpus.formats.polygons import END, check_range, fans
+from polyview.corpus.mesh import Mesh
 
 _PLAIN = (0.78, 0.78, 0.78)
 """The colour of a material that has neither picture nor colour."""
@@ -20,12 +22,14 @@ _PLAIN = (0.78, 0.78, 0.78)
 class Skin(NamedTuple):
     """Texture coordinates, which of them each corner has, and the picture that they are in.
 
-    uv_corners: none where the indices of the vertices serve.
+    uv_corners: none where the indices of the vertices serve; unpictured (n,): which corners are of faces that show
+    colours, beside others that have a picture.
     """
 
     uv: NDArray[np.float64] | None
     uv_corners: NDArray[np.int32] | None
     texture: NDArray[np.uint8] | None = None
+    unpictured: NDArray[np.bool_] | None = None
 
 
 def painted(
@@ -34,15 +38,20 @@ def painted(
     corners: NDArray[np.int32],
     of_corner: NDArray[np.int64],
     companions: Companions,
+    colored: bool,
 ) -> Skin:
     """The coordinates with the picture of the only material; with all materials as one picture, where they are several.
 
     looks: what the materials look like, each once; corners (n,): `END` after each polygon; of_corner (n,): the number
-    of each corner's look. Nothing is added where the only look is plain.
+    of each corner's look; colored: whether vertices or faces have colours, which hide those of the materials, and no
+    picture. Nothing is added where those are all that is seen, or where the only look is plain.
     """
     if len(looks) == 1 and looks[0].picture:
         uv = bare.uv if bare.uv is None or not looks[0].is_moved else bare.uv * looks[0].scale + looks[0].offset
         return bare._replace(uv=uv, texture=companions.picture(looks[0].picture))
+    pictured = np.array([bool(look.picture) for look in looks])
+    if colored and (bare.uv is None or not pictured.any()):
+        return bare
     if len(looks) == 1 and looks[0].is_plain:
         return bare
     tiles = [_tile(look, companions) for look in looks]
@@ -51,7 +60,30 @@ def painted(
         scales, offsets = np.array([look.scale for look in looks]), np.array([look.offset for look in looks])
         places = places * scales[of_corner] + offsets[of_corner]
     texture, uv, uv_corners = joined(tiles, places, corners, of_corner)
-    return Skin(uv, uv_corners, texture)
+    return Skin(uv, uv_corners, texture, ~pictured[of_corner] if colored and not pictured.all() else None)
+
+
+def dressed(mesh: Mesh, corners: NDArray[np.int32], skin: Skin) -> Mesh:
+    """The mesh that `surface` made of these polygons, with the picture, and in it the colours of unpictured faces."""
+    mesh = replace(mesh, texture=skin.texture)
+    if skin.unpictured is None:
+        return mesh
+    return with_colors_of_faces(mesh, fans(corners, skin.unpictured.astype(np.int32))[:, 0] > 0)
+
+
+def seen(looks: Sequence[Material], of_part: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n,) which parts are seen, where of_part (n,) is the number of each part's look: those that are not nearly clear.
+
+    What is drawn is opaque, and so a clear part would hide the face behind it. Where all are clear, all are seen: some
+    programs write so of whatever they export.
+    """
+    opaque = ~np.array([look.is_clear for look in looks])[of_part]
+    return opaque if opaque.any() else ~opaque
+
+
+def are_telling(colors: NDArray[np.uint8] | None) -> bool:
+    """Whether colours (V, 3) are any, and more than the one grey that programs write by default."""
+    return colors is not None and bool((colors != colors[:1, :1]).any())
 
 
 def _places(bare: Skin, corners: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -71,5 +103,5 @@ def color_of(look: Material) -> NDArray[np.uint8]:
 
 
 def _tile(look: Material, companions: Companions) -> NDArray[np.uint8]:
-    picture = companions.picture(look.picture)
+    picture = companions.picture(look.picture) if look.picture else None
     return color_of(look).reshape(1, 1, 3) if picture is None else picture

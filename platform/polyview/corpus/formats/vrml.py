@@ -18,7 +18,7 @@ from polyview.corpus.formats.materials import Material, text_of
 from polyview.corpus.formats.nodes import Node, parse
 from polyview.corpus.formats.numbers import as_indices
 from polyview.corpus.formats.polygons import as_polygons, ended, polygon_of_corner, surface, with_corner_colors
-from polyview.corpus.formats.skin import Skin, color_of, painted
+from polyview.corpus.formats.skin import Skin, color_of, dressed, painted, seen
 from polyview.corpus.mesh import Mesh, MeshError
 
 _MOST_VISITS = 100_000
@@ -37,7 +37,8 @@ class _Shape(NamedTuple):
 def read(data: bytes, companions: Companions) -> Mesh:
     """The mesh of all face sets of a .wrl file, placed as the Transforms around them say; raises `MeshError`.
 
-    Several materials become one texture. Colours of vertices or of faces serve where there is no picture.
+    Several materials become one texture. Colours of vertices or of faces serve where there is no picture. Face sets of
+    a material that is nearly clear are left out, unless all are of such.
     """
     if not data.lstrip().startswith(b"#VRML V2.0"):
         raise MeshError("not a VRML 2.0 file: it does not begin with #VRML V2.0")
@@ -48,7 +49,10 @@ def read(data: bytes, companions: Companions) -> Mesh:
     if len(shapes) == 1 and _look(shapes[0].appearance).picture is None:
         # The only picture of a file belongs to its only surface, wherever it stands.
         shapes = [shapes[0]._replace(appearance=nodes)]
-    return _dressed(list(_meshes(shapes)), [_look(shape.appearance) for shape in shapes], companions)
+    looks = [_look(shape.appearance) for shape in shapes]
+    shown = np.flatnonzero(seen(looks, np.arange(len(looks)))).tolist()
+    meshes = list(_meshes([shapes[number] for number in shown]))
+    return _joined_and_dressed(meshes, [looks[number] for number in shown], companions)
 
 
 def _shapes(scene: Node) -> Iterator[_Shape]:
@@ -89,15 +93,16 @@ def _nothing(nodes: Sequence[Node]) -> MeshError:
 
 
 def _look(appearance: Sequence[Node]) -> Material:
-    """What the first picture says, or else the first material, of these nodes and of those in them."""
+    """What the first picture and the first material say, of these nodes and of those in them."""
     nodes = list(_with_contents(appearance))
     names = [node.words[b"url"] for node in nodes if node.kind == b"ImageTexture" and b"url" in node.words]
-    colors = [node.array(b"diffuseColor") for node in nodes if node.kind == b"Material"]
-    picture = text_of(names[0]) if names else None
-    if picture or not colors or colors[0] is None:
-        return Material(picture)
-    red, green, blue = colors[0].clip(0, 1).tolist()
-    return Material(None, (red, green, blue))
+    material = next((node for node in nodes if node.kind == b"Material"), Node())
+    look = Material(text_of(names[0]) if names else None)
+    color, transparency = material.array(b"diffuseColor"), material.array(b"transparency")
+    if color is not None:
+        red, green, blue = color.clip(0, 1).tolist()
+        look = replace(look, colour=(red, green, blue))
+    return look if transparency is None else replace(look, opacity=1.0 - float(transparency[0]))
 
 
 def _with_contents(appearance: Sequence[Node]) -> Iterator[Node]:
@@ -214,34 +219,29 @@ def _turn(rotation: NDArray[np.float64] | None) -> NDArray[np.float64]:
     return turned
 
 
-def _dressed(meshes: Sequence[Mesh], looks: Sequence[Material], companions: Companions) -> Mesh:
+def _joined_and_dressed(meshes: Sequence[Mesh], looks: Sequence[Material], companions: Companions) -> Mesh:
     """One mesh of all, with the picture of their materials or with colours."""
-    colored = [mesh.colors is not None for mesh in meshes]
-    pictures = companions.texture or any(look.picture for look in looks)
-    if any(colored) and not pictures:
-        return _joined(
-            [replace(mesh, colors=_own_colors(mesh, look)) for mesh, look in zip(meshes, looks, strict=True)]
-        )
-    mesh = _joined(meshes)
     if companions.texture:
-        return replace(mesh, texture=companions.picture(None))
+        looks = [replace(look, picture=companions.texture) for look in looks]
+    placed = [mesh.uv is not None for mesh in meshes]
+    if any(placed):  # a part that does not say where its picture lies shows what else it has
+        looks = [look if has else replace(look, picture=None) for look, has in zip(looks, placed, strict=True)]
+    colored = any(mesh.colors is not None for mesh in meshes)
+    if colored:
+        meshes = [replace(mesh, colors=_own_colors(mesh, look)) for mesh, look in zip(meshes, looks, strict=True)]
+    mesh = _joined(meshes)
+    if not len(mesh.faces):
+        return mesh
     numbers: dict[Material, int] = {}
-    of_mesh = [numbers.setdefault(_flat(*pair), len(numbers)) for pair in zip(meshes, looks, strict=True)]
+    of_mesh = [numbers.setdefault(look.look, len(numbers)) for look in looks]
     of_corner = np.repeat(of_mesh, [4 * len(mesh.faces) for mesh in meshes])
     corners = as_polygons(mesh.faces)
     bare = Skin(None if mesh.uv is None else mesh.uv.astype(np.float64), corners)
-    skin = painted(bare, list(numbers), corners, of_corner, companions)
+    skin = painted(bare, list(numbers), corners, of_corner, companions, colored)
     if skin.uv is bare.uv:
         return replace(mesh, texture=skin.texture)
-    return replace(surface(mesh.vertices.astype(np.float64), corners, skin.uv, skin.uv_corners), texture=skin.texture)
-
-
-def _flat(mesh: Mesh, look: Material) -> Material:
-    """What is seen of a mesh in a picture of all materials: of many colours their mean."""
-    if look.picture or mesh.colors is None:
-        return look
-    red, green, blue = (mesh.colors.mean(axis=0) / 255).tolist()
-    return Material(None, (red, green, blue))
+    joined = surface(mesh.vertices.astype(np.float64), corners, skin.uv, skin.uv_corners, mesh.colors)
+    return dressed(joined, corners, skin)
 
 
 def _own_colors(mesh: Mesh, look: Material) -> NDArray[np.uint8]:
