@@ -78,6 +78,24 @@ def test_what_a_recipe_names_goes_along(tmp_path: Path) -> None:
     assert {name for name in places(package) if not name.startswith("platform/")} == named
 
 
+def test_prompts_go_along_whichever_part_of_a_study_names_them_and_wherever_they_lie(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "study.yaml").write_text(
+        "variants: {one: {language: {file: section.yaml}}}\n"
+        "grid: {language.file: [mine/listed.yaml, beside.yaml]}\n"
+        "search: {space: {language.file: {categorical: [chosen.yaml, /shared/own.yaml]}}}\n"
+    )
+    names = ("section.yaml", "mine/listed.yaml", "mine/beside.yaml", "chosen.yaml", "set.yaml", "one.yaml", "two.yaml")
+    for name in names:
+        (tmp_path / name).write_text("anger: [a face]\n")
+    sets = ("variants.one.language.file=set.yaml", "across.language.file=[one.yaml, two.yaml]", "seeds=[0, 1]")
+    words = ("ablate", "mine/study.yaml", *(word for one in sets for word in ("--set", one)))
+    package = pack(words, tmp_path)
+    assert package.words == words
+    assert {name for name in places(package) if not name.startswith("platform/")} == {"mine/study.yaml", *names}
+
+
 def test_the_studies_of_a_table_go_along(tmp_path: Path) -> None:
     for name in ("one.yaml", "two.yaml", "base.yaml"):
         (tmp_path / name).write_text("experiment: base.yaml\n" if name == "one.yaml" else "")

@@ -29,7 +29,7 @@ from polyview.studies.kept import read_study
 from polyview.studies.outcome import load_outcome, study_folder
 from polyview.training.checkpoint import open_checkpoint
 from polyview.training.provenance import Seen, read_provenance
-from polyview.trials.design import plan
+from polyview.trials.design import REFERENCES, plan
 
 pytestmark = pytest.mark.slow
 
@@ -269,3 +269,21 @@ def test_a_start_that_has_seen_test_subjects_is_told_before_training(
     assert [said.startswith(told) for said in listener.said].count(True) == 1
     run_stages(further, home, listener, force="full")
     assert [said.startswith(told) for said in listener.said].count(True) == 2
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_prompts_that_are_not_read_are_told_before_training(tiny_study: Study, home: Home, listener: Any) -> None:
+    def prompts(count: int) -> dict[str, Any]:
+        expressions = tiny_study.experiment.corpus.expressions
+        own = {name: [f"{name} {number}" for number in range(count)] for name in expressions}
+        return {**REFERENCES["raw pixels"], "language.own": own}
+
+    pixels = with_overrides(tiny_study.experiment, {**prompts(2), "evaluation.probes": ["linear"]})
+    variants = {f"{count} prompts": prompts(count) for count in (3, 5)}
+    study = Study(name="prompts", experiment=pixels, seeds=(0,), references=False, variants=variants)
+    run_stages(study, home, listener)
+    told = "of each class are read, as language.ensemble says"
+    assert [said for said in listener.said if told in said] == [
+        f"2 of 3 prompts {told}: 3 prompts",
+        f"2 of 5 prompts {told}: 5 prompts",
+    ]

@@ -9,7 +9,15 @@ import pytest
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Generator, Study, keys_set, load_study, to_yaml, with_overrides
-from polyview.trials.design import baselines, cells, check_keys_are_read, plan, size, variants
+from polyview.trials.design import (
+    baselines,
+    cells,
+    check_keys_are_read,
+    check_variants_are_meant,
+    plan,
+    size,
+    variants,
+)
 
 
 def study_of(experiment: Experiment, **content: Any) -> Study:
@@ -276,6 +284,39 @@ def test_a_misspelt_baseline_is_refused_with_the_nearest_name(tiny: Experiment) 
     study = study_of(tiny, baseline="no aligment", remove={"no alignment": "objective.alignment"})
     with pytest.raises(UserError, match="baseline 'no aligment' is no variant; the nearest is 'no alignment'"):
         plan(study)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "variant"), [("CLIP", "clip"), ("full", "Full"), ("Ful", "full"), ("FULL", "ful")]
+)
+def test_a_baseline_that_is_a_variant_but_for_its_letters_is_refused_before_it_runs(
+    tiny: Experiment, baseline: str, variant: str
+) -> None:
+    mean = {"model.fusion": "mean"}
+    study = study_of(tiny, baseline=baseline, variants={variant: mean})
+    with pytest.raises(
+        UserError, match=rf"baseline '{baseline}' is no variant.* (did you mean baseline: )?'?{variant}"
+    ):
+        check_variants_are_meant(study)
+    check_variants_are_meant(study_of(tiny, baseline=variant, variants={variant: mean}))
+    check_variants_are_meant(study_of(tiny, baseline=baseline, variants={"mean": mean}))
+    both = {variant: mean, baseline: {"model.fusion": "concat"}}
+    check_variants_are_meant(study_of(tiny, baseline=baseline, variants=both))
+
+
+def test_variants_that_differ_in_prompts_alone_that_are_not_read_are_refused_before_they_run(tiny: Experiment) -> None:
+    def prompts(last: str) -> dict[str, list[str]]:
+        return {name: [f"a {name}", f"the {name}", f"{last} {name}"] for name in tiny.corpus.expressions}
+
+    own = {"one": {"language.own": prompts("one")}, "other": {"language.own": prompts("some")}}
+    study = study_of(tiny, variants=own)
+    assert tiny.language.ensemble == 2
+    with pytest.raises(UserError, match="variants 'one' and 'other' differ in prompts alone that are not read, as "):
+        check_variants_are_meant(study)
+    check_variants_are_meant(
+        study_of(tiny, variants={name: {**one, "language.ensemble": 3} for name, one in own.items()})
+    )
+    assert len({trial.id for trial in plan(study)}) == len(plan(study))
 
 
 def test_trials_are_counted_without_being_made(tiny: Experiment) -> None:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from polyview.recipe import Study, with_overrides
-from polyview.trials.design import Trial, repeated, studied_experiment
+from polyview.recipe import Study
+from polyview.trials.design import Trial, repeated, vary
 from polyview.trials.ledger import Record
 from polyview.trials.search import make_study, make_trials
 from polyview.trials.space import Point
@@ -33,7 +33,7 @@ def best_trials(study: Study, points: Sequence[Point], records: Mapping[str, Rec
     """The re-run of the best point on the study's own seeds, by which it was not chosen."""
     if study.search is None or (found := best(study, points, records)) is None:
         return []
-    varied = with_overrides(studied_experiment(study), found[0], f"{study.name}: {BEST}")
+    varied = vary(study, found[0], f"{study.name}: {BEST}")
     return repeated(BEST, varied, study.all_seeds)
 
 

@@ -53,12 +53,13 @@ def ablate(
 ) -> None:
     """Run what is missing of a study, log it to MLflow, and report."""
     from polyview.recipe import keys_set, load_study
-    from polyview.trials.design import MANY, check_keys_are_read, size
+    from polyview.trials.design import MANY, check_keys_are_read, check_variants_are_meant, size
 
     loaded = load_study(study, sets or [])
     if (asked := size(loaded)) > MANY and not (yes or dry_run):
         raise UserError(f"{loaded.name}: {asked} trials; --yes if that many are meant")
     check_keys_are_read(loaded, keys_set(study, sets or []))
+    check_variants_are_meant(loaded)
     if dry_run and force is not None:
         raise UserError("--force runs a variant again, and --dry-run runs nothing; leave one of them out")
     if dry_run:

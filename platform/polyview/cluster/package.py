@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 PROJECT = ("experiments", "ablations", "pyproject.toml", "constraints.txt")
 RECIPES = (".yaml", ".yml")
 RESULTS = (".zip", ".png", ".svg")  # bundles and pictures beside recipes, which no job reads unless it names them
-ASSIGNED = ("experiment", "language.file", "experiment.language.file")  # by --set, to a file
+ASSIGNED = re.compile(r"|experiment|(.+\.)?language\.file(\.categorical)?")  # words, and what --set gives a file to
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,26 @@ def pack(words: Sequence[str], folder: Path, limit: int = LIMIT) -> JobPackage:
     rewritten = []
     for word in words:
         key, _, value = word.rpartition("=")
-        if value.endswith(RECIPES) and key in ("", *ASSIGNED) and not _is_of_the_cluster(Path(value)):
+        if value.endswith(RECIPES) and ASSIGNED.fullmatch(key) and not _is_of_the_cluster(Path(value)):
             target = _relative(Path(value), folder)
             files |= {path: folder / path for path in _with_what_it_names(target, folder)}
             word = f"{key}={target.as_posix()}" if key else target.as_posix()
+        elif key and value.startswith("[") and ASSIGNED.fullmatch(key):
+            files |= {path: folder / path for path in _listed(value, folder)}
         rewritten.append(word)
     _check_size(files, limit)
     return JobPackage(files, tuple(rewritten))
+
+
+def _listed(value: str, folder: Path) -> Iterator[Path]:
+    """The files of the folder in a list that --set gives."""
+    try:
+        names = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return  # which is told where it is read
+    for _, name in _names(names, "language.file"):
+        if not _is_of_the_cluster(Path(name)):
+            yield _relative(Path(name), folder)
 
 
 def _with_what_it_names(recipe: Path, folder: Path) -> Iterator[Path]:
@@ -67,22 +81,26 @@ def _with_what_it_names(recipe: Path, folder: Path) -> Iterator[Path]:
     except (yaml.YAMLError, UnicodeDecodeError):
         return  # which is told where it is read
     for base, name in _names(content):
-        path = Path(name) if base is None else recipe.parent / name
+        beside = recipe.parent / name
+        path = beside if base or ((folder / beside).is_file() and not (folder / name).is_file()) else Path(name)
         if not _is_of_the_cluster(path):
             yield from _with_what_it_names(_relative(path, folder), folder)
 
 
 def _names(content: Any, key: str = "") -> Iterator[tuple[str | None, str]]:
-    """The files that settings name: ("recipe", name) is relative to the recipe, (None, name) to the working folder."""
+    """The files that settings name: ("recipe", name) is relative to the recipe, (None, name) to the working folder.
+
+    What is relative to the working folder and is not there may lie beside the recipe.
+    """
     if isinstance(content, dict):
         for name, value in content.items():
             yield from _names(value, f"{key}.{name}" if key else str(name))
-    elif isinstance(content, list) and key == "studies":
-        for study in content:
-            yield from _names(study, key)
+    elif isinstance(content, list):
+        for one in content:
+            yield from _names(one, key)
     elif isinstance(content, str) and key in ("experiment", "studies", "studies.study"):
         yield "recipe", content
-    elif isinstance(content, str) and key.endswith("language.file"):
+    elif isinstance(content, str) and key.removesuffix(".categorical").endswith("language.file"):
         yield None, content
 
 

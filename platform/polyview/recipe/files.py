@@ -17,13 +17,16 @@ from yaml import YAMLError
 
 from polyview.errors import UserError
 from polyview.recipe.corpus import Corpus
-from polyview.recipe.experiment import Experiment
-from polyview.recipe.prompts import check_own_prompts
+from polyview.recipe.experiment import Experiment, weights_digest
+from polyview.recipe.language import Language
+from polyview.recipe.named import PROMPTS, ROOTS, NamedFiles, all_beside, beside, names_in
+from polyview.recipe.prompts import check_all_are_read, check_own_prompts
 from polyview.recipe.revisions import as_stored, with_defaults_of_its_revision
 from polyview.recipe.schema import STORED, Model
 from polyview.recipe.study import Study
 from polyview.recipe.table import Layout, TableOfStudies
 from polyview.recipe.validation import defaults_at, describe_errors
+from polyview.recipe.weights import OWN, weights_file
 from polyview.recipe.yaml_text import first_comment, quote_names, read_value
 from polyview.storage.mirror import expanded
 
@@ -59,19 +62,21 @@ def with_overrides(experiment: Experiment, overrides: Mapping[str, Any], place: 
     changed = _validate(Experiment, _updated(config, overrides), place, STORED)
     if changed.language.own != experiment.language.own:
         check_own_prompts(changed, place)
+        if not (_is_stated(experiment) or any(key == "language.ensemble" for key, _ in flat(overrides))):
+            check_all_are_read(changed, place)
     return changed
 
 
 def load_experiment(path: Path, assignments: Sequence[str] = ()) -> Experiment:
     """Read an experiment from YAML, with `key=value` assignments on top; raises `UserError`."""
-    config = _read(path)
+    config = _read_recipe(path)
     if "experiment" in config:
         raise UserError(f"{path}: a study, which polyview ablate runs; a recipe is such as those in experiments/")
     overrides = _parse(assignments)
     for key, value in overrides.items():
         _check_nothing_is_left_out(config, key, value, f"{path}: ")
     experiment = _validate(Experiment, _updated(config, overrides), str(path))
-    check_own_prompts(experiment, str(path))
+    _check_prompts(experiment, str(path))
     return experiment
 
 
@@ -88,6 +93,9 @@ def load_study(path: Path, assignments: Sequence[str] = (), changes: Mapping[str
     study; any other changes the experiment, after `set`. `experiment=FILE` puts another recipe
     underneath. `changes`, by dotted keys too, come before the assignments. What the file says of itself above its first
     key is the study's question, if it has none of its own.
+
+    Files and folders are looked for from the working directory and then beside the file that names them. Those that
+    variants name are read at once, into `Study.files`, unless they are there already.
     """
     config, overrides = _read(path), {**(changes or {}), **_parse(assignments)}
     if "studies" in config:
@@ -97,9 +105,9 @@ def load_study(path: Path, assignments: Sequence[str] = (), changes: Mapping[str
             f"{path}: a recipe, which polyview pretrain runs; a study, as in ablations/, has one under `experiment`"
         )
     if isinstance(overrides.get("experiment"), str):
-        config["experiment"] = _read(Path(overrides.pop("experiment")))
+        config["experiment"] = _read_recipe(Path(overrides.pop("experiment")))
     elif isinstance(config.get("experiment"), str):
-        config["experiment"] = _read(path.parent / config["experiment"])
+        config["experiment"] = _read_recipe(path.parent / config["experiment"])
     for key, value in [*_shared(config, path), *overrides.items()]:
         if key in ("seed", "experiment.seed"):
             raise UserError(f"{path}: seed: a study runs under `seeds` alone; for a single one, seeds=[{value}]")
@@ -108,9 +116,50 @@ def load_study(path: Path, assignments: Sequence[str] = (), changes: Mapping[str
         config = OmegaConf.create(_updated(config, {changed: value}))
     content = {"question": first_comment(path.read_text(encoding="utf-8-sig")), **OmegaConf.to_container(config)}
     _check_variants(content, str(path))
+    content |= {"experiment": all_beside(content.get("experiment"), path.parent)}
+    if isinstance(files := content.get("files", {}), dict):
+        content |= {"files": {**files, **_named_files(content, path)}}
     study = _validate(Study, content, str(path))
-    check_own_prompts(study.experiment, str(path))
+    _check_prompts(study.experiment, str(path))
     return study
+
+
+def _named_files(study: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What a study's variants name, by `NamedFiles`' keys: what it has of it already, and what lies there now."""
+    known = {part: _mapping(_mapping(study.get("files")).get(part)) for part in NamedFiles.model_fields}
+    found: dict[str, Any] = {part: {} for part in known}
+    for place, key, name in names_in(study):
+        named_by, place_of = f"{path}: {place}", beside(key, name, path.parent)
+        if key == PROMPTS:
+            found["prompts"][name] = known["prompts"].get(name) or _read_own_prompts(place_of, named_by)
+        elif key in ROOTS:
+            found["roots"][name] = known["roots"].get(name) or str(expanded(place_of, named_by).absolute())
+        elif name != OWN and (file := weights_file("", place_of)):
+            found["weights"][name] = [str(Path(place_of).absolute()), weights_digest(file)]
+        elif name in known["weights"]:
+            found["weights"][name] = known["weights"][name]
+    return found
+
+
+def _read_own_prompts(name: str, named_by: str) -> Any:
+    """The prompts of a file, by expression; raises `UserError` that names the key which the user gave it with."""
+    path = expanded(name, named_by)
+    if not path.is_file():
+        raise UserError(f"{named_by}: there is no file {name}")
+    own = OmegaConf.to_container(_read(path))
+    _validate(Language, {"own": own}, f"{named_by}: {name}")
+    return own
+
+
+def _check_prompts(experiment: Experiment, place: str) -> None:
+    check_own_prompts(experiment, place)
+    if not _is_stated(experiment):
+        check_all_are_read(experiment, place)
+
+
+def _is_stated(experiment: Experiment) -> bool:
+    """Whether the recipe itself says how many prompts are read; what was written by polyview says all."""
+    return "ensemble" in experiment.language.model_fields_set
 
 
 def _check_variants(content: Mapping[str, Any], place: str) -> None:
@@ -246,6 +295,11 @@ def is_zip(path: Path) -> bool:
             return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
     except OSError:
         return False
+
+
+def _read_recipe(path: Path) -> Any:
+    """A recipe, with the paths of what lies beside it and not below the working directory."""
+    return OmegaConf.create(all_beside(OmegaConf.to_container(_read(path)), path.parent))
 
 
 def _read(path: Path) -> Any:

@@ -36,7 +36,8 @@ class Language(Model):
     the others' samples are seen without text.
 
     In a file, `file` names a YAML file of a list of prompts per expression. It is read into `own` at once, so that
-    the prompts themselves are part of the recipe and of its identity.
+    the prompts themselves are part of the recipe and of its identity; those that a study's variants name are read with
+    the study, into `Study.files`.
     """
 
     prompts: Literal["label", "pseudo", "none"] = "label"

@@ -35,3 +35,40 @@ def check_own_prompts(experiment: Experiment, place: str) -> None:
             raise UserError(
                 f"{place}: language.own has prompts for {name}, which corpus.expressions has not; nearest is {close[0]}"
             )
+
+
+def check_all_are_read(experiment: Experiment, place: str) -> None:
+    """Raises `UserError`, with `place` said first, where `language.ensemble` leaves some of the own prompts unread.
+
+    It is asked where `language.ensemble` is not stated: nobody has decided then that they are to be left out.
+    """
+    language, counts = experiment.language, _counts(experiment)
+    most = max(counts, key=lambda name: counts[name], default="")
+    if language.prompts != "none" and most and counts[most] > language.ensemble:
+        raise UserError(
+            f"{place}: language.own has {counts[most]} prompts for {most}, and language.ensemble, which is not set, is "
+            f"{language.ensemble}: the others would not be read; set language.ensemble to {min(counts.values())}, or "
+            f"to {language.ensemble} to leave them out"
+        )
+
+
+def how_many_are_read(experiment: Experiment) -> str:
+    """How many of the own prompts are read, in words; empty where that is all of them."""
+    counts, ensemble = _counts(experiment).values(), experiment.language.ensemble
+    if experiment.language.prompts == "none" or max(counts, default=0) <= ensemble:
+        return ""
+    given = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    return f"{ensemble} of {given} prompts of each class are read, as language.ensemble says"
+
+
+def with_prompts_read(experiment: Experiment) -> Experiment:
+    """The experiment without the own prompts that it does not read."""
+    language = experiment.language
+    read = {name: language.own[name][: language.ensemble] for name in _counts(experiment)}
+    return experiment.model_copy(update={"language": language.model_copy(update={"own": read})})
+
+
+def _counts(experiment: Experiment) -> dict[str, int]:
+    """How many own prompts each class has."""
+    own = experiment.language.own
+    return {name: len(own[name]) for name in experiment.corpus.expressions if name in own}

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from polyview.recipe.evaluation import MetricName, check_metric
 from polyview.recipe.experiment import Experiment
+from polyview.recipe.named import NamedFiles
 from polyview.recipe.schema import FileName, Model, Natural, Positive, PositiveFloat, Seed, Share, Weight, equals
 from polyview.recipe.table import Layout, Published
 
@@ -208,6 +209,11 @@ class Study(Model):
         description="every variant, the baseline too, at each of these values, compared with the baseline there",
     )
     search: Search | None = None
+    files: NamedFiles = Field(
+        NamedFiles(),
+        exclude_if=equals(NamedFiles()),
+        description="what variants name, found as the study is read: prompts, folders of faces, weights",
+    )
     references: bool = Field(True, description="add rows for raw pixels and for the untrained tower")
     resources: Resources = Resources()
     retries: Natural = Field(1, description="how often a trial that failed is tried again, from its last checkpoint")

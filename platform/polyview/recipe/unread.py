@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from polyview.recipe.corpus import GENERATED, Corpus
 from polyview.recipe.experiment import Experiment
+from polyview.recipe.named import PROMPTS
+
+OF_PROMPTS = ("language.ensemble", "language.attributes", "language.own", PROMPTS)
 
 
 def why_unread(experiment: Experiment, key: str) -> str:
@@ -29,7 +32,7 @@ def _unread(experiment: Experiment) -> dict[str, str]:
     if experiment.model.temporal != "attention":
         found["model.frames"] = f"model.temporal is {experiment.model.temporal}"
     if language.prompts == "none":
-        found |= dict.fromkeys(("language.ensemble", "language.attributes", "language.own"), "language.prompts is none")
+        found |= dict.fromkeys(OF_PROMPTS, "language.prompts is none")
     if language.labelled == 1:
         found["language.unlabelled"] = "language.labelled is 1"
     if not language.assigns:

@@ -15,6 +15,7 @@ from polyview.analysis.searches import BEST
 from polyview.errors import UserError
 from polyview.parallel import stop_ray
 from polyview.recipe import Experiment, Study
+from polyview.recipe.prompts import how_many_are_read
 from polyview.rendering.sheet import contact_sheet, one_of_each_expression
 from polyview.reporting.report import Outcome, write
 from polyview.storage.home import Home
@@ -33,7 +34,7 @@ from polyview.studies.outcome import (
     save_faces,
     save_links,
     study_folder,
-    with_known_weights,
+    with_known_files,
 )
 from polyview.studies.tracking import TrackedStudy
 from polyview.tracking.store import SQLITE, check_address
@@ -68,7 +69,7 @@ def run_stages(study: Study, home: Home, watcher: Watcher, force: str | None = N
     reported before it is raised again.
     """
     check_address(home.tracking_uri)
-    study = with_known_weights(study, home)
+    study = with_known_files(study, home)
     trials = plan(study)
     with ExitStack() as stack:
         stack.enter_context(only_driver(study_folder(study, home)))
@@ -120,7 +121,16 @@ def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher
     driver = Driver(study, home, views, stages, watcher, TrackedStudy(study, home, views, watcher.say))
     driver.check(tried)
     driver.warn_of_emulation(tried)
+    for line in _prompts_unread(trials):
+        watcher.say(line)
     return driver
+
+
+def _prompts_unread(trials: Sequence[Trial]) -> Iterator[str]:
+    """Whose own prompts are not all read, a line for each number of them."""
+    variants = dict.fromkeys((how_many_are_read(trial.experiment), trial.variant) for trial in trials)
+    for told in dict.fromkeys(told for told, _ in variants if told):
+        yield f"{told}: {'; '.join(variant for other, variant in variants if other == told)}"
 
 
 @dataclass(frozen=True)

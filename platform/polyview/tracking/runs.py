@@ -99,7 +99,7 @@ class StudyRun:
 
 def study_tags(study: Study) -> dict[str, str]:
     """What a study's run is found by: its supervision, and what the study asks beside its experiment."""
-    asked = study.model_dump(mode="json", exclude={"experiment", *DESCRIPTIVE})
+    asked = study.model_dump(mode="json", exclude={"experiment", "files", *DESCRIPTIVE})
     return {"supervision": supervision(study.experiment), "study": json.dumps(asked)}
 
 

@@ -13,10 +13,12 @@ import yaml
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Study, with_overrides
+from polyview.recipe.prompts import with_prompts_read
 from polyview.recipe.unread import why_unread
 from polyview.trials.factorial import fractional_factorial
 
 MANY = 500  # trials: more than this are asked for by accident
+NEAR = 0.8  # as difflib has it: names that are more alike than this are one, misspelt
 UNTRAINED = "untrained"
 RAW_PIXELS = "raw pixels"
 PIXELS = "pixels"  # stands in for a tower where the probes read the pixels themselves
@@ -161,6 +163,14 @@ def studied_experiment(study: Study) -> Experiment:
     return experiment.model_copy(update={"evaluation": fixed})
 
 
+def vary(study: Study, overrides: Mapping[str, Any], place: str = "overrides") -> Experiment:
+    """The experiment that a study varies with overrides, whose files are those that were there as it was read.
+
+    Raises `UserError` that lists every error, with `place` said first.
+    """
+    return with_overrides(studied_experiment(study), study.files.settled(overrides), place)
+
+
 def plan(study: Study) -> list[Trial]:
     """All trials of a study, variant by variant; a point of a factorial that is the baseline is not run beside it.
 
@@ -175,7 +185,7 @@ def plan(study: Study) -> list[Trial]:
     points = cells(study.grid) | fraction_cells(study.fraction)
     for name, overrides in variants(study).items():
         try:
-            varied = with_overrides(studied_experiment(study), overrides, f"{study.name}: variant {name!r}")
+            varied = vary(study, overrides, f"{study.name}: variant {name!r}")
         except UserError as error:
             errors.append(str(error))
             continue
@@ -207,13 +217,45 @@ def check_keys_are_read(study: Study, keys: Sequence[str] = ()) -> None:
             raise UserError(f"{key} is set, and nothing reads it, as {reasons[0]}; leave it out")
 
 
+def check_variants_are_meant(study: Study) -> None:
+    """Raises `UserError` where the baseline is a variant but for its letters, or variants differ in nothing read.
+
+    It is asked of a study that is to run: what has run under such names is reported as it was.
+    """
+    _check_baseline(study)
+    _check_prompts_differ({trial.variant: trial.experiment for trial in plan(study)}, study.name)
+
+
+def _check_baseline(study: Study) -> None:
+    named = methods(study)
+    others = {name.casefold(): name for name in named if name != study.baseline}
+    close = difflib.get_close_matches(study.baseline.casefold(), others, 1, cutoff=NEAR)
+    if close and not named[study.baseline]:
+        meant = others[close[0]]
+        raise UserError(
+            f"{study.name}: baseline {study.baseline!r} is no variant, and would be the experiment as it stands beside "
+            f"{meant!r}; did you mean baseline: {meant}? If not, give one of them another name"
+        )
+
+
+def _check_prompts_differ(experiments: Mapping[str, Experiment], place: str) -> None:
+    owners: dict[str, str] = {}
+    for name, experiment in experiments.items():
+        owner = owners.setdefault(with_prompts_read(experiment).digest, name)
+        if owner != name:
+            raise UserError(
+                f"{place}: variants {owner!r} and {name!r} differ in prompts alone that are not read, as "
+                f"language.ensemble is {experiment.language.ensemble}; raise it, or drop one of them"
+            )
+
+
 def _idle_factors(study: Study) -> list[str]:
     """What is wrong with keys of a grid or a fraction whose values all make one and the same experiment."""
-    found, base = [], studied_experiment(study)
+    found = []
     for name, factors in (("grid", study.grid), ("fraction", study.fraction)):
         for key, values in factors.items():
             try:
-                made = {repeated(key, with_overrides(base, {key: value}), (0,))[0].id for value in values}
+                made = {repeated(key, vary(study, {key: value}), (0,))[0].id for value in values}
             except UserError:  # a value that needs another key's beside it makes another experiment with it
                 continue
             if len(values) > 1 and len(made) == 1:
@@ -233,4 +275,4 @@ def repeated(variant: str, experiment: Experiment, seeds: Sequence[int]) -> list
 
 def _nearly(name: str, others: Mapping[str, Any]) -> str | None:
     """The other name that this one looks like a slip of."""
-    return next(iter(difflib.get_close_matches(name, others.keys() - {name}, 1, cutoff=0.8)), None)
+    return next(iter(difflib.get_close_matches(name, others.keys() - {name}, 1, cutoff=NEAR)), None)

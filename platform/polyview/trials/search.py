@@ -16,9 +16,9 @@ from polyview.recipe import Experiment, Language, Parameter, Pruning, Search, St
 from polyview.recipe.objective import Alignment, Objective
 from polyview.storage.home import replacing
 from polyview.storage.mirror import address
-from polyview.trials.design import Trial, studied_experiment
+from polyview.trials.design import Trial, studied_experiment, vary
 from polyview.trials.ledger import InterimScores, Ledger, Record, pruned_trials
-from polyview.trials.space import Point, Space, choices, combinations, contains, ends, is_active, is_discrete, suggest
+from polyview.trials.space import Point, choices, combinations, contains, ends, is_active, is_discrete, suggest
 
 if TYPE_CHECKING:
     import optuna
@@ -56,7 +56,7 @@ def make_trial(study: Study, point: Point, number: int) -> Trial:
     """
     search = study.search
     assert search is not None
-    varied = with_overrides(studied_experiment(study), point, f"{study.name}: search at {point}")
+    varied = vary(study, point, f"{study.name}: search at {point}")
     evaluation = varied.evaluation.model_copy(update={"validation": search.validation})
     scored = varied.model_copy(update={"seed": search.seed, "evaluation": evaluation})
     return Trial(f"search {number}", search.seed, scored)
@@ -92,9 +92,9 @@ def check_search(study: Study) -> None:
             raise UserError(
                 f"{study.name}: search over {key}, which is {value!r} and no number; give categorical values"
             )
-    errors = [error for key, parameter in space.items() for error in _errors_of(study.experiment, key, parameter)]
+    errors = [error for key, parameter in space.items() for error in _errors_of(study, key, parameter)]
     if not errors:
-        errors = _errors_together(study.experiment, space)
+        errors = _errors_together(study)
     if errors:
         lines = dict.fromkeys(f"  {error}" for error in errors)
         raise UserError("\n".join([f"{study.name}: search.space cannot be tried", *lines]))
@@ -111,7 +111,7 @@ def wanted(study: Study) -> int:
     points = list(itertools.islice(every, 2 * search.trials + 1))
     if len(points) > 2 * search.trials:
         return search.trials
-    return min(search.trials, sum(not _errors(study.experiment, point) for point in points))
+    return min(search.trials, sum(not _errors(study, point) for point in points))
 
 
 def untried(study: Study, known: Container[str]) -> Point | None:
@@ -122,11 +122,7 @@ def untried(study: Study, known: Container[str]) -> Point | None:
         return None
     every = combinations(space, {key: choices(parameter) for key, parameter in space.items()})
     return next(
-        (
-            point
-            for point in every
-            if not _errors(study.experiment, point) and make_trial(study, point, 0).id not in known
-        ),
+        (point for point in every if not _errors(study, point) and make_trial(study, point, 0).id not in known),
         None,
     )
 
@@ -136,7 +132,7 @@ def samples(study: Study) -> list[Trial]:
     if study.search is None:
         return []
     alone = [{key: choice} for key, parameter in study.search.space.items() for choice in parameter.categorical or ()]
-    return [make_trial(study, point, 0) for point in [{}, *alone] if not _errors(study.experiment, point)]
+    return [make_trial(study, point, 0) for point in [{}, *alone] if not _errors(study, point)]
 
 
 def possible_renderings(study: Study) -> list[Experiment]:
@@ -235,35 +231,36 @@ def _is_no_number(value: Any) -> bool:
     return isinstance(value, str | bool | list)
 
 
-def _errors_of(experiment: Experiment, key: str, parameter: Parameter) -> list[str]:
+def _errors_of(study: Study, key: str, parameter: Parameter) -> list[str]:
     """What is wrong with a key, or with its values by themselves."""
     tried = list(ends(parameter))
     if not is_discrete(parameter):
         tried.append(tried[0] + (tried[1] - tried[0]) / math.pi)  # a key of whole numbers may take the ends alone
     found = []
     for value in tried:
-        for line in _errors(experiment, {key: value}):
+        for line in _errors(study, {key: value}):
             path = line.partition(":")[0]
             if path == key or (key.startswith(f"{path}.") and "is not allowed" in line):
                 found.append(line)
     return found
 
 
-def _errors_together(experiment: Experiment, space: Space) -> list[str]:
+def _errors_together(study: Study) -> list[str]:
     """What is wrong with the first combination of ends and choices if none of them makes an experiment."""
-    first: list[str] = []
+    assert study.search is not None
+    space, first = study.search.space, list[str]()
     corners = combinations(space, {key: ends(parameter) for key, parameter in space.items()})
     for corner in itertools.islice(corners, MOST_CORNERS):
-        errors = _errors(experiment, corner)
+        errors = _errors(study, corner)
         if not errors:
             return []
         first = first or errors
     return first
 
 
-def _errors(experiment: Experiment, point: Point) -> list[str]:
+def _errors(study: Study, point: Point) -> list[str]:
     try:
-        with_overrides(experiment, point)
+        with_overrides(study.experiment, study.files.settled(point))
     except UserError as error:
         return [line.strip() for line in str(error).splitlines()[1:]]
     return []

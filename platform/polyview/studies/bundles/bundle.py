@@ -30,6 +30,7 @@ from polyview.analysis.outcome import Outcome, absent, count_without_predictions
 from polyview.environment import git_commit
 from polyview.errors import UserError
 from polyview.recipe import Study, load_study
+from polyview.recipe.named import PROMPTS
 from polyview.recipe.schema import STORED, Model, Natural
 from polyview.recipe.validation import describe_errors
 from polyview.recipe.weights import OWN
@@ -39,7 +40,17 @@ from polyview.studies.bundles.archive import Contents, in_words, is_bundle, memb
 from polyview.studies.bundles.consistency import check_manifests, check_trials
 from polyview.studies.bundles.known_faces import KnownFaces, find_manifests
 from polyview.studies.bundles.portable import Names, own_weights, places_of
-from polyview.studies.outcome import FACES, POINTS, STAGES, load_faces, load_outcome, save_faces, study_folder
+from polyview.studies.outcome import (
+    FACES,
+    POINTS,
+    STAGES,
+    load_faces,
+    load_outcome,
+    save_faces,
+    study_folder,
+    unknown_files,
+    with_known_files,
+)
 from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import Ledger, diverged_trials
 from polyview.trials.search import Points, samples
@@ -182,7 +193,7 @@ def open_bundle(path: Path, say: Callable[[str], object] = _say_nothing) -> Iter
         folder = Path(made).resolve()
         unpack(path, about, folder)
         with _naming(path, folder):
-            study = _read_study(folder / STUDY, about.needed)
+            study = _with_its_prompts(_read_study(folder / STUDY, about.needed), folder)
             manifests = _load_manifests(folder)
             check_manifests(manifests)
             check_trials(Home(folder), manifests)
@@ -228,6 +239,19 @@ def _read_study(path: Path, needed: Sequence[Needed]) -> Study:
     return study
 
 
+def _with_its_prompts(study: Study, folder: Path) -> Study:
+    """The study with the prompts of its records where its bundle has them there alone, as earlier versions wrote it.
+
+    Raises `UserError` where it has them nowhere: those of a file of that name here may be others.
+    """
+    found = with_known_files(study, Home(folder), folder / "report")
+    if unknown := [name for key, name in unknown_files(found) if key == PROMPTS]:
+        raise UserError(f"{STUDY}: language.file is {unknown[0]}, whose prompts an earlier version did not put into it")
+    if found != study:
+        _write_study(found, folder)
+    return found
+
+
 def _load_manifests(folder: Path) -> dict[str, KnownFaces]:
     found = {}
     for path in sorted((folder / MANIFESTS).glob("*.parquet")):
@@ -257,14 +281,14 @@ def _names(outcome: Outcome) -> Names:
     study = outcome.study
     trials = [*plan(study), *samples(study), *outcome.trials, *outcome.searched.trials]
     return Names.of(
-        [*(trial.experiment for trial in trials), *(record.experiment for record in outcome.records.values())]
+        [*(trial.experiment for trial in trials), *(record.experiment for record in outcome.records.values())],
+        study.files,
     )
 
 
 def _fill(folder: Path, outcome: Outcome, names: Names, portable: Study, home: Home) -> None:
     """Put the study and what is known of it into a folder, as a home has it."""
-    content = json.dumps(portable.model_dump(mode="json"), indent=1, ensure_ascii=False)
-    (folder / STUDY).write_text(content, encoding="utf-8")
+    _write_study(portable, folder)
     if load_study(folder / STUDY) != portable:
         raise UserError(f"{portable.name}: cannot be bundled: its recipe is read otherwise than it is written")
     trials = [*outcome.trials, *outcome.searched.trials]
@@ -277,6 +301,11 @@ def _fill(folder: Path, outcome: Outcome, names: Names, portable: Study, home: H
     wanted = {name for record in outcome.records.values() for name in record.manifest.split("+")}
     for fingerprint, manifest in find_manifests(home, wanted).items():
         KnownFaces.of(manifest).save(folder / MANIFESTS / f"{fingerprint}.parquet")
+
+
+def _write_study(study: Study, folder: Path) -> None:
+    content = json.dumps(study.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    (folder / STUDY).write_text(content, encoding="utf-8")
 
 
 def _copy_trials(outcome: Outcome, trials: Sequence[Trial], names: Names, ledger: Ledger) -> None:
