@@ -7,7 +7,7 @@ from statistics import fmean
 from polyview.analysis.comparisons import scores
 from polyview.analysis.findings import Finding, as_measured
 from polyview.analysis.inference import for_other_people
-from polyview.analysis.outcome import Outcome, confusions_of, finished, shared_faces
+from polyview.analysis.outcome import Outcome, confusions_of, finished, scored_people, shared_faces
 from polyview.analysis.supervision import supervision
 from polyview.evaluation.metrics import guessing
 from polyview.recipe import Experiment
@@ -84,6 +84,7 @@ def _with_true_labels(experiment: Experiment) -> str:
 
 
 def _no_shared_faces(outcome: Outcome) -> Finding:
+    people = scored_people(outcome)
     if shared := shared_faces(outcome):
-        return as_measured(f"Faces of test subjects were trained on under another name: {', '.join(shared[:5])}.")
-    return as_measured("No picture of a test subject is, bit for bit, among those that were trained on.")
+        return as_measured(f"Faces of {people} were trained on under another name: {', '.join(shared[:5])}.")
+    return as_measured(f"No picture of a {people.removesuffix('s')} is, bit for bit, among those that were trained on.")

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from polyview.analysis.inference import SeedScore
+from polyview.analysis.inference import Scored, SeedScore
 from polyview.analysis.outcome import Outcome, finished
 from polyview.analysis.people import confusions_by_person, contributions
 from polyview.analysis.sequential import looks
 from polyview.analysis.statistics import Comparison, adjust_comparisons, compare
 from polyview.evaluation import metrics
 from polyview.recipe import Study, UntilDecided
+from polyview.recipe.corpus import GENERATED
 from polyview.trials.design import REFERENCES, baselines
 from polyview.trials.ledger import Record
 
@@ -51,10 +52,22 @@ def _seed_score(folds: Sequence[Record], predictions: Mapping[str, pl.DataFrame]
     ratio = len(first.scored_subjects) / len(first.train_subjects) if drawn else None
     said = [predictions[fold.id].filter(pl.col("probe") == probe) for fold in folds if fold.id in predictions]
     if len(said) < len(folds) or any(one.is_empty() for one in said):
-        return SeedScore(score, ratio=ratio)
+        return SeedScore(score, ratio=ratio, scored=_scored(folds))
     predicted = pl.concat(said)
     people = contributions(confusions_by_person(predicted, first.classes), measure)
-    return SeedScore(score, people, ratio)
+    return SeedScore(score, people, ratio, _scored(folds))
+
+
+def _scored(folds: Sequence[Record]) -> Scored:
+    """Of whom the scores of all folds of a seed are together; a generated face is of whom its generator's seed made."""
+    first, corpus = folds[0], folds[0].experiment.scored_corpus
+    drawn = (f"seed {corpus.generator.seed}",) if corpus.dataset in GENERATED else ()
+    return Scored(
+        first.experiment.evaluation.scored_side,
+        (corpus.dataset, corpus.root or "", *drawn),
+        frozenset(subject for fold in folds for subject in fold.scored_subjects),
+        frozenset(first.classes),
+    )
 
 
 def comparisons(outcome: Outcome, metric: str) -> tuple[list[Comparison], list[Comparison]]:

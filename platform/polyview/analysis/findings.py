@@ -36,26 +36,36 @@ def verdicts(outcome: Outcome) -> list[Finding]:
             Finding(f"“{study.baseline}”, the baseline, has no {study.metric} yet: nothing can be compared.", False)
         ]
     beside = [_against_reference(one, study) for one in references if one.difference is not None]
-    said = {one.variant: _level(outcome, one) for one in own if one.seeds}
+    said = {one.variant: as_measured(_level(outcome, one, study.metric)) for one in own if one.seeds}
     for one in variants:
         baseline = against.get(one.variant, study.baseline)
         if one.variant != baseline and baseline in said:
-            said[one.variant] = Finding(sentence(one, study.metric, baseline, margin_of(study)), one.verdict != "open")
+            said[one.variant] = against_baseline(outcome, one, study.metric)
     ordered = [said[one.variant] for one in variants if one.variant in said]
     return [ordered[0], *beside, *ordered[1:]]
 
 
-def _level(outcome: Outcome, baseline: Comparison) -> Finding:
-    metric, name = outcome.study.metric, baseline.variant
-    spread = f" ± {100 * baseline.deviation:.1f}" if baseline.seeds > 1 else ""
-    count = "1 seed" if baseline.seeds == 1 else f"{baseline.seeds} seeds"
-    text = f"“{name}” reaches {100 * baseline.mean:.1f}{spread} % {metric} over {count}"
+def against_baseline(outcome: Outcome, one: Comparison, metric: str) -> Finding:
+    """What is said of a variant beside its baseline; where they cannot be compared, its own level, and why."""
+    baseline = one.against or outcome.study.baseline
+    text = sentence(one, metric, baseline, margin_of(outcome.study))
+    if one.unpaired:
+        return as_measured(f"{text} {_level(outcome, one, metric)}")
+    return Finding(text, one.verdict != "open")
+
+
+def _level(outcome: Outcome, one: Comparison, metric: str) -> str:
+    """How high a variant scores, and what guessing would give on its own faces."""
+    spread = f" ± {100 * one.deviation:.1f}" if one.seeds > 1 else ""
+    count = "1 seed" if one.seeds == 1 else f"{one.seeds} seeds"
+    whom = " on validation subjects" if one.side == "validation" else ""
+    text = f"“{one.variant}” reaches {100 * one.mean:.1f}{spread} % {metric}{whom} over {count}"
     probe, _, measure = metric.partition("/")
-    counts = confusions_of(outcome, name)[1].get(probe)
+    counts = confusions_of(outcome, one.variant)[1].get(probe)
     if counts is None or len(counts) < 2:
-        return as_measured(f"{text}.")
+        return f"{text}."
     level = 100 * guessing(counts)[measure]
-    return as_measured(f"{text}; naming the most frequent class always gives {level:.1f} %.")
+    return f"{text}; naming the most frequent class always gives {level:.1f} %."
 
 
 def _against_reference(found: Comparison, study: Study) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,10 +12,35 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from polyview.recipe.evaluation import Side
+
 CONFIDENCE = 0.95
 SAME = 1e-12  # differences of scores closer than this differ by rounding alone
 SEED_WEIGHT = 4.0
 """How much the uncertain variance between few seeds counts in the degrees of freedom; chosen by simulation."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Of whom a score is, and between which classes: what two scores must share to be compared as a pair.
+
+    `side` is that of `subjects`, who are whatever their names are in one `corpus`: a dataset, where it lies, and the
+    seed of its generator. Early records have neither subjects nor classes, and are taken at their word.
+    """
+
+    side: Side
+    corpus: tuple[str, ...]
+    subjects: frozenset[str] = frozenset()
+    classes: frozenset[str] = frozenset()
+
+    def is_of_the_people_of(self, other: Scored) -> bool:
+        """Whether both are of the same people, as far as that is known."""
+        alike = not self.subjects or not other.subjects or self.subjects == other.subjects
+        return alike and (self.side, self.corpus) == (other.side, other.corpus)
+
+    def is_between_the_classes_of(self, other: Scored) -> bool:
+        """Whether both tell the same classes apart, as far as that is known."""
+        return not self.classes or not other.classes or self.classes == other.classes
 
 
 @dataclass(frozen=True)
@@ -23,12 +49,13 @@ class SeedScore:
 
     `people` has a value per test subject, whose mean is the score but for the bias of the jackknife; it is empty where
     predictions were not kept. `ratio` is that of test subjects to training subjects if each seed draws its own, else
-    None.
+    None. `scored` says of whom the score is; None where that is not known.
     """
 
     score: float
     people: Mapping[str, float] = field(default_factory=dict)
     ratio: float | None = None
+    scored: Scored | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +97,28 @@ class Estimate:
         return float(special.stdtr(self.degrees, (abs(self.mean) - margin) / self.error))
 
 
+def unpaired(scores: Sequence[Mapping[int, SeedScore]]) -> str:
+    """Why several variants' scores (variant, then seed) are no pairs: `other people`, `other classes`, or both.
+
+    Empty where every seed that all have scores the same people between the same classes in all of them.
+    """
+    shared = set.intersection(*(set(one) for one in scores))
+    pairs = [
+        (first, other)
+        for seed in shared
+        for first, other in itertools.combinations([one[seed].scored for one in scores], 2)
+        if first and other
+    ]
+    people = all(first.is_of_the_people_of(other) for first, other in pairs)
+    classes = all(first.is_between_the_classes_of(other) for first, other in pairs)
+    return " and ".join(["other people"] * (not people) + ["other classes"] * (not classes))
+
+
 def contrast(scores: Sequence[Mapping[int, SeedScore]], weights: Sequence[float]) -> dict[int, SeedScore]:
-    """The weighted sum of several variants' scores (variant, then seed), over the seeds and people that all have."""
+    """The weighted sum of several variants' scores (variant, then seed), over the seeds and people that all have.
+
+    It says nothing of variants that are `unpaired`.
+    """
     shared = sorted(set.intersection(*(set(one) for one in scores)))
     return {seed: _weighted([one[seed] for one in scores], weights) for seed in shared}
 
@@ -83,6 +130,7 @@ def _weighted(scores: Sequence[SeedScore], weights: Sequence[float]) -> SeedScor
         sum(weight * one.score for one, weight in pairs),
         {name: sum(weight * one.people[name] for one, weight in pairs) for name in sorted(people)},
         scores[0].ratio if all(one.ratio is not None for one in scores) else None,
+        scores[0].scored,
     )
 
 

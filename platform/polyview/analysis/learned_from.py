@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from polyview.analysis.outcome import Outcome, centred_variants, finished, quoted, shared_faces
+from polyview.analysis.outcome import Outcome, centred_variants, finished, quoted, scored_people, shared_faces
+from polyview.analysis.scored import shared_names
 from polyview.analysis.supervision import describe_start, describe_supervision, known_to_start
+from polyview.recipe import Corpus
+from polyview.recipe.evaluation import Side
 from polyview.trials.design import RAW_PIXELS, REFERENCES, studied_experiment
 
 
@@ -29,7 +32,7 @@ def learned_from(outcome: Outcome) -> list[str]:
 
 
 def _never_shown(outcome: Outcome) -> list[str]:
-    """The classes that no test subject shows, of whatever seed, though the recipe lists them of the tested corpus."""
+    """The classes that nobody who is scored shows, of whatever seed, though the recipe lists them of their corpus."""
     records = [record for _, record in finished(outcome) if record.confusions]
     shown = {
         name
@@ -38,19 +41,19 @@ def _never_shown(outcome: Outcome) -> list[str]:
         for name, row in zip(record.classes, counts, strict=True)
         if sum(row)
     }
-    experiment = outcome.study.experiment
-    listed = (experiment.evaluation.test or experiment.corpus).expressions
+    listed = outcome.study.experiment.scored_corpus.expressions
     return [name for name in listed if name not in shown] if records else []
 
 
 def _absent_classes(outcome: Outcome) -> list[str]:
-    """What is to be known of classes that no test subject shows."""
+    """What is to be known of classes that nobody who is scored shows."""
     if not (absent := _never_shown(outcome)):
         return []
-    key = "evaluation.test.expressions" if outcome.study.experiment.evaluation.test else "corpus.expressions"
+    other = outcome.study.experiment.evaluation.other_corpus
+    key = "evaluation.test.expressions" if other else "corpus.expressions"
     return [
-        f"No test subject shows {', '.join(absent)}: no score speaks of that, and zero-shot may name it all the same. "
-        f"Set {key} to what there is."
+        f"No {scored_people(outcome).removesuffix('s')} shows {', '.join(absent)}: no score speaks of that, and "
+        f"zero-shot may name it all the same. Set {key} to what there is."
     ]
 
 
@@ -97,21 +100,42 @@ def _centred(outcome: Outcome) -> list[str]:
 
 
 def _people(outcome: Outcome) -> list[str]:
-    sides = {
-        (len(record.train_subjects), len(record.test_subjects))
-        for _, record in finished(outcome)
-        if record.test_subjects
-    }
-    evaluation = studied_experiment(outcome.study).evaluation
-    shared = shared_faces(outcome)
-    but = ", except faces that have another name in training" if shared else ""
+    """How many were trained on and scored, and that those who were scored had not been seen, as far as it is known."""
+    sizes: dict[Side, set[tuple[int, int]]] = {}
+    for _, record in finished(outcome):
+        if record.scored_subjects:
+            size = len(record.train_subjects), len(record.scored_subjects)
+            sizes.setdefault(record.experiment.evaluation.scored_side, set()).add(size)
+    but = ", except faces that have another name in training" if shared_faces(outcome) else ""
     but += _unless_start_saw_them(outcome)
-    if evaluation.test:
-        return [
-            f"People: pretraining and probes saw the {train} of {outcome.study.experiment.corpus.dataset}, and scores "
-            f"are of the {test} of {evaluation.test.dataset}, whom neither saw{but}."
-            for train, test in sorted(sides)
-        ]
+    other = studied_experiment(outcome.study).evaluation.test
+    found = []
+    for side, of_side in sizes.items():
+        if other and side == "test":
+            found += _of_another_corpus(outcome, other, of_side, but)
+        else:
+            found += _of_one_corpus(outcome, side, of_side, but)
+    return found
+
+
+def _of_another_corpus(outcome: Outcome, other: Corpus, sizes: Iterable[tuple[int, int]], but: str) -> list[str]:
+    """Of sizes of the training side and the test side."""
+    names = shared_names(outcome)
+    unseen = (
+        f"{len(names)} of whom have names of the former, so that they may have been seen"
+        if names
+        else ("whom neither saw")
+    )
+    return [
+        f"People: pretraining and probes saw the {train} of {outcome.study.experiment.corpus.dataset}, and scores "
+        f"are of the {test} of {other.dataset}, {unseen}{but}."
+        for train, test in sorted(sizes)
+    ]
+
+
+def _of_one_corpus(outcome: Outcome, side: Side, sizes: Iterable[tuple[int, int]], but: str) -> list[str]:
+    """Of sizes of the training side and the side that is scored."""
+    evaluation = studied_experiment(outcome.study).evaluation
     fewer = any(trial.experiment.language.labelled < 1 for trial in outcome.trials)
     probed = "those of the other {} whose labels may be read" if fewer else "the other {}"
     audited = {trial.variant: None for trial in outcome.trials if trial.experiment.language.shuffled == "all"}
@@ -119,18 +143,20 @@ def _people(outcome: Outcome) -> list[str]:
     each = f"each of {evaluation.repeats} folds has" if evaluation.repeats > 1 else "every seed has"
     if evaluation.protocol == "holdout" and evaluation.split_seed is not None:
         each += " the same"
-    totals = sorted({train + test for train, test in sides})
-    by_total = {total: sorted({test for train, test in sides if train + test == total}) for total in totals}
+    apart = " Test subjects are none of these, and no score is of them." if side == "validation" else ""
+    by_total: dict[int, list[int]] = {}
+    for train, scored in sorted(sizes):
+        by_total.setdefault(train + scored, []).append(scored)
     return [
-        f"People: {each} {_or(tests)} of {total} as test subjects, drawn before pretraining. Probes are fitted on "
-        f"{probed.format(_or([total - test for test in reversed(tests)]))}{exchanged} and scored on the test subjects, "
-        f"whom pretraining never saw{but}."
-        for total, tests in by_total.items()
+        f"People: {each} {_or(sorted(counts))} of {total} as {side} subjects, drawn before pretraining. Probes are "
+        f"fitted on {probed.format(_or([total - one for one in sorted(counts, reverse=True)]))}{exchanged} and scored "
+        f"on the {side} subjects, whom pretraining never saw{but}.{apart}"
+        for total, counts in sorted(by_total.items())
     ]
 
 
 def _unless_start_saw_them(outcome: Outcome) -> str:
-    """What is to be added where it is said that nothing saw the test subjects."""
+    """What is to be added where it is said that nothing saw those who are scored."""
     started = {variant: seen for variant, seen in known_to_start(outcome).items() if variant != RAW_PIXELS}
 
     def weights(variants: Sequence[str]) -> str:

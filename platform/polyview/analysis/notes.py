@@ -7,10 +7,18 @@ from collections.abc import Mapping, Sequence
 
 from polyview.analysis.comparisons import comparisons, family_of, margin_of
 from polyview.analysis.curves import idle_terms
-from polyview.analysis.outcome import Outcome, count_without_predictions, finished, quoted, shared_faces
+from polyview.analysis.outcome import (
+    Outcome,
+    count_without_predictions,
+    finished,
+    quoted,
+    scored_people,
+    shared_faces,
+)
+from polyview.analysis.scored import no_test_results, not_compared, shared_names
 from polyview.analysis.statistics import Comparison, adjustment
 from polyview.analysis.supervision import known_to_start
-from polyview.recipe import Study, UntilDecided
+from polyview.recipe import UntilDecided
 from polyview.trials.design import REFERENCES, UNTRAINED, studied_experiment
 from polyview.trials.ledger import Record
 
@@ -23,16 +31,16 @@ DECIDING = ("polyview", "git_commit", "torch")
 def notes(outcome: Outcome) -> list[str]:
     """How to read the numbers, and what they cannot say."""
     variants, references = comparisons(outcome, outcome.study.metric)
-    pairs = max((one.pairs for one in [*variants, *references]), default=0)
-    reading = _stale(outcome)
+    seeds = max((one.seeds if one.unpaired else one.pairs for one in [*variants, *references]), default=0)
+    reading = [*_stale(outcome), *no_test_results(outcome), *not_compared(outcome)]
     if not finished(outcome):
         return reading
-    if pairs < 2:
+    if seeds < 2:
         reading.append("One seed has no spread: neither an interval nor a test is possible. Add seeds to the study.")
     else:
         family = [one for of_metric in family_of(outcome).values() for one in of_metric]
         untested = any(one.p is None and one.against for one in family)
-        reading += [_how_to_read(outcome.study, variants, untested), *_of_whom(outcome, [*variants, *references])]
+        reading += [_how_to_read(outcome, variants, untested), *_of_whom(outcome, [*variants, *references])]
     if differing := describe_versions(outcome):
         reading.append(differing)
     reading += _without_predictions(outcome)
@@ -78,12 +86,18 @@ def _zero_shot(outcome: Outcome) -> list[str]:
 
 def caveats(outcome: Outcome) -> list[str]:
     """What results lack, and what is amiss with the faces that they are of."""
-    return [*_stale(outcome), *_without_predictions(outcome), *doubtful_faces(outcome)]
+    return [
+        *_stale(outcome),
+        *no_test_results(outcome),
+        *not_compared(outcome),
+        *_without_predictions(outcome),
+        *doubtful_faces(outcome),
+    ]
 
 
 def doubtful_faces(outcome: Outcome) -> list[str]:
-    """Which scored faces were trained on under another name, are of people whom a start had seen, or show nothing."""
-    return [*_shared(outcome), *_known_people(outcome), *_blank(outcome)]
+    """Which scored faces were trained on under another name, are of people who may have been seen, or show nothing."""
+    return [*_shared(outcome), *_namesakes(outcome), *_known_people(outcome), *_blank(outcome)]
 
 
 def _stale(outcome: Outcome) -> list[str]:
@@ -114,8 +128,21 @@ def _shared(outcome: Outcome) -> list[str]:
     shared = shared_faces(outcome)
     if not shared:
         return []
-    who = "1 face of a test subject was" if len(shared) == 1 else f"{len(shared)} faces of test subjects were"
+    people = scored_people(outcome)
+    who = f"1 face of a {people.removesuffix('s')} was" if len(shared) == 1 else f"{len(shared)} faces of {people} were"
     return [f"{who} trained on too, under another name: {_first(shared)}. Mend the corpus."]
+
+
+def _namesakes(outcome: Outcome) -> list[str]:
+    """Who is scored under the name of somebody who was trained on."""
+    names, test = shared_names(outcome), studied_experiment(outcome.study).evaluation.test
+    if not names:
+        return []
+    return [
+        f"{len(names)} of those who are scored have names of people who were trained on ({_first(names)}). If they are "
+        "the same people, the scores are not of people whom nothing saw: give other people other names"
+        + (f", or leave the same ones out of the {test.dataset} that is tested on." if test else ".")
+    ]
 
 
 def _first(names: Sequence[str]) -> str:
@@ -149,22 +176,27 @@ def _blank(outcome: Outcome) -> list[str]:
     ]
 
 
-def _how_to_read(study: Study, variants: Sequence[Comparison], untested: bool) -> str:
+def _how_to_read(outcome: Outcome, variants: Sequence[Comparison], untested: bool) -> str:
+    study, people = outcome.study, scored_people(outcome)
+    person = people.removesuffix("s")
     family = max((one.family for one in variants), default=1)
     by = adjustment(margin_of(study))
     adjusted = f"{by} over the {family} comparisons" if family > 1 else "that of the one comparison"
     text = (
-        "± is the standard deviation over seeds, and does not say how a score would vary with other test subjects; the "
-        "intervals of polyview table do. Differences are to the baseline, paired by seed and test subject, in "
+        f"± is the standard deviation over seeds, and does not say how a score would vary with other {people}; the "
+        f"intervals of polyview table do. Differences are to the baseline, paired by seed and {person}, in "
         "points. The interval and p are for other people under other seeds: both are taken as drawn at random, as "
-        "crossed effects with Satterthwaite's degrees of freedom, and a test subject of several seeds is one person; "
-        "a test subject's part of F1 is the jackknife's. A number of seeds takes the difference and the spread that "
+        f"crossed effects with Satterthwaite's degrees of freedom, and a {person} of several seeds is one person; "
+        f"a {person}'s part of F1 is the jackknife's. A number of seeds takes the difference and the spread that "
         "were seen for the true ones, which few seeds hardly tell. Beside them is Student's interval over seeds, for "
         f"these people under other seeds. Intervals are each for itself; p is {adjusted}, and a difference is claimed "
         "where it is at most 0.05."
     )
     if untested:
-        text += " What could not be tested, for want of seeds or of a spread of them, is one of the comparisons too."
+        want = "of seeds or of a spread of them"
+        if any(one.unpaired for one in variants):
+            want = "of seeds, of a spread of them, or of the same people and classes"
+        text += f" What could not be tested, for want {want}, is one of the comparisons too."
     if study.references:
         start = ", which here is the pretrained one before this training," if study.experiment.model.start else ""
         text += f" The untrained tower{start} and raw pixels are a family of their own."
@@ -184,7 +216,7 @@ def _how_to_read(study: Study, variants: Sequence[Comparison], untested: bool) -
 def _of_whom(outcome: Outcome, compared: Sequence[Comparison]) -> list[str]:
     """What the numbers cannot say of other people."""
     studied, found = studied_experiment(outcome.study), list[str]()
-    evaluation = studied.evaluation
+    evaluation, people = studied.evaluation, scored_people(outcome)
     weights = "the weights that do not come pretrained" if studied.model.start else "the weights"
     if any(_wider_for_these_people(one) for one in compared):
         found.append(
@@ -200,8 +232,8 @@ def _of_whom(outcome: Outcome, compared: Sequence[Comparison]) -> list[str]:
         )
     if evaluation.protocol == "holdout" and evaluation.split_seed is None:
         found.append(
-            f"A seed changes the test subjects, {weights} and the batches. Every seed draws its training people from "
-            "the same people, which is not allowed for: intervals are of other test subjects, not of other training "
+            f"A seed changes the {people}, {weights} and the batches. Every seed draws its training people from "
+            f"the same people, which is not allowed for: intervals are of other {people}, not of other training "
             "people."
         )
     else:

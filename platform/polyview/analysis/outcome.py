@@ -70,6 +70,12 @@ def centred_variants(outcome: Outcome) -> list[str]:
     return list(dict.fromkeys(one.variant for one in outcome.trials if one.experiment.evaluation.moves_tested))
 
 
+def scored_people(outcome: Outcome) -> str:
+    """What those are called whom the study's scores are of."""
+    sides = dict.fromkeys(one.experiment.evaluation.scored_side for one in outcome.trials)
+    return f"{' or '.join(sides) or 'test'} subjects"
+
+
 def quoted(names: Iterable[str]) -> str:
     """Names of variants as a sentence has them."""
     return ", ".join(f"“{name}”" for name in names)

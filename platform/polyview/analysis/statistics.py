@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from scipy import stats
@@ -19,15 +19,17 @@ from polyview.analysis.inference import (
     contrast,
     for_other_people,
     for_these_people,
+    unpaired,
 )
 from polyview.analysis.sequential import looks, nominal_levels, sequential_p
+from polyview.recipe.evaluation import Side
 
-Verdict = Literal["better", "worse", "same", "open"]
+Verdict = Literal["better", "worse", "same", "open", "untested"]
 POWER = 0.8
 MOST_SEEDS = 100
 
-UNTESTED = "untested"
-"""In place of a verdict, for want of seeds or of any spread of them."""
+UNTESTED: Final = "untested"
+"""In place of a verdict: for want of seeds, of any spread of them, or of the same people and classes."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Comparison:
     after Holm (1979) over the `family` of comparisons, whether they could be tested or not, or after Bonferroni where
     there is a margin, and decides the verdict; `p_same` is the adjusted p-value of a difference of a margin or more.
     Where a study was looked at several times, after `looks`, all of these allow for it. `against` names the baseline;
-    a baseline itself has none. What the scores cannot give is None.
+    a baseline itself has none. `unpaired` says why there is no difference, where the two are scored on other people or
+    between other classes, and `side` of which subjects the score is. What the scores cannot give is None.
     """
 
     variant: str
@@ -61,10 +64,14 @@ class Comparison:
     family: int = 1
     estimate: Estimate | None = None
     against: str | None = None
+    unpaired: str = ""
+    side: Side = "test"
 
     @property
     def verdict(self) -> Verdict:
         """What may be claimed: where nothing differs, one study in twenty claims anything."""
+        if self.unpaired:
+            return UNTESTED
         if self.p_adjusted is not None and self.difference is not None and self.p_adjusted <= 1 - CONFIDENCE:
             return "better" if self.difference > 0 else "worse"
         return "same" if self.p_same is not None and self.p_same <= 1 - CONFIDENCE else "open"
@@ -168,6 +175,8 @@ def _power(estimate: Estimate, seeds: int, family: int) -> float:
 def sentence(comparison: Comparison, metric: str, baseline: str, margin: float | None = None) -> str:
     """The finding in plain words, in points (hundredths) of `metric`; only what the verdict says is claimed."""
     name, difference = f"“{comparison.variant}”", comparison.difference
+    if comparison.unpaired:
+        return f"{name} is scored on {comparison.unpaired} than “{baseline}”, so that the two are not compared."
     if difference is None:
         return f"{name} has no seed in common with “{baseline}” yet, so nothing can be said."
     against = f"of {metric} against “{baseline}”"
@@ -224,9 +233,12 @@ def _compared(
     values = np.array([one.score for one in scores[name].values()], dtype=np.float64)
     mean = float(values.mean()) if len(values) else math.nan
     deviation = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-    alone = Comparison(name, len(values), mean, deviation, against=None if name == baseline else baseline)
-    differences = contrast([scores[name], scores.get(baseline, {})], [1, -1])
-    if name == baseline or not differences:
+    pair, against = [scores[name], scores.get(baseline, {})], None if name == baseline else baseline
+    alone = Comparison(
+        name, len(values), mean, deviation, against=against, unpaired=unpaired(pair), side=_side(scores[name])
+    )
+    differences = contrast(pair, [1, -1])
+    if name == baseline or not differences or alone.unpaired:
         return alone
     stages = _stages(differences, looked_at)
     shown = stages[-1]
@@ -251,6 +263,10 @@ def _compared(
         return paired
     outside = [one.p_outside(margin) if one else 1.0 for one in found]
     return replace(paired, p_same=sequential_p([2 * one for one in outside], fractions) / 2)
+
+
+def _side(by_seed: Mapping[int, SeedScore]) -> Side:
+    return next((one.scored.side for one in by_seed.values() if one.scored), "test")
 
 
 def _stages(differences: Mapping[int, SeedScore], looked_at: Iterable[int]) -> list[list[SeedScore]]:
@@ -284,7 +300,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _of_people(comparison: Comparison) -> str:
-    return f", {_count(comparison.people, 'test subject')}" if comparison.people else ""
+    return f", {_count(comparison.people, f'{comparison.side} subject')}" if comparison.people else ""
 
 
 def _after_looks(comparison: Comparison) -> str:
@@ -298,7 +314,8 @@ def _points(score: float) -> str:
 def _narrow(comparison: Comparison) -> str:
     if comparison.estimate is None or not comparison.estimate.is_narrow:
         return ""
-    return " Its seeds are more alike than its test subjects let expect, so that the interval may be too narrow."
+    whose = f"its {comparison.side} subjects"
+    return f" Its seeds are more alike than {whose} let expect, so that the interval may be too narrow."
 
 
 def _seeds_hint(comparison: Comparison) -> str:

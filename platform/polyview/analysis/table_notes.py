@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from polyview.analysis.comparisons import margin_of
 from polyview.analysis.notes import doubtful_faces
-from polyview.analysis.outcome import Outcome, absent, centred_variants, finished, quoted
+from polyview.analysis.outcome import Outcome, absent, centred_variants, finished, quoted, scored_people
+from polyview.analysis.scored import no_test_results, not_compared, shared_names
 from polyview.analysis.statistics import adjustment
 from polyview.analysis.supervision import form_of_labels, known_to_start, supervision
 from polyview.analysis.tables import MethodsTable, Row, describe_protocol
@@ -41,7 +42,7 @@ def table_notes(table: MethodsTable) -> list[str]:
     found += [
         f"{label}: {note}"
         for label, one in table.outcomes.items()
-        for note in [*doubtful_faces(one), *_unknown_starts(one)]
+        for note in [*not_compared(one), *no_test_results(one), *doubtful_faces(one), *_unknown_starts(one)]
     ]
     found += _incomplete(table.outcomes)
     if table.without_result:
@@ -54,10 +55,12 @@ def table_notes(table: MethodsTable) -> list[str]:
 def _unit(table: MethodsTable) -> str:
     metrics = {column.metric for column in table.columns}
     what = f"{metrics.pop()} in percent" if len(metrics) == 1 else "In percent"
-    validated = [label for label, one in table.outcomes.items() if one.study.experiment.evaluation.validation]
-    whom = "validation subjects" if len(validated) == len(table.outcomes) else "test subjects"
-    but = f", but of {', '.join(validated)} on validation subjects" if validated and whom == "test subjects" else ""
-    return f"{what}, on {whom}{but}; ± is {SPREADS[table.layout.spread]}."
+    labels: dict[str, list[str]] = {}
+    for label, outcome in table.outcomes.items():
+        labels.setdefault(scored_people(outcome), []).append(label)
+    most = max(labels, key=lambda people: len(labels[people]))
+    but = [f", but of {', '.join(of)} on {people}" for people, of in labels.items() if people != most]
+    return f"{what}, on {most}{''.join(but)}; ± is {SPREADS[table.layout.spread]}."
 
 
 def published(table: MethodsTable) -> list[Row]:
@@ -101,10 +104,19 @@ def describe_people(label: str, outcome: Outcome) -> str:
     seeds = _range([len({trial.seed for trial, _ in finished(outcome, name)}) for name in _variants(outcome)])
     tested = _range([len(record.scored_subjects) for record in records])
     trained = _range([len(record.train_subjects) for record in records if record.train_subjects])
-    people = f"; each training sees {trained} people and is scored on {tested} others" if tested and trained else ""
+    whom = f"{tested} {_scored_people(outcome)}"
+    people = f"; each training sees {trained} people and is scored on {whom}" if tested and trained else ""
     faces = f"{study.experiment.corpus.dataset}, {describe_protocol(study)}"
     text = f"{label}: {faces}{people}; {seeds} seeds; baseline “{study.baseline}”."
     return text.replace(" 1 seeds", " 1 seed")
+
+
+def _scored_people(outcome: Outcome) -> str:
+    """What those who are scored are to those who are trained on."""
+    if (people := scored_people(outcome)) != "test subjects":
+        return people
+    names = shared_names(outcome)
+    return f"of another corpus, {len(names)} of whom have names of those" if names else "others"
 
 
 def _variants(outcome: Outcome) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from polyview.analysis.comparisons import Scores, comparison_of_each, scores
-from polyview.analysis.inference import CONFIDENCE, SeedScore, contrast, for_other_people
+from polyview.analysis.inference import CONFIDENCE, SeedScore, contrast, for_other_people, unpaired
 from polyview.analysis.outcome import Outcome, finished
 from polyview.analysis.statistics import Comparison, Verdict, bonferroni, interval
 from polyview.errors import UserError
@@ -156,7 +156,7 @@ def maybe_best(by_method: Mapping[str, Mapping[int, SeedScore]]) -> set[str]:
 def _p_better(one: Mapping[int, SeedScore], other: Mapping[int, SeedScore]) -> float | None:
     """The one-sided p-value of `one` not being better than `other`; None where it cannot be tested."""
     found = for_other_people([*contrast([one, other], [1, -1]).values()])
-    if found is None:
+    if found is None or unpaired([one, other]):
         return None
     return found.p_zero() / 2 if found.mean > 0 else 1 - found.p_zero() / 2
 
@@ -209,7 +209,8 @@ def _cells(
     """The cells of a column, by row; a row without a score has none."""
     shown = {name: crossed_name(name, column.point) for name in _row_names(outcome, layout)}
     shown = {name: variant for name, variant in shown.items() if by_variant.get(variant)}
-    best = maybe_best({name: by_variant[variant] for name, variant in shown.items() if name not in REFERENCES})
+    comparable = {name: variant for name, variant in shown.items() if not compared[variant].unpaired}
+    best = maybe_best({name: by_variant[variant] for name, variant in comparable.items() if name not in REFERENCES})
     study, own = outcome.study, set(baselines(outcome.study).values())
     judged = column.metric in study.all_metrics
     return {

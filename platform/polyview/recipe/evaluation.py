@@ -13,6 +13,8 @@ from polyview.recipe.corpus import Corpus
 from polyview.recipe.schema import Model, Natural, Positive, Seed, Share, equals
 
 ProbeName = Literal["linear", "knn", "zero_shot"]
+Side = Literal["test", "validation"]
+"""Of which subjects a score is."""
 MEASURES = ("accuracy", "uf1", "uar")
 METRICS = tuple(f"{probe}/{measure}" for probe in get_args(ProbeName) for measure in MEASURES)
 _FEW_SHOT = re.compile(rf"linear@[1-9][0-9]*/({'|'.join(MEASURES)})")
@@ -79,6 +81,11 @@ class Evaluation(Model):
     def measured(self) -> tuple[str, ...]:
         """All that is fitted and scored: the probes, and the linear one on few people."""
         return (*self.probes, *map(few_shot, self.shots))
+
+    @property
+    def scored_side(self) -> Side:
+        """Of which subjects the scores are: those of validation subjects are no test results."""
+        return "validation" if self.validation else "test"
 
     @property
     def other_corpus(self) -> Corpus | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import polars as pl
 
 from polyview.analysis.comparisons import comparisons, scores
 from polyview.analysis.curves import loss_curves, share_curves
-from polyview.analysis.outcome import Outcome, confusions_of, finished
+from polyview.analysis.outcome import Outcome, confusions_of, finished, quoted, scored_people
+from polyview.analysis.scored import unpaired_variants
 from polyview.errors import UserError
 from polyview.reporting.figures.curves import draw_training
 from polyview.reporting.figures.intervals import draw_comparison, draw_forest
@@ -50,13 +51,14 @@ def pictures(outcome: Outcome) -> list[Picture]:
 
 
 def _of_comparisons(outcome: Outcome, basis: str) -> list[Picture]:
-    study, found = outcome.study, []
+    study, found, apart = outcome.study, [], quoted(unpaired_variants(outcome))
     if finished(outcome):
+        but = f"; not to be compared with the others, as people or classes are others: {apart}" if apart else ""
         found.append(
             Picture(
                 "comparison",
                 "Comparison",
-                "Mean and 95 % interval of each variant, for other people; small dots are single seeds",
+                f"Mean and 95 % interval of each variant, for other people; small dots are single seeds{but}",
                 partial(draw_comparison, scores(outcome, study.metric), study.baseline, REFERENCES, study.metric),
                 basis,
             )
@@ -115,8 +117,9 @@ def _of_classes(outcome: Outcome, baseline: str) -> list[Picture]:
         found.append(
             Picture(
                 "embeddings",
-                f"Where {baseline} puts the test subjects",
-                "Fused embeddings of one seed's test people in the plane (t-SNE): near is alike, far says little",
+                f"Where {baseline} puts the {_people_of(outcome, baseline)}",
+                f"Fused embeddings of one seed's {_people_of(outcome, baseline)} in the plane (t-SNE): near is alike, "
+                "far says little",
                 partial(draw_embeddings, places, table["expression"].to_list(), classes),
                 f"{len(table):,} samples",
             )
@@ -132,7 +135,7 @@ def _read_embeddings(path: Path) -> pl.DataFrame:
 
 
 def _basis(outcome: Outcome) -> str:
-    """Of how many seeds and test subjects the scores are."""
+    """Of how many seeds and people the scores are, and which people."""
     by_seed: dict[tuple[str, int], set[str]] = {}
     for trial, record in finished(outcome):
         tested = record.scored_subjects
@@ -140,9 +143,13 @@ def _basis(outcome: Outcome) -> str:
     everybody = set().union(*by_seed.values())
     if not everybody:
         return _seeds(outcome)
-    return (
-        f"{_seeds(outcome)}, {_range({*map(len, by_seed.values())})} test subjects under each, {len(everybody)} in all"
-    )
+    each = f"{_range({*map(len, by_seed.values())})} {scored_people(outcome)} under each"
+    return f"{_seeds(outcome)}, {each}, {len(everybody)} in all"
+
+
+def _people_of(outcome: Outcome, variant: str) -> str:
+    """What those are called whom a variant's scores are of."""
+    return scored_people(replace(outcome, trials=[one for one in outcome.trials if one.variant == variant]))
 
 
 def _seeds(outcome: Outcome) -> str:

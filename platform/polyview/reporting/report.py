@@ -27,6 +27,7 @@ from polyview.analysis.outcome import (
     other_metrics,
     predictions_table,
 )
+from polyview.analysis.scored import no_test_results, not_compared
 from polyview.analysis.statistics import Comparison, adjustment, compare
 from polyview.analysis.table_notes import describe_people, labels_read_by
 from polyview.reporting.figures.style import PAGE, drawn, svg
@@ -130,7 +131,7 @@ def _results(outcome: Outcome) -> pl.DataFrame:
             trial.variant,
             trial.seed,
             trial.experiment.evaluation.fold,
-            "validation" if trial.experiment.evaluation.validation else "test",
+            trial.experiment.evaluation.scored_side,
             metric,
             value,
         )
@@ -158,8 +159,9 @@ def latex(outcome: Outcome) -> str:
     rows: list[str] = []
     for family in families:
         for against, block in itertools.groupby(family, lambda one: one.against or one.variant):
-            best = max((one.mean for one in compared if against in (one.against, one.variant) and one.seeds), default=0)
-            rows += [r"\midrule", *(_latex_row(one, outcome, one.mean == best) for one in block)]
+            rivals = [one for one in compared if against in (one.against, one.variant) and not one.unpaired]
+            best = max((one.mean for one in rivals if one.seeds), default=0)
+            rows += [r"\midrule", *(_latex_row(one, outcome, one.mean == best and one in rivals) for one in block)]
     tabular = [
         r"\begin{tabular}{lrrrrrr}",
         r"\toprule",
@@ -175,7 +177,13 @@ def latex(outcome: Outcome) -> str:
         f"people under other seeds, {adjustment(margin_of(study))} over the study's {count} comparisons{metrics}"
         f"{'; references are a family of their own' if study.references else ''}."
     )
-    notes = [reading, describe_people(study.name, outcome), labels_read_by({study.name: outcome})]
+    notes = [
+        reading,
+        *not_compared(outcome),
+        describe_people(study.name, outcome),
+        *no_test_results(outcome),
+        labels_read_by({study.name: outcome}),
+    ]
     needs = "% Needs \\usepackage{booktabs,graphicx}.\n"
     return needs + floating(f"{study.name}: {study.metric}", f"{study.name}-differences", tabular, notes)
 

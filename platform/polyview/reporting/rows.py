@@ -46,8 +46,14 @@ def comparison_cells(one: Comparison, outcome: Outcome) -> list[str]:
         span(one.low, one.high),
         ALIKE if one.pairs > 1 and one.seeds_low is None else span(one.seeds_low, one.seeds_high),
         NONE if p is None else relation(p).lstrip("= "),
-        NONE if is_baseline or one.difference is None else one.verdict if one.p is not None else UNTESTED,
+        NONE if is_baseline else _verdict(one),
     ]
+
+
+def _verdict(one: Comparison) -> str:
+    if one.p is not None or one.unpaired:
+        return one.verdict
+    return NONE if one.difference is None else UNTESTED
 
 
 def level(one: Comparison) -> str:

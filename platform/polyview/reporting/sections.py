@@ -13,13 +13,13 @@ import yaml
 from numpy.typing import NDArray
 
 from polyview.analysis.audit import audit
-from polyview.analysis.comparisons import comparisons, margin_of, scores
+from polyview.analysis.comparisons import comparisons, scores
 from polyview.analysis.effects import Effect, effects
-from polyview.analysis.findings import Finding, as_measured
-from polyview.analysis.inference import SeedScore, contrast
-from polyview.analysis.outcome import Outcome, confusions_of, finished
+from polyview.analysis.findings import Finding, against_baseline, as_measured
+from polyview.analysis.inference import SeedScore, contrast, unpaired
+from polyview.analysis.outcome import Outcome, confusions_of, finished, scored_people
 from polyview.analysis.searches import BEST, best, importance, pareto
-from polyview.analysis.statistics import interval, relation, sentence, signed
+from polyview.analysis.statistics import interval, relation, signed
 from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment, digest, flat
 from polyview.reporting.figures.curves import draw_across, draw_view_counts
@@ -84,11 +84,8 @@ def sections(outcome: Outcome) -> list[Section]:
 def _further_metric(outcome: Outcome, metric: str) -> Section:
     """The comparisons in a metric that the study compares in beside its own."""
     variants, _ = comparisons(outcome, metric)
-    baseline, margin = outcome.study.baseline, margin_of(outcome.study)
     sentences = [
-        Finding(sentence(one, metric, baseline, margin), one.verdict != "open")
-        for one in variants
-        if one.difference is not None
+        against_baseline(outcome, one, metric) for one in variants if one.difference is not None or one.unpaired
     ]
     rows = [comparison_heads(outcome, metric), *(comparison_cells(one, outcome) for one in variants)]
     return Section(f"In {metric}", f"metric-{metric.replace('/', '-')}", sentences, rows)
@@ -101,8 +98,11 @@ def _factorial(
     factors = {names[key]: [str(value) for value in values] for key, values in levels.items()}
     # A combination that is the baseline's own is not run beside it.
     scored = {name: by_variant.get(name, by_variant.get(outcome.study.baseline, {})) for name in chosen}
-    found = effects(factors, {tuple(map(str, cell.values())): scored[name] for name, cell in chosen.items()})
     key = title.lower().replace(" ", "-")
+    if reason := unpaired(list(scored.values())):
+        text = f"Its combinations are scored on {reason} than one another, so that no effect of a factor can be told."
+        return Section(title, key, [as_measured(text)])
+    found = effects(factors, {tuple(map(str, cell.values())): scored[name] for name, cell in chosen.items()})
     if not found:
         waiting = sum(not by_seed for by_seed in scored.values())
         text = f"{waiting} of {len(chosen)} combinations have no {metric} yet: no effect can be estimated."
@@ -194,7 +194,10 @@ def _from_end_to_end(curves: Mapping[str, Mapping[float, Mapping[int, SeedScore]
     for method, curve in curves.items():
         first, last = min(curve), max(curve)
         gains = [*contrast([curve[last], curve[first]], [1, -1]).values()]
-        if first < last and gains and (span := interval(gains)):
+        if reason := unpaired([curve[last], curve[first]]):
+            text = f"“{method}” is scored on {reason} at {last:g} than at {first:g}: what it gains cannot be told."
+            found.append(as_measured(text))
+        elif first < last and gains and (span := interval(gains)):
             gain = signed(float(np.mean([one.score for one in gains])))
             low, high = map(signed, span)
             text = f"“{method}” from {first:g} to {last:g}: {gain} points of {metric} (95 % interval {low} to {high}, "
@@ -248,26 +251,31 @@ def _but_for_views(experiment: Experiment) -> str:
 def _classes(outcome: Outcome) -> list[Section]:
     """How many of each class are recognised, by variant."""
     probe = outcome.study.metric.partition("/")[0]
-    rows: list[list[str]] = []
-    recalls: dict[str, NDArray[np.float64]] = {}
+    recalls: dict[str, dict[str, float]] = {}
     for variant in scores(outcome, outcome.study.metric):
         classes, counted = confusions_of(outcome, variant)
-        if probe not in counted:
-            continue
-        true = counted[probe].sum(axis=1)
-        recalls[variant] = np.divide(counted[probe].diagonal(), true, out=np.full(len(true), np.nan), where=true > 0)
-        shown = [NONE if np.isnan(share) else f"{100 * share:.1f}" for share in recalls[variant]]
-        rows += [[variant, *shown]] if rows else [["variant", *classes], [variant, *shown]]
-    baseline = recalls.get(outcome.study.baseline)
-    if baseline is None or np.isnan(baseline).all():
+        if probe in counted:
+            recalls[variant] = dict(zip(classes, _recalls(counted[probe]), strict=True))
+    baseline = np.array([*recalls.get(outcome.study.baseline, {}).values()])
+    if np.isnan(baseline).all():
         return []
+    every = list(dict.fromkeys(name for shares in recalls.values() for name in shares))
+    rows = [["variant", *every]]
+    for variant, shares in recalls.items():
+        rows.append([variant, *(f"{100 * shares[name]:.1f}" if shares.get(name, -1) >= 0 else NONE for name in every)])
     least, most = np.nanmin(baseline), np.nanmax(baseline)
-    hardest, easiest = (_listed(rows[0][1:], baseline == level) for level in (least, most))
+    hardest, easiest = (_listed([*recalls[outcome.study.baseline]], baseline == level) for level in (least, most))
     text = (
-        f"Percent of each class that {probe} recognises (recall), seeds summed: on these test subjects "
+        f"Percent of each class that {probe} recognises (recall), seeds summed: on these {scored_people(outcome)} "
         f"“{outcome.study.baseline}” knows {easiest} best ({100 * most:.1f}) and {hardest} least ({100 * least:.1f})."
     )
     return [Section("Class by class", "classes", [as_measured(text)], rows)]
+
+
+def _recalls(counts: NDArray[np.int64]) -> list[float]:
+    """Of each class the share that is recognised, nan where nobody shows it; counts: (K, K), rows true."""
+    true = counts.sum(axis=1)
+    return np.divide(counts.diagonal(), true, out=np.full(len(true), np.nan), where=true > 0).tolist()
 
 
 def _listed(names: Sequence[str], chosen: NDArray[np.bool_]) -> str:

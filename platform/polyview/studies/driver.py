@@ -39,6 +39,7 @@ from polyview.studies.outcome import (
 from polyview.studies.tracking import TrackedStudy
 from polyview.tracking.store import SQLITE, check_address
 from polyview.training.history import Epoch
+from polyview.training.provenance import namesakes
 from polyview.trials.capacity import concurrent_trials, demand
 from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import InterimScores, Ledger, Record, TrialFailure, diverged_trials, pruned_trials
@@ -214,6 +215,7 @@ class Driver:
             from polyview.trials.scheduler import run_trials
 
             self._warn_of_known_people(missing)
+            self._warn_of_namesakes(missing)
             self._estimate([trial.experiment for trial in missing], missing)
             with self._stage("trials", len(missing)):
                 run_trials(missing, self._workplace(), self)
@@ -233,6 +235,22 @@ class Driver:
                 self.watcher.say(
                     f"{variant}: model.pretrained has seen, by their names, {len(subjects)} of the people who will be "
                     f"scored, such as {min(subjects)}; start from weights of others to score people whom nothing saw"
+                )
+
+    def _warn_of_namesakes(self, trials: Sequence[Trial]) -> None:
+        """Say which trials score people of another corpus who may have been trained on, as they have their names."""
+        workplace, shared = self._workplace(), dict[str, set[str]]()
+        for trial in trials:
+            if trial.experiment.evaluation.other_corpus:
+                trained_on, scored = (side.subjects for side in workplace.spec(trial).sides())
+                corpus, other = trial.experiment.corpus, trial.experiment.scored_corpus
+                shared.setdefault(trial.variant, set()).update(namesakes(corpus, trained_on, other, scored))
+        for variant, names in shared.items():
+            if names:
+                self.watcher.say(
+                    f"{variant}: {len(names)} of the people of evaluation.test have names of people who will be "
+                    f"trained on, such as {min(names)}; if they are the same people, leave them out on one side, and "
+                    "if not, give them other names"
                 )
 
     def run_needed(self) -> None:

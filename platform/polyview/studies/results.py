@@ -104,8 +104,9 @@ class Results:
 
         `mean` and `deviation` are over the `seeds`. `low` and `high` bound the 95 % interval of the `difference` for
         other people under other seeds, `seeds_low` and `seeds_high` that for these people under other seeds. `p` is
-        the adjusted p-value that decides the `verdict`, which is `baseline`, `better`, `worse`, `same` or `open`.
-        What the scores cannot give is null.
+        the adjusted p-value that decides the `verdict`, which is `baseline`, `better`, `worse`, `same`, `open`, or
+        `untested` of a variant that is scored on other people or between other classes than its baseline. What the
+        scores cannot give is null.
         """
         families, own = comparisons(self.outcome, self.study.metric), set(baselines(self.study).values())
         rows = [

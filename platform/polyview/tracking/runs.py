@@ -204,7 +204,14 @@ def _verdict_tags(metric: str, one: Comparison, is_baseline: bool) -> dict[str, 
     p = one.p_same if one.verdict == "same" else one.p_adjusted
     if p is not None:
         tags["p"] = relation(p).lstrip("= ")
-    return tags | {"verdict": UNTESTED if one.p is None else one.verdict}
+    return tags | {"verdict": _verdict(one)}
+
+
+def _verdict(one: Comparison) -> str:
+    """The verdict, with the reason beside it where two are not of the same people or classes."""
+    if one.unpaired:
+        return f"{one.verdict} ({one.unpaired})"
+    return UNTESTED if one.p is None else one.verdict
 
 
 def started_run(trial: Trial, started: float) -> TrialRun:

@@ -66,6 +66,11 @@ class Provenance(BaseModel):
 NOBODY, UNKNOWN = Provenance(), Provenance(complete=False)
 
 
+def namesakes(corpus: Corpus, trained_on: Iterable[str], other: Corpus, scored: Iterable[str]) -> tuple[str, ...]:
+    """Which of those `scored` of another corpus may be people who were trained on, as they have their names."""
+    return NOBODY.and_of(corpus, trained_on).among(other, scored).subjects
+
+
 def provenance_of_start(modeling: Modeling) -> Provenance:
     """Whom the weights have seen that a model starts from."""
     if modeling.start is None:
