@@ -115,10 +115,10 @@ def with_predictions(made: Outcome) -> Outcome:
     found = {}
     for trial_id, one in made.records.items():
         rows = [
-            (probe, f"s{place}", one.test_subjects[place % 30], CLASSES[true], CLASSES[told], 1.0)
+            (probe, f"s{place}", one.test_subjects[place % 30], one.classes[true], one.classes[told], 1.0)
             for probe, counts in one.confusions.items()
             for place, (true, told) in enumerate(
-                (true, told) for true in range(7) for told in range(7) for _ in range(counts[true][told])
+                (true, told) for true, row in enumerate(counts) for told, count in enumerate(row) for _ in range(count)
             )
         ]
         found[trial_id] = pl.DataFrame(rows, schema=PREDICTIONS, orient="row", strict=False)
