@@ -126,6 +126,17 @@ def test_such_variants_are_neither_marked_nor_bold_in_tables_for_papers(tmp_path
     assert any("``two classes'' (other classes)" in line for line in lines)
 
 
+def test_averages_and_ranks_are_over_columns_of_the_same_people_and_classes(tmp_path: Path) -> None:
+    alike = {"other": {"rendering.views.count": 1}}
+    made = {
+        label: results_of(tmp_path, study_of(variants, name=label))
+        for label, variants in (("a", alike), ("b", alike), ("c", {"other": OTHERS["two classes"]}))
+    }
+    table = make_table("three", Layout(), made)
+    assert {len(numbers) for numbers in table.averaged.values()} == {2}
+    assert any("in which every method has a score of the same people and classes" in one for one in table_notes(table))
+
+
 def test_python_and_mlflow_have_the_same_verdict(tmp_path: Path) -> None:
     made = results_of(tmp_path, study_of(OTHERS | ALIKE))
     rows = {row["variant"]: row for row in Results(made).comparison.iter_rows(named=True)}

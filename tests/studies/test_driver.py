@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from polyview.corpus.load import load_mesh
 from polyview.corpus.scan import scan
 from polyview.errors import UserError
 from polyview.modeling.towers import load_open_clip
-from polyview.recipe import Resources, Study, to_yaml, with_overrides
+from polyview.recipe import Experiment, Resources, Study, to_yaml, with_overrides
 from polyview.storage.home import Home
 from polyview.studies.driver import run_stages
 from polyview.studies.kept import read_study
@@ -287,3 +288,25 @@ def test_prompts_that_are_not_read_are_told_before_training(tiny_study: Study, h
         f"2 of 3 prompts {told}: 3 prompts",
         f"2 of 5 prompts {told}: 5 prompts",
     ]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_people_of_another_folder_under_the_same_names_are_told_before_training(
+    raw: Experiment, home: Home, listener: Any, scans: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(scans, second := tmp_path / "second session")
+    for mesh in second.rglob("*.obj"):
+        mesh.write_text(mesh.read_text() + "v 0.0 0.0 0.0\n")
+    corpora = {
+        name: {"dataset": "folder", "root": str(root), "pattern": "{subject}/{expression}.obj"}
+        | {"expressions": list(raw.corpus.expressions)}
+        for name, root in (("corpus", scans), ("evaluation.test", second))
+    }
+    experiment = with_overrides(raw, corpora | {"evaluation.protocol": "cross_dataset"})
+    outcome, _ = run_stages(Study(name="sessions", experiment=experiment, seeds=(0,), references=False), home, listener)
+    told = "full: 12 of the people of evaluation.test have names of people who will be trained on, such as s000; if"
+    started = next(place for place, said in enumerate(listener.said) if said.startswith("full · seed 0"))
+    assert any(said.startswith(told) for said in listener.said[:started])
+    report = (outcome.folder / "report" / "report.md").read_text()
+    assert "12 of whom have names of the former" in report
+    assert "whom neither saw" not in report

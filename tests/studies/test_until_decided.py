@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trimesh
 
 from polyview.analysis.notes import notes
-from polyview.corpus.load import load_mesh
-from polyview.corpus.scan import scan
 from polyview.recipe import Experiment, Study, UntilDecided, with_overrides
 from polyview.storage.home import Home
 from polyview.studies.driver import run_stages
 from polyview.studies.estimate import estimate
 from polyview.studies.outcome import is_complete, load_outcome
-from polyview.trials.design import REFERENCES
 from polyview.trials.ledger import Ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
@@ -27,24 +23,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return Home(tmp_path / "home")
-
-
-@pytest.fixture
-def raw(tiny: Experiment) -> Experiment:
-    """Probes on pixels: a trial of it takes no training."""
-    return with_overrides(tiny, {**REFERENCES["raw pixels"], "evaluation.probes": ["linear", "knn"]})
-
-
-@pytest.fixture
-def scans(tiny: Experiment, tmp_path: Path) -> Path:
-    """The tiny recipe's generated heads as files."""
-    manifest = scan(tiny.corpus).manifest
-    for row in manifest.frame.iter_rows(named=True):
-        mesh = load_mesh(row["path"], None, "")
-        file = tmp_path / "faces" / row["subject"] / f"{row['expression']}.obj"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).export(file)
-    return tmp_path / "faces"
 
 
 def test_a_study_that_goes_on_until_decided_adds_seeds_and_ends(

@@ -59,12 +59,15 @@ def _seed_score(folds: Sequence[Record], predictions: Mapping[str, pl.DataFrame]
 
 
 def _scored(folds: Sequence[Record]) -> Scored:
-    """Of whom the scores of all folds of a seed are together; a generated face is of whom its generator's seed made."""
+    """Of whom the scores of all folds of a seed are together; a generated face is of whom its generator's seed made.
+
+    Where a dataset lies does not count: other scans of the same people may lie elsewhere.
+    """
     first, corpus = folds[0], folds[0].experiment.scored_corpus
     drawn = (f"seed {corpus.generator.seed}",) if corpus.dataset in GENERATED else ()
     return Scored(
         first.experiment.evaluation.scored_side,
-        (corpus.dataset, corpus.root or "", *drawn),
+        (corpus.dataset, *drawn),
         frozenset(subject for fold in folds for subject in fold.scored_subjects),
         frozenset(first.classes),
     )

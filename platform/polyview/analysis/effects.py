@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polyview.analysis.inference import CONFIDENCE, SeedScore, contrast, for_other_people
+from polyview.analysis.inference import CONFIDENCE, SeedScore, contrast, for_other_people, unpaired
 from polyview.analysis.statistics import holm
 
 Cell = tuple[Any, ...]  # a value for each factor
@@ -44,11 +44,12 @@ def effects(factors: Mapping[str, Sequence[Any]], scores: Mapping[Cell, Mapping[
     """Main effects and interactions of pairs from `scores` (cell -> seed -> score), main effects first.
 
     A factor with more than two values has an effect for each value but the first. Effects whose cells are all equal
-    in the design are listed once, as aliases. Cells without a seed in common allow no effect at all: the list is empty.
+    in the design are listed once, as aliases. Cells without a seed in common, or that are scored on other people or
+    between other classes than one another, allow no effect at all: the list is empty.
     """
     names, levels = list(factors), {name: list(values) for name, values in factors.items()}
-    tried = list(scores)
-    if not tried or not set.intersection(*(set(scores[cell]) for cell in tried)):
+    tried, by_seed = list(scores), list(scores.values())
+    if not tried or not set.intersection(*map(set, by_seed)) or unpaired(by_seed):
         return []
     contrasts: dict[str, NDArray[np.float64]] = {}
     for order in (1, 2):

@@ -24,8 +24,8 @@ SEED_WEIGHT = 4.0
 class Scored:
     """Of whom a score is, and between which classes: what two scores must share to be compared as a pair.
 
-    `side` is that of `subjects`, who are whatever their names are in one `corpus`: a dataset, where it lies, and the
-    seed of its generator. Early records have neither subjects nor classes, and are taken at their word.
+    `side` is that of `subjects`, who are whatever their names are in one `corpus`: a dataset, and the seed of its
+    generator. Early records have neither subjects nor classes, and are taken at their word.
     """
 
     side: Side

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from polyview.analysis.comparisons import margin_of
 from polyview.analysis.notes import doubtful_faces
 from polyview.analysis.outcome import Outcome, absent, centred_variants, finished, quoted, scored_people
-from polyview.analysis.scored import no_test_results, not_compared, shared_names
+from polyview.analysis.scored import no_test_results, not_compared, shared_names, unpaired_variants
 from polyview.analysis.statistics import adjustment
 from polyview.analysis.supervision import form_of_labels, known_to_start, supervision
 from polyview.analysis.tables import MethodsTable, Row, describe_protocol
@@ -91,7 +91,9 @@ def _at_the_same_value(table: MethodsTable) -> str:
 def _averages(table: MethodsTable) -> str:
     counted = {metric: len(numbers) for metric, numbers in table.averaged.items()}
     whole = all(count == sum(column.metric == metric for column in table.columns) for metric, count in counted.items())
-    over = "all columns" if whole else "the columns in which every method has a score"
+    apart = any(unpaired_variants(outcome) for outcome in table.outcomes.values())
+    score = "score of the same people and classes" if apart else "score"
+    over = "all columns" if whole else f"the columns in which every method has a {score}"
     return (
         f"Averages and mean ranks (1 is best) are over {over} of a metric, and are not tested; references have no rank."
     )

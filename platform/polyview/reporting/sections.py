@@ -98,15 +98,10 @@ def _factorial(
     factors = {names[key]: [str(value) for value in values] for key, values in levels.items()}
     # A combination that is the baseline's own is not run beside it.
     scored = {name: by_variant.get(name, by_variant.get(outcome.study.baseline, {})) for name in chosen}
-    key = title.lower().replace(" ", "-")
-    if reason := unpaired(list(scored.values())):
-        text = f"Its combinations are scored on {reason} than one another, so that no effect of a factor can be told."
-        return Section(title, key, [as_measured(text)])
     found = effects(factors, {tuple(map(str, cell.values())): scored[name] for name, cell in chosen.items()})
+    key = title.lower().replace(" ", "-")
     if not found:
-        waiting = sum(not by_seed for by_seed in scored.values())
-        text = f"{waiting} of {len(chosen)} combinations have no {metric} yet: no effect can be estimated."
-        return Section(title, key, [as_measured(text)])
+        return Section(title, key, [as_measured(_without_effects(list(scored.values()), metric))])
     heads = ["effect", f"points of {metric}", "95 % interval", "p", "Holm", "cannot be told from"]
     sentences = [Finding(_effect_sentence(effect, metric, factors), True) for effect in found if effect.significant]
     untested = sum(effect.p is None for effect in found)
@@ -124,6 +119,14 @@ def _factorial(
         partial(draw_effects, found, metric),
         "Main effects and interactions of pairs with 95 % interval; hollow where nothing can be claimed",
     )
+
+
+def _without_effects(scored: Sequence[Mapping[int, SeedScore]], metric: str) -> str:
+    """Why combinations with these scores have no effects."""
+    if reason := unpaired(scored):
+        return f"Its combinations are scored on {reason} than one another, so that no effect of a factor can be told."
+    waiting = sum(not by_seed for by_seed in scored)
+    return f"{waiting} of {len(scored)} combinations have no {metric} yet: no effect can be estimated."
 
 
 def _effect_row(effect: Effect) -> list[str]:
