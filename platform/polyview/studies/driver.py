@@ -23,6 +23,7 @@ from polyview.storage.mirror import CachedPath
 from polyview.studies.checks import check_people, check_recipes, naming, only_driver, without_record
 from polyview.studies.interruption import last_act
 from polyview.studies.kept import save_study, variants_lost
+from polyview.studies.known_files import with_known_files
 from polyview.studies.outcome import (
     POINTS,
     SHEET,
@@ -34,7 +35,6 @@ from polyview.studies.outcome import (
     save_faces,
     save_links,
     study_folder,
-    with_known_files,
 )
 from polyview.studies.tracking import TrackedStudy
 from polyview.tracking.store import SQLITE, check_address
@@ -70,7 +70,7 @@ def run_stages(study: Study, home: Home, watcher: Watcher, force: str | None = N
     reported before it is raised again.
     """
     check_address(home.tracking_uri)
-    study = with_known_files(study, home)
+    study = with_known_files(study, home, study_folder(study, home) / "report")
     trials = plan(study)
     with ExitStack() as stack:
         stack.enter_context(only_driver(study_folder(study, home)))

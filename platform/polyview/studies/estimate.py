@@ -11,7 +11,8 @@ from polyview.analysis.searches import BEST
 from polyview.recipe import Experiment, Study, digest
 from polyview.storage.home import Home
 from polyview.studies.checks import check_people, check_recipes, without_record
-from polyview.studies.outcome import load_outcome, with_known_files
+from polyview.studies.known_files import with_known_files
+from polyview.studies.outcome import load_outcome, study_folder
 from polyview.tracking.store import check_address
 from polyview.trials.capacity import concurrent_trials, demand
 from polyview.trials.design import Trial, plan
@@ -71,7 +72,7 @@ def estimate(study: Study, home: Home) -> Estimate:
     from polyview.trials.scheduler import nodes
 
     check_address(home.tracking_uri)
-    study = with_known_files(study, home)
+    study = with_known_files(study, home, study_folder(study, home) / "report")
     if study.search:
         check_search(study)
     planned, ledger = plan(study), Ledger(home.trials)

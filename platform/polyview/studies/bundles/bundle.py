@@ -40,6 +40,7 @@ from polyview.studies.bundles.archive import Contents, in_words, is_bundle, memb
 from polyview.studies.bundles.consistency import check_manifests, check_trials
 from polyview.studies.bundles.known_faces import KnownFaces, find_manifests
 from polyview.studies.bundles.portable import Names, own_weights, places_of
+from polyview.studies.known_files import unknown_files, with_known_files
 from polyview.studies.outcome import (
     FACES,
     POINTS,
@@ -48,8 +49,6 @@ from polyview.studies.outcome import (
     load_outcome,
     save_faces,
     study_folder,
-    unknown_files,
-    with_known_files,
 )
 from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import Ledger, diverged_trials
