@@ -283,6 +283,13 @@ def test_a_name_that_does_not_fit_the_pattern_is_said_to(tmp_path: Path) -> None
     assert scan(corpus).skipped.rows() == [("b/ANGER.OBJ", f"its name does not fit corpus.pattern, {pattern}")]
 
 
+def test_films_are_told_apart_by_their_intensity_for_everybody_or_for_nobody(tmp_path: Path) -> None:
+    files = ["a_anger_L1_005.obj", "a_anger_L2_005.obj", "b_anger_L1_005.obj", "b_anger_L2_006.obj"]
+    films = of_films(tmp_path, "{subject}_{expression}_L{intensity}_{frame}.obj", files, "all")
+    # Two of strength 2 are left out: intensities are from 0 to 1.
+    assert films["sequence"].to_list() == ["a_anger_1", "b_anger_1"]
+
+
 def test_a_link_that_leads_nowhere_is_a_face_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir(parents=True)
     (tmp_path / "b" / "anger.obj").symlink_to("../objects/b")

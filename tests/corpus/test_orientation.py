@@ -70,8 +70,9 @@ def test_a_person_is_not_taken_for_a_head_in_another_unit(unit: float) -> None:
     assert guess_unit(mesh)[0] == unit
 
 
-def test_a_person_with_arms_stretched_out_is_one() -> None:
-    body = trimesh.creation.box((1.7, 1.72, 0.3))
+@pytest.mark.parametrize("sides", [(1.7, 1.72, 0.3), (0.85, 1.75, 0.37), (1.1, 1.7, 0.36), (0.6, 1.2, 0.27)])
+def test_a_person_is_one_wherever_the_arms_are(sides: tuple[float, float, float]) -> None:
+    body = trimesh.creation.box(sides)
     assert guess_unit(Mesh(np.asarray(body.vertices, np.float32), np.asarray(body.faces, np.int32)))[0] == 1000
 
 

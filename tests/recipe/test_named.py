@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,6 +153,13 @@ def test_a_file_that_is_not_there_is_told_by_the_key_that_names_it(
     with pytest.raises(UserError) as caught:
         load_study(path)
     assert str(caught.value) == f"{path}: {key}: there is no file gone.yaml"
+
+
+@pytest.mark.parametrize("key", ["language.file", "model.pretrained", "corpus.root"])
+def test_a_list_where_a_name_belongs_is_told(key: str, write_study: WriteStudy) -> None:
+    study = load_study(write_study(f"variants: {{more: {{{key}: [mine.yaml]}}}}"))
+    with pytest.raises(UserError, match=re.escape(key)):
+        plan(study)
 
 
 def test_prompts_that_are_no_lists_are_told_by_the_key_that_names_them(write_study: WriteStudy, tmp_path: Path) -> None:

@@ -115,7 +115,14 @@ def with_predictions(made: Outcome) -> Outcome:
     found = {}
     for trial_id, one in made.records.items():
         rows = [
-            (probe, f"s{place}", one.test_subjects[place % 30], one.classes[true], one.classes[told], 1.0)
+            (
+                probe,
+                f"s{place}",
+                one.test_subjects[place % len(one.test_subjects)],
+                one.classes[true],
+                one.classes[told],
+                1.0,
+            )
             for probe, counts in one.confusions.items()
             for place, (true, told) in enumerate(
                 (true, told) for true, row in enumerate(counts) for told, count in enumerate(row) for _ in range(count)

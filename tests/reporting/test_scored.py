@@ -191,6 +191,18 @@ def test_records_of_earlier_versions_that_name_nobody_are_compared(tmp_path: Pat
     assert compared["one view"].difference is not None
 
 
+@pytest.mark.parametrize(("missing", "reason"), [(1, ""), (10, "other people")])
+def test_a_variant_that_lacks_a_few_of_thirty_people_is_compared(tmp_path: Path, missing: int, reason: str) -> None:
+    def without_some(trial: Trial, record: Record) -> Record:
+        left = record.test_subjects[missing if trial.variant == "one view" else 0 :]
+        return record.model_copy(update={"test_subjects": left})
+
+    made = results_of(tmp_path, study_of({"one view": ALIKE["one view"]}), without_some)
+    compared = comparison_of_each(made, "linear/accuracy")["one view"]
+    assert compared.unpaired == reason
+    assert (compared.difference is None) == bool(reason)
+
+
 @pytest.mark.parametrize("file", sorted(ABLATIONS.rglob("*.yaml")), ids=lambda file: file.stem)
 def test_every_study_of_the_project_scores_its_variants_on_the_same_people(file: Path) -> None:
     if file.stem == "table":

@@ -16,6 +16,8 @@ from polyview.recipe.evaluation import Side
 
 CONFIDENCE = 0.95
 SAME = 1e-12  # differences of scores closer than this differ by rounding alone
+FEW = 0.1
+"""Share of the people of one score whom another may lack, and both still be of the same people."""
 SEED_WEIGHT = 4.0
 """How much the uncertain variance between few seeds counts in the degrees of freedom; chosen by simulation."""
 
@@ -34,9 +36,11 @@ class Scored:
     classes: frozenset[str] = frozenset()
 
     def is_of_the_people_of(self, other: Scored) -> bool:
-        """Whether both are of the same people, as far as that is known."""
-        alike = not self.subjects or not other.subjects or self.subjects == other.subjects
-        return alike and (self.side, self.corpus) == (other.side, other.corpus)
+        """Whether both are of the same people but for a few, whose faces one of them could not use, as far as known."""
+        most = max(len(self.subjects), len(other.subjects))
+        alike = len(self.subjects & other.subjects) >= (1 - FEW) * most
+        known = bool(self.subjects and other.subjects)
+        return (alike or not known) and (self.side, self.corpus) == (other.side, other.corpus)
 
     def is_between_the_classes_of(self, other: Scored) -> bool:
         """Whether both tell the same classes apart, as far as that is known."""

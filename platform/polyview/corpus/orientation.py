@@ -17,8 +17,8 @@ HEAD, BUST, BODY = (100.0, 450.0), (450.0, 1000.0), (1000.0, 2300.0)
 
 _UNIT_CUBE, _HEAD_HEIGHT = (0.9, 2.1), 220.0
 _SLIM, _NARROW, _FLAT = 3.5, 2.2, 5.0
-"""A mesh so many times as long as it is deep, and as wide, is a person rather than a head; or, with the arms stretched
-out, so many times as long as deep. A mask of a face is not that narrow.
+"""A mesh so many times as long as it is deep is a person rather than a head. Where it would be a head in another unit,
+it is so many times as long as wide too, or that many times as long as deep: a mask of a face is not that narrow.
 """
 _OPEN = 0.3
 """Share of its area that a scan of a face turns to one side; a closed head turns none."""
@@ -89,7 +89,8 @@ def guess_unit(mesh: Mesh) -> tuple[float, str]:
 
 def _is_of_person(sides: Points) -> bool:
     smallest, middle, longest = np.sort(sides).tolist()
-    return longest > _FLAT * smallest or (longest > _SLIM * smallest and longest > _NARROW * middle)
+    narrow = longest > _NARROW * middle or _unit_within(longest, HEAD) is None
+    return longest > _FLAT * smallest or (longest > _SLIM * smallest and narrow)
 
 
 def _unit_within(longest: float, sizes: tuple[float, float]) -> tuple[float, str] | None:

@@ -52,6 +52,8 @@ class NamedFiles(Model):
             key = f"{section}{name}"
             if isinstance(value, Mapping):
                 found[name] = self.settled(value, f"{key}.")
+            elif not isinstance(value, str):
+                found[name] = value
             elif key == PROMPTS and value in self.prompts:
                 found[f"{name.removesuffix('file')}own"] = self.prompts[value]
             elif key == WEIGHTS and value in self.weights:

@@ -189,6 +189,13 @@ def test_a_colour_tints_a_picture_and_the_grey_that_is_written_by_default_does_n
         assert seen(read(tmp_path, glb([square(material=0)], [material], [encoded(WHITE)]))) == [color]
 
 
+def test_a_picture_keeps_its_colours_whatever_grey_another_part_has(tmp_path: Path) -> None:
+    face = pictured(0)
+    face["pbrMetallicRoughness"]["baseColorFactor"] = [0.4, 0.4, 0.4]
+    parts = [square(material=0), square(1, material=1)]
+    assert seen(read(tmp_path, glb(parts, [face, colored(1, 0, 0, 1)], [encoded(WHITE)]))) == [WHITE, RED]
+
+
 def test_colours_stay_colours_where_no_part_has_a_picture(tmp_path: Path) -> None:
     mesh = read(tmp_path, glb([square(), square(1, material=0)], [colored(1, 0, 0, 1)]))
     assert mesh.texture is None

@@ -193,7 +193,7 @@ COVER = "v -100 -100 9\nv 100 -100 9\nv 100 100 9\nv -100 100 9\nusemtl cover\nf
 
 
 @pytest.mark.parametrize(
-    "lines", ["d 0.02", "D 0.1", "d -halo 0", "Tr 0.98", "tr 1", "map_Kd gone.png\nd 0", "Tr 0\nd 0"]
+    "lines", ["d 0.02", "D 0.1", "d -halo 0", "Tr 0.98", "tr 0.9", "map_Kd gone.png\nd 0", "Tr 0\nd 0"]
 )
 @pytest.mark.parametrize("named", [None, "skin.png"])
 def test_what_is_nearly_clear_does_not_hide_the_face_behind_it(tmp_path: Path, lines: str, named: str | None) -> None:
@@ -206,7 +206,9 @@ def test_what_is_nearly_clear_does_not_hide_the_face_behind_it(tmp_path: Path, l
     assert len(mesh.faces) == 2
 
 
-@pytest.mark.parametrize("lines", ["d 0.5", "Tr 0.5", "d 1\nTr 1", "Tr 1\nd 1", "d", "d none", "Tr", "d nan"])
+@pytest.mark.parametrize(
+    "lines", ["d 0.5", "Tr 0.5", "d 1\nTr 1", "Tr 1\nd 1", "Tr 1.000000", "d", "d none", "Tr", "d nan"]
+)
 def test_what_is_not_nearly_clear_is_drawn(tmp_path: Path, lines: str) -> None:
     paint(tmp_path / "skin.png", RED)
     library = f"newmtl skin\nmap_Kd skin.png\nnewmtl cover\nKd 0 0 1\n{lines}\n"

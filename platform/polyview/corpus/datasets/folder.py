@@ -87,11 +87,11 @@ def _matched(root: Path, text: str, known: Container[str]) -> pl.DataFrame:
         rows.append({"path": path} | doubt | fields)
     strengths: dict[tuple[str, str], set[str | None]] = defaultdict(set)
     for row in rows:
-        strengths[_film(row), row.get("frame", "")].add(row.get("intensity"))
-    divided = {film for (film, _), several in strengths.items() if len(several) > 1}
+        if "frame" in row:
+            strengths[_film(row), row["frame"]].add(row.get("intensity"))
+    divided = any(len(several) > 1 for several in strengths.values())
     for row in rows:
-        film = _film(row, whole=_film(row) in divided)
-        row.setdefault("sequence", film if "frame" in row else row["path"])
+        row.setdefault("sequence", _film(row, whole=divided) if "frame" in row else row["path"])
     if not any("subject" in row or _DOUBT in row for row in rows):
         raise UserError(f"corpus.pattern: none of {len(rows)} meshes fits {text}; the first is {rows[0]['path']}")
     for row in rows:
@@ -104,8 +104,8 @@ def _matched(root: Path, text: str, known: Container[str]) -> pl.DataFrame:
 def _film(row: Mapping[str, str], whole: bool = False) -> str:
     """The film that a row's frame is of, by all that the pattern reads from its path but the frame.
 
-    An intensity is the frame's own, unless it tells films apart that number their frames alike: then the `whole`
-    counts.
+    An intensity is the frame's own, unless it tells any films of the folder apart that number their frames alike: then
+    the `whole` counts.
     """
     return "_".join(row[name] for name in row if name in FIELDS and name != "frame" and (whole or name != "intensity"))
 

@@ -45,7 +45,7 @@ def parts_of(scene: Any, tree: Tree, pictured: bool) -> tuple[list[Part], bool]:
 class _Pictures:
     """The pictures of a file, each decoded once for each tint.
 
-    tinted: whether the colours of materials count.
+    tinted: whether the colours of materials count. A grey does not, which programs write by default beside a picture.
     """
 
     def __init__(self, tinted: bool) -> None:
@@ -53,7 +53,8 @@ class _Pictures:
         self._decoded: dict[tuple[int, _Color], Picture] = {}
 
     def of(self, body: Any, color: _Color) -> Picture:
-        image, tint = body.visual.material.baseColorTexture, color if self._tinted else _WHITE
+        image = body.visual.material.baseColorTexture
+        tint = color if self._tinted and len(set(color)) > 1 else _WHITE
         if (id(image), tint) not in self._decoded:
             picture = _decoded(image)
             tinted = picture if tint == _WHITE else np.round(picture * _encoded(tint)).astype(np.uint8)
@@ -93,7 +94,8 @@ def _are_colors(colors: set[_Color]) -> bool:
 
 
 def _is_clear(material: Tree) -> bool:
-    opacity = material.get("pbrMetallicRoughness", {}).get("baseColorFactor", (*_WHITE, 1.0))[3]
+    color = material.get("pbrMetallicRoughness", {}).get("baseColorFactor", ())
+    opacity = color[3] if len(color) > 3 else 1.0
     if material.get("alphaMode") == "MASK":
         return bool(opacity < material.get("alphaCutoff", 0.5))
     shown_through = material.get("extensions", {}).get(_TRANSMISSION, {}).get("transmissionFactor", 0.0)

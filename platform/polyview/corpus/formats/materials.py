@@ -83,7 +83,8 @@ def _from_its_folder(look: Material, folder: Path, companions: Companions) -> Ma
 def parse(library: str) -> dict[str, Material]:
     """The materials of an MTL file by name.
 
-    Of d and Tr, which some programs write as if they were the same, d counts where both are there.
+    Of d and Tr, which some programs write as if they were the same, d counts where both are there, and a Tr of 1 is
+    opaque, as MeshLab means it.
     """
     materials: dict[str, Material] = {}
     dissolved = set[str]()
@@ -106,8 +107,8 @@ def parse(library: str) -> dict[str, Material]:
             case "d":
                 dissolved.add(name)
                 materials[name] = replace(known, opacity=_number(value.removeprefix("-halo"), 1.0))
-            case "tr" if name not in dissolved:
-                materials[name] = replace(known, opacity=1.0 - _number(value, 0.0))
+            case "tr" if name not in dissolved and (clearness := _number(value, 0.0)) < 1:
+                materials[name] = replace(known, opacity=1.0 - clearness)
     return materials
 
 
