@@ -124,7 +124,7 @@ def _of_another_corpus(outcome: Outcome, other: Corpus, sizes: Iterable[tuple[in
     unseen = (
         f"{len(names)} of whom have names of the former, so that they may have been seen"
         if names
-        else ("whom neither saw")
+        else "whom neither saw"
     )
     return [
         f"People: pretraining and probes saw the {train} of {outcome.study.experiment.corpus.dataset}, and scores "

@@ -24,6 +24,7 @@ from polyview.studies.checks import check_people, check_recipes, naming, only_dr
 from polyview.studies.interruption import last_act
 from polyview.studies.kept import save_study, variants_lost
 from polyview.studies.known_files import with_known_files
+from polyview.studies.known_people import known_people
 from polyview.studies.outcome import (
     POINTS,
     SHEET,
@@ -39,7 +40,6 @@ from polyview.studies.outcome import (
 from polyview.studies.tracking import TrackedStudy
 from polyview.tracking.store import SQLITE, check_address
 from polyview.training.history import Epoch
-from polyview.training.provenance import namesakes
 from polyview.trials.capacity import concurrent_trials, demand
 from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import InterimScores, Ledger, Record, TrialFailure, diverged_trials, pruned_trials
@@ -214,44 +214,11 @@ class Driver:
             # Ray takes seconds to import, which a study that finds all its trials done need not wait for.
             from polyview.trials.scheduler import run_trials
 
-            self._warn_of_known_people(missing)
-            self._warn_of_namesakes(missing)
+            for line in known_people(missing, self._workplace()):
+                self.watcher.say(line)
             self._estimate([trial.experiment for trial in missing], missing)
             with self._stage("trials", len(missing)):
                 run_trials(missing, self._workplace(), self)
-
-    def _warn_of_known_people(self, trials: Sequence[Trial]) -> None:
-        """Say which trials score people whom the weights have seen that they start from."""
-        from polyview.trials.trial import seen_by_start
-
-        workplace, seen = self._workplace(), dict[str, set[str]]()
-        for trial in trials:
-            if trial.experiment.model.start:
-                _, scored = workplace.spec(trial).sides()
-                known = seen_by_start(trial.experiment, scored.subjects).subjects
-                seen.setdefault(trial.variant, set()).update(known)
-        for variant, subjects in seen.items():
-            if subjects:
-                self.watcher.say(
-                    f"{variant}: model.pretrained has seen, by their names, {len(subjects)} of the people who will be "
-                    f"scored, such as {min(subjects)}; start from weights of others to score people whom nothing saw"
-                )
-
-    def _warn_of_namesakes(self, trials: Sequence[Trial]) -> None:
-        """Say which trials score people of another corpus who may have been trained on, as they have their names."""
-        workplace, shared = self._workplace(), dict[str, set[str]]()
-        for trial in trials:
-            if trial.experiment.evaluation.other_corpus:
-                trained_on, scored = (side.subjects for side in workplace.spec(trial).sides())
-                corpus, other = trial.experiment.corpus, trial.experiment.scored_corpus
-                shared.setdefault(trial.variant, set()).update(namesakes(corpus, trained_on, other, scored))
-        for variant, names in shared.items():
-            if names:
-                self.watcher.say(
-                    f"{variant}: {len(names)} of the people of evaluation.test have names of people who will be "
-                    f"trained on, such as {min(names)}; if they are the same people, leave them out on one side, and "
-                    "if not, give them other names"
-                )
 
     def run_needed(self) -> None:
         """Run what the study needs; if it goes on until it is decided, look after each step what it still needs."""
