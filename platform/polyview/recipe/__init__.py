@@ -8,25 +8,22 @@ from polyview.recipe.corpus import EXPRESSIONS, OWN_EXPRESSIONS, Axes, Corpus, D
 from polyview.recipe.evaluation import Evaluation, MetricName, ProbeName, few_shot
 from polyview.recipe.experiment import Experiment, Level, Modeling, Output, Rendering, Views, digest
 from polyview.recipe.files import (
-    StudiesTable,
     build_corpus,
-    flat,
-    is_zip,
     keys_set,
-    load_definition,
     load_experiment,
     load_stored_experiment,
     load_stored_study,
     load_study,
-    studies_in,
-    tables_of,
     to_yaml,
     with_overrides,
 )
 from polyview.recipe.language import Language, Pseudolabels
+from polyview.recipe.overrides import flat
 from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scalar, Search, Study, UntilDecided, same
 from polyview.recipe.table import Layout, Published
+from polyview.recipe.table_studies import StudiesTable, load_definition, studies_in, tables_of
 from polyview.recipe.training import Training
+from polyview.recipe.yaml_files import is_zip
 
 __all__ = [
     "EXPRESSIONS",

@@ -1,13 +1,29 @@
-"""What is asked of prompts of one's own as a recipe is read: records of recipes that were read once open without it."""
+"""Prompts of one's own: read from their file, and what is asked of them as a recipe is read.
+
+Records of recipes that were read once open without these checks.
+"""
 
 from __future__ import annotations
 
 import difflib
 import string
+from typing import Any
+
+from omegaconf import OmegaConf
 
 from polyview.errors import UserError
 from polyview.recipe.corpus import EXPRESSIONS
 from polyview.recipe.experiment import Experiment
+from polyview.recipe.yaml_files import read_yaml
+from polyview.storage.mirror import expanded
+
+
+def read_prompts(file: str, named_by: str) -> Any:
+    """What a file of prompts says, by expression; raises `UserError` that names the key which the file is named by."""
+    path = expanded(file, named_by)
+    if not path.is_file():
+        raise UserError(f"{named_by}: there is no file {file}")
+    return OmegaConf.to_container(read_yaml(path))
 
 
 def check_own_prompts(experiment: Experiment, place: str) -> None:

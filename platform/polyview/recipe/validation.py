@@ -1,18 +1,27 @@
-"""Validation errors as lines a person can act on: the dotted path, what is allowed, the nearest valid name."""
+"""Data made into a model, or all its errors as lines a person can act on.
+
+A line has the dotted path, what is allowed, and the nearest valid name.
+"""
 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import types
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
+from typing import Annotated, Any, TypeGuard, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-Path = tuple[int | str, ...]
+from polyview.errors import UserError
+from polyview.recipe.prompts import read_prompts
+from polyview.recipe.revisions import with_defaults_of_its_revision
+from polyview.recipe.schema import Model
 
+M = TypeVar("M", bound=Model)
+Path = tuple[int | str, ...]
 
 EXPECTED = {
     "int_type": "a whole number",
@@ -25,6 +34,27 @@ EXPECTED = {
     "model_type": "keys with values",
 }
 """What is written where pydantic has an error of this type."""
+
+
+def validated(kind: type[M], data: Any, place: str, context: str | None = None) -> M:
+    """The model that `data` says, its prompts read from their file; raises `UserError` that lists every error."""
+    _read_prompts(data)
+    data = with_defaults_of_its_revision(data)
+    if isinstance(data.get("experiment"), dict):
+        data["experiment"] = with_defaults_of_its_revision(data["experiment"])
+    try:
+        # JSON mode keeps strictness and still takes lists for tuples.
+        return kind.model_validate_json(json.dumps(data), context=context)
+    except ValidationError as error:
+        raise UserError(describe_errors(kind, error, data, place)) from None
+
+
+def _read_prompts(data: Any) -> None:
+    """Put what `language.file` says, if it says anything, in the place of `language.own`."""
+    for part in (data, data.get("experiment")):
+        language = part.get("language") if isinstance(part, dict) else None
+        if isinstance(language, dict) and (file := language.pop("file", None)):
+            language["own"] = read_prompts(str(file), "language.file")
 
 
 def describe_errors(kind: type[BaseModel], error: ValidationError, data: Any, place: str) -> str:

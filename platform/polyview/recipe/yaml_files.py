@@ -1,19 +1,71 @@
-"""YAML as people type it: names stay the text that they are, and what is typed behind a key stays whole."""
+"""YAML as people type it: names stay the text that they are, and what is typed behind a key stays whole.
+
+A file that cannot be read is told in one line.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from yaml import MappingNode, Node, ScalarNode, SequenceNode, YAMLError
+
+from polyview.errors import UserError
 
 MOST_VALUES = 100_000
 """In a recipe with its aliases written out, of which a few lines can make more than any memory holds."""
 TEXT, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+RESOLVER = re.compile(r"\$\{\s*([\w.]+\s*:)")
+
+
+def read_yaml(path: Path) -> Any:
+    """A file's keys and values, references among them resolved; raises `UserError` where it has none."""
+    if is_zip(path):
+        raise UserError(
+            f"{path}: a zip, and no recipe; a bundle is read by polyview report, table and figures, and run again by "
+            "polyview rerun"
+        )
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; name one of its files")
+    try:
+        if not (text := path.read_text(encoding="utf-8-sig")).strip():
+            raise UserError(f"{path}: is empty; the repository's recipes are in experiments/ and ablations/")
+        config = OmegaConf.create(quote_names(text))
+        refuse_resolvers(OmegaConf.to_yaml(config), str(path))
+        OmegaConf.resolve(config)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; the repository's recipes are in experiments/ and ablations/") from None
+    except RecursionError:
+        raise UserError(f"{path}: is nested too deeply to be read; a recipe has a few levels") from None
+    except AssertionError:  # OmegaConf's, of what is neither keys nor a list
+        raise UserError(f"{path}: expected keys and values at the top level") from None
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not OmegaConf.is_dict(config):
+        raise UserError(f"{path}: expected keys and values at the top level")
+    return config
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as a zip does, which a recipe never does and a bundle always."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+    except OSError:
+        return False
+
+
+def refuse_resolvers(text: str, place: str) -> None:
+    """Raises `UserError` where a value asks OmegaConf for more than a key: the environment may hold secrets."""
+    for found in RESOLVER.findall(text):
+        raise UserError(f"{place}: ${{{found}…}} is not read; a recipe refers to its own keys, as in ${{training.lr}}")
 
 
 def quote_names(text: str) -> str:

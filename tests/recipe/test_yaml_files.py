@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Study, load_experiment, load_study, to_yaml
-from polyview.recipe.yaml_text import quote_names, read_value
+from polyview.recipe.yaml_files import quote_names, read_value
 
 Load = Callable[..., Study]
 NAMES = ["on", "off", "yes", "no", "y", "1", "0.5", "1e3", "true", "null", "~", "2026-11-28", "0x1F", "1_000", ".5"]
