@@ -73,10 +73,10 @@ def test_a_verdict_that_turned_is_told_with_both(tmp_path: Path) -> None:
         next(one.verdict for one in comparisons(side, "linear/accuracy")[0] if one.variant == "no alignment")
         for side in (before, after)
     ]
-    assert verdicts == ["worse", "open"]
+    assert verdicts == ["worse", "untested"]
     assert [name for name, one in by_name(before, after).items() if one.turned] == ["no alignment"]
-    assert "1 verdict turned: “no alignment” (worse → open)." in shown(before, after)
-    assert "worse → open" in shown(before, after, 80)
+    assert "1 verdict turned: “no alignment” (worse → untested)." in shown(before, after)
+    assert "worse → untested" in shown(before, after, 80)
 
 
 def test_settings_that_differ_alike_are_one_row(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_without_predictions_nothing_is_claimed_of_folds_for_other_people() -> N
     }
     scores["a"][0] = SeedScore(0.301)
     (_, found) = compare(scores, "full")
-    assert (found.low, found.p, found.verdict) == (None, None, "open")
+    assert (found.low, found.p, found.verdict) == (None, None, "untested")
     assert found.seeds_high is not None
     assert found.seeds_high < 0
     said = sentence(found, "linear/accuracy", "full")
@@ -173,6 +173,7 @@ def told(low: float, high: float, p: float = 0.01, **more: float) -> str:
         size,
         low,
         high,
+        p=p / 2,
         p_adjusted=p,
         family=4,
         estimate=estimate(size),

@@ -149,6 +149,14 @@ def test_python_and_mlflow_have_the_same_verdict(tmp_path: Path) -> None:
     assert "linear/accuracy p" in told["one view"].metrics
 
 
+def test_one_seed_is_untested_in_python_and_mlflow_as_in_the_report(tmp_path: Path) -> None:
+    made = results_of(tmp_path, study_of(ALIKE, seeds=(0,)))
+    rows = {row["variant"]: row["verdict"] for row in Results(made).comparison.iter_rows(named=True)}
+    told = {run.name: run.tags["verdict"] for run in variant_results(made)}
+    for name in ALIKE:
+        assert (rows[name], told[name], row_of(markdown(made), name)[-1]) == ("untested",) * 3
+
+
 def test_figures_show_no_difference_of_other_people(tmp_path: Path) -> None:
     found = {one.key: one for one in pictures(results_of(tmp_path, study_of(OTHERS)))}
     assert "forest" not in found

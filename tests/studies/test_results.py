@@ -64,7 +64,7 @@ def test_what_nobody_has_run_has_no_results(tiny_study: Study, tmp_path: Path) -
     nothing = load_results(tiny_study, tmp_path)
     assert [len(table) for table in (nothing.scores, nothing.history, nothing.failures)] == [0, 0, 0]
     assert nothing.comparison["mean"].null_count() == len(nothing.comparison)
-    assert set(nothing.comparison["verdict"]) == {"baseline", "open"}
+    assert set(nothing.comparison["verdict"]) == {"baseline", "untested"}
     assert not nothing.report.exists()
     assert list(tmp_path.iterdir()) == []
 
@@ -92,7 +92,7 @@ def test_the_comparison_is_the_one_of_the_report(results: Results) -> None:
     own, other, failed, *_ = comparison.to_dicts()
     assert own["verdict"] == "baseline"
     assert own["difference"] is None
-    assert (failed["seeds"], failed["mean"], failed["verdict"]) == (0, None, "open")
+    assert (failed["seeds"], failed["mean"], failed["verdict"]) == (0, None, "untested")
     by_seed = results.scores.filter(probe="linear", metric="accuracy").pivot("variant", index="seed", values="value")
     differences = by_seed["no alignment"] - by_seed["full"]
     assert other["difference"] == pytest.approx(differences.mean())

@@ -50,7 +50,8 @@ class VariantChange:
     def turned(self) -> bool:
         """Whether both studies compare the variant with a baseline, and do not say the same of it."""
         judged = self.before.difference is not None and self.after.difference is not None
-        return judged and self.before.verdict != self.after.verdict
+        decided = self.before.decided or self.after.decided
+        return judged and decided and self.before.verdict != self.after.verdict
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def against_baseline(outcome: Outcome, one: Comparison, metric: str) -> Finding:
     text = sentence(one, metric, baseline, margin_of(outcome.study))
     if one.unpaired:
         return as_measured(f"{text} {_level(outcome, one, metric)}")
-    return Finding(text, one.verdict != "open")
+    return Finding(text, one.decided)
 
 
 def _level(outcome: Outcome, one: Comparison, metric: str) -> str:

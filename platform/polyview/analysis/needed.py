@@ -33,5 +33,5 @@ def open_variants(outcome: Outcome) -> Set[str]:
     """The variants that are not decided in some metric that the study compares in, and their baselines."""
     study, against = outcome.study, baselines(outcome.study)
     compared = [one for metric in study.all_metrics for family in comparisons(outcome, metric) for one in family]
-    undecided = {one.variant for one in compared if one.difference is not None and one.verdict == "open"}
+    undecided = {one.variant for one in compared if one.difference is not None and not one.decided}
     return undecided | {against.get(name, study.baseline) for name in undecided}

@@ -70,11 +70,21 @@ class Comparison:
     @property
     def verdict(self) -> Verdict:
         """What may be claimed: where nothing differs, one study in twenty claims anything."""
-        if self.unpaired:
+        if self.unpaired or self.p is None:
             return UNTESTED
         if self.p_adjusted is not None and self.difference is not None and self.p_adjusted <= 1 - CONFIDENCE:
             return "better" if self.difference > 0 else "worse"
         return "same" if self.p_same is not None and self.p_same <= 1 - CONFIDENCE else "open"
+
+    @property
+    def decisive_p(self) -> float | None:
+        """The adjusted p-value that decides the verdict."""
+        return self.p_same if self.verdict == "same" else self.p_adjusted
+
+    @property
+    def decided(self) -> bool:
+        """Whether the study says how the two compare: neither open nor untested."""
+        return self.verdict in ("better", "worse", "same")
 
     @property
     def significant(self) -> bool:

@@ -13,7 +13,7 @@ from scipy import stats
 from polyview.analysis.comparisons import Scores, comparison_of_each, scores
 from polyview.analysis.inference import CONFIDENCE, SeedScore, contrast, for_other_people, unpaired
 from polyview.analysis.outcome import Outcome, finished
-from polyview.analysis.statistics import UNTESTED, Comparison, Verdict, bonferroni, interval
+from polyview.analysis.statistics import Comparison, Verdict, bonferroni, interval
 from polyview.errors import UserError
 from polyview.recipe import Layout, Published, Study
 from polyview.trials.design import REFERENCES, baselines, cells, crossed_name, methods, studied_experiment
@@ -40,8 +40,8 @@ class Cell:
 
     `low` and `high` are the 95 % interval for other people under other seeds. `verdict` is that on the difference to
     the study's baseline; None for the baseline, for what is published, and in a metric that the study does not compare
-    in, except that what is of other people or classes is untested in all. `best` marks each method that no other can be
-    told to be better than.
+    in, except that what is of other people or classes, and so not `comparable`, is untested in all. `best` marks each
+    method that no other can be told to be better than.
     """
 
     mean: float
@@ -51,6 +51,7 @@ class Cell:
     high: float | None = None
     verdict: Verdict | None = None
     best: bool = False
+    comparable: bool = True
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,7 @@ def _cells(
 def _cell(one: Comparison, by_seed: Mapping[int, SeedScore], judged: bool, best: bool) -> Cell:
     low, high = interval(by_seed.values()) or (None, None)
     verdict = one.verdict if judged or one.unpaired else None
-    return Cell(one.mean, one.deviation, one.seeds, low, high, verdict, best)
+    return Cell(one.mean, one.deviation, one.seeds, low, high, verdict, best, not one.unpaired)
 
 
 def _published_rows(outcomes: Mapping[str, Outcome], columns: Sequence[Column]) -> Iterator[Row]:
@@ -242,9 +243,7 @@ def _published_rows(outcomes: Mapping[str, Outcome], columns: Sequence[Column]) 
 def _averaged(columns: Sequence[Column], rows: Sequence[Row]) -> dict[str, tuple[int, ...]]:
     """The columns of each metric in which every method has a score to compare, where these are several."""
     complete = [
-        number
-        for number in range(len(columns))
-        if all((cell := row.cells[number]) and cell.verdict != UNTESTED for row in rows)
+        number for number in range(len(columns)) if all((cell := row.cells[number]) and cell.comparable for row in rows)
     ]
     by_metric: dict[str, list[int]] = {}
     for number in complete:

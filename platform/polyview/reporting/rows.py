@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from polyview.analysis.outcome import Outcome
-from polyview.analysis.statistics import UNTESTED, Comparison, relation, signed
+from polyview.analysis.statistics import Comparison, relation, signed
 from polyview.trials.design import baselines
 
 NONE = "—"
@@ -37,7 +37,7 @@ def comparison_cells(one: Comparison, outcome: Outcome) -> list[str]:
     """A comparison as text: scores in percent, differences in points, and the p-value that decides the verdict."""
     planned = len({trial.seed for trial in outcome.trials if trial.variant == one.variant})
     is_baseline = one.variant in baselines(outcome.study).values()
-    p = one.p_same if one.verdict == "same" else one.p_adjusted
+    p = one.decisive_p
     return [
         one.variant,
         str(planned) if one.seeds == planned else f"{one.seeds} of {planned}",
@@ -46,14 +46,8 @@ def comparison_cells(one: Comparison, outcome: Outcome) -> list[str]:
         span(one.low, one.high),
         ALIKE if one.pairs > 1 and one.seeds_low is None else span(one.seeds_low, one.seeds_high),
         NONE if p is None else relation(p).lstrip("= "),
-        NONE if is_baseline else _verdict(one),
+        NONE if is_baseline or not (one.unpaired or one.pairs) else one.verdict,
     ]
-
-
-def _verdict(one: Comparison) -> str:
-    if one.p is not None or one.unpaired:
-        return one.verdict
-    return NONE if one.difference is None else UNTESTED
 
 
 def level(one: Comparison) -> str:

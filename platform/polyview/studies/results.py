@@ -105,8 +105,8 @@ class Results:
         `mean` and `deviation` are over the `seeds`. `low` and `high` bound the 95 % interval of the `difference` for
         other people under other seeds, `seeds_low` and `seeds_high` that for these people under other seeds. `p` is
         the adjusted p-value that decides the `verdict`, which is `baseline`, `better`, `worse`, `same`, `open`, or
-        `untested` of a variant that is scored on other people or between other classes than its baseline. What the
-        scores cannot give is null.
+        `untested` for want of seeds, of any spread of them, or of the same people and classes. What the scores cannot
+        give is null.
         """
         families, own = comparisons(self.outcome, self.study.metric), set(baselines(self.study).values())
         rows = [
@@ -115,7 +115,7 @@ class Results:
                 one.seeds,
                 *map(_defined, (one.mean, one.deviation, one.difference, one.low, one.high)),
                 *map(_defined, (one.seeds_low, one.seeds_high)),
-                one.p_same if one.verdict == "same" else one.p_adjusted,
+                one.decisive_p,
                 "baseline" if one.variant in own else one.verdict,
             )
             for family in families

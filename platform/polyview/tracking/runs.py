@@ -11,7 +11,7 @@ import polars as pl
 
 from polyview.analysis.comparisons import comparisons
 from polyview.analysis.outcome import Outcome, other_metrics
-from polyview.analysis.statistics import UNTESTED, Comparison, relation, signed
+from polyview.analysis.statistics import Comparison, relation, signed
 from polyview.analysis.supervision import labels_read, supervision
 from polyview.recipe import Experiment, Study, flat, to_yaml
 from polyview.recipe.study import DESCRIPTIVE
@@ -201,17 +201,9 @@ def _verdict_tags(metric: str, one: Comparison, is_baseline: bool) -> dict[str, 
         tags["difference"] = signed(one.difference)
     if one.low is not None and one.high is not None:
         tags["interval"] = f"{signed(one.low)} to {signed(one.high)}"
-    p = one.p_same if one.verdict == "same" else one.p_adjusted
-    if p is not None:
-        tags["p"] = relation(p).lstrip("= ")
-    return tags | {"verdict": _verdict(one)}
-
-
-def _verdict(one: Comparison) -> str:
-    """The verdict, with the reason beside it where two are not of the same people or classes."""
-    if one.unpaired:
-        return f"{one.verdict} ({one.unpaired})"
-    return UNTESTED if one.p is None else one.verdict
+    if one.decisive_p is not None:
+        tags["p"] = relation(one.decisive_p).lstrip("= ")
+    return tags | {"verdict": f"{one.verdict} ({one.unpaired})" if one.unpaired else one.verdict}
 
 
 def started_run(trial: Trial, started: float) -> TrialRun:
