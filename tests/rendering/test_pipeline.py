@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import psutil
 import pytest
 import trimesh
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from polyview.corpus.datasets import synthetic
 from polyview.corpus.formats import limits
@@ -22,6 +24,7 @@ from polyview.corpus.manifest import SCHEMA, Manifest
 from polyview.corpus.mesh import Mesh
 from polyview.errors import UserError
 from polyview.recipe import Corpus, Generator, Rendering
+from polyview.rendering import pipeline
 from polyview.rendering.cameras import Camera
 from polyview.rendering.pipeline import RenderSummary, is_rendered, render
 from polyview.rendering.renderer import make_renderer
@@ -152,6 +155,26 @@ def test_a_render_cut_short_goes_on_at_the_shard_and_ends_the_same(
     assert kept.stat().st_mtime_ns == written
     assert progress[0] == (FACES - rows_per_shard(3, 32), FACES)
     assert progress[-1] == (FACES, FACES)
+
+
+def test_a_worker_has_one_thread_whatever_the_environment_asks_for(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    def read(*arguments: Any) -> Mesh:
+        threads.extend(library["num_threads"] for library in threadpool_info())
+        return load_mesh(*arguments)
+
+    monkeypatch.setattr(pipeline, "load_mesh", read)
+    cameras = (Camera(0.0, 0.0),)
+    writer = pipeline.ShardWriter(tmp_path, manifest.root, manifest.geometry, RECIPE, cameras)
+    row = manifest.frame.row(0, named=True)
+    job = {"shard": 0, **{name: [row[name]] for name in ("sample_id", "path", "texture")}}
+    with threadpool_limits(limits=2):
+        assert writer(job)["error"] == ""
+    assert threads
+    assert set(threads) == {1}
 
 
 def test_two_processes_do_the_work_once(manifest: Manifest, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from polyview.corpus.formats import limits
 from polyview.corpus.load import load_mesh
@@ -82,7 +83,9 @@ class ShardWriter:
     def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
         """Make the job's shard; what a user can fix comes back as `error`, for Ray buries exceptions in tracebacks."""
         try:
-            made = self._write(job)
+            # Each worker has one CPU: threads of BLAS, as OMP_NUM_THREADS may ask for, would wait for one another.
+            with threadpool_limits(limits=1):
+                made = self._write(job)
         except UserError as error:
             return {"error": str(error)}
         except OSError as error:
