@@ -10,9 +10,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from polyview.corpus.formats.limits import Companions, check_face_count
+from polyview.corpus.formats.materials import Material
 from polyview.corpus.formats.numbers import as_colors, as_indices, not_a_number
 from polyview.corpus.formats.polygons import END, surface, with_polygon_colors
 from polyview.corpus.formats.scanner import byte_at, ends_line, next_line, scan_number
+from polyview.corpus.formats.skin import color_of
 from polyview.corpus.mesh import Mesh, MeshError
 
 _HEAD = re.compile(rb"\s*(?P<places>ST)?C?(?P<normals>N)?OFF\b")
@@ -82,7 +84,7 @@ def _alike(rows: _Rows) -> NDArray[np.float64]:
 
 
 def _faces(rows: _Rows) -> tuple[NDArray[np.int32], NDArray[np.uint8] | None]:
-    """The polygons' corners, `END` after each, and the colour of each where all have one."""
+    """The polygons' corners, `END` after each, and the colour of each, where any has one: of others the plain one."""
     starts = np.cumsum(rows.lengths) - rows.lengths
     declared, others = np.trunc(rows.values[starts]), rows.lengths - 1
     wrong = (declared < 0) | (declared > others)
@@ -94,8 +96,9 @@ def _faces(rows: _Rows) -> tuple[NDArray[np.int32], NDArray[np.uint8] | None]:
     # What ends a polygon takes the place of the count before the next one.
     corners = np.where(place == 0, END, rows.values)[place <= counts.repeat(rows.lengths)]
     colors = None
-    if (others - counts >= 3).all():
-        colors = as_colors(rows.values[(starts + 1 + counts)[:, np.newaxis] + np.arange(3)])
+    if (colored := others - counts >= 3).any():
+        colors = np.tile(color_of(Material()), (len(counts), 1))
+        colors[colored] = as_colors(rows.values[(starts + 1 + counts)[colored, np.newaxis] + np.arange(3)])
     return as_indices(np.append(corners[1:], END)), colors
 
 

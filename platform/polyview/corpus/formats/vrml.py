@@ -232,12 +232,10 @@ def _joined_and_dressed(meshes: Sequence[Mesh], looks: Sequence[Material], compa
     mesh = _joined(meshes)
     if not len(mesh.faces):
         return mesh
-    numbers: dict[Material, int] = {}
-    of_mesh = [numbers.setdefault(look.look, len(numbers)) for look in looks]
-    of_corner = np.repeat(of_mesh, [4 * len(mesh.faces) for mesh in meshes])
+    of_corner = np.repeat(np.arange(len(looks)), [4 * len(mesh.faces) for mesh in meshes])
     corners = as_polygons(mesh.faces)
     bare = Skin(None if mesh.uv is None else mesh.uv.astype(np.float64), corners)
-    skin = painted(bare, list(numbers), corners, of_corner, companions, colored)
+    skin = painted(bare, looks, corners, of_corner, companions, colored)
     if skin.uv is bare.uv:
         return replace(mesh, texture=skin.texture)
     joined = surface(mesh.vertices.astype(np.float64), corners, skin.uv, skin.uv_corners, mesh.colors)
