@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from polyview.corpus.formats.cuts import END
 from polyview.corpus.formats.limits import LARGEST_TEXTURE
-from polyview.corpus.formats.polygons import END
 from polyview.corpus.mesh import Mesh
 
 Picture = NDArray[np.uint8]

@@ -9,10 +9,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from polyview.corpus.formats.cuts import END
 from polyview.corpus.formats.limits import Companions, check_face_count
 from polyview.corpus.formats.materials import Material, read_libraries, text_of
 from polyview.corpus.formats.numbers import as_colors, not_a_number
-from polyview.corpus.formats.polygons import CORNERS_PER_FACE, END, surface
+from polyview.corpus.formats.polygons import CORNERS_PER_FACE, surface
 from polyview.corpus.formats.scanner import byte_at, ends_line, next_line, next_word, scan_number, scan_whole
 from polyview.corpus.formats.skin import Skin, are_telling, dressed, of_whole_faces, painted, seen
 from polyview.corpus.mesh import Mesh, MeshError

@@ -9,10 +9,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from polyview.corpus.formats.cuts import END
 from polyview.corpus.formats.limits import Companions, check_face_count
 from polyview.corpus.formats.materials import Material
 from polyview.corpus.formats.numbers import as_colors, as_indices, not_a_number
-from polyview.corpus.formats.polygons import END, surface, with_polygon_colors
+from polyview.corpus.formats.polygons import surface, with_polygon_colors
 from polyview.corpus.formats.scanner import byte_at, ends_line, next_line, scan_number
 from polyview.corpus.formats.skin import color_of
 from polyview.corpus.mesh import Mesh, MeshError

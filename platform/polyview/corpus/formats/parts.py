@@ -27,7 +27,7 @@ class Part(NamedTuple):
 def as_one(parts: Sequence[Part], given: Picture | None, colored: bool) -> Mesh:
     """All parts as one mesh, with the picture given or with their own as one.
 
-    given: the picture that hides all that the parts show; colored: whether the colours of parts without pictures are
+    given: the picture that hides all that the parts show, where they say how it lies; colored: whether the colours of parts without pictures are
     seen. Raises `MeshError`.
     """
     for part in parts:
@@ -35,8 +35,11 @@ def as_one(parts: Sequence[Part], given: Picture | None, colored: bool) -> Mesh:
     vertices = np.concatenate([part.vertices for part in parts])
     starts = np.cumsum([0, *(len(part.vertices) for part in parts[:-1])])
     faces = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=True)]).astype(np.int32)
+    if given is not None and any(part.uv is not None for part in parts):
+        # A part that does not say where its picture lies shows what else it has.
+        parts = [part._replace(picture=None if part.uv is None else given) for part in parts]
     texture = parts[0].picture if given is None else given
-    if given is None and any(part.picture is not texture for part in parts):
+    if any(part.picture is not parts[0].picture for part in parts):
         return _with_pictures_joined(parts, vertices, faces)
     uv = None if all(part.uv is None for part in parts) else np.concatenate([_places(part) for part in parts])
     colors = np.concatenate([part.colors for part in parts]) if colored and (texture is None or uv is None) else None

@@ -10,10 +10,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from polyview.corpus.formats.cuts import END
 from polyview.corpus.formats.limits import Companions, check_face_count
 from polyview.corpus.formats.materials import Material, text_of
 from polyview.corpus.formats.numbers import as_colors, as_indices, read_numbers
-from polyview.corpus.formats.polygons import END, polygon_of_corner, surface, with_polygon_colors
+from polyview.corpus.formats.polygons import polygon_of_corner, surface, with_polygon_colors
 from polyview.corpus.formats.skin import Skin, are_telling, dressed, painted
 from polyview.corpus.mesh import Mesh, MeshError
 
@@ -86,6 +87,8 @@ def read(data: bytes, companions: Companions) -> Mesh:
     kinds = {element.name: element.properties for element in elements}
     bare = _texture_coordinates(vertices, faces, corners)
     colors, by_face = _colors(vertices, kinds["vertex"]), _colors(faces.numbers, kinds.get("face", {}))
+    if are_telling(by_face) and not are_telling(colors):
+        colors = None  # programs write white for all vertices beside the colours of faces
     colored = are_telling(by_face if colors is None else colors)
     skin = _skin(bare, corners, faces.numbers.get("texnumber"), pictures, companions, colored)
     mesh = surface(
@@ -350,7 +353,8 @@ def _colors(numbers: dict[str, NDArray[np.float64]], kinds: dict[str, _Property]
                 case "u1":
                     return values.astype(np.uint8)
                 case "u2":
-                    return (values / 257).astype(np.uint8)
+                    # Some programs put the eight bits of a colour in sixteen, whose largest is then no light at all.
+                    return (values / (257 if values.size and values.max() > 255 else 1)).astype(np.uint8)
                 case _:
                     return as_colors(values)
     return None

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyview.corpus.formats.atlas import joined, with_colors_of_faces
+from polyview.corpus.formats.cuts import END
 from polyview.corpus.formats.limits import Companions
 from polyview.corpus.formats.materials import Material
-from polyview.corpus.formats.polygons import END, check_range, fans, polygon_of_corner
+from polyview.corpus.formats.polygons import check_range, of_triangles, polygon_of_corner
 from polyview.corpus.mesh import Mesh
 
 _PLAIN = (0.78, 0.78, 0.78)
@@ -93,7 +94,7 @@ def dressed(mesh: Mesh, corners: NDArray[np.int32], skin: Skin) -> Mesh:
     mesh = replace(mesh, texture=skin.texture)
     if skin.unpictured is None:
         return mesh
-    return with_colors_of_faces(mesh, fans(corners, skin.unpictured.astype(np.int32))[:, 0] > 0)
+    return with_colors_of_faces(mesh, of_triangles(corners, skin.unpictured))
 
 
 def seen(looks: Sequence[Material], of_part: NDArray[np.int64]) -> NDArray[np.bool_]:

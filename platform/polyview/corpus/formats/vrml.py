@@ -23,6 +23,7 @@ from polyview.corpus.mesh import Mesh, MeshError
 
 _MOST_VISITS = 100_000
 """Of nodes, each as often as it is used."""
+_UNREAD_PICTURES = (b"PixelTexture", b"MovieTexture")
 _MOST_VERTICES = 3 * LARGEST_FACES
 
 
@@ -43,6 +44,10 @@ def read(data: bytes, companions: Companions) -> Mesh:
     if not data.lstrip().startswith(b"#VRML V2.0"):
         raise MeshError("not a VRML 2.0 file: it does not begin with #VRML V2.0")
     nodes = parse(data)
+    if not companions.texture and any(node.kind in _UNREAD_PICTURES for node in nodes):
+        raise MeshError(
+            "has a picture within the file or a film, which are not read here; export it with an ImageTexture"
+        )
     shapes = list(_shapes(nodes[0]))
     if not shapes:
         raise _nothing(nodes)
