@@ -43,7 +43,8 @@ HABITS: dict[str, dict[str, list[Any]]] = {
         "colors": ["shares", "bytes", "alpha"],
         "normals": [False, True],
         "groups": ["", "o", "g", "s"],
-        "uses": ["once", "each face"],
+        "uses": ["once", "each face", "mixed"],
+        "indented": [False, True],
         "continued": [False, True],
         "vt": [2, 3],
         "library": ["head.mtl", "my head.mtl", "HEAD.MTL"],
@@ -54,10 +55,12 @@ HABITS: dict[str, dict[str, list[Any]]] = {
     ".ply": COMMON
     | PICTURED
     | {
-        "newline": ["\n", "\r\n"],
+        "newline": ["\n", "\r\n", "\r"],
         "order": ["ascii", "binary_little_endian", "binary_big_endian"],
         "real": ["float", "double", "float32"],
-        "colors": ["uchar", "float", "ushort", "int", "double"],
+        "colors": ["uchar", "float", "ushort", "int", "double", "bytes in ushort", "bytes in float"],
+        "both": [False, True],
+        "st": ["s t", "u v", "texture_u texture_v"],
         "alpha": [False, True],
         "first": ["xyz", "colors", "normals"],
         "list": ["uchar int", "uchar uint", "int int", "ushort ushort", "uint8 int32", "char short"],
@@ -73,6 +76,7 @@ HABITS: dict[str, dict[str, list[Any]]] = {
     | {
         "colors": ["bytes", "shares", "alpha bytes", "alpha shares"],
         "normals": [False, True],
+        "places": [False, True],
         "counts": ["own line", "same line"],
         "spaces": [" ", "  ", "\t"],
     },
@@ -80,6 +84,8 @@ HABITS: dict[str, dict[str, list[Any]]] = {
         "kind": ["binary", "ascii"],
         "header": ["", "solid head"],
         "newline": ["\n", "\r\n"],
+        "name": ["head", "", "facet of a head"],
+        "indented": ["  ", "\t", ""],
         "degenerate": [False, True],
         "dialect": ["viscam", "magics", "meshlab"],
         "case": ["lower", "upper"],
@@ -101,7 +107,8 @@ HABITS: dict[str, dict[str, list[Any]]] = {
         "separator": [" ", ", ", ","],
         "end": ["-1", "open"],
         "url": ["word", "list"],
-        "quoted": [False, True],
+        "container": ["", "Group", "Anchor", "Collision", "LOD", "Switch", "Billboard"],
+        "shape": ["look first", "look last"],
     },
     ".glb": {},
 }
@@ -118,13 +125,14 @@ GLTF: dict[str, list[Any]] = {
     "places": ["float32", "uint16", "uint8"],
     "colors": ["float32", "uint8", "uint16"],
     "alpha": [False, True],
-    "mode": ["triangles", "strip", "fans"],
+    "mode": ["triangles", "strip"],
+    "coordinates": [0, 1],
+    "material": ["plain", "rich", "emissive", "gloss"],
+    "children": [False, True],
     "nodes": ["flat", "moved", "scaled", "turned", "mirrored", "matrix", "nested"],
     "meshes": ["each part", "one"],
-    "more": ["nothing", "attributes", "decoys", "targets", "second scene"],
+    "more": ["nothing", "attributes", "decoys", "targets", "second scene", "no scenes"],
     "sampler": ["none", "repeat", "clamp", "mirror"],
-    "sparse": [False, True],
-    "twin": [False, True],
 }
 HABITS[".glb"] = GLTF
 
@@ -248,7 +256,7 @@ def write_obj(folder: Path, parts: Sequence[Part], habits: Habits) -> str:
                 corner(count + vertex, count_vt + own_place if has_vt else None, relative)
                 for vertex, own_place in zip(polygon, laid, strict=True)
             ]
-            if habits["uses"] == "each face" and use:
+            if habits["uses"] != "once" and use:
                 faces.append(use)
             if habits["continued"]:
                 words[1] += " \\" + habits["newline"] if habits["newline"] != "\r" else ""
@@ -261,14 +269,37 @@ def write_obj(folder: Path, parts: Sequence[Part], habits: Habits) -> str:
     lines += [f"mtllib {habits['library']}"] if library else []
     lines += ["vn 0 0 1"] if habits["normals"] else []
     lines += points if habits["blocks"] == "points first" else []
+    if habits["uses"] == "mixed" and habits["blocks"] == "points first":
+        blocks = [_mixed(blocks)]
     for block in blocks:
         lines += block
+    if habits["indented"]:
+        lines = [f"  {line.replace(' ', '   ', 1)}\t" for line in lines]
     if library:
         (folder / "head.mtl" if habits["library"] == "HEAD.MTL" else folder / habits["library"]).write_bytes(
             as_text(library, habits | {"newline": "\r\n" if habits["newline"] == "\r\n" else "\n"})
         )
     (folder / "head.obj").write_bytes(as_text(lines, habits))
     return "head.obj"
+
+
+def _mixed(blocks: list[list[str]]) -> list[str]:
+    """The faces of all parts in turn, each behind what it needs to be of its own part."""
+    runs: list[list[list[str]]] = []
+    for block in blocks:
+        runs.append([[]])
+        for line in block:
+            runs[-1][-1].append(line)
+            if line.startswith("f "):
+                runs[-1].append([])
+    longest = max(map(len, runs))
+    # A face of a part that names no material comes before all that do.
+    named = [any(line.startswith("usemtl") for run in part for line in run) for part in runs]
+    first = [line for part, is_named in zip(runs, named, strict=True) if not is_named for run in part for line in run]
+    others = [part for part, is_named in zip(runs, named, strict=True) if is_named]
+    return first + [
+        line for place in range(longest) for part in others for line in (part[place] if place < len(part) else [])
+    ]
 
 
 def _obj_material(folder: Path, part: Part, habits: Habits, number: int, library: list[str]) -> str:
@@ -329,7 +360,8 @@ def write_ply(folder: Path, parts: Sequence[Part], habits: Habits) -> str:
         in_vertices = habits["places"] == "vertices" and bool(pictured)
         for place, point in enumerate(part.points):
             uv = (part.places[place] if part.look == "picture" else (0.5, 0.5)) if in_vertices else None
-            of_points.append(_ply_point(point, shown_by_points(part)[place] if by_vertex else None, uv, habits))
+            white = np.full(3, 255, np.uint8) if habits["both"] and by_face else None
+            of_points.append(_ply_point(point, shown_by_points(part)[place] if by_vertex else white, uv, habits))
         polygons = list(zip(part.polygons, part.laid, strict=True))
         if habits["degenerate"]:
             polygons.append(((part.polygons[0][0], *part.polygons[0][:2]), (part.laid[0][0], *part.laid[0][:2])))
@@ -362,7 +394,7 @@ def write_ply(folder: Path, parts: Sequence[Part], habits: Habits) -> str:
         of_points.append(
             _ply_point(
                 np.array(STRAY),
-                np.zeros(3, np.uint8) if by_vertex else None,
+                np.full(3, 255, np.uint8) if by_vertex or (habits["both"] and by_face) else None,
                 (0.0, 0.0) if habits["places"] == "vertices" and pictured else None,
                 habits,
             )
@@ -389,7 +421,8 @@ def _ply_point(point: Points, color: Colors | None, uv: Any, habits: Habits) -> 
     colors = [] if color is None else _ply_colors(color, habits)
     normals: Row = [("float", f"n{axis}", 0.5) for axis in "xyz"] if habits["extra"] else []
     if uv is not None:
-        colors = [("float", "s", float(uv[0])), ("float", "t", float(uv[1])), *colors]
+        across, up = habits["st"].split()
+        colors = [("float", across, float(uv[0])), ("float", up, float(uv[1])), *colors]
     match habits["first"]:
         case "colors":
             return [*colors, *own, *normals]
@@ -399,8 +432,8 @@ def _ply_point(point: Points, color: Colors | None, uv: Any, habits: Habits) -> 
 
 
 def _ply_colors(color: Colors, habits: Habits) -> Row:
-    kind = habits["colors"]
-    scale = {"uchar": 1, "int": 1, "ushort": 257}.get(kind, 1 / 255)
+    kind = habits["colors"].removeprefix("bytes in ")
+    scale = {"uchar": 1, "int": 1, "ushort": 257}.get(habits["colors"], 1 if "bytes" in habits["colors"] else 1 / 255)
     values = [
         (value * scale if kind in ("float", "double") else int(value * scale)) for value in [*color.tolist(), 255]
     ]
@@ -442,6 +475,7 @@ def write_off(folder: Path, parts: Sequence[Part], habits: Habits) -> str:
         for point, color in zip(part.points, shown_by_points(part), strict=True):
             normal = f"{gap}0{gap}0{gap}1" if habits["normals"] else ""
             points.append(gap.join(f"{value:.6f}" for value in point) + normal + (color_of(color) if by_vertex else ""))
+            points[-1] += f"{gap}0.5{gap}0.25" if habits["places"] else ""
         for place, polygon in enumerate(part.polygons):
             own = part.colors[place if part.look == "face" else 0] if part.look in ("face", "material") else None
             word = gap.join(map(str, (len(polygon), *(start + vertex for vertex in polygon))))
@@ -457,8 +491,9 @@ def write_off(folder: Path, parts: Sequence[Part], habits: Habits) -> str:
             + (f"{gap}0{gap}0{gap}1" if habits["normals"] else "")
             + (color_of(np.zeros(3, np.uint8)) if by_vertex else "")
         )
+        points[-1] += f"{gap}0.5{gap}0.25" if habits["places"] else ""
     counts = f"{len(points)}{gap}{len(faces)}{gap}0"
-    name = ("C" if by_vertex else "") + ("N" if habits["normals"] else "") + "OFF"
+    name = ("ST" if habits["places"] else "") + ("C" if by_vertex else "") + ("N" if habits["normals"] else "") + "OFF"
     lines = [name, counts] if habits["counts"] == "own line" else [f"{name} {counts}"]
     if habits["comments"]:
         lines[1:1] = ["# made to be read", ""] if habits["counts"] == "own line" else []
@@ -511,14 +546,15 @@ def _binary_stl(rows: list[tuple[Points, int]], habits: Habits, magics: bool) ->
 
 def _text_stl(solids: list[list[tuple[Points, int]]], habits: Habits) -> bytes:
     lines: list[str] = []
-    for number, rows in enumerate(solids):
-        lines.append(f"solid head {number}")
+    gap = habits["indented"]
+    for rows in solids:
+        lines.append(f"solid {habits['name']}".rstrip())
         for corners, _ in rows:
-            lines.append("  facet normal " + " ".join(f"{value:.6e}" for value in _normal(corners, habits)))
-            lines.append("    outer loop")
-            lines += ["      vertex " + " ".join(f"{value:.7e}" for value in corner) for corner in corners]
-            lines += ["    endloop", "  endfacet"]
-        lines.append(f"endsolid head {number}")
+            lines.append(f"{gap}facet normal " + " ".join(f"{value:.6e}" for value in _normal(corners, habits)))
+            lines.append(f"{gap}{gap}outer loop")
+            lines += [f"{gap}{gap}{gap}vertex " + " ".join(f"{value:.7e}" for value in corner) for corner in corners]
+            lines += [f"{gap}{gap}endloop", f"{gap}endfacet"]
+        lines.append(f"endsolid {habits['name']}".rstrip())
     text = habits["newline"].join([*lines, ""])
     return (text.upper() if habits["case"] == "upper" else text).encode()
 
@@ -528,12 +564,29 @@ def write_wrl(folder: Path, parts: Sequence[Part], habits: Habits) -> str:
     lines = ["#VRML V2.0 utf8"]
     lines += ["# a } [ head", 'WorldInfo { title "a { head } [" }'] if habits["comments"] else []
     lines += (
-        ['NavigationInfo { type [ "EXAMINE" "ANY" ] }', "Viewpoint { position 0 0 500 }"] if habits["comments"] else []
+        [
+            'NavigationInfo { type [ "EXAMINE" "ANY" ] }',
+            "Viewpoint { position 0 0 500 }",
+            "Background { skyColor [ 0 0 0, 1 0 0 ] }",
+            "PointLight { color 1 0 0 location 0 0 9 }",
+        ]
+        if habits["comments"]
+        else []
     )
     for number, part in enumerate(parts):
         local = within(part, chain)
         look = _wrl_look(folder, part, habits, number)
-        shape = f"Shape {{ {look} geometry IndexedFaceSet {{ {_wrl_faces(local, habits, number, lines)} }} }}"
+        geometry = f"geometry IndexedFaceSet {{ {_wrl_faces(local, habits, number, lines)} }}"
+        shape = (
+            f"Shape {{ {look} {geometry} }}" if habits["shape"] == "look first" else f"Shape {{ {geometry} {look} }}"
+        )
+        match habits["container"]:
+            case "LOD":
+                shape = f"LOD {{ range [ 500 ] level [ {shape} Shape {{ geometry Sphere {{ }} }} ] }}"
+            case "Switch":
+                shape = f"Switch {{ whichChoice 1 choice [ Group {{ }} {shape} ] }}"
+            case container if container:
+                shape = f"{container} {{ children {shape} }}"
         for matrix in reversed(chain):
             shape = f"Transform {{ {_wrl_place(matrix)} children [ {shape} ] }}"
         lines.append(shape)
@@ -648,6 +701,10 @@ class _Gltf:
         groups = [primitives] if habits["meshes"] == "one" else [[own] for own in primitives]
         tree["meshes"] = [{"primitives": own, "name": "part"} for own in groups]
         roots = [self._node(number, chain) for number in range(len(groups))]
+        if habits["children"] and not chain:
+            if roots[1:]:
+                tree["nodes"][roots[0]]["children"] = roots[1:]
+            roots = roots[:1]
         tree["scenes"] = [{"nodes": roots}]
         if habits["more"] in ("decoys", "second scene"):
             decoy = self._primitive(
@@ -661,6 +718,8 @@ class _Gltf:
             if habits["more"] == "second scene":
                 tree["scenes"] = [{"nodes": [len(tree["nodes"]) - 1]}, tree["scenes"][0]]
                 tree["scene"] = 1
+        if habits["more"] == "no scenes":
+            del tree["scenes"]
         for name in ("materials", "textures", "images"):
             if not tree[name]:
                 del tree[name]
@@ -725,13 +784,17 @@ class _Gltf:
             points, places, colors = points[corners], places[corners], colors[corners]
         arrays: dict[str, NDArray[Any]] = {"POSITION": points.astype(np.float32)}
         if part.look == "picture":
-            arrays["TEXCOORD_0"] = _as_kind(np.column_stack([places[:, 0], 1 - places[:, 1]]), habits["places"])
+            if habits["coordinates"]:
+                arrays["TEXCOORD_0"] = np.zeros((len(places), 2), np.float32)
+            arrays[f"TEXCOORD_{habits['coordinates']}"] = _as_kind(
+                np.column_stack([places[:, 0], 1 - places[:, 1]]), habits["places"]
+            )
         if part.look == "vertex":
             shares = np.column_stack([colors / 255, np.ones(len(colors))]) if habits["alpha"] else colors / 255
             arrays["COLOR_0"] = _as_kind(shares, habits["colors"])
         if habits["more"] == "attributes":
             arrays["NORMAL"] = np.tile(np.float32([0, 0, 1]), (len(points), 1))
-            arrays["TEXCOORD_1"] = np.zeros((len(points), 2), np.float32)
+            arrays["TEXCOORD_2"] = np.zeros((len(points), 2), np.float32)
             arrays["_WEIGHT"] = np.zeros(len(points), np.float32)
         primitive: Tree = {"attributes": self._attributes(arrays)}
         if mode != 4:
@@ -804,7 +867,27 @@ class _Gltf:
             tree.setdefault("samplers", []).append({"wrapS": mode, "wrapT": mode})
             texture["sampler"] = len(tree["samplers"]) - 1
         tree["textures"].append(texture)
-        return {"name": "look", "pbrMetallicRoughness": {"baseColorTexture": {"index": len(tree["textures"]) - 1}}}
+        place = {"index": len(tree["textures"]) - 1, "texCoord": habits["coordinates"]}
+        match habits["material"]:
+            case "emissive":
+                black = {"pbrMetallicRoughness": {"baseColorFactor": [0, 0, 0, 1]}}
+                return {"emissiveTexture": place, "emissiveFactor": [1, 1, 1]} | black
+            case "gloss":
+                return {"extensions": {"KHR_materials_pbrSpecularGlossiness": {"diffuseTexture": place}}}
+            case "rich":
+                tree["images"].append({"uri": "gone.png"})
+                tree["textures"].append({"source": len(tree["images"]) - 1})
+                return {
+                    "alphaMode": "OPAQUE",
+                    "doubleSided": True,
+                    "extensions": {"KHR_materials_unlit": {}},
+                    "pbrMetallicRoughness": {
+                        "baseColorTexture": place,
+                        "baseColorFactor": [1, 1, 1, 0],
+                        "metallicFactor": 0,
+                    },
+                }
+        return {"name": "look", "pbrMetallicRoughness": {"baseColorTexture": place}}
 
     def _packed(self) -> str:
         self._body += bytes(-len(self._body) % 4)
