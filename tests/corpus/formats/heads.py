@@ -96,10 +96,11 @@ def fans(polygon: Polygon) -> list[Polygon]:
     return [(polygon[0], *polygon[place : place + 2]) for place in range(1, len(polygon) - 1)]
 
 
-def head(looks: Sequence[str], cut: str, plain: tuple[int, int, int] = PLAIN) -> list[Part]:
+def head(looks: Sequence[str], cut: str, plain: tuple[int, int, int] = PLAIN, tile: int = 0) -> list[Part]:
     """A head with a nose, and then an eye and a tooth, as many as there are looks.
 
-    cut: `triangles`, `quads` (with caps of more corners), or `mixed`; plain: the colour of parts that have none.
+    cut: `triangles`, `quads` (with caps of more corners), or `mixed`; plain: the colour of parts that have none;
+    tile: how far from their picture, which repeats, texture coordinates lie.
     """
     forms = [((0.0, 0.0, 0.0), 90.0, 40.0), ((35.0, 25.0, 95.0), 14.0, 0.0), ((-5.0, -40.0, 100.0), 9.0, 0.0)]
     places, polygons, laid = _cut(cut)
@@ -109,7 +110,7 @@ def head(looks: Sequence[str], cut: str, plain: tuple[int, int, int] = PLAIN) ->
         points[RINGS // 2 * SECTORS, 2] += nose
         count = {"vertex": len(points), "face": len(polygons)}.get(look, 1)
         colors = np.array([plain], np.uint8) if look == "none" else _colors(look, count, number)
-        parts.append(Part(points, polygons, places, laid, look, colors))
+        parts.append(Part(points, polygons, places + np.array([tile, -number * tile]), laid, look, colors))
     return parts
 
 
@@ -153,17 +154,21 @@ def _polygons() -> tuple[list[Polygon], list[Polygon]]:
 
 
 def _colors(look: str, count: int, number: int) -> Colors:
-    """Colours that no other part has; of a picture, redder to the right and greener upward."""
+    """Colours that no other part has."""
     if look == "picture":
-        height, width = 24, 32
-        picture = np.empty((height, width, 3), np.uint8)
-        picture[..., 0] = np.linspace(20, 230, width)[np.newaxis]
-        picture[..., 1] = np.linspace(220, 30, height)[:, np.newaxis]
-        picture[..., 2] = 40 + 90 * number
-        return picture
+        return pictured(number)
     if look == "material":
         return np.array([np.roll([210, 90, 30], number)], np.uint8)
     return np.random.default_rng(number).integers(90, 170, (count, 3)).astype(np.uint8)
+
+
+def pictured(number: int) -> Colors:
+    """A picture that is redder to the right and greener upward, and as blue as no other."""
+    picture = np.empty((24 + 8 * number, 32, 3), np.uint8)
+    picture[..., 0] = np.linspace(20, 230, 32)[np.newaxis]
+    picture[..., 1] = np.linspace(220, 30, len(picture))[:, np.newaxis]
+    picture[..., 2] = 40 + 80 * number
+    return picture
 
 
 def looked_up(picture: Colors, places: Points) -> Points:
