@@ -27,8 +27,8 @@ class Part(NamedTuple):
 def as_one(parts: Sequence[Part], given: Picture | None, colored: bool) -> Mesh:
     """All parts as one mesh, with the picture given or with their own as one.
 
-    given: the picture that hides all that the parts show, where they say how it lies; colored: whether the colours of parts without pictures are
-    seen. Raises `MeshError`.
+    given: the picture that hides all that the parts show, where they say how it lies; colored: whether the colours of
+    parts without pictures are seen. Raises `MeshError`.
     """
     for part in parts:
         _check(part)

@@ -53,7 +53,7 @@ def surface(
 
 
 def of_triangles(corners: NDArray[np.int32], values: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(T,) what polygons have of values (n,), in step with corners: for each of the triangles that they are cut into."""
+    """(T,) for each triangle that polygons are cut into, what its polygon has of values (n,), in step with corners."""
     ends = np.flatnonzero(corners == END)
     starts = np.append(0, ends[:-1] + 1)[: len(ends)]
     return values[starts].repeat((ends - starts - 2).clip(min=0))

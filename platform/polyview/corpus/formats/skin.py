@@ -45,10 +45,10 @@ def painted(
 ) -> Skin:
     """The coordinates with the picture of the only material; with all materials as one picture, where they are several.
 
-    looks: the materials; corners (n,): `END` after each polygon; of_corner (n,): the number
-    of each corner's material; colored: whether vertices or faces have colours, which hide those of the materials, and no
-    picture. Nothing is added where those are all that is seen, or where the only look is plain. A face that does not
-    say where its picture lies shows what else it has.
+    looks: the materials; corners (n,): `END` after each polygon; of_corner (n,): the number of each corner's material;
+    colored: whether vertices or faces have colours, which hide those of the materials, and no picture. Nothing is added
+    where those are all that is seen, or where the only look is plain. A face that does not say where its picture lies
+    shows what else it has.
     """
     if bare.placed is not None:
         of_corner = of_corner + np.where(bare.placed, 0, len(looks))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tests.corpus.formats.heads import Part
 from tests.corpus.formats.writers.habits import (
     COMMON,
@@ -18,6 +20,8 @@ from tests.corpus.formats.writers.habits import (
     shown_by_points,
     with_degenerate,
 )
+
+Counts = NDArray[np.int64]
 
 HABITS: dict[str, list[Any]] = (
     COMMON
@@ -44,82 +48,79 @@ HABITS: dict[str, list[Any]] = (
 
 
 def write(folder: Path, parts: Sequence[Part], habits: Habits) -> str:
+    """Writes the mesh, the library of its materials and their pictures; returns the name of the first."""
     colored = any(part.look == "vertex" for part in parts)
-    points: list[str] = []
-    blocks: list[list[str]] = []
-    count, count_vt = 0, 0
-
-    def number(value: float) -> str:
-        return f"{value:.7e}" if habits["numbers"] == "exponent" else f"{value:.5f}"
-
-    def corner(place: int, own: int | None, relative: bool) -> str:
-        vertex = place - total if relative else place + 1
-        if own is None:
-            return f"{vertex}//{1}" if habits["normals"] else f"{vertex}"
-        word = f"{vertex}/{own - total_vt if relative else own + 1}"
-        return f"{word}/1" if habits["normals"] else word
-
     library = ["# materials"] if habits["comments"] else []
-    for order, part in enumerate(parts):
-        own: list[str] = []
-        for point, color in zip(part.points, shown_by_points(part), strict=True):
-            word = " ".join(map(number, point))
-            if colored:
-                shares = [f"{share:.6f}" for share in color / 255]
-                word += " " + " ".join(map(str, color) if habits["colors"] == "bytes" else shares)
-                word += " 1.0" if habits["colors"] == "alpha" else ""
-            elif habits["numbers"] == "w":
-                word += " 1.0"
-            own.append(f"v {word}")
-        if habits["stray"]:
-            own.append(
-                "v "
-                + " ".join(map(str, STRAY))
-                + (" 0 0 0" if colored else "")
-                + (" 1.0" if colored and habits["colors"] == "alpha" else "")
-            )
-        has_vt = part.look == "picture" or habits["always vt"]
-        own += [f"vt {u:.6f} {v:.6f}" + (" 0" if habits["vt"] == 3 else "") for u, v in part.places if has_vt]
-        points += own
-        total = count + len(part.points) + habits["stray"]
-        total_vt = count_vt + len(part.places) * has_vt
-        if habits["blocks"] == "points first":
-            total = sum(len(each.points) + habits["stray"] for each in parts)
-            total_vt = sum(len(each.places) for each in parts if each.look == "picture" or habits["always vt"])
-        faces = [f"{habits['groups']} {order + 1}"] if habits["groups"] else []
-        use = _obj_material(folder, part, habits, order, library)
+    points = [_points(part, habits, colored) for part in parts]
+    ends = np.cumsum([[_count(own, "v "), _count(own, "vt ")] for own in points], axis=0)
+    starts = np.vstack([np.zeros((1, 2), int), ends[:-1]])
+    blocks = []
+    for number, part in enumerate(parts):
+        faces = [f"{habits['groups']} {number + 1}"] if habits["groups"] else []
+        use = _material(folder, part, habits, number, library)
+        so_far = ends[-1] if habits["blocks"] == "points first" else ends[number]
         faces += [use] if use else []
-        for place, (polygon, laid) in enumerate(with_degenerate(part, habits)):
-            relative = habits["indices"] == "from the end" or (habits["indices"] == "mixed" and place % 2 == 1)
-            words = [
-                corner(count + vertex, count_vt + own_place if has_vt else None, relative)
-                for vertex, own_place in zip(polygon, laid, strict=True)
-            ]
-            if habits["uses"] != "once" and use:
-                faces.append(use)
-            if habits["continued"]:
-                words[1] += " \\" + habits["newline"] if habits["newline"] != "\r" else ""
+        for place, words in enumerate(_corners(part, habits, starts[number], so_far)):
+            faces += [use] if use and habits["uses"] != "once" else []
+            if habits["continued"] and habits["newline"] != "\r":
+                words[1] += " \\" + habits["newline"]
             faces.append("f " + " ".join(words))
-        if habits["comments"]:
-            faces += ["", "# f 1 2 3", "   "]
-        count, count_vt = count + len(part.points) + habits["stray"], count_vt + len(part.places) * has_vt
-        blocks.append([*own, *faces] if habits["blocks"] == "part by part" else faces)
+            faces += ["", "# f 1 2 3", "   "] if habits["comments"] and not place else []
+        blocks.append(faces if habits["blocks"] == "points first" else [*points[number], *faces])
     lines = ["# a head, made to be read"] if habits["comments"] else []
     lines += [f"mtllib {habits['library']}"] if library else []
     lines += ["vn 0 0 1"] if habits["normals"] else []
-    lines += points if habits["blocks"] == "points first" else []
-    if habits["uses"] == "mixed" and habits["blocks"] == "points first":
-        blocks = [_mixed(blocks)]
-    for block in blocks:
-        lines += block
+    if habits["blocks"] == "points first":
+        blocks = [*points, *([_mixed(blocks)] if habits["uses"] == "mixed" else blocks)]
+    lines += [line for block in blocks for line in block]
     if habits["indented"]:
         lines = [f"  {line.replace(' ', '   ', 1)}\t" for line in lines]
     if library:
-        (folder / "head.mtl" if habits["library"] == "HEAD.MTL" else folder / habits["library"]).write_bytes(
-            as_text(library, habits | {"newline": "\r\n" if habits["newline"] == "\r\n" else "\n"})
-        )
+        name = "head.mtl" if habits["library"] == "HEAD.MTL" else habits["library"]
+        newline = "\r\n" if habits["newline"] == "\r\n" else "\n"
+        (folder / name).write_bytes(as_text(library, {**habits, "newline": newline}))
     (folder / "head.obj").write_bytes(as_text(lines, habits))
     return "head.obj"
+
+
+def _count(lines: list[str], key: str) -> int:
+    return sum(line.startswith(key) for line in lines)
+
+
+def _says_places(part: Part, habits: Habits) -> bool:
+    return part.look == "picture" or bool(habits["always vt"])
+
+
+def _points(part: Part, habits: Habits, colored: bool) -> list[str]:
+    """The lines of a part's vertices and texture coordinates; colored: whether vertices have colours."""
+    lines = []
+    points, colors = part.points, shown_by_points(part)
+    if habits["stray"]:
+        points, colors = np.vstack([points, [STRAY]]), np.vstack([colors, np.zeros((1, 3), np.uint8)])
+    form = "{:.7e}" if habits["numbers"] == "exponent" else "{:.5f}"
+    for point, color in zip(points, colors, strict=True):
+        words = [form.format(value) for value in point]
+        if colored:
+            words += map(str, color) if habits["colors"] == "bytes" else (f"{share:.6f}" for share in color / 255)
+            words += ["1.0"] if habits["colors"] == "alpha" else []
+        elif habits["numbers"] == "w":
+            words.append("1.0")
+        lines.append("v " + " ".join(words))
+    depth = " 0" if habits["vt"] == 3 else ""
+    return lines + [f"vt {u:.6f} {v:.6f}{depth}" for u, v in part.places if _says_places(part, habits)]
+
+
+def _corners(part: Part, habits: Habits, start: Counts, so_far: Counts) -> Iterator[list[str]]:
+    """The words of each face's corners; start, so_far: points and places that are before the part, and the face."""
+    for number, both in enumerate(with_degenerate(part, habits)):
+        from_the_end = habits["indices"] == "from the end" or (habits["indices"] == "mixed" and number % 2 == 1)
+        shift = start - so_far if from_the_end else start + 1
+        words = []
+        for vertex, place in zip(*both, strict=True):
+            of_place = str(place + shift[1]) if _says_places(part, habits) else ""
+            normal = "/1" if habits["normals"] else ""
+            words.append(f"{vertex + shift[0]}/{of_place}{normal}" if of_place or normal else str(vertex + shift[0]))
+        yield words
 
 
 def _mixed(blocks: list[list[str]]) -> list[str]:
@@ -136,12 +137,11 @@ def _mixed(blocks: list[list[str]]) -> list[str]:
     named = [any(line.startswith("usemtl") for run in part for line in run) for part in runs]
     first = [line for part, is_named in zip(runs, named, strict=True) if not is_named for run in part for line in run]
     others = [part for part, is_named in zip(runs, named, strict=True) if is_named]
-    return first + [
-        line for place in range(longest) for part in others for line in (part[place] if place < len(part) else [])
-    ]
+    turns = [part[place] for place in range(longest) for part in others if place < len(part)]
+    return first + [line for run in turns for line in run]
 
 
-def _obj_material(folder: Path, part: Part, habits: Habits, number: int, library: list[str]) -> str:
+def _material(folder: Path, part: Part, habits: Habits, number: int, library: list[str]) -> str:
     """The line that takes the part's material into use; what the library says of it is added to that."""
     name = f"look {number}"
     if part.look in ("none", "vertex", "face"):
@@ -162,15 +162,7 @@ def _obj_material(folder: Path, part: Part, habits: Habits, number: int, library
         library += [f"{tab}map_Kd{tab or ' '}{options}{picture}"]
         library += [f"{tab}Kd 0 0 0"] if habits["mtl"] == "black" else []
     if habits["mtl"] == "rich":
-        library += [
-            "Ka 0.1 0.9 0.1",
-            "Ks 0.5 0.5 0.5",
-            "Ns 96",
-            "d 1.0",
-            "illum 2",
-            "map_Bump bump.png",
-            "map_d gone.png",
-        ]
+        library += ["Ka 0.1 0.9 0.1", "Ks 0.5 0.5 0.5", "d 1.0", "illum 2", "map_Bump bump.png", "map_d gone.png"]
     if habits["mtl"] == "unused":
         library += [f"newmtl other {number}", "map_Kd gone.png", "Kd 0 1 0"]
     return f"usemtl {name}"

@@ -47,58 +47,17 @@ Row = list[tuple[str, str, Any]]
 
 
 def write(folder: Path, parts: Sequence[Part], habits: Habits) -> str:
-    pictured = [part for part in parts if part.look == "picture"]
-    by_vertex, by_face = (any(part.look == look for part in parts) for look in ("vertex", "face"))
-    by_vertex |= not by_face and any(part.look == "material" for part in parts)
-    if habits["places"] == "vertices" and pictured:
-        parts = [part.with_own_places() if part.look == "picture" else part for part in parts]
+    """Writes the mesh and its pictures; returns the name of the first."""
+    own = _Ply(parts, habits)
+    names: list[str] = []
     of_points: list[Row] = []
     of_faces: list[Row] = []
-    start, names = 0, []
-    is_told = habits["no picture"] != "empty" or habits["places"] == "vertices"
-    for number, part in enumerate(parts):
-        texnumber = -1
-        if part.look == "picture":
-            texnumber = len(names)
-            names.append(save_picture(folder, part.colors, habits, number))
-        in_vertices = habits["places"] == "vertices" and bool(pictured)
-        for place, point in enumerate(part.points):
-            uv = (part.places[place] if part.look == "picture" else (0.5, 0.5)) if in_vertices else None
-            white = np.full(3, 255, np.uint8) if habits["both"] and by_face else None
-            of_points.append(_ply_point(point, shown_by_points(part)[place] if by_vertex else white, uv, habits))
-        for place, (polygon, laid) in enumerate(with_degenerate(part, habits)):
-            length, kind = habits["list"].split()
-            row: Row = [(f"list {length} {kind}", habits["corners"], [start + vertex for vertex in polygon])]
-            if pictured and not in_vertices:
-                own: list[float] = part.places[list(laid)].ravel().tolist() if part.look == "picture" else []
-                if part.look != "picture" and habits["no picture"] == "-1":
-                    own = [0.0] * (2 * len(polygon))
-                row.append((f"list uchar {habits['real']}", "texcoord", own))
-            if pictured and (len(pictured) > 1 or (is_told and len(pictured) < len(parts))):
-                row.append(("int", "texnumber", texnumber))
-            if by_face:
-                color = (
-                    part.colors[min(place, len(part.colors) - 1)]
-                    if part.look in ("face", "material")
-                    else part.colors.reshape(-1, 3)[0]
-                )
-                if part.look == "none":
-                    color = part.colors[0]
-                row += _ply_colors(color, habits)
-            if habits["extra"]:
-                row.insert(0, ("uchar", "flags", 3))
-                row.append(("list uchar float", "weights", [0.5] * (place % 3)))
-            of_faces.append(row)
-        start += len(part.points)
+    for number, part in enumerate(own.parts):
+        of_faces += own.faces(part, len(of_points), len(names) if part.look == "picture" else -1)
+        of_points += own.points(part)
+        names += [save_picture(folder, part.colors, habits, number)] if part.look == "picture" else []
     if habits["stray"]:
-        of_points.append(
-            _ply_point(
-                np.array(STRAY),
-                np.full(3, 255, np.uint8) if by_vertex or (habits["both"] and by_face) else None,
-                (0.0, 0.0) if habits["places"] == "vertices" and pictured else None,
-                habits,
-            )
-        )
+        of_points.append(own.point(np.array(STRAY), np.full(3, 255, np.uint8), np.zeros(2)))
     elements = [("vertex", of_points), ("face", of_faces)]
     match habits["elements"]:
         case "faces first":
@@ -113,6 +72,52 @@ def write(folder: Path, parts: Sequence[Part], habits: Habits) -> str:
     comments += ["obj_info made to be read", "comment element face 7"] if habits["comments"] else []
     (folder / "head.ply").write_bytes(_ply(elements, comments, habits["order"], habits["newline"]))
     return "head.ply"
+
+
+class _Ply:
+    """The rows of a head's parts, which all have the same properties."""
+
+    def __init__(self, parts: Sequence[Part], habits: Habits) -> None:
+        looks = [part.look for part in parts]
+        self._habits = habits
+        self._pictured = "picture" in looks
+        self._in_vertices = self._pictured and habits["places"] == "vertices"
+        self._numbered = looks.count("picture") > 1 or (
+            self._pictured and set(looks) != {"picture"} and (self._in_vertices or habits["no picture"] != "empty")
+        )
+        self._by_face = "face" in looks
+        self._by_vertex = "vertex" in looks
+        self.parts = [
+            part.with_own_places() if self._in_vertices and part.look == "picture" else part for part in parts
+        ]
+
+    def points(self, part: Part) -> list[Row]:
+        own = part.places if part.look == "picture" and self._in_vertices else np.full((len(part.points), 2), 0.5)
+        colors = shown_by_points(part) if self._by_vertex else np.full((len(part.points), 3), 255, np.uint8)
+        return [self.point(*row) for row in zip(part.points, colors, own, strict=True)]
+
+    def point(self, point: Points, color: Colors, place: Points) -> Row:
+        has_color = self._by_vertex or (self._by_face and self._habits["both"])
+        return _ply_point(point, color if has_color else None, place if self._in_vertices else None, self._habits)
+
+    def faces(self, part: Part, start: int, texnumber: int) -> list[Row]:
+        """start: the number of the part's first vertex; texnumber: that of its picture."""
+        habits = self._habits
+        colors = part.colors if part.look == "face" else part.colors.reshape(-1, 3)[:1]
+        length, kind = habits["list"].split()
+        rows = []
+        for number, (polygon, laid) in enumerate(with_degenerate(part, habits)):
+            row: Row = [(f"list {length} {kind}", habits["corners"], [start + vertex for vertex in polygon])]
+            if self._pictured and not self._in_vertices:
+                nowhere = [0.0] * (2 * len(polygon) if habits["no picture"] == "-1" else 0)
+                places = part.places[list(laid)].ravel().tolist() if part.look == "picture" else nowhere
+                row.append((f"list uchar {habits['real']}", "texcoord", places))
+            row += [("int", "texnumber", texnumber)] if self._numbered else []
+            row += _ply_colors(colors[min(number, len(colors) - 1)], habits) if self._by_face else []
+            if habits["extra"]:
+                row = [("uchar", "flags", 3), *row, ("list uchar float", "weights", [0.5] * (number % 3))]
+            rows.append(row)
+        return rows
 
 
 def _ply_point(point: Points, color: Colors | None, uv: Any, habits: Habits) -> Row:
