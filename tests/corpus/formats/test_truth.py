@@ -200,3 +200,14 @@ def as_mesh(part: Part) -> Mesh:
         uv=cut.places[np.array(cut.laid)].reshape(-1, 2).astype(np.float32) if part.look == "picture" else None,
         texture=part.colors if part.look == "picture" else None,
     )
+
+
+def test_a_picture_that_is_given_lies_by_the_coordinates_of_an_off(tmp_path: Path) -> None:
+    rows = "0 0 0 0 0\n1 0 0 1 0\n1 1 0 1 1\n0 1 0 0 1\n"
+    (tmp_path / "face.off").write_text(f"STOFF\n4 1 0\n{rows}4 0 1 2 3\n")
+    (tmp_path / "skin.png").write_bytes(encoded(pictured(0), "png"))
+    mesh = read_mesh("face.off", "skin.png", str(tmp_path))
+    assert mesh.uv is not None
+    assert mesh.uv.tolist() == mesh.vertices[:, :2].tolist()
+    assert mesh.texture is not None
+    assert (mesh.texture == pictured(0)).all()

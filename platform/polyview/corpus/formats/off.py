@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from polyview.corpus.formats.materials import Material
 from polyview.corpus.formats.numbers import as_colors, as_indices, not_a_number
 from polyview.corpus.formats.polygons import surface, with_polygon_colors
 from polyview.corpus.formats.scanner import byte_at, ends_line, next_line, scan_number
-from polyview.corpus.formats.skin import color_of
+from polyview.corpus.formats.skin import are_telling, color_of
 from polyview.corpus.mesh import Mesh, MeshError
 
 _HEAD = re.compile(rb"\s*(?P<places>ST)?C?(?P<normals>N)?OFF\b")
@@ -24,7 +25,7 @@ _LINE = re.compile(rb"[^\r\n]*")
 _COMMA, _SPACE = np.uint8(ord(",")), np.uint8(ord(" "))
 
 
-def read(data: bytes, _: Companions) -> Mesh:
+def read(data: bytes, companions: Companions) -> Mesh:
     """The mesh of an .off file; raises `MeshError`."""
     head = _HEAD.match(data)
     if head is None:
@@ -41,9 +42,14 @@ def read(data: bytes, _: Companions) -> Mesh:
     rows = _alike(vertices)
     corners, colors = _faces(polygons)
     first, others = 3 + 3 * bool(head["normals"]), 2 * bool(head["places"])
-    colored = rows.shape[1] - first - others in (3, 4)
-    mesh = surface(rows[:, :3], corners, colors=as_colors(rows[:, first : first + 3]) if colored else None)
-    return mesh if colored or colors is None else with_polygon_colors(mesh, corners, colors)
+    count = rows.shape[1] - first - others
+    of_vertices = as_colors(rows[:, first : first + 3]) if count in (3, 4) else None
+    if are_telling(colors) and not are_telling(of_vertices):
+        of_vertices = None  # programs write white for all vertices beside the colours of faces
+    uv = rows[:, -2:] if others and count in (0, 3, 4) else None
+    mesh = surface(rows[:, :3], corners, uv, colors=of_vertices)
+    mesh = mesh if of_vertices is not None or colors is None else with_polygon_colors(mesh, corners, colors)
+    return replace(mesh, texture=companions.picture(None))
 
 
 class _Rows(NamedTuple):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.corpus.formats.heads import Colors, Part
-from tests.corpus.formats.writers.habits import COMMON, STRAY, TEXT, Habits, as_text, shown_by_points
+from tests.corpus.formats.heads import Colors, Part, Points
+from tests.corpus.formats.writers.habits import COMMON, STRAY, TEXT, Habits, as_text, shown_by_points, with_degenerate
 
 HABITS: dict[str, list[Any]] = (
     COMMON
@@ -16,6 +16,7 @@ HABITS: dict[str, list[Any]] = (
     | {
         "colors": ["bytes", "shares", "alpha bytes", "alpha shares"],
         "normals": [False, True],
+        "both": [False, True],
         "places": [False, True],
         "counts": ["own line", "same line"],
         "spaces": [" ", "  ", "\t"],
@@ -24,38 +25,19 @@ HABITS: dict[str, list[Any]] = (
 
 
 def write(folder: Path, parts: Sequence[Part], habits: Habits) -> str:
-    by_vertex = any(part.look == "vertex" for part in parts)
-    gap = habits["spaces"]
-
-    def color_of(color: Colors) -> str:
-        values = [*color.tolist(), 255] if habits["colors"].startswith("alpha") else color.tolist()
-        shares = habits["colors"].endswith("shares")
-        return gap + gap.join(f"{value / 255:.6f}" if shares else str(value) for value in values)
-
-    points, faces, start = [], [], 0
+    """Writes the mesh; returns its name."""
+    by_vertex, by_face = (any(part.look == look for part in parts) for look in ("vertex", "face"))
+    has_colors = by_vertex or (by_face and habits["both"])
+    white = np.full(3, 255, np.uint8)
+    points, faces = [], []
     for part in parts:
-        for point, color in zip(part.points, shown_by_points(part), strict=True):
-            normal = f"{gap}0{gap}0{gap}1" if habits["normals"] else ""
-            points.append(gap.join(f"{value:.6f}" for value in point) + normal + (color_of(color) if by_vertex else ""))
-            points[-1] += f"{gap}0.5{gap}0.25" if habits["places"] else ""
-        for place, polygon in enumerate(part.polygons):
-            own = part.colors[place if part.look == "face" else 0] if part.look in ("face", "material") else None
-            word = gap.join(map(str, (len(polygon), *(start + vertex for vertex in polygon))))
-            faces.append(word + ("" if own is None or by_vertex else color_of(own)))
-        if habits["degenerate"]:
-            a, b, *_ = part.polygons[0]
-            last = faces[-1].split(gap)[len(part.polygons[-1]) + 1 :]
-            faces.append(gap.join(["3", str(start + a), str(start + a), str(start + b), *last]))
-        start += len(part.points)
+        faces += _faces(part, habits, len(points), colored=not by_vertex)
+        colors = shown_by_points(part) if by_vertex else [white] * len(part.points)
+        points += [_point(*row, habits, has_colors) for row in zip(part.points, colors, strict=True)]
     if habits["stray"]:
-        points.append(
-            gap.join(map(str, STRAY))
-            + (f"{gap}0{gap}0{gap}1" if habits["normals"] else "")
-            + (color_of(np.zeros(3, np.uint8)) if by_vertex else "")
-        )
-        points[-1] += f"{gap}0.5{gap}0.25" if habits["places"] else ""
-    counts = f"{len(points)}{gap}{len(faces)}{gap}0"
-    name = ("ST" if habits["places"] else "") + ("C" if by_vertex else "") + ("N" if habits["normals"] else "") + "OFF"
+        points.append(_point(np.array(STRAY), white, habits, has_colors))
+    counts = habits["spaces"].join(map(str, (len(points), len(faces), 0)))
+    name = ("ST" if habits["places"] else "") + ("C" if has_colors else "") + ("N" if habits["normals"] else "") + "OFF"
     lines = [name, counts] if habits["counts"] == "own line" else [f"{name} {counts}"]
     if habits["comments"]:
         lines[1:1] = ["# made to be read", ""] if habits["counts"] == "own line" else []
@@ -63,3 +45,27 @@ def write(folder: Path, parts: Sequence[Part], habits: Habits) -> str:
         faces[1:1] = ["# 3 0 1 2", ""]
     (folder / "head.off").write_bytes(as_text([*lines, *points, *faces], habits))
     return "head.off"
+
+
+def _point(point: Points, color: Colors, habits: Habits, colored: bool) -> str:
+    words = [f"{value:.6f}" for value in point]
+    words += ["0", "0", "1"] if habits["normals"] else []
+    words += _color(color, habits) if colored else []
+    words += ["0.5", "0.25"] if habits["places"] else []
+    return str(habits["spaces"].join(words))
+
+
+def _faces(part: Part, habits: Habits, start: int, colored: bool) -> list[str]:
+    """start: the number of the part's first vertex; colored: whether faces have colours, where the part has any."""
+    rows = []
+    for number, (polygon, _) in enumerate(with_degenerate(part, habits)):
+        words = [str(len(polygon)), *(str(start + vertex) for vertex in polygon)]
+        if colored and part.look in ("face", "material"):
+            words += _color(part.colors[min(number, len(part.colors) - 1)], habits)
+        rows.append(habits["spaces"].join(words))
+    return rows
+
+
+def _color(color: Colors, habits: Habits) -> list[str]:
+    values = [*color.tolist(), 255] if habits["colors"].startswith("alpha") else color.tolist()
+    return [f"{value / 255:.6f}" if habits["colors"].endswith("shares") else str(value) for value in values]
