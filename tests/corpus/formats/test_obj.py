@@ -126,7 +126,7 @@ def test_nothing_is_read_outside_of_the_root(tmp_path: Path) -> None:
         (SQUARE + "f 1 2 -9\n", "a face index is 0"),
         (SQUARE + "f 1 2 1e400\n", "is not a whole number"),
         (SQUARE + "f 1 2 2.5\n", "is not a whole number"),
-        (SQUARE + "vt 0 0\nf 1/1 2/1 3/7\n", "texture index 6 of 2"),
+        (SQUARE + "vt 0 0\nf 1/1 2/1 3/7\n", "texture index 6 of 1"),
         ("mtllib two.mtl\n" + SQUARE + "vt 0 0\nusemtl a\nf 1/1 2/1 3/1\nusemtl b\nf 1/1 3/1 4/7\n", "texture index 6"),
     ],
 )

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from polyview.corpus.formats.cuts import END
 from polyview.corpus.formats.limits import LARGEST_TEXTURE
-from polyview.corpus.formats.polygons import END
 from polyview.corpus.mesh import Mesh
 
 Picture = NDArray[np.uint8]
@@ -50,7 +50,7 @@ def with_colors_of_faces(mesh: Mesh, faces: NDArray[np.bool_]) -> Mesh:
     if mesh.uv is None or mesh.texture is None or mesh.colors is None or not faces.any():
         return mesh
     height, width = mesh.texture.shape[:2]
-    patches, places = _patches(mesh.colors[mesh.faces[faces]], width)
+    patches, places = patches_of(mesh.colors[mesh.faces[faces]], width)
     picture = np.concatenate([np.pad(mesh.texture, ((0, 0), (0, patches.shape[1] - width), (0, 0))), patches])
     former = np.column_stack([mesh.uv[:, 0] * width, (1 - mesh.uv[:, 1]) * height])
     right, down = np.concatenate([former, places + np.array([0, height])]).T
@@ -66,7 +66,7 @@ def with_colors_of_faces(mesh: Mesh, faces: NDArray[np.bool_]) -> Mesh:
     )
 
 
-def _patches(colors: NDArray[np.uint8], width: int) -> tuple[Picture, NDArray[np.float64]]:
+def patches_of(colors: NDArray[np.uint8], width: int = 1) -> tuple[Picture, NDArray[np.float64]]:
     """A picture of triangles whose corners have the colours (T, 3, 3), and where they lie in it (3 T, 2), in pixels.
 
     It is at least `width` wide. Each triangle has 2 x 2 pixels, between whose middles colours run evenly.

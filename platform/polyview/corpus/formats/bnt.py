@@ -11,8 +11,9 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
+from polyview.corpus.formats.cuts import END
 from polyview.corpus.formats.limits import Companions
-from polyview.corpus.formats.polygons import END, surface
+from polyview.corpus.formats.polygons import surface
 from polyview.corpus.mesh import Mesh, MeshError
 
 _DEPTH_JUMP = 10.0

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import re
 import struct
 from typing import Any
 
@@ -20,8 +21,10 @@ from polyview.corpus.formats.limits import (
     read_bytes,
 )
 from polyview.corpus.formats.looks import parts_of
+from polyview.corpus.formats.materials import Material
 from polyview.corpus.formats.parts import as_one
 from polyview.corpus.formats.polygons import as_polygons, with_polygon_colors
+from polyview.corpus.formats.skin import color_of
 from polyview.corpus.mesh import Mesh, MeshError
 
 # What it has to say of a broken file, the error says.
@@ -39,6 +42,7 @@ _HARMLESS = (
 )
 """How extensions begin that change nothing of a surface, or that are heeded here."""
 _MOST_NODES = 1_000
+_MAGICS = re.compile(rb"COLOR=(.{3})", re.DOTALL)
 _COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 
 
@@ -189,14 +193,24 @@ _LOOKS = {
 
 
 def _painted(data: bytes, loaded: Any) -> NDArray[np.uint8] | None:
-    """(F, 3) the faces' colours, which two dialects of binary STL keep in 15 bits; None where it has none."""
+    """(F, 3) the faces' colours, which two dialects of binary STL keep in 15 bits; None where it has none.
+
+    The 16th bit says in VisCAM's dialect that a face has a colour of its own, and in that of Magics that it has the
+    one in the header. MeshLab sets it in either for all faces, which all have their own.
+    """
     words = loaded.face_attributes.get("stl")
     if words is None:
         return None
     words = np.asarray(words, np.uint16).ravel()
-    magics = b"COLOR=" in data[:80]
-    if not (words if magics else words >> 15).any():
+    header = _MAGICS.search(data[:80])
+    own = words >> 15 > 0
+    if header and not own.all():
+        own = ~own & words.any()
+    elif header:
+        own = words & 0x7FFF > 0
+    common = np.frombuffer(header[1], np.uint8) if header else color_of(Material())
+    if not own.any() and len(set(common.tolist())) == 1:
         return None
-    shifts = (0, 5, 10) if magics else (10, 5, 0)
+    shifts = (0, 5, 10) if header else (10, 5, 0)
     levels = np.stack([(words >> shift) & 31 for shift in shifts], axis=1)
-    return np.round(levels * (255 / 31)).astype(np.uint8)
+    return np.where(own[:, np.newaxis], np.round(levels * (255 / 31)), common).astype(np.uint8)

@@ -66,6 +66,12 @@ def heed(tree: Tree) -> None:
     for look in tree.get("materials", []):
         if _GLOSS in look.get("extensions", {}):
             _make_metallic(look)
+        _make_reflecting(look)
+    _leave_out_pictures(tree)
+    if not tree.get("scenes"):
+        nodes = tree.get("nodes", [])
+        below = {child for node in nodes for child in node.get("children", [])}
+        tree["scenes"] = [{"nodes": [number for number in range(len(nodes)) if number not in below]}]
     expressions = _expressions(tree)
     skins = _skins(tree, expressions)
     for number, mesh in enumerate(tree.get("meshes", [])):
@@ -98,6 +104,22 @@ def _make_metallic(look: Tree) -> None:
     gloss = look["extensions"].pop(_GLOSS)
     own = {name: gloss[glossy] for glossy, name in _GLOSSY_NAMES.items() if glossy in gloss}
     look["pbrMetallicRoughness"] = look.get("pbrMetallicRoughness", {}) | own
+
+
+def _make_reflecting(look: Tree) -> None:
+    """The picture of a material that glows, as programs write one that needs no light, where any other's picture is."""
+    own = look.get("pbrMetallicRoughness", {})
+    if "baseColorTexture" not in own and "emissiveTexture" in look and any(look.get("emissiveFactor", ())):
+        look["pbrMetallicRoughness"] = {"baseColorTexture": look["emissiveTexture"]}
+
+
+def _leave_out_pictures(tree: Tree) -> None:
+    """Takes from the tree all pictures but those of colours: a map of normals need not be there."""
+    pictures = [picture_of(look) for look in tree.get("materials", [])]
+    textures = [tree["textures"][picture["index"]] for picture in pictures if picture]
+    ways = [way for texture in textures for way in (texture, *texture.get("extensions", {}).values())]
+    needed = {way.get("source") for way in ways}
+    tree["images"] = [image if number in needed else {} for number, image in enumerate(tree.get("images", []))]
 
 
 def _expressions(tree: Tree) -> dict[int, tuple[list[float], int | None]]:

@@ -16,7 +16,8 @@ _LISTS = {
     b"Coordinate": (b"point",),
     b"TextureCoordinate": (b"point",),
     b"Color": (b"color",),
-    b"IndexedFaceSet": (b"coordIndex", b"texCoordIndex", b"colorIndex"),
+    b"Normal": (b"vector",),
+    b"IndexedFaceSet": (b"coordIndex", b"texCoordIndex", b"colorIndex", b"normalIndex"),
 }
 _NUMBERS = {
     b"Transform": {b"center": 3, b"rotation": 4, b"scale": 3, b"scaleOrientation": 4, b"translation": 3},

@@ -9,12 +9,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from polyview.corpus.formats.cuts import END
 from polyview.corpus.formats.limits import Companions, check_face_count
 from polyview.corpus.formats.materials import Material, read_libraries, text_of
 from polyview.corpus.formats.numbers import as_colors, not_a_number
-from polyview.corpus.formats.polygons import CORNERS_PER_FACE, END, surface
+from polyview.corpus.formats.polygons import CORNERS_PER_FACE, surface
 from polyview.corpus.formats.scanner import byte_at, ends_line, next_line, next_word, scan_number, scan_whole
-from polyview.corpus.formats.skin import Skin, are_telling, dressed, painted, seen
+from polyview.corpus.formats.skin import Skin, are_telling, dressed, of_whole_faces, painted, seen
 from polyview.corpus.mesh import Mesh, MeshError
 
 _MOST_MATERIALS = 1_000_000
@@ -44,7 +45,7 @@ def read(data: bytes, companions: Companions) -> Mesh:
     materials, of_corner = _materials(data, lines, companions)
     shown = seen(materials, of_corner)
     corners, of_corner = lines.corners[shown], of_corner[shown]
-    bare = Skin(*_texture_coordinates(lines.uv, lines.uv_corners[shown]))
+    bare = _texture_coordinates(lines.uv, lines.uv_corners[shown])
     colors = None if lines.colors is None else as_colors(_without_weights(lines.colors))
     skin = _skin(bare, materials, corners, of_corner, companions, are_telling(colors))
     return dressed(surface(lines.vertices, corners, skin.uv, skin.uv_corners, colors), corners, skin)
@@ -114,14 +115,16 @@ def _no_face(data: bytes, place: int) -> MeshError:
     return MeshError(f"line {number}, {line!r}, is a face of fewer than 3 corners: the file is cut or broken")
 
 
-def _texture_coordinates(
-    uv: NDArray[np.float64], uv_corners: NDArray[np.int32]
-) -> tuple[NDArray[np.float64] | None, NDArray[np.int32] | None]:
+def _texture_coordinates(uv: NDArray[np.float64], uv_corners: NDArray[np.int32]) -> Skin:
     """Those of the file, with a place at (0, 0) for corners that have none; none where no corner has any."""
     absent = uv_corners == _NONE
+    if not absent.any():
+        return Skin(uv, uv_corners) if len(uv_corners) else Skin(None, None)
     if absent[uv_corners != END].all():
-        return None, None
-    return np.vstack([uv, np.zeros((1, 2))]), np.where(absent, len(uv), uv_corners)
+        return Skin(None, None)
+    placed = of_whole_faces(uv_corners, ~absent)
+    places = np.where(absent, len(uv), uv_corners)
+    return Skin(np.vstack([uv, np.zeros((1, 2))]), places, placed=None if placed.all() else placed)
 
 
 def _materials(data: bytes, lines: _Lines, companions: Companions) -> tuple[list[Material], NDArray[np.int64]]:
@@ -146,10 +149,11 @@ def _skin(
     colored: bool,
 ) -> Skin:
     """The coordinates with the picture of the materials in use; with all of them as one, where they are several."""
-    if companions.texture or not len(corners):
+    if not len(corners) or (companions.texture and bare.placed is None):
         return bare._replace(texture=companions.picture(None))
-    looks, of_corner = _looks(materials, of_corner)
-    return painted(bare, looks, corners, of_corner, companions, colored)
+    if companions.texture:
+        materials = [Material(companions.texture, material.colour) for material in materials]
+    return painted(bare, materials, corners, of_corner, companions, colored)
 
 
 def _material_lines(data: bytes, named: NDArray[np.int64]) -> tuple[list[str], list[tuple[str, int]]]:
@@ -163,16 +167,6 @@ def _material_lines(data: bytes, named: NDArray[np.int64]) -> tuple[list[str], l
         elif line.startswith("usemtl"):
             uses.append((line[6:].strip(), corner))
     return list(dict.fromkeys(libraries)), uses
-
-
-def _looks(materials: list[Material], of_corner: NDArray[np.int64]) -> tuple[list[Material], NDArray[np.int64]]:
-    """What the faces look like, each look once, and the number of each corner's."""
-    numbers: dict[Material, int] = {}
-    of_use = np.array([numbers.setdefault(material.look, len(numbers)) for material in materials])
-    of_corner = of_use[of_corner]
-    used = np.bincount(of_corner, minlength=len(numbers)) > 0
-    looks = [look for look, is_used in zip(numbers, used, strict=True) if is_used]
-    return looks, (np.cumsum(used) - 1)[of_corner]
 
 
 def _only_picture(materials: dict[str, Material]) -> Material:

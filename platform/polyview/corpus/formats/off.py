@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from polyview.corpus.formats.cuts import END
 from polyview.corpus.formats.limits import Companions, check_face_count
+from polyview.corpus.formats.materials import Material
 from polyview.corpus.formats.numbers import as_colors, as_indices, not_a_number
-from polyview.corpus.formats.polygons import END, surface, with_polygon_colors
+from polyview.corpus.formats.polygons import surface, with_polygon_colors
 from polyview.corpus.formats.scanner import byte_at, ends_line, next_line, scan_number
+from polyview.corpus.formats.skin import are_telling, color_of
 from polyview.corpus.mesh import Mesh, MeshError
 
 _HEAD = re.compile(rb"\s*(?P<places>ST)?C?(?P<normals>N)?OFF\b")
@@ -21,7 +25,7 @@ _LINE = re.compile(rb"[^\r\n]*")
 _COMMA, _SPACE = np.uint8(ord(",")), np.uint8(ord(" "))
 
 
-def read(data: bytes, _: Companions) -> Mesh:
+def read(data: bytes, companions: Companions) -> Mesh:
     """The mesh of an .off file; raises `MeshError`."""
     head = _HEAD.match(data)
     if head is None:
@@ -38,9 +42,14 @@ def read(data: bytes, _: Companions) -> Mesh:
     rows = _alike(vertices)
     corners, colors = _faces(polygons)
     first, others = 3 + 3 * bool(head["normals"]), 2 * bool(head["places"])
-    colored = rows.shape[1] - first - others in (3, 4)
-    mesh = surface(rows[:, :3], corners, colors=as_colors(rows[:, first : first + 3]) if colored else None)
-    return mesh if colored or colors is None else with_polygon_colors(mesh, corners, colors)
+    count = rows.shape[1] - first - others
+    of_vertices = as_colors(rows[:, first : first + 3]) if count in (3, 4) else None
+    if are_telling(colors) and not are_telling(of_vertices):
+        of_vertices = None  # programs write white for all vertices beside the colours of faces
+    uv = rows[:, -2:] if others and count in (0, 3, 4) else None
+    mesh = surface(rows[:, :3], corners, uv, colors=of_vertices)
+    mesh = mesh if of_vertices is not None or colors is None else with_polygon_colors(mesh, corners, colors)
+    return replace(mesh, texture=companions.picture(None))
 
 
 class _Rows(NamedTuple):
@@ -82,7 +91,7 @@ def _alike(rows: _Rows) -> NDArray[np.float64]:
 
 
 def _faces(rows: _Rows) -> tuple[NDArray[np.int32], NDArray[np.uint8] | None]:
-    """The polygons' corners, `END` after each, and the colour of each where all have one."""
+    """The polygons' corners, `END` after each, and the colour of each, where any has one: of others the plain one."""
     starts = np.cumsum(rows.lengths) - rows.lengths
     declared, others = np.trunc(rows.values[starts]), rows.lengths - 1
     wrong = (declared < 0) | (declared > others)
@@ -94,8 +103,9 @@ def _faces(rows: _Rows) -> tuple[NDArray[np.int32], NDArray[np.uint8] | None]:
     # What ends a polygon takes the place of the count before the next one.
     corners = np.where(place == 0, END, rows.values)[place <= counts.repeat(rows.lengths)]
     colors = None
-    if (others - counts >= 3).all():
-        colors = as_colors(rows.values[(starts + 1 + counts)[:, np.newaxis] + np.arange(3)])
+    if (colored := others - counts >= 3).any():
+        colors = np.tile(color_of(Material()), (len(counts), 1))
+        colors[colored] = as_colors(rows.values[(starts + 1 + counts)[colored, np.newaxis] + np.arange(3)])
     return as_indices(np.append(corners[1:], END)), colors
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from polyview.corpus.formats.atlas import Picture, joined
+from polyview.corpus.formats.atlas import Picture, joined, patches_of
 from polyview.corpus.formats.polygons import as_polygons, check_range, surface
 from polyview.corpus.mesh import Mesh, MeshError
 
@@ -28,16 +27,19 @@ class Part(NamedTuple):
 def as_one(parts: Sequence[Part], given: Picture | None, colored: bool) -> Mesh:
     """All parts as one mesh, with the picture given or with their own as one.
 
-    given: the picture that hides all that the parts show; colored: whether the colours of parts without pictures are
-    seen. Raises `MeshError`.
+    given: the picture that hides all that the parts show, where they say how it lies; colored: whether the colours of
+    parts without pictures are seen. Raises `MeshError`.
     """
     for part in parts:
         _check(part)
     vertices = np.concatenate([part.vertices for part in parts])
     starts = np.cumsum([0, *(len(part.vertices) for part in parts[:-1])])
     faces = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=True)]).astype(np.int32)
+    if given is not None and any(part.uv is not None for part in parts):
+        # A part that does not say where its picture lies shows what else it has.
+        parts = [part._replace(picture=None if part.uv is None else given) for part in parts]
     texture = parts[0].picture if given is None else given
-    if given is None and any(part.picture is not texture for part in parts):
+    if any(part.picture is not parts[0].picture for part in parts):
         return _with_pictures_joined(parts, vertices, faces)
     uv = None if all(part.uv is None for part in parts) else np.concatenate([_places(part) for part in parts])
     colors = np.concatenate([part.colors for part in parts]) if colored and (texture is None or uv is None) else None
@@ -76,13 +78,9 @@ def _with_pictures_joined(parts: Sequence[Part], vertices: NDArray[np.float64], 
 
 
 def _of_colors(part: Part) -> tuple[Picture, NDArray[np.float64]]:
-    """A picture of the part's colours, one dot for each face in the mean of its corners; (F, 3, 2) where they lie."""
+    """A picture of the part's colours, as they run over each face; (F, 3, 2) where the corners lie in it."""
     if len(part.colors) and (part.colors == part.colors[0]).all():
         return part.colors[:1].reshape(1, 1, 3), np.full((len(part.faces), 3, 2), 0.5)
-    count = len(part.faces)
-    side = max(math.isqrt(max(count - 1, 0)) + 1, 1)
-    picture = np.zeros((side * side, 3), np.uint8)
-    picture[:count] = np.round(part.colors[part.faces].mean(axis=1))
-    down, across = np.divmod(np.arange(count), side)
-    places = np.column_stack([(across + 0.5) / side, 1 - (down + 0.5) / side])
-    return picture.reshape(side, side, 3), places[:, np.newaxis].repeat(3, axis=1)
+    picture, places = patches_of(part.colors[part.faces])
+    height, width = picture.shape[:2]
+    return picture, np.column_stack([places[:, 0] / width, 1 - places[:, 1] / height]).reshape(-1, 3, 2)

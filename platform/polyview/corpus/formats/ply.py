@@ -10,10 +10,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from polyview.corpus.formats.cuts import END
 from polyview.corpus.formats.limits import Companions, check_face_count
 from polyview.corpus.formats.materials import Material, text_of
 from polyview.corpus.formats.numbers import as_colors, as_indices, read_numbers
-from polyview.corpus.formats.polygons import END, polygon_of_corner, surface, with_polygon_colors
+from polyview.corpus.formats.polygons import polygon_of_corner, surface, with_polygon_colors
 from polyview.corpus.formats.skin import Skin, are_telling, dressed, painted
 from polyview.corpus.mesh import Mesh, MeshError
 
@@ -84,8 +85,10 @@ def read(data: bytes, companions: Companions) -> Mesh:
     if not len(corners):
         raise MeshError(f"a point cloud: {len(vertices['x'])} points and no triangles")
     kinds = {element.name: element.properties for element in elements}
-    bare = Skin(*_texture_coordinates(vertices, faces, corners))
+    bare = _texture_coordinates(vertices, faces, corners)
     colors, by_face = _colors(vertices, kinds["vertex"]), _colors(faces.numbers, kinds.get("face", {}))
+    if are_telling(by_face) and not are_telling(colors):
+        colors = None  # programs write white for all vertices beside the colours of faces
     colored = are_telling(by_face if colors is None else colors)
     skin = _skin(bare, corners, faces.numbers.get("texnumber"), pictures, companions, colored)
     mesh = surface(
@@ -191,16 +194,16 @@ def _table_of_alike(
     if not end or end > len(body):
         return None
     rows = body[:end].view(row)
+    lengths = {column: rows[f"length {column}"] for column, (_, length) in enumerate(kinds) if length is not None}
+    if any((own != own[0]).any() for own in lengths.values()):
+        return None
     table = _Table({}, {})
-    for column, (name, (_, length)) in enumerate(zip(element.properties, kinds, strict=True)):
+    for column, name in enumerate(element.properties):
         values = rows[f"values {column}"].astype(np.float64)
-        if length is None:
+        if column in lengths:
+            table.lists[name] = _List(values.ravel(), lengths[column].astype(np.int64))
+        else:
             table.numbers[name] = values[:, 0]
-            continue
-        lengths = rows[f"length {column}"]
-        if (lengths != lengths[0]).any():
-            return None
-        table.lists[name] = _List(values.ravel(), lengths.astype(np.int64))
     return table, body[end:]
 
 
@@ -288,18 +291,22 @@ def _unrolled(strips: NDArray[np.int32]) -> NDArray[np.int32]:
     return np.pad(triangles, ((0, 0), (0, 1)), constant_values=END).ravel()
 
 
-def _texture_coordinates(
-    vertices: dict[str, NDArray[np.float64]], faces: _Table, corners: NDArray[np.int32]
-) -> tuple[NDArray[np.float64] | None, NDArray[np.int32] | None]:
-    """Those of the faces' corners, or else of the vertices."""
+def _texture_coordinates(vertices: dict[str, NDArray[np.float64]], faces: _Table, corners: NDArray[np.int32]) -> Skin:
+    """Those of the faces' corners, or else of the vertices; a face that does not have two for each corner has none."""
     own = faces.lists.get("texcoord")
-    if own is not None and len(own.values) == 2 * (corners != END).sum():
-        uv_corners = np.where(corners == END, END, np.cumsum(corners != END) - 1).astype(np.int32)
-        return own.values.reshape(-1, 2), uv_corners
+    sizes = np.diff(np.flatnonzero(np.append(END, corners) == END)) - 1
+    if own is not None and len(own.lengths) == len(sizes) and (whole := own.lengths == 2 * sizes).any():
+        places = own.values[whole.repeat(own.lengths)].reshape(-1, 2)
+        placed = whole.repeat(sizes + 1)
+        with_place = placed & (corners != END)
+        uv_corners = np.where(with_place, np.cumsum(with_place) - 1, np.where(corners == END, END, len(places)))
+        if whole.all():
+            return Skin(places, uv_corners.astype(np.int32))
+        return Skin(np.vstack([places, np.zeros((1, 2))]), uv_corners.astype(np.int32), placed=placed)
     for names in _PLACES:
         if set(names) <= vertices.keys():
-            return np.column_stack([vertices[name] for name in names]), None
-    return None, None
+            return Skin(np.column_stack([vertices[name] for name in names]), None)
+    return Skin(None, None)
 
 
 def _skin(
@@ -314,8 +321,12 @@ def _skin(
 
     numbers: which picture each polygon has, from 0; -1 for none. colored: as of `painted`.
     """
-    if companions.texture or bare.uv is None or (len(set(pictures)) < 2 and not _leaves_out(pictures, numbers)):
-        return bare._replace(texture=companions.picture(pictures[0] if pictures and bare.uv is not None else None))
+    is_one = bool(companions.texture) or (len(set(pictures)) < 2 and not _leaves_out(pictures, numbers))
+    only = companions.texture or (pictures[0] if pictures and bare.uv is not None else None)
+    if is_one and bare.placed is not None:
+        return painted(bare, [Material(only)], corners, np.zeros(len(corners), np.int64), companions, colored)
+    if is_one or bare.uv is None:
+        return bare._replace(texture=companions.picture(only))
     if numbers is None or len(numbers) != (corners == END).sum():
         raise MeshError(
             f"has {len(pictures)} pictures ({', '.join(pictures[:3])}) and no texnumber of its faces that says where "
@@ -342,7 +353,8 @@ def _colors(numbers: dict[str, NDArray[np.float64]], kinds: dict[str, _Property]
                 case "u1":
                     return values.astype(np.uint8)
                 case "u2":
-                    return (values / 257).astype(np.uint8)
+                    # Some programs put the eight bits of a colour in sixteen, whose largest is then no light at all.
+                    return (values / (257 if values.size and values.max() > 255 else 1)).astype(np.uint8)
                 case _:
                     return as_colors(values)
     return None

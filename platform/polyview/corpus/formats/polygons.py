@@ -8,11 +8,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from polyview.corpus.formats.cuts import END, cut
 from polyview.corpus.formats.limits import check_face_count
 from polyview.corpus.mesh import Mesh, MeshError
 
-END = -1
-"""What ends a polygon in a flat list of corners."""
 CORNERS_PER_FACE = 4
 """Entries of that list for a triangle; no polygon has more for each of the triangles that it is cut into."""
 
@@ -24,7 +23,7 @@ def surface(
     uv_corners: NDArray[np.int32] | None = None,
     colors: NDArray[np.uint8] | None = None,
 ) -> Mesh:
-    """A mesh of polygons, as fans of triangles; vertices that have several texture coordinates are split.
+    """A mesh of polygons, cut into triangles; vertices that have several texture coordinates are split.
 
     vertices (V, 3); corners (n,) indices into vertices, `END` after each polygon; uv (U, 2);
     uv_corners (n,) indices into uv, in step with corners, or none where the indices of the vertices serve;
@@ -32,7 +31,8 @@ def surface(
     """
     corners = ended(corners)
     check_face_count(len(corners) // CORNERS_PER_FACE)
-    faces = fans(corners, corners)
+    triangles = cut(corners, vertices)
+    faces = corners[triangles]
     check_face_count(len(faces))
     check_range(faces, len(vertices), "face index {} of {} vertices")
     if uv is None or not len(uv):
@@ -43,7 +43,7 @@ def surface(
         uv_corners = ended(uv_corners)
         if len(uv_corners) != len(corners) or ((uv_corners == END) != (corners == END)).any():
             raise MeshError("the texture coordinates' polygons are not those of the faces")
-        uv_faces = fans(corners, uv_corners)
+        uv_faces = uv_corners[triangles]
     check_range(uv_faces, len(uv), "texture index {} of {} texture coordinates")
     faces, of_uv, doubled = _split_at_seams(faces, uv_faces, len(vertices), len(uv))
     if len(doubled):
@@ -52,13 +52,11 @@ def surface(
     return _mesh(vertices, faces, uv[of_uv], colors)
 
 
-def fans(corners: NDArray[np.int32], values: NDArray[np.int32]) -> NDArray[np.int32]:
-    """(T, 3) the values at the corners of the triangles that polygons are cut into, fan by fan.
-
-    values (n,): in step with corners. Polygons of fewer than three corners give no triangle.
-    """
-    triangles = np.empty((max(len(corners) - 1, 0), 3), np.int32)
-    return triangles[: _fill_fans(corners, values, triangles)]
+def of_triangles(corners: NDArray[np.int32], values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(T,) for each triangle that polygons are cut into, what its polygon has of values (n,), in step with corners."""
+    ends = np.flatnonzero(corners == END)
+    starts = np.append(0, ends[:-1] + 1)[: len(ends)]
+    return values[starts].repeat((ends - starts - 2).clip(min=0))
 
 
 def with_polygon_colors(mesh: Mesh, corners: NDArray[np.int32], colors: NDArray[np.uint8]) -> Mesh:
@@ -73,7 +71,7 @@ def with_corner_colors(
 
     color_corners (n,): indices into colors (C, 3), in step with corners.
     """
-    of_corner = fans(corners, color_corners)
+    of_corner = color_corners[cut(ended(corners), mesh.vertices)]
     check_range(of_corner, len(colors), "colour index {} of {} colours")
     return replace(
         mesh,
@@ -123,21 +121,6 @@ def _split_at_seams(
     faces[other] = count + new
     sources, places = np.divmod(pairs, uv_count)
     return faces, np.concatenate([own, places.astype(np.int32)]), sources.astype(np.int32)
-
-
-@njit(cache=True, nogil=True)
-def _fill_fans(corners, values, triangles):  # type: ignore[no-untyped-def]
-    """Fill in the triangles; returns how many they are."""
-    count, first = 0, 0
-    for place in range(len(corners)):
-        if corners[place] == END:
-            first = place + 1
-        elif place - first >= 2:
-            triangles[count, 0] = values[first]
-            triangles[count, 1] = values[place - 1]
-            triangles[count, 2] = values[place]
-            count += 1
-    return count
 
 
 @njit(cache=True, nogil=True)

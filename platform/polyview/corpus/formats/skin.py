@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyview.corpus.formats.atlas import joined, with_colors_of_faces
+from polyview.corpus.formats.cuts import END
 from polyview.corpus.formats.limits import Companions
 from polyview.corpus.formats.materials import Material
-from polyview.corpus.formats.polygons import END, check_range, fans
+from polyview.corpus.formats.polygons import check_range, of_triangles, polygon_of_corner
 from polyview.corpus.mesh import Mesh
 
 _PLAIN = (0.78, 0.78, 0.78)
@@ -22,13 +23,15 @@ _PLAIN = (0.78, 0.78, 0.78)
 class Skin(NamedTuple):
     """Texture coordinates, which of them each corner has, and the picture that they are in.
 
-    uv_corners: none where the indices of the vertices serve; unpictured (n,): which corners are of faces that show
-    colours, beside others that have a picture.
+    uv_corners: none where the indices of the vertices serve; placed (n,): which corners are of faces that say where
+    their picture lies, none where all do; unpictured (n,): which are of faces that show colours, beside others that
+    have a picture.
     """
 
     uv: NDArray[np.float64] | None
     uv_corners: NDArray[np.int32] | None
     texture: NDArray[np.uint8] | None = None
+    placed: NDArray[np.bool_] | None = None
     unpictured: NDArray[np.bool_] | None = None
 
 
@@ -42,10 +45,15 @@ def painted(
 ) -> Skin:
     """The coordinates with the picture of the only material; with all materials as one picture, where they are several.
 
-    looks: what the materials look like, each once; corners (n,): `END` after each polygon; of_corner (n,): the number
-    of each corner's look; colored: whether vertices or faces have colours, which hide those of the materials, and no
-    picture. Nothing is added where those are all that is seen, or where the only look is plain.
+    looks: the materials; corners (n,): `END` after each polygon; of_corner (n,): the number of each corner's material;
+    colored: whether vertices or faces have colours, which hide those of the materials, and no picture. Nothing is added
+    where those are all that is seen, or where the only look is plain. A face that does not say where its picture lies
+    shows what else it has.
     """
+    if bare.placed is not None:
+        of_corner = of_corner + np.where(bare.placed, 0, len(looks))
+        looks = [*looks, *(replace(look, picture=None) for look in looks)]
+    looks, of_corner = _in_use(looks, of_corner)
     if len(looks) == 1 and looks[0].picture:
         uv = bare.uv if bare.uv is None or not looks[0].is_moved else bare.uv * looks[0].scale + looks[0].offset
         return bare._replace(uv=uv, texture=companions.picture(looks[0].picture))
@@ -60,7 +68,25 @@ def painted(
         scales, offsets = np.array([look.scale for look in looks]), np.array([look.offset for look in looks])
         places = places * scales[of_corner] + offsets[of_corner]
     texture, uv, uv_corners = joined(tiles, places, corners, of_corner)
-    return Skin(uv, uv_corners, texture, ~pictured[of_corner] if colored and not pictured.all() else None)
+    unpictured = ~pictured[of_corner] if colored and not pictured.all() else None
+    return Skin(uv, uv_corners, texture, unpictured=unpictured)
+
+
+def _in_use(materials: Sequence[Material], of_corner: NDArray[np.int64]) -> tuple[list[Material], NDArray[np.int64]]:
+    """What the materials that corners have look like, each look once, and the number of each corner's."""
+    numbers: dict[Material, int] = {}
+    of_material = np.array([numbers.setdefault(material.look, len(numbers)) for material in materials])
+    of_corner = of_material[of_corner]
+    used = np.bincount(of_corner, minlength=len(numbers)) > 0
+    kept = [look for look, is_used in zip(numbers, used, strict=True) if is_used]
+    return kept, (np.cumsum(used) - 1)[of_corner]
+
+
+def of_whole_faces(corners: NDArray[np.int32], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(n,) which corners are of polygons that have any corner marked, where `END` ends each polygon."""
+    polygons = polygon_of_corner(corners)
+    polygons = polygons - (corners == END)
+    return np.bincount(polygons, marked & (corners != END))[polygons] > 0
 
 
 def dressed(mesh: Mesh, corners: NDArray[np.int32], skin: Skin) -> Mesh:
@@ -68,7 +94,7 @@ def dressed(mesh: Mesh, corners: NDArray[np.int32], skin: Skin) -> Mesh:
     mesh = replace(mesh, texture=skin.texture)
     if skin.unpictured is None:
         return mesh
-    return with_colors_of_faces(mesh, fans(corners, skin.unpictured.astype(np.int32))[:, 0] > 0)
+    return with_colors_of_faces(mesh, of_triangles(corners, skin.unpictured))
 
 
 def seen(looks: Sequence[Material], of_part: NDArray[np.int64]) -> NDArray[np.bool_]:

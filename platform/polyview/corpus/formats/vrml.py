@@ -23,6 +23,7 @@ from polyview.corpus.mesh import Mesh, MeshError
 
 _MOST_VISITS = 100_000
 """Of nodes, each as often as it is used."""
+_UNREAD_PICTURES = (b"PixelTexture", b"MovieTexture")
 _MOST_VERTICES = 3 * LARGEST_FACES
 
 
@@ -43,6 +44,10 @@ def read(data: bytes, companions: Companions) -> Mesh:
     if not data.lstrip().startswith(b"#VRML V2.0"):
         raise MeshError("not a VRML 2.0 file: it does not begin with #VRML V2.0")
     nodes = parse(data)
+    if not companions.texture and any(node.kind in _UNREAD_PICTURES for node in nodes):
+        raise MeshError(
+            "has a picture within the file or a film, which are not read here; export it with an ImageTexture"
+        )
     shapes = list(_shapes(nodes[0]))
     if not shapes:
         raise _nothing(nodes)
@@ -232,12 +237,10 @@ def _joined_and_dressed(meshes: Sequence[Mesh], looks: Sequence[Material], compa
     mesh = _joined(meshes)
     if not len(mesh.faces):
         return mesh
-    numbers: dict[Material, int] = {}
-    of_mesh = [numbers.setdefault(look.look, len(numbers)) for look in looks]
-    of_corner = np.repeat(of_mesh, [4 * len(mesh.faces) for mesh in meshes])
+    of_corner = np.repeat(np.arange(len(looks)), [4 * len(mesh.faces) for mesh in meshes])
     corners = as_polygons(mesh.faces)
     bare = Skin(None if mesh.uv is None else mesh.uv.astype(np.float64), corners)
-    skin = painted(bare, list(numbers), corners, of_corner, companions, colored)
+    skin = painted(bare, looks, corners, of_corner, companions, colored)
     if skin.uv is bare.uv:
         return replace(mesh, texture=skin.texture)
     joined = surface(mesh.vertices.astype(np.float64), corners, skin.uv, skin.uv_corners, mesh.colors)
