@@ -234,7 +234,8 @@ class Study(Model):
             for key, values in lists.items():
                 if len({str(value) for value in values}) < len(values):
                     raise ValueError(f"{name}.{key} lists values that are written alike: {[*values]}")
-        if odd := [name for name in (self.baseline, *self.remove, *self.variants) if not name.strip() or not name.isprintable()]:
+        names = (self.baseline, *self.remove, *self.variants)
+        if odd := [name for name in names if not name.strip() or not name.isprintable()]:
             raise ValueError(f"{odd[0]!r} names a variant; a name is one line that can be printed")
         both = sorted(set(self.remove) & set(self.variants))
         if both:

@@ -334,8 +334,8 @@ def _of_the_best(outcome: Outcome) -> str:
         return f"once the search is over, a row “{BEST}” is scored on the test subjects, whom it never sees."
     if again == baseline:
         return (
-            f"the row “{BEST}” is scored on the test subjects, and is that of “{outcome.study.baseline}” itself, as the "
-            "search found nothing better."
+            f"the row “{BEST}” is scored on the test subjects, and is that of “{outcome.study.baseline}” itself, as "
+            "the search found nothing better."
         )
     return f"the row “{BEST}” is scored on the test subjects, whom the search never saw, under the study's seeds."
 
