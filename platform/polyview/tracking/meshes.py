@@ -81,4 +81,4 @@ def _not_upright(mesh: Mesh) -> Iterator[str]:
     """That a mesh seems to be turned: one by itself is misread too easily to be turned back, as a dataset's are."""
     ways = guess_axes(mesh) if mesh.sides.max() <= HEAD[1] else None
     if ways is not None and ways != UPRIGHT:
-        yield f"may not be upright: up seems to be {ways[0]} and front {ways[1]}; it is drawn as it lies, y up and z front"
+        yield f"may not be upright: up seems to be {ways[0]}, front {ways[1]}; it is drawn as if y were up and z front"
