@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Generator, Search, Study, keys_set, load_study, to_yaml, with_overrides
@@ -181,6 +182,12 @@ def test_every_variant_that_is_no_experiment_is_named(tiny: Experiment) -> None:
         plan(study_of(tiny, variants={"a": {"training.lr": -1}, "b": {"training.epohcs": 3}}))
     assert "variant 'a'" in str(told.value)
     assert "variant 'b'" in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["", " ", "two\nlines"])
+def test_a_baseline_has_a_name_that_can_be_printed(tiny: Experiment, name: str) -> None:
+    with pytest.raises(ValidationError, match="names a variant; a name is one line that can be printed"):
+        study_of(tiny, baseline=name)
 
 
 def test_a_variant_with_the_name_of_a_reference_is_refused(tiny: Experiment) -> None:
