@@ -38,6 +38,14 @@ def shown(before: Outcome, after: Outcome, width: int = 120) -> str:
     return " ".join(console.file.getvalue().split())
 
 
+def test_studies_without_a_variant_in_common_are_not_said_to_be_alike(tmp_path: Path) -> None:
+    other = STUDY.model_copy(update={"baseline": "whole", "remove": {}, "variants": {}, "references": False})
+    text = shown(made(tmp_path), made(tmp_path, other, {"whole": 0.5}))
+    assert "No variant of one name is in both, so neither recipes nor scores are compared." in text
+    assert "No verdict turned" not in text
+    assert "No setting differs" not in text
+
+
 def test_a_score_that_moved_is_paired_by_seed_and_its_p_value_is_of_all_that_are_compared(tmp_path: Path) -> None:
     lower = {name: level - 0.012 for name, level in LEVELS.items()}
     before, after = made(tmp_path), made(tmp_path, LONGER, lower | {"no alignment": 0.55})

@@ -16,6 +16,7 @@ from polyview.analysis.table_notes import table_notes
 from polyview.analysis.tables import MethodsTable, make_table, maybe_best
 from polyview.errors import UserError
 from polyview.recipe import Layout, Published, Study, with_overrides
+from polyview.trials.design import plan
 
 THREE = Layout(metrics=("linear/accuracy", "knn/accuracy", "zero_shot/accuracy"))
 EASIER = {name: level + 0.2 for name, level in LEVELS.items()}
@@ -181,6 +182,16 @@ def test_two_publications_of_a_method_have_a_row_each(tmp_path: Path) -> None:
     table = make_table("one", Layout(), {"one": outcome(tmp_path, named("one", published=both))})
     shown = [one.cells[0] and one.cells[0].mean for one in table.rows if one.kind == "published"]
     assert shown == [pytest.approx(0.83), pytest.approx(0.84)]
+
+
+def test_a_point_of_a_grid_that_is_the_baseline_is_no_row_beside_it(tmp_path: Path) -> None:
+    crossed = named("crossed", remove={}, variants={}, grid={"model.fusion": ("attention", "mean")})
+    levels = {trial.variant: 0.5 for trial in plan(crossed)}
+    outcomes = {name: outcome(tmp_path / name, crossed, levels) for name in ("one", "two")}
+    table = make_table("both", Layout(), outcomes)
+    methods = [one for one in table.rows if one.kind == "method"]
+    assert [one.name for one in methods] == ["full", "fusion=mean"]
+    assert all("linear/accuracy" in one.averages and "linear/accuracy" in one.ranks for one in methods)
 
 
 def test_what_a_search_has_found_is_a_method(tmp_path: Path) -> None:

@@ -576,6 +576,31 @@ def test_a_search_that_has_tried_the_recipe_says_what_it_has_there(tmp_path: Pat
     assert f"The recipe itself has weight=0.5, count=3, fusion=attention, and {level} on them." in markdown(tried)
 
 
+def test_the_recipe_and_the_best_point_are_told_by_the_same_metric(tmp_path: Path) -> None:
+    found = search_outcome(tmp_path)
+    assert found.study.search is not None
+    asked = found.study.search.model_copy(update={"objectives": ("parameters", "knn/accuracy")})
+    study = found.study.model_copy(update={"search": asked})
+    own = own_point(study)
+    assert own is not None
+    points = [*found.searched.points, own]
+    *_, trial = trials = make_trials(study, points)
+    kept = record(trial.experiment, 0.5, 1000)
+    tried = replace(found, study=study, records=found.records | {trial.id: kept}, searched=Searched(points, trials))
+    level = f"{100 * kept.scores['linear/accuracy']:.1f} % linear/accuracy"
+    assert f"fusion=attention, and {level} on them." in markdown(tried)
+
+
+def test_where_the_best_point_is_scored_is_told_as_it_is(tmp_path: Path) -> None:
+    found = search_outcome(tmp_path)
+    baseline = [trial for trial in found.trials if trial.variant == found.study.baseline]
+    going_on = markdown(replace(found, trials=baseline))
+    assert "once the search is over, a row “best found” is scored on the test subjects, whom it never sees" in going_on
+    same = [replace(trial, variant="best found") for trial in baseline]
+    nothing_better = markdown(replace(found, trials=[*baseline, *same]))
+    assert "is that of “full” itself, as the search found nothing better" in nothing_better
+
+
 def test_what_could_not_be_tested_has_no_verdict(tmp_path: Path) -> None:
     one_seed = outcome(tmp_path, STUDY.model_copy(update={"seeds": (0,)}))
     assert row_of(markdown(one_seed), "no alignment").split("|")[-2].strip() == "untested"

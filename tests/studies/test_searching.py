@@ -120,6 +120,22 @@ def test_a_search_runs_each_point_once_reports_the_best_and_goes_on_where_it_was
 
 
 @pytest.mark.slow
+def test_a_search_that_finds_no_further_point_says_what_to_set(
+    tiny: Experiment, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of 6 x 3 points seven make an experiment, which is not counted in a space that is taken to be large.
+    space = {"training.batch_size": {"integer": [4, 9]}, "training.persons": {"integer": [2, 4]}}
+    monkeypatch.setattr("polyview.trials.search.MOST_COUNTED", 1)
+    study = study_of(tiny, "short", search={"space": space, "trials": 8, "sampler": "random"})
+    told = Listener()
+    outcome, _ = run_stages(study, home, told)
+    assert len(outcome.searched.trials) == 7
+    assert [trial.variant for trial in outcome.trials] == ["full"]
+    said = "search: no further point than these 7 makes an experiment; set search.trials to 7, and the best of them"
+    assert any(line.startswith(said) for line in told.said)
+
+
+@pytest.mark.slow
 def test_a_search_stops_what_promises_nothing_once_and_for_all(tiny: Experiment, home: Home) -> None:
     search = {
         "space": {"training.lr": {"log_uniform": [1e-6, 1e-1]}},

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from polyview.errors import UserError
-from polyview.recipe import Experiment, Generator, Study, keys_set, load_study, to_yaml, with_overrides
+from polyview.recipe import Experiment, Generator, Search, Study, keys_set, load_study, to_yaml, with_overrides
 from polyview.trials.design import (
     baselines,
     cells,
@@ -183,6 +184,12 @@ def test_every_variant_that_is_no_experiment_is_named(tiny: Experiment) -> None:
     assert "variant 'b'" in str(told.value)
 
 
+@pytest.mark.parametrize("name", ["", " ", "two\nlines"])
+def test_a_baseline_has_a_name_that_can_be_printed(tiny: Experiment, name: str) -> None:
+    with pytest.raises(ValidationError, match="names a variant; a name is one line that can be printed"):
+        study_of(tiny, baseline=name)
+
+
 def test_a_variant_with_the_name_of_a_reference_is_refused(tiny: Experiment) -> None:
     named = {"variants": {"untrained": {"training.lr": 0.5}}}
     with pytest.raises(UserError, match=r"two variants are named 'untrained'; .* references: false"):
@@ -302,6 +309,28 @@ def test_a_baseline_that_is_a_variant_but_for_its_letters_is_refused_before_it_r
     check_variants_are_meant(study_of(tiny, baseline=baseline, variants={"mean": mean}))
     both = {variant: mean, baseline: {"model.fusion": "concat"}}
     check_variants_are_meant(study_of(tiny, baseline=baseline, variants=both))
+
+
+@pytest.mark.parametrize("name", ["best found", "search 3"])
+def test_a_variant_does_not_take_the_name_of_a_row_of_the_search(tiny: Experiment, name: str) -> None:
+    search = Search.model_validate_json('{"space": {"training.lr": {"uniform": [0.001, 0.01]}}}')
+    variants = {name: {"model.fusion": "mean"}}
+    with pytest.raises(UserError, match=f"^study: variant '{name}' has the name of a row that the search makes"):
+        check_variants_are_meant(study_of(tiny, search=search, variants=variants))
+    with pytest.raises(UserError, match=f"variant '{name}' has the name"):
+        check_variants_are_meant(study_of(tiny, search=search, baseline=name))
+    check_variants_are_meant(study_of(tiny, variants=variants))
+
+
+@pytest.mark.parametrize("name", ["untrained", "raw pixels"])
+def test_the_name_of_a_reference_row_is_of_that_row_alone(tiny: Experiment, name: str) -> None:
+    meant = {"untrained": {"training.epochs": 0}, "raw pixels": {"training.epochs": 0, "model.tower": "pixels"}}[name]
+    check_variants_are_meant(study_of(tiny, references=False, variants={name: meant}))
+    with pytest.raises(UserError, match=f"variant '{name}' has the name of a reference row and is another experiment"):
+        check_variants_are_meant(study_of(tiny, references=False, variants={name: {"model.fusion": "mean"}}))
+    for content in ({}, {"references": False, "variants": {name: meant}}):
+        with pytest.raises(UserError, match=f"baseline '{name}' is the name of a reference row"):
+            check_variants_are_meant(study_of(tiny, baseline=name, **content))
 
 
 def test_variants_that_differ_in_prompts_alone_that_are_not_read_are_refused_before_they_run(tiny: Experiment) -> None:

@@ -226,6 +226,47 @@ def test_a_space_with_fewer_points_than_trials_ends_the_search_early(tiny: Exper
     assert search.wanted(study_of(tiny).model_copy(update={"search": None})) == 0
 
 
+def test_a_space_whose_points_mostly_make_no_experiment_ends_the_search_early(tiny: Experiment) -> None:
+    # Of 7 x 3 points those whose batch divides by the persons: 12, 14, 16, 18 by 2; 12, 15, 18 by 3; 12, 16 by 4.
+    space = {"training.batch_size": {"integer": [12, 18]}, "training.persons": {"integer": [2, 4]}}
+    study = study_of(tiny, space=space, trials=10)
+    search.check_search(study)
+    assert search.wanted(study) == 9
+    known = set[str]()
+    while (point := search.untried(study, known)) is not None:
+        known.add(search.make_trial(study, point, 1).id)
+    assert len(known) == 9
+
+
+def test_a_large_space_is_not_counted_to_its_end(tiny: Experiment) -> None:
+    space = {"training.batch_size": {"integer": [2, 1000]}, "training.persons": {"integer": [2, 1000]}}
+    assert search.wanted(study_of(tiny, space=space, trials=20)) == 20
+
+
+@pytest.mark.parametrize(
+    ("space", "reason"),
+    [
+        ({"model.frames": {"integer": [2, 6]}}, "model.frames: nothing reads it, as model.temporal is frame; drop it"),
+        (
+            {
+                "language.pseudo.confident": {"uniform": [0.2, 0.6]},
+                "model.fusion": {"categorical": ["mean", "attention"]},
+            },
+            "language.pseudo.confident: nothing reads it, as no sample is given a pseudo-label; drop it",
+        ),
+    ],
+)
+def test_a_key_that_nothing_reads_is_not_searched_over(tiny: Experiment, space: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        search.check_search(study_of(tiny, space=space))
+
+
+def test_a_key_that_is_read_at_some_point_is_searched_over(tiny: Experiment) -> None:
+    pseudo = {"language.prompts": {"categorical": ["label", "pseudo"]}}
+    confident = {"uniform": [0.2, 0.6], "when": {"language.prompts": "pseudo"}}
+    search.check_search(study_of(tiny, space=pseudo | {"language.pseudo.confident": confident}))
+
+
 def test_what_is_tried_beforehand_has_every_choice_that_stands_alone(tiny: Experiment) -> None:
     space = {"model.tower": {"categorical": ["tiny-resnet", "nowhere"]}, "training.lr": {"uniform": [0.1, 0.2]}}
     towers = [trial.experiment.model.tower for trial in search.samples(study_of(tiny, space=space))]
@@ -243,6 +284,7 @@ def test_what_is_tried_beforehand_has_every_choice_that_stands_alone(tiny: Exper
         ({"space": {"training.epochs": {"integer": [1.5, 3]}}}, "valid integer"),
         ({"space": {"model.fusion": {"categorical": ["mean"]}}}, "at least 2 items"),
         ({"space": {"model.fusion": {"categorical": ["mean", "mean"]}}}, "choices repeat"),
+        ({"space": {"training.lr": {"categorical": [1, 1.0]}}}, "choices repeat"),
         ({"objectives": ["linear/accurracy"]}, "'linear/accurracy' is not allowed; expected 'linear/accuracy'"),
         ({"sampler": "cmaes", "objectives": ["linear/accuracy", "views"]}, "cmaes takes one objective"),
         ({"sampler": "cmaes", "space": {"training.lr": {"uniform": [0.1, 1]}}}, "two numeric keys"),

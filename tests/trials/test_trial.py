@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 
 from polyview.cli import main
 from polyview.corpus.manifest import Manifest
@@ -21,7 +23,7 @@ from polyview.modeling.model import MultiviewModel
 from polyview.recipe import Experiment, Generator, with_overrides
 from polyview.recipe.unread import why_unread
 from polyview.rendering.store import ViewStore
-from polyview.tracking.served import save_model
+from polyview.tracking.served import ServedModel, save_model
 from polyview.training.checkpoint import open_checkpoint
 from polyview.training.provenance import Seen
 from polyview.training.saving import CheckpointTimes
@@ -346,6 +348,22 @@ def test_a_model_that_is_scored_on_centred_faces_is_not_served(tiny: Experiment,
     moved = with_overrides(tiny, changes | {"evaluation.centred": True})
     with pytest.raises(UserError, match="is scored on all of them together, and a served model sees faces one by one"):
         save_model(TrialSpec(moved, tmp_path, tmp_path, tmp_path), tmp_path / "model")
+
+
+def test_a_served_model_says_what_it_cannot_look_at_and_what_it_doubts(
+    tiny: Experiment, store_of: StoreOf, tmp_path: Path
+) -> None:
+    joined = with_overrides(tiny, {"model.fusion": "concat", "training.epochs": 1})
+    spec = TrialSpec(joined, store_of(joined).folder, tmp_path / "trials")
+    list(run_trial(spec))
+    save_model(spec, tmp_path / "model")
+    served = ServedModel(tmp_path / "model" / "data" / "polyview")
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
+    with pytest.raises(UserError, match=r"photo\.png: a picture is one view, and this model joins 3 .*give it a mesh"):
+        served.predict(pd.DataFrame({"path": [str(tmp_path / "photo.png")]}))
+    (tmp_path / "sliver.obj").write_text("v 0 0 0\nv 200 0 0\nv 200 0.1 0\nf 1 2 3\n")
+    with pytest.warns(UserWarning, match=r"sliver\.obj: .* is 0% face"):
+        served.predict(pd.DataFrame({"path": [str(tmp_path / "sliver.obj")]}))
 
 
 def test_faces_that_show_some_classes_alone_are_not_centred(tiny: Experiment) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from polyview.recipe import Study
-from polyview.trials.design import Trial, repeated, vary
+from polyview.trials.design import BEST, Trial, repeated, vary
 from polyview.trials.ledger import Record
 from polyview.trials.search import make_study, make_trials
 from polyview.trials.space import Point
@@ -15,7 +15,6 @@ from polyview.trials.space import Point
 if TYPE_CHECKING:
     import optuna
 
-BEST = "best found"
 SMALLEST_FOR_IMPORTANCE = 8
 
 

@@ -110,7 +110,7 @@ def describe_people(label: str, outcome: Outcome) -> str:
     people = f"; each training sees {trained} people and is scored on {whom}" if tested and trained else ""
     faces = f"{study.experiment.corpus.dataset}, {describe_protocol(study)}"
     text = f"{label}: {faces}{people}; {seeds} seeds; baseline “{study.baseline}”."
-    return text.replace(" 1 seeds", " 1 seed")
+    return text.replace(" 1 seeds", " 1 seed").replace(" 1 others", " 1 other")
 
 
 def _scored_people(outcome: Outcome) -> str:

@@ -201,8 +201,11 @@ def _row_names(outcome: Outcome, layout: Layout) -> list[str]:
     variants = list(dict.fromkeys(trial.variant for trial in outcome.trials))
     if layout.rows == "variant":
         return variants
+    # A point of a factorial that is the baseline is no trial of its own, and so no row.
+    points = cells(outcome.study.across) or [""]
+    own = [name for name in methods(outcome.study) if any(crossed_name(name, point) in variants for point in points)]
     # What a search has found best is none of the study's methods.
-    return [*methods(outcome.study), *(name for name in variants if name not in baselines(outcome.study))]
+    return [*own, *(name for name in variants if name not in baselines(outcome.study))]
 
 
 def _cells(

@@ -70,7 +70,9 @@ class Parameter(Model):
         kinds = [name for name in type(self).model_fields if name != "when"]
         if sum(getattr(self, kind) is not None for kind in kinds) != 1:
             raise ValueError(f"exactly one of {', '.join(kinds)} is needed")
-        if self.categorical and len({repr(choice) for choice in self.categorical}) < len(self.categorical):
+        # 1 and 1.0 are one value to a key of numbers, and to Optuna; true is none of them.
+        told_apart = {(isinstance(choice, bool), choice) for choice in self.categorical or ()}
+        if self.categorical and len(told_apart) < len(self.categorical):
             raise ValueError(f"choices repeat: {list(self.categorical)}")
         return self
 
@@ -232,7 +234,8 @@ class Study(Model):
             for key, values in lists.items():
                 if len({str(value) for value in values}) < len(values):
                     raise ValueError(f"{name}.{key} lists values that are written alike: {[*values]}")
-        if odd := [name for name in (*self.remove, *self.variants) if not name.strip() or not name.isprintable()]:
+        names = (self.baseline, *self.remove, *self.variants)
+        if odd := [name for name in names if not name.strip() or not name.isprintable()]:
             raise ValueError(f"{odd[0]!r} names a variant; a name is one line that can be printed")
         both = sorted(set(self.remove) & set(self.variants))
         if both:

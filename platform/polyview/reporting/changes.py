@@ -63,8 +63,11 @@ def lines(changes: Changes, before: str, after: str) -> list[str]:
     """What turned and what moved in words, what only one study has, and what the comparison does not allow for."""
     turned = [f"“{one.variant}” ({_verdicts(one)})" for one in changes.variants if one.turned]
     count = f"{len(turned)} verdict{'s' if len(turned) > 1 else ''} turned"
-    found = [] if changes.settings else ["No setting differs."]
-    found.append(f"{count}: {', '.join(turned)}." if turned else "No verdict turned.")
+    if changes.variants:
+        found = [] if changes.settings else ["No setting differs."]
+        found.append(f"{count}: {', '.join(turned)}." if turned else "No verdict turned.")
+    else:
+        found = ["No variant of one name is in both, so neither recipes nor scores are compared."]
     tested = [one.between for one in changes.variants if not one.unpaired]
     found += [sentence(one, changes.metric, before) for one in tested if one.significant]
     found += [

@@ -18,7 +18,7 @@ from polyview.analysis.effects import Effect, effects
 from polyview.analysis.findings import Finding, against_baseline, as_measured
 from polyview.analysis.inference import SeedScore, contrast, unpaired
 from polyview.analysis.outcome import Outcome, confusions_of, finished, scored_people
-from polyview.analysis.searches import BEST, best, importance, pareto
+from polyview.analysis.searches import best, importance, pareto
 from polyview.analysis.statistics import interval, relation, signed
 from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment, digest, flat
@@ -28,6 +28,7 @@ from polyview.reporting.figures.maps import UNASKED, draw_parallel
 from polyview.reporting.figures.style import Drawing
 from polyview.reporting.rows import NONE, comparison_cells, comparison_heads
 from polyview.trials.design import (
+    BEST,
     cells,
     crossed_name,
     fraction_cells,
@@ -303,9 +304,8 @@ def _search(outcome: Outcome) -> Section:
     sentences.append(
         as_measured(
             f"The best of them, {point_name(_rounded(point))}, has {level} on {len(record.validation_subjects)} "
-            "validation subjects, whom no point was trained on. That is the highest of many and so flatters it: the "
-            f"row “{BEST}” is scored on the test subjects, whom the search never saw, under the study's seeds. "
-            + _of_the_recipe(outcome),
+            "validation subjects, whom no point was trained on. That is the highest of many and so flatters it: "
+            + " ".join([_of_the_best(outcome), _of_the_recipe(outcome)]),
         )
     )
     shares = importance(study, points, records)
@@ -326,18 +326,32 @@ def _search(outcome: Outcome) -> Section:
     )
 
 
+def _of_the_best(outcome: Outcome) -> str:
+    """Where the best point is scored on test subjects: in a row of its own, in the baseline's, or not yet."""
+    again = {trial.id for trial in outcome.trials if trial.variant == BEST}
+    baseline = {trial.id for trial in outcome.trials if trial.variant == outcome.study.baseline}
+    if not again:
+        return f"once the search is over, a row “{BEST}” is scored on the test subjects, whom it never sees."
+    if again == baseline:
+        return (
+            f"the row “{BEST}” is scored on the test subjects, and is that of “{outcome.study.baseline}” itself, as "
+            "the search found nothing better."
+        )
+    return f"the row “{BEST}” is scored on the test subjects, whom the search never saw, under the study's seeds."
+
+
 def _of_the_recipe(outcome: Outcome) -> str:
     """What the recipe has at the keys of the search, null where it lacks the part, and on the validation subjects."""
     study, own = outcome.study, own_point(outcome.study)
     assert study.search is not None
     leaves = dict(flat(studied_experiment(study).model_dump(mode="json")))
     named = point_name(_rounded({key: yaml.safe_load(leaves.get(key, "null")) for key in study.search.space}))
-    score = next((found[0] for _, point, found in _valued(outcome) if point == own), None)
+    pairs = zip(outcome.searched.points, outcome.searched.trials, strict=True)
+    records = [outcome.records[trial.id] for point, trial in pairs if point == own and trial.id in outcome.records]
+    score = next((record.scores[study.metric] for record in records if study.metric in record.scores), None)
     if score is None:
         return f"The recipe itself has {named}, and no score on the validation subjects."
-    name = objectives(study)[0]
-    level = f"{score:g} {name}" if name in COSTS else f"{100 * score:.1f} % {name}"
-    return f"The recipe itself has {named}, and {level} on them."
+    return f"The recipe itself has {named}, and {100 * score:.1f} % {study.metric} on them."
 
 
 def _front_rows(outcome: Outcome) -> list[list[str]]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from polyview.analysis.searches import BEST
 from polyview.errors import UserError
 from polyview.parallel import stop_ray
 from polyview.recipe import Experiment, Study
@@ -41,7 +40,7 @@ from polyview.studies.tracking import TrackedStudy
 from polyview.tracking.store import SQLITE, check_address
 from polyview.training.history import Epoch
 from polyview.trials.capacity import concurrent_trials, demand
-from polyview.trials.design import Trial, plan
+from polyview.trials.design import BEST, Trial, plan
 from polyview.trials.ledger import InterimScores, Ledger, Record, TrialFailure, diverged_trials, pruned_trials
 from polyview.trials.search import (
     Points,
@@ -273,6 +272,11 @@ class Driver:
             self._estimate([self.study.experiment] * missing, samples(self.study))
             with self._stage("search", missing):
                 run_search(self.study, points, self.records(searched), interim_scores, self._workplace(), self)
+            if (tried := len(points.read(self.study.search))) < total:
+                self.watcher.say(
+                    f"search: no further point than these {tried} makes an experiment; set search.trials to {tried}, "
+                    "and the best of them runs again"
+                )
 
     def report(self) -> Outcome:
         """Write what is known: the contact sheet, MLflow's copy of it, the report; returns it."""

@@ -7,7 +7,6 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from polyview.analysis.outcome import Outcome
-from polyview.analysis.searches import BEST
 from polyview.recipe import Experiment, Study, digest
 from polyview.storage.home import Home
 from polyview.studies.checks import check_people, check_recipes, without_record
@@ -15,7 +14,7 @@ from polyview.studies.known_files import with_known_files
 from polyview.studies.outcome import load_outcome, study_folder
 from polyview.tracking.store import check_address
 from polyview.trials.capacity import concurrent_trials, demand
-from polyview.trials.design import Trial, plan
+from polyview.trials.design import BEST, Trial, plan
 from polyview.trials.ledger import Ledger, Record, diverged_trials, pruned_trials
 from polyview.trials.search import check_search, possible_renderings, samples, wanted
 from polyview.trials.views import find_faces, views_to_render

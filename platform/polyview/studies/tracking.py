@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from polyview.analysis.outcome import finished
-from polyview.analysis.searches import BEST
 from polyview.errors import UserError
 from polyview.recipe import Study
 from polyview.reporting.report import Outcome, markdown
@@ -29,7 +28,7 @@ from polyview.tracking.runs import (
 )
 from polyview.tracking.tracker import Tracker
 from polyview.training.history import Epoch
-from polyview.trials.design import Trial, baselines, plan
+from polyview.trials.design import BEST, Trial, baselines, plan
 from polyview.trials.ledger import InterimScores, Record, TrialFailure
 from polyview.trials.views import PreparedViews
 

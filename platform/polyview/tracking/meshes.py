@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,8 @@ from polyview.corpus.datasets.layout import picture_beside
 from polyview.corpus.formats.limits import below
 from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import Manifest
-from polyview.corpus.mesh import Mesh
+from polyview.corpus.mesh import Mesh, MeshError
+from polyview.corpus.orientation import HEAD, UPRIGHT, guess_axes
 from polyview.recipe import Geometry
 
 
@@ -49,9 +51,16 @@ class MeshSource(BaseModel):
     def load(self, path: str) -> Mesh:
         """The mesh at a path of this machine or of the dataset, as the training would have loaded it.
 
-        One that is not the dataset's takes the picture beside it if the dataset's meshes have theirs beside them.
-        Raises `MeshError` or `OSError` where the file cannot be read.
+        One that is not the dataset's takes the picture beside it if the dataset's meshes have theirs beside them, and
+        has its unit read off its extent unless the training was told one; what was guessed is in its `guesses`. Raises
+        `MeshError`, which names the path, or `OSError` where the file cannot be read.
         """
+        try:
+            return self._load(path)
+        except MeshError as error:
+            raise MeshError(f"{path}: {error}") from None
+
+    def _load(self, path: str) -> Mesh:
         file = Path(path).resolve()
         if Path(path).is_absolute() and not file.is_file():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -63,4 +72,13 @@ class MeshSource(BaseModel):
         if not file.is_file():
             return load_mesh(path, None, self.root, self.geometry)
         beside = picture_beside(file) if any(told.texture for told in self.told.values()) else None
-        return load_mesh(file.name, beside.name if beside else None, str(file.parent), self.geometry)
+        geometry = self.geometry if self.geometry.unit else self.geometry.model_copy(update={"unit": "auto"})
+        mesh = load_mesh(file.name, beside.name if beside else None, str(file.parent), geometry)
+        return mesh if geometry.axes else replace(mesh, guesses=(*mesh.guesses, *_not_upright(mesh)))
+
+
+def _not_upright(mesh: Mesh) -> Iterator[str]:
+    """That a mesh seems to be turned: one by itself is misread too easily to be turned back, as a dataset's are."""
+    ways = guess_axes(mesh) if mesh.sides.max() <= HEAD[1] else None
+    if ways is not None and ways != UPRIGHT:
+        yield f"may not be upright: up seems to be {ways[0]}, front {ways[1]}; it is drawn as if y were up and z front"

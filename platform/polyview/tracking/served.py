@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +25,7 @@ from polyview.errors import UserError
 from polyview.evaluation.probes import LinearProbe, fit_linear
 from polyview.modeling.export import export_towers
 from polyview.rendering.cameras import Camera, cameras
+from polyview.rendering.doubts import doubt_of
 from polyview.rendering.renderer import make_renderer
 from polyview.storage.arrays import save_arrays
 from polyview.storage.checksums import CHECKSUMS
@@ -121,8 +123,9 @@ class ServedModel:
         """The likeliest expression, the probability of each, and the embedding of the face at each `path`.
 
         A path is one of this machine, or of the dataset. A mesh is drawn from the cameras of the pretraining; a
-        picture is one view from the front, of a face that fills it as in those. Raises `MeshError` or `OSError` where
-        a file cannot be read.
+        picture is one view from the front, of a face that fills it as in those. What was guessed of a mesh, and what is
+        suspicious about its views, is warned of. Raises `MeshError` or `OSError` where a file cannot be read, and
+        `UserError` where the model cannot look at a picture.
         """
         import pandas as pd
 
@@ -145,9 +148,19 @@ class ServedModel:
     def _views(self, path: str) -> tuple[NDArray[np.uint8], Sequence[Camera]]:
         """A face's views (V, S, S, 3), and the cameras that they are of."""
         rendering = self.experiment.rendering
+        rig = cameras(rendering.views)
         if Path(path).suffix.lower() in PICTURES:
+            if self.experiment.model.fusion == "concat":
+                raise UserError(
+                    f"{path}: a picture is one view, and this model joins {len(rig)} (model.fusion: concat); give it a "
+                    "mesh, or train with fusion mean or attention"
+                )
             with Image.open(path) as picture:
                 resized = picture.convert("RGB").resize((rendering.size, rendering.size), Image.Resampling.BILINEAR)
             return np.array(resized)[np.newaxis], [FRONT]
-        rig = cameras(rendering.views)
-        return self.renderer.render(self.meshes.load(path), rig)[: len(rig)], rig
+        mesh = self.meshes.load(path)
+        views = self.renderer.render(mesh, rig)[: len(rig)]
+        doubt = doubt_of(views, mesh, rig, rendering)
+        for remark in (*mesh.guesses, *([doubt] if doubt else [])):
+            warnings.warn(f"{path}: {remark}", stacklevel=2)
+        return views, rig

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,10 @@ MANY = 500  # trials: more than this are asked for by accident
 NEAR = 0.8  # as difflib has it: names that are more alike than this are one, misspelt
 UNTRAINED = "untrained"
 RAW_PIXELS = "raw pixels"
+BEST = "best found"
+"""The best point of a search, run again on the study's own seeds."""
 PIXELS = "pixels"  # stands in for a tower where the probes read the pixels themselves
+_OF_SEARCH = re.compile(rf"{BEST}|search \d+")
 NOTHING_TRAINED: Mapping[str, Any] = {"training.epochs": 0, "training.steps": None}
 REFERENCES: Mapping[str, Mapping[str, Any]] = {
     UNTRAINED: NOTHING_TRAINED,
@@ -218,12 +222,36 @@ def check_keys_are_read(study: Study, keys: Sequence[str] = ()) -> None:
 
 
 def check_variants_are_meant(study: Study) -> None:
-    """Raises `UserError` where the baseline is a variant but for its letters, or variants differ in nothing read.
+    """Raises `UserError` where a name is that of a row of polyview's own, or of another variant but for its letters.
 
-    It is asked of a study that is to run: what has run under such names is reported as it was.
+    So it does where variants differ in nothing read. It is asked of a study that is to run: what has run under such
+    names is reported as it was.
     """
+    _check_names(study)
     _check_baseline(study)
     _check_prompts_differ({trial.variant: trial.experiment for trial in plan(study)}, study.name)
+
+
+def _check_names(study: Study) -> None:
+    """Rows are told apart by their names alone, and reports say what the references are by theirs."""
+    named = methods(study)
+    if study.search is not None and (taken := [name for name in named if _OF_SEARCH.fullmatch(name)]):
+        raise UserError(
+            f"{study.name}: variant {taken[0]!r} has the name of a row that the search makes; give it another name"
+        )
+    if study.baseline in REFERENCES:
+        raise UserError(
+            f"{study.name}: baseline {study.baseline!r} is the name of a reference row, which is compared with the "
+            "baseline; list it in variants under another name, make that the baseline, and set references: false"
+        )
+    for name, reference in REFERENCES.items():
+        overrides = named.get(name, reference)
+        meant = vary(study, {**overrides, **reference})
+        if vary(study, overrides) != meant:
+            raise UserError(
+                f"{study.name}: variant {name!r} has the name of a reference row and is another experiment; give it "
+                "another name"
+            )
 
 
 def _check_baseline(study: Study) -> None:

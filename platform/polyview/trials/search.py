@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import warnings
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 from polyview.errors import UserError
 from polyview.recipe import Experiment, Language, Parameter, Pruning, Search, Study, with_overrides
 from polyview.recipe.objective import Alignment, Objective
+from polyview.recipe.unread import why_unread
 from polyview.storage.home import replacing
 from polyview.storage.mirror import address
 from polyview.trials.design import Trial, studied_experiment, vary
 from polyview.trials.ledger import InterimScores, Ledger, Record, pruned_trials
-from polyview.trials.space import Point, choices, combinations, contains, ends, is_active, is_discrete, suggest
+from polyview.trials.space import Point, Space, choices, combinations, contains, ends, is_active, is_discrete, suggest
 
 if TYPE_CHECKING:
     import optuna
 
 COSTS = ("views", "parameters", "seconds")
 MOST_CORNERS, MOST_RENDERINGS = 256, 1024
+MOST_COUNTED = 512  # points of a small space, each of which takes some milliseconds to see if it makes an experiment
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def check_search(study: Study) -> None:
             )
     errors = [error for key, parameter in space.items() for error in _errors_of(study, key, parameter)]
     if not errors:
-        errors = _errors_together(study)
+        errors = _errors_together(study) or _unread(study)
     if errors:
         lines = dict.fromkeys(f"  {error}" for error in errors)
         raise UserError("\n".join([f"{study.name}: search.space cannot be tried", *lines]))
@@ -107,24 +109,26 @@ def wanted(study: Study) -> int:
         return 0
     if not all(map(is_discrete, search.space.values())):
         return search.trials
-    every = combinations(search.space, {key: choices(parameter) for key, parameter in search.space.items()})
-    points = list(itertools.islice(every, 2 * search.trials + 1))
-    if len(points) > 2 * search.trials:
-        return search.trials
-    return min(search.trials, sum(not _errors(study, point) for point in points))
+    found = 0
+    for counted, point in enumerate(_every_point(search)):
+        if found == search.trials or counted == max(MOST_COUNTED, 2 * search.trials):
+            return search.trials
+        found += not _errors(study, point)
+    return found
 
 
 def untried(study: Study, known: Container[str]) -> Point | None:
     """A point whose trial is none of the known ones; None if there is none, or the space has no end of them."""
     assert study.search is not None
-    space = study.search.space
-    if not all(map(is_discrete, space.values())):
+    if not all(map(is_discrete, study.search.space.values())):
         return None
-    every = combinations(space, {key: choices(parameter) for key, parameter in space.items()})
-    return next(
-        (point for point in every if not _errors(study, point) and make_trial(study, point, 0).id not in known),
-        None,
-    )
+    valid = (point for point in _every_point(study.search) if not _errors(study, point))
+    return next((point for point in valid if make_trial(study, point, 0).id not in known), None)
+
+
+def _every_point(search: Search) -> Iterator[Point]:
+    """The points of a space that has only so many, whether they make an experiment or not."""
+    return combinations(search.space, {key: choices(parameter) for key, parameter in search.space.items()})
 
 
 def samples(study: Study) -> list[Trial]:
@@ -256,6 +260,28 @@ def _errors_together(study: Study) -> list[str]:
             return []
         first = first or errors
     return first
+
+
+def _unread(study: Study) -> list[str]:
+    """Which keys nothing reads at any point: all values of such a one would train the same model."""
+    assert study.search is not None
+    reasons = {key: _why_unread(study, key, study.search.space) for key in study.search.space}
+    return [f"{key}: nothing reads it, as {reason}; drop it" for key, reason in reasons.items() if reason]
+
+
+def _why_unread(study: Study, key: str, space: Space) -> str:
+    """Why nothing reads a key by itself, or at a corner of the space; empty where something does, or may."""
+    corners = combinations(space, {name: ends(parameter) for name, parameter in space.items()})
+    reason = ""
+    for tried, point in enumerate(itertools.chain([{key: ends(space[key])[0]}], corners)):
+        if tried > MOST_CORNERS:
+            return ""
+        if key not in point or _errors(study, point):
+            continue
+        reason = why_unread(with_overrides(study.experiment, study.files.settled(point)), key)
+        if not reason:
+            return ""
+    return reason
 
 
 def _errors(study: Study, point: Point) -> list[str]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from polyview.analysis.agreement import agreement, same_predictions
 from polyview.analysis.notes import DECIDING
 from polyview.analysis.outcome import Outcome, cost, finished
-from polyview.analysis.searches import BEST
 from polyview.corpus.scan import scan
 from polyview.environment import describe_environment
 from polyview.errors import UserError
@@ -22,7 +21,7 @@ from polyview.studies.bundles.bundle import Bundle, Needed
 from polyview.studies.bundles.known_faces import FaceDifferences
 from polyview.studies.bundles.portable import own_weights, places_of, recipe_wherever
 from polyview.studies.outcome import POINTS, study_folder
-from polyview.trials.design import plan
+from polyview.trials.design import BEST, plan
 from polyview.trials.ledger import Record
 from polyview.trials.search import Points
 from polyview.trials.views import corpora
