@@ -11,8 +11,9 @@ import torch
 
 from polyview.recipe import Experiment, with_overrides
 from polyview.rendering.store import ViewStore
-from polyview.studies.timing import _time_samples, _time_step
+from polyview.studies.timing import _time_samples, _time_step, forecast
 from polyview.training.loop import Trainer, TrainingJob
+from polyview.trials.spec import TrialSpec
 
 
 @pytest.mark.parametrize("interrupted", [0, 1, 3])
@@ -53,3 +54,13 @@ def test_the_step_of_an_epoch_that_has_one_is_timed_too(
 
     monkeypatch.setattr(trainer, "train_step", train_step)
     assert _time_step(trainer) >= min(taken)
+
+
+def test_trials_that_take_less_than_their_probes_are_not_said_to_take_no_time(
+    tiny: Experiment, tiny_store: ViewStore, tmp_path: Path
+) -> None:
+    spec = TrialSpec(with_overrides(tiny, {"training.epochs": 0}), tiny_store.folder, tmp_path)
+    assert forecast(spec, [spec.experiment], 1, 2).startswith("a few seconds for 1 trial, once")
+    longer = with_overrides(tiny, {"training.epochs": 10**6})
+    assert " for 2 trials, 2 at once" in (told := forecast(spec, [longer, longer], 1, 2))
+    assert told.startswith("about ")

@@ -21,6 +21,7 @@ from polyview.trials.watcher import duration
 STEPS = 2
 SAMPLES = 32
 MOST_SECONDS = 10.0
+FEW_SECONDS = 5.0  # below which trials take as long as their probes
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,11 @@ def forecast(spec: TrialSpec, experiments: Sequence[Experiment], cpus: int, conc
     """What trials of these recipes take where `concurrent` run at once, in words; `spec` is one like them."""
     pace, together = measure_pace(spec, cpus), min(concurrent, len(experiments))
     seconds = sum(map(pace.seconds, experiments)) / together
-    step = f"{1000 * pace.step_seconds:.0f} ms"
+    takes = "a few seconds" if seconds < FEW_SECONDS else f"about {duration(seconds)}"
+    trials = "1 trial" if len(experiments) == 1 else f"{len(experiments)} trials, {together} at once"
     return (
-        f"about {duration(seconds)} for {len(experiments)} trials, {together} at once, once their workers have "
-        f"started and where nothing else runs; a step takes {step} here"
+        f"{takes} for {trials}, once their workers have started and where nothing else runs; a step takes "
+        f"{1000 * pace.step_seconds:.0f} ms here, and what the probes take is not counted"
     )
 
 
