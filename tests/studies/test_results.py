@@ -122,3 +122,10 @@ def test_results_are_loaded_as_they_were_left_and_a_second_run_trains_nothing(
     again = run_study(tiny_study, home, say=said.append)
     assert "trials: 8 in the study, 8 done before, 0 to run" in said
     assert again.scores.equals(results.scores.filter(pl.col("variant") != "diverges"))
+
+
+def test_a_key_that_nothing_reads_is_no_variant_in_python_either(tiny_study: Study, tmp_path: Path) -> None:
+    idle = tiny_study.model_copy(update={"variants": {"four frames": {"model.frames": 4}}})
+    with pytest.raises(UserError, match=r"model\.frames is varied, and nothing reads it"):
+        run_study(idle, tmp_path)
+    assert list(tmp_path.iterdir()) == []

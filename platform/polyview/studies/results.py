@@ -24,7 +24,7 @@ from polyview.storage.mirror import expanded, resolve
 from polyview.studies.driver import run_stages
 from polyview.studies.outcome import load_outcome
 from polyview.training.history import Epoch
-from polyview.trials.design import Trial, baselines, check_variants_are_meant
+from polyview.trials.design import Trial, baselines, check_keys_are_read, check_variants_are_meant
 from polyview.trials.ledger import Record
 
 AnyPath = str | os.PathLike[str]
@@ -199,6 +199,7 @@ def run_study(
     """
     opened = _home(home)
     check_writable(opened.root)
+    check_keys_are_read(study)
     check_variants_are_meant(study)
     outcome, _ = run_stages(study, opened, Lines(say), force)
     return Results(outcome)
