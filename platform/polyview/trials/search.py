@@ -109,12 +109,12 @@ def wanted(study: Study) -> int:
         return 0
     if not all(map(is_discrete, search.space.values())):
         return search.trials
-    found = 0
-    for counted, point in enumerate(_every_point(search)):
-        if found == search.trials or counted == max(MOST_COUNTED, 2 * search.trials):
-            return search.trials
-        found += not _errors(study, point)
-    return found
+    limit = max(MOST_COUNTED, 2 * search.trials)
+    points = list(itertools.islice(_every_point(search), limit + 1))
+    if len(points) > limit:
+        return search.trials
+    valid = (point for point in points if not _errors(study, point))
+    return sum(1 for _ in itertools.islice(valid, search.trials))
 
 
 def untried(study: Study, known: Container[str]) -> Point | None:
