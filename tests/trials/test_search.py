@@ -215,6 +215,15 @@ def test_choices_that_fit_only_together_are_not_refused(tiny: Experiment) -> Non
     search.check_search(study_of(tiny, space=space))
 
 
+def test_a_key_may_be_read_at_a_value_between_the_ends_of_another(tiny: Experiment) -> None:
+    one_view = with_overrides(tiny, {"rendering.views.count": 1, "objective.decorrelation.augment": True})
+    space = {
+        "rendering.views.count": {"integer": [1, 3]},
+        "model.fusion": {"categorical": ["mean", "attention"], "when": {"rendering.views.count": 2}},
+    }
+    search.check_search(study_of(one_view, space=space))
+
+
 def test_a_space_with_fewer_points_than_trials_ends_the_search_early(tiny: Experiment) -> None:
     space: dict[str, Any] = {
         "rendering.views.count": {"integer": [1, 3]},  # one view needs augmentation
