@@ -131,7 +131,7 @@ def test_a_search_that_finds_no_further_point_says_what_to_set(
     outcome, _ = run_stages(study, home, told)
     assert len(outcome.searched.trials) == 7
     assert [trial.variant for trial in outcome.trials] == ["full"]
-    said = "search: no further point than these 7 makes an experiment; set search.trials to 7, and the best of them"
+    said = "search: no further point than these 7 was found; set search.trials to 7, and the best of them"
     assert any(line.startswith(said) for line in told.said)
 
 

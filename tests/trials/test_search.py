@@ -215,6 +215,15 @@ def test_choices_that_fit_only_together_are_not_refused(tiny: Experiment) -> Non
     search.check_search(study_of(tiny, space=space))
 
 
+def test_a_key_may_be_read_at_a_value_between_the_ends_of_another(tiny: Experiment) -> None:
+    one_view = with_overrides(tiny, {"rendering.views.count": 1, "objective.decorrelation.augment": True})
+    space = {
+        "rendering.views.count": {"integer": [1, 3]},
+        "model.fusion": {"categorical": ["mean", "attention"], "when": {"rendering.views.count": 2}},
+    }
+    search.check_search(study_of(one_view, space=space))
+
+
 def test_a_space_with_fewer_points_than_trials_ends_the_search_early(tiny: Experiment) -> None:
     space: dict[str, Any] = {
         "rendering.views.count": {"integer": [1, 3]},  # one view needs augmentation
@@ -238,7 +247,8 @@ def test_a_space_whose_points_mostly_make_no_experiment_ends_the_search_early(ti
     assert len(known) == 9
 
 
-def test_a_large_space_is_not_counted_to_its_end(tiny: Experiment) -> None:
+def test_a_large_space_is_not_counted_to_its_end(tiny: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(search, "with_overrides")  # no point is tried, which would take seconds
     space = {"training.batch_size": {"integer": [2, 1000]}, "training.persons": {"integer": [2, 1000]}}
     assert search.wanted(study_of(tiny, space=space, trials=20)) == 20
 

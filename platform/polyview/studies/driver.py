@@ -274,8 +274,8 @@ class Driver:
                 run_search(self.study, points, self.records(searched), interim_scores, self._workplace(), self)
             if (tried := len(points.read(self.study.search))) < total:
                 self.watcher.say(
-                    f"search: no further point than these {tried} makes an experiment; set search.trials to {tried}, "
-                    "and the best of them runs again"
+                    f"search: no further point than these {tried} was found; set search.trials to {tried}, and "
+                    "the best of them runs again"
                 )
 
     def report(self) -> Outcome:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyview.errors import UserError
-from polyview.recipe import Experiment, Language, Parameter, Pruning, Search, Study, with_overrides
+from polyview.recipe import Experiment, Language, Parameter, Pruning, Search, Study, same, with_overrides
 from polyview.recipe.objective import Alignment, Objective
 from polyview.recipe.unread import why_unread
 from polyview.storage.home import replacing
@@ -109,12 +109,12 @@ def wanted(study: Study) -> int:
         return 0
     if not all(map(is_discrete, search.space.values())):
         return search.trials
-    found = 0
-    for counted, point in enumerate(_every_point(search)):
-        if found == search.trials or counted == max(MOST_COUNTED, 2 * search.trials):
-            return search.trials
-        found += not _errors(study, point)
-    return found
+    limit = max(MOST_COUNTED, 2 * search.trials)
+    points = list(itertools.islice(_every_point(search), limit + 1))
+    if len(points) > limit:
+        return search.trials
+    valid = (point for point in points if not _errors(study, point))
+    return sum(1 for _ in itertools.islice(valid, search.trials))
 
 
 def untried(study: Study, known: Container[str]) -> Point | None:
@@ -253,13 +253,20 @@ def _errors_together(study: Study) -> list[str]:
     """What is wrong with the first combination of ends and choices if none of them makes an experiment."""
     assert study.search is not None
     space, first = study.search.space, list[str]()
-    corners = combinations(space, {key: ends(parameter) for key, parameter in space.items()})
-    for corner in itertools.islice(corners, MOST_CORNERS):
+    for corner in itertools.islice(_corners(space), MOST_CORNERS):
         errors = _errors(study, corner)
         if not errors:
             return []
         first = first or errors
     return first
+
+
+def _corners(space: Space) -> Iterator[Point]:
+    """The combinations of the keys' ends and choices, and of the values between that others have in their `when`."""
+    tried = {key: list(ends(parameter)) for key, parameter in space.items()}
+    for key, values in itertools.chain.from_iterable(parameter.conditions.items() for parameter in space.values()):
+        tried[key] += [value for value in values if not any(same(value, other) for other in tried[key])]
+    return combinations(space, tried)
 
 
 def _unread(study: Study) -> list[str]:
@@ -271,9 +278,8 @@ def _unread(study: Study) -> list[str]:
 
 def _why_unread(study: Study, key: str, space: Space) -> str:
     """Why nothing reads a key by itself, or at a corner of the space; empty where something does, or may."""
-    corners = combinations(space, {name: ends(parameter) for name, parameter in space.items()})
     reason = ""
-    for tried, point in enumerate(itertools.chain([{key: ends(space[key])[0]}], corners)):
+    for tried, point in enumerate(itertools.chain([{key: ends(space[key])[0]}], _corners(space))):
         if tried > MOST_CORNERS:
             return ""
         if key not in point or _errors(study, point):

@@ -212,6 +212,13 @@ def test_a_picture_inside_that_cannot_be_read_is_told(tmp_path: Path, held: byte
     assert seen(read(tmp_path, data, "skin.png")) == [BLUE, BLUE]
 
 
+def test_a_picture_that_is_not_there_is_missed_only_where_it_is_seen(tmp_path: Path) -> None:
+    parts, images = [square(material=0)], [encoded(RED)]
+    assert seen(read(tmp_path, glb(parts, [pictured(0), pictured(9)], images)))[0] == RED
+    with pytest.raises(MeshError, match="its texture is not readable"):
+        read(tmp_path, glb(parts, [pictured(9)], images))
+
+
 def test_a_picture_without_coordinates_is_told(tmp_path: Path) -> None:
     bare = {name: values for name, values in square(1, material=0).items() if name != "TEXCOORD_0"}
     with pytest.raises(MeshError, match="its picture lies by TEXCOORD_0, which the mesh does not have"):

@@ -95,6 +95,8 @@ def test_the_same_head_is_read_from_every_format(tmp_path: Path, suffix: str, da
 
 ARROW = [(0, 0), (4, 0), (1, 1), (0, 4)]
 HOOK = [(0, 0), (6, 0), (6, 5), (2, 5), (2, 4), (5, 4), (5, 1), (1, 1), (1, 6), (0, 6)]
+FRAME = [(0, 0), (4, 0), (4, 4), (0, 4), (0, 0), (1, 1), (1, 3), (3, 3), (3, 1), (1, 1)]
+"""With a hole, which a way from its rim leads to and back."""
 
 
 def concave_files(outline: list[tuple[int, int]], axis: int) -> dict[str, str]:
@@ -117,7 +119,7 @@ def concave_files(outline: list[tuple[int, int]], axis: int) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("suffix", [".obj", ".ply", ".off", ".wrl"])
-@pytest.mark.parametrize("outline", [ARROW, HOOK], ids=["arrow", "hook"])
+@pytest.mark.parametrize("outline", [ARROW, HOOK, FRAME], ids=["arrow", "hook", "frame"])
 def test_a_polygon_that_is_not_convex_is_covered_and_nothing_else(
     tmp_path: Path, suffix: str, outline: list[tuple[int, int]]
 ) -> None:

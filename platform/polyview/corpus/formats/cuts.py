@@ -129,9 +129,17 @@ def _is_ear(flat, left, size, candidate):  # type: ignore[no-untyped-def]
         if other in (candidate, (candidate - 1) % size, (candidate + 1) % size):
             continue
         point = flat[left[other]]
+        if _is_at(point, a) or _is_at(point, b) or _is_at(point, c):
+            continue  # a hole is joined to the rim by a way there and back, whose corners are there twice
         if _side(a, b, point) >= 0 and _side(b, c, point) >= 0 and _side(c, a, point) >= 0:
             return False
     return True
+
+
+@njit(cache=True, nogil=True)
+def _is_at(point, other):  # type: ignore[no-untyped-def]
+    """Whether two points are one place."""
+    return point[0] == other[0] and point[1] == other[1]
 
 
 @njit(cache=True, nogil=True)

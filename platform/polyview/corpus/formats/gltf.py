@@ -116,7 +116,8 @@ def _make_reflecting(look: Tree) -> None:
 def _leave_out_pictures(tree: Tree) -> None:
     """Takes from the tree all pictures but those of colours: a map of normals need not be there."""
     pictures = [picture_of(look) for look in tree.get("materials", [])]
-    textures = [tree["textures"][picture["index"]] for picture in pictures if picture]
+    shown = {picture.get("index") for picture in pictures if picture}
+    textures = [texture for number, texture in enumerate(tree.get("textures", [])) if number in shown]
     ways = [way for texture in textures for way in (texture, *texture.get("extensions", {}).values())]
     needed = {way.get("source") for way in ways}
     tree["images"] = [image if number in needed else {} for number, image in enumerate(tree.get("images", []))]
