@@ -133,6 +133,8 @@ def seen(mesh: Mesh) -> list[Color]:
         ({"material": 1}, pictured(1, alphaMode="BLEND", doubleSided=True), BLUE),
         ({"material": 1}, {"pbrMetallicRoughness": {"metallicRoughnessTexture": {"index": 1}}}, WHITE),
         ({"material": 1}, colored(0, 1, 0, 1), GREEN),
+        ({"material": 1}, colored(0, 1, 0, 1, emissiveTexture={"index": 1}, emissiveFactor=[0.1, 0.1, 0.1]), GREEN),
+        ({"material": 1}, colored(0, 0, 0, 1, emissiveTexture={"index": 1}, emissiveFactor=[1, 1, 1]), BLUE),
         ({"COLOR_0": np.float32([GREEN] * 4) / 255}, None, GREEN),
         ({"COLOR_0": np.uint8([GREEN, GREEN, GREEN, BLUE])}, None, GREEN),
     ],

@@ -1,4 +1,4 @@
-"""Polygons cut into triangles that cover each and nothing else, also where a polygon is not convex."""
+"""Polygons cut into triangles that cover each and nothing else, also where one of up to 64 corners is not convex."""
 
 from __future__ import annotations
 

@@ -109,7 +109,8 @@ def _make_metallic(look: Tree) -> None:
 def _make_reflecting(look: Tree) -> None:
     """The picture of a material that glows, as programs write one that needs no light, where any other's picture is."""
     own = look.get("pbrMetallicRoughness", {})
-    if "baseColorTexture" not in own and "emissiveTexture" in look and any(look.get("emissiveFactor", ())):
+    has_color = "baseColorTexture" in own or any(own.get("baseColorFactor", (0, 0, 0))[:3])
+    if not has_color and "emissiveTexture" in look and any(look.get("emissiveFactor", ())):
         look["pbrMetallicRoughness"] = {"baseColorTexture": look["emissiveTexture"]}
 
 

@@ -29,7 +29,7 @@ def read(data: bytes, companions: Companions) -> Mesh:
     """The mesh of an .off file; raises `MeshError`."""
     head = _HEAD.match(data)
     if head is None:
-        raise MeshError("not readable as .off: it does not begin with OFF, COFF or NOFF")
+        raise MeshError("not readable as .off: it does not begin with OFF, COFF, NOFF or STOFF")
     vertex_count, face_count, start = _counts(data, head.end())
     check_face_count(face_count)
     vertices, start = _rows(data, start, vertex_count)
