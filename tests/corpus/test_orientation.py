@@ -164,3 +164,9 @@ def test_a_key_that_came_later_leaves_ids_as_they_were() -> None:
     other = with_overrides(plain, {"corpus.geometry.axes": "auto"})
     assert other.digest != plain.digest
     assert plain.digest == "c839a72fe5a5ed3d"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_surface_without_a_middle_is_looked_at_without_a_warning() -> None:
+    corners = np.array([[0, 0, 0], [200, 0, 0], [200, 250, 0], [0, 250, 40]], np.float32)
+    guess_axes(Mesh(corners, np.array([[0, 1, 2], [0, 2, 3]], np.int32)))

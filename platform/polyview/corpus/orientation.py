@@ -194,6 +194,8 @@ def _upward(points: Points, upright: int, front: Way) -> int:
     profile = np.where(np.isnan(middle), -np.inf, middle).max(axis=0)
     quarter = _GRID // 4
     tip = quarter + int(profile[quarter:-quarter].argmax())
+    if not np.isfinite(profile[tip]):  # there is no surface in the middle, and so no nose
+        return 1
     above, below = (profile[tip] - profile[beside] for beside in (slice(tip + 1, tip + 5), slice(tip - 4, tip)))
     falls = [float(fall[np.isfinite(fall)].mean()) if np.isfinite(fall).any() else 0.0 for fall in (above, below)]
     return -1 if falls[0] > _CLEAR * falls[1] else 1
