@@ -219,6 +219,8 @@ def test_a_picture_that_is_not_there_is_missed_only_where_it_is_seen(tmp_path: P
     assert seen(read(tmp_path, glb(parts, [pictured(0), pictured(9)], images)))[0] == RED
     with pytest.raises(MeshError, match="its texture is not readable"):
         read(tmp_path, glb(parts, [pictured(9)], images))
+    Image.new("RGB", (2, 2), BLUE).save(tmp_path / "skin.png")
+    assert seen(read(tmp_path, glb(parts, [pictured(9)], images), "skin.png"))[0] == BLUE
 
 
 def test_a_picture_without_coordinates_is_told(tmp_path: Path) -> None:

@@ -141,7 +141,8 @@ def _laid(places: NDArray[np.float64], picture: Tree, tree: Tree) -> NDArray[np.
         (across, down), (wide, tall) = moved.get("offset", (0, 0)), moved.get("scale", (1, 1))
         cos, sin = math.cos(moved.get("rotation", 0)), math.sin(moved.get("rotation", 0))
         places = places @ np.array([[cos * wide, sin * tall], [-sin * wide, cos * tall]]).T + (across, down)
-    texture = tree["textures"][picture["index"]] if picture else {}
+    textures = dict(enumerate(tree.get("textures", [])))
+    texture = textures.get(picture.get("index", -1), {})
     sampler = tree["samplers"][texture["sampler"]] if "sampler" in texture else {}
     right, below = _wrapped(places[:, 0], sampler.get("wrapS")), _wrapped(places[:, 1], sampler.get("wrapT"))
     return np.column_stack([right, 1 - below])
