@@ -245,9 +245,8 @@ def _check_names(study: Study) -> None:
             "baseline; list it in variants under another name, make that the baseline, and set references: false"
         )
     for name, reference in REFERENCES.items():
-        overrides = named.get(name, reference)
-        meant = vary(study, {**overrides, **reference})
-        if vary(study, overrides) != meant:
+        overrides = named.get(name)
+        if overrides is not None and vary(study, overrides) != vary(study, {**overrides, **reference}):
             raise UserError(
                 f"{study.name}: variant {name!r} has the name of a reference row and is another experiment; give it "
                 "another name"
