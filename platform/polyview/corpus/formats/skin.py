@@ -37,7 +37,7 @@ class Skin(NamedTuple):
 
 def painted(
     bare: Skin,
-    looks: Sequence[Material],
+    materials: Sequence[Material],
     corners: NDArray[np.int32],
     of_corner: NDArray[np.int64],
     companions: Companions,
@@ -45,15 +45,15 @@ def painted(
 ) -> Skin:
     """The coordinates with the picture of the only material; with all materials as one picture, where they are several.
 
-    looks: the materials; corners (n,): `END` after each polygon; of_corner (n,): the number of each corner's material;
-    colored: whether vertices or faces have colours, which hide those of the materials, and no picture. Nothing is added
-    where those are all that is seen, or where the only look is plain. A face that does not say where its picture lies
-    shows what else it has.
+    corners (n,): `END` after each polygon; of_corner (n,): the number of each corner's material; colored: whether
+    vertices or faces have colours, which hide those of the materials, and no picture. Nothing is added where those are
+    all that is seen, or where the only look is plain. A face that does not say where its picture lies shows what else
+    it has.
     """
     if bare.placed is not None:
-        of_corner = of_corner + np.where(bare.placed, 0, len(looks))
-        looks = [*looks, *(replace(look, picture=None) for look in looks)]
-    looks, of_corner = _in_use(looks, of_corner)
+        of_corner = of_corner + np.where(bare.placed, 0, len(materials))
+        materials = [*materials, *(replace(material, picture=None) for material in materials)]
+    looks, of_corner = _in_use(materials, of_corner)
     if len(looks) == 1 and looks[0].picture:
         uv = bare.uv if bare.uv is None or not looks[0].is_moved else bare.uv * looks[0].scale + looks[0].offset
         return bare._replace(uv=uv, texture=companions.picture(looks[0].picture))
