@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from polyview.corpus.datasets.layout import Findings, find_subjects, picture_beside
+from polyview.corpus.datasets.layout import Findings, find_subjects, meshes_in, picture_beside, unpacked
 from polyview.corpus.manifest import Found
 from polyview.recipe import Corpus
 
@@ -40,15 +40,16 @@ def scan(corpus: Corpus) -> Found:
         corpus, _SUBJECT, str.upper, "folders F0001 to M0044 with files such as F0001_AN01WH_F3D.wrl"
     )
     for subject in subjects:
-        for file in sorted(subject.place.iterdir()):
-            if file.suffix.lower() != ".wrl" or file.stem.upper().endswith("_RAW"):
+        for file in meshes_in(subject.place, ".wrl"):
+            name = unpacked(file).stem
+            if name.upper().endswith("_RAW"):
                 continue
-            match = _NAME.fullmatch(file.stem)
+            match = _NAME.fullmatch(name)
             if match is None or match[1].upper() != subject.name:
                 findings.leave_out(file, f"its name is not such as {subject.name}_AN01WH_F3D.wrl")
                 continue
             expression, level = _EXPRESSIONS[match[2].upper()], int(match[3])
-            findings.add(file, subject.name, expression, level / 4, file.stem, 0, picture_beside(file))
+            findings.add(file, subject.name, expression, level / 4, name, 0, picture_beside(file))
     return _subset(findings, corpus)
 
 

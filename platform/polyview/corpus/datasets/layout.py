@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from polyview.corpus.formats.limits import LEADS_NOWHERE, entries, is_broken_link
+from polyview.corpus.formats.limits import LEADS_NOWHERE, entries, format_of, is_broken_link, name_unpacked
 from polyview.corpus.manifest import SCHEMA, SKIPPED, Found
 from polyview.errors import UserError
 from polyview.recipe import Corpus
@@ -67,7 +67,7 @@ class Findings:
         path = file.relative_to(self.root)
         self.rows.append(
             {
-                "sample_id": str(path.with_suffix("")),
+                "sample_id": str(unpacked(path).with_suffix("")),
                 "subject": subject,
                 "expression": expression,
                 "intensity": intensity,
@@ -162,18 +162,17 @@ def add_sequence(
     expression: str,
     strengths: Mapping[int, float | None] | None = None,
 ) -> None:
-    """Rows for the numbered meshes of a folder; `pattern` matches their names and captures the number.
+    """Rows for the numbered meshes of a folder; `pattern` matches their unpacked names and captures the number.
 
     strengths: the intensity of frames by number, 0 where it is not known. Without them the usual course is assumed,
     from rest over the apex in the middle and back: sin(pi (i + 1/2) / n). That is a guess, not a measurement, and noted
     as one.
     """
     frames: dict[int, Path] = {}
-    for file in sorted(folder.iterdir()):
-        match = re.fullmatch(pattern, file.name, re.IGNORECASE)
+    for file in meshes_in(folder, ".wrl", ".obj", ".ply"):
+        match = re.fullmatch(pattern, unpacked(file).name, re.IGNORECASE)
         if match is None:
-            if file.suffix.lower() in (".wrl", ".obj", ".ply"):
-                findings.leave_out(file, f"its name is not that of a numbered frame of {folder.name}")
+            findings.leave_out(file, f"its name is not that of a numbered frame of {folder.name}")
         elif int(match[1]) in frames:
             findings.leave_out(file, f"frame {int(match[1])} is there a second time")
         else:
@@ -188,9 +187,19 @@ def add_sequence(
         findings.add(file, subject, expression, strength, sequence, number, picture_beside(file))
 
 
+def meshes_in(folder: Path, *formats: str) -> list[Path]:
+    """The files in a folder that are of these formats, packed or not, sorted."""
+    return [entry for entry in entries(folder) if format_of(entry.name) in formats]
+
+
+def unpacked(file: Path) -> Path:
+    """The file as it is called without the `.gz` of a packed one."""
+    return file.with_name(name_unpacked(file.name))
+
+
 def picture_beside(file: Path) -> Path | None:
     """The picture in the file's folder that has its name."""
-    candidates = (file.with_suffix(suffix) for suffix in _PICTURES)
+    candidates = (unpacked(file).with_suffix(suffix) for suffix in _PICTURES)
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 

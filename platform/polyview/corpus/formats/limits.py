@@ -114,7 +114,7 @@ def landmark_files(path: str, root: Path, names: Callable[[Path], dict[str, str]
 
     names: how to list a folder, as of `in_any_case`.
     """
-    mesh = PurePath(path[:-3] if path.lower().endswith(".gz") else path)
+    mesh = PurePath(name_unpacked(path))
     places = [mesh.with_suffix(suffix + packed) for suffix in LANDMARKS for packed in ("", ".gz")]
     if mesh.suffix.lower() == ".wrl":
         folders = [name for spelling, name in names(root).items() if spelling.startswith(_OF_BU4DFE)]
@@ -194,7 +194,12 @@ def read_bytes(file: Path, largest: int = LARGEST_FILE) -> bytes:
 
 def format_of(path: str) -> str:
     """The suffix that says how a file is read, in small letters: `.wrl` for face.WRL, and for face.wrl.gz."""
-    return PurePosixPath(path.lower().removesuffix(".gz")).suffix
+    return PurePosixPath(name_unpacked(path).lower()).suffix
+
+
+def name_unpacked(name: str) -> str:
+    """The name without the `.gz` of what gzip has packed: face.WRL for face.WRL.gz, and for itself."""
+    return name[:-3] if name.lower().endswith(".gz") else name
 
 
 def unpacked(data: bytes) -> bytes:
