@@ -373,6 +373,14 @@ def test_a_unit_that_is_none_is_refused(root: Path, unit: str) -> None:
         scanned(root, f"path,subject,expression,unit\na/0.obj,anna,anger,{unit}\n")
 
 
+@pytest.mark.parametrize("column", ["unit", "frame"])
+def test_a_comma_that_may_divide_thousands_is_no_decimal_mark(root: Path, column: str) -> None:
+    with pytest.raises(UserError, match=f"line 2: {column} '1,000' is not "):
+        scanned(root, f"path;subject;expression;{column}\na/0.obj;anna;anger;1,000\n")
+    decimal = scanned(root, "path;subject;expression;unit\na/0.obj;anna;anger;0,001\n")
+    assert decimal.manifest.frame["unit"].to_list() == [0.001]
+
+
 def test_files_are_found_in_another_case_and_in_another_form_of_unicode(root: Path) -> None:
     composed, decomposed = (unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD"))
     for folder in (decomposed, "Émile".upper()):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.corpus.datasets.layouts import DATASETS, Face, Layout
+from tests.corpus.datasets.folders import NAMES, TABLES, listed, named
+from tests.corpus.datasets.layouts import DATASETS, Chance, Face, Habits, Layout
 
 from polyview.corpus.scan import Scan, scan
+from polyview.errors import UserError
 from polyview.recipe import Corpus
 
 CASES = settings(
@@ -48,16 +51,51 @@ def differences(found: Scan, faces: Iterable[Face], left_out: Iterable[str]) -> 
     return sorted(lines)
 
 
+def drawn(data: st.DataObject, options: Mapping[str, Sequence[Any]]) -> tuple[Chance, Habits]:
+    habits = data.draw(st.fixed_dictionaries({name: st.sampled_from(values) for name, values in options.items()}))
+    return np.random.default_rng(data.draw(st.integers(0, 999), label="seed")), habits
+
+
+def emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
 @pytest.mark.parametrize("dataset", DATASETS)
 @CASES
 @given(data=st.data())
 def test_a_dataset_s_folder_is_scanned_as_what_it_holds(tmp_path: Path, dataset: str, data: st.DataObject) -> None:
     write, options = DATASETS[dataset]
-    habits = data.draw(st.fixed_dictionaries({name: st.sampled_from(values) for name, values in options.items()}))
-    root = tmp_path / "root"
-    shutil.rmtree(root, ignore_errors=True)
-    layout = Layout(root, np.random.default_rng(data.draw(st.integers(0, 999), label="seed")), habits)
+    layout = Layout(emptied(tmp_path / "root"), *drawn(data, options))
     write(layout)
     expressions = tuple(sorted({face.expression for face in layout.faces}))
-    found = scan(Corpus.model_validate({"dataset": dataset, "root": str(root), "expressions": expressions}))
+    found = scan(Corpus.model_validate({"dataset": dataset, "root": str(layout.root), "expressions": expressions}))
     assert not differences(found, layout.faces, layout.left_out)
+
+
+def of_folder(root: Path, faces: Iterable[Face], **settings: str) -> Scan:
+    own = {"dataset": "folder", "root": str(root), "expressions": tuple(sorted({face.expression for face in faces}))}
+    return scan(Corpus.model_validate(own | settings))
+
+
+@CASES
+@given(data=st.data())
+def test_a_table_is_scanned_as_what_it_says(tmp_path: Path, data: st.DataObject) -> None:
+    root = emptied(tmp_path / "root")
+    faces, table = listed(root, *drawn(data, TABLES))
+    assert not differences(of_folder(root, faces, table=table), faces, [])
+
+
+@CASES
+@given(data=st.data())
+def test_names_are_read_as_what_they_say_or_are_told(tmp_path: Path, data: st.DataObject) -> None:
+    root = emptied(tmp_path / "root")
+    faces, pattern = named(root, *drawn(data, NAMES))
+    try:
+        found = of_folder(root, faces, pattern=pattern)
+    except UserError as error:  # of an expression that no name tells without doubt
+        assert len(str(error).splitlines()) == 1
+        return
+    told = set(found.skipped["path"])
+    assert not differences(found, [face for face in faces if face.path not in told], told)

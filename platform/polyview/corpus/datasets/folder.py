@@ -25,6 +25,8 @@ _NUMBERS = {
     "unit": "m, cm, mm, um or the millimetres of one unit",
 }
 _UNITS = {"m": 1000.0, "cm": 10.0, "mm": 1.0, "um": 0.001, "µm": 0.001}
+_THOUSANDS = r"^[1-9]\d{0,2}(,\d{3})+$"
+"""A number that is a thousand times as much to some as to others; an intensity is at most 1 and cannot be one."""
 _DOUBT = "its name's readings"
 """A column that no table has, for theirs are named without spaces: why nothing is read from a name that fits."""
 _IS_BLANK = pl.col("intensity").is_null() & pl.col("intensity").is_not_null().any().over(SEQUENCE)
@@ -198,6 +200,8 @@ def _with_numbers(table: pl.DataFrame) -> pl.DataFrame:
     for name, kind in _NUMBERS.items():
         number = numbers[name]
         wrong = table[name].is_not_null() & (number.is_null() | ~number.is_finite())
+        if name != "intensity":
+            wrong |= table[name].str.contains(_THOUSANDS)
         if name == "unit":
             wrong |= number <= 0
         if name == "frame":
