@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polyview.corpus.formats.landmarks import Landmarks
 from polyview.corpus.mesh import Mesh, MeshError, nose_tip
-from polyview.corpus.orientation import HEAD, UPRIGHT, Way, guess_axes, guess_unit, shows_backs, turn_to
+from polyview.corpus.orientation import HEAD, UPRIGHT, Way, guess_axes, guess_unit, nearest_ways, shows_backs, turn_to
 from polyview.corpus.tidy import tidied
 from polyview.recipe import Axes, Geometry
 
@@ -22,6 +22,8 @@ _HEAD_HEIGHT = 260.0
 """Millimetres from the top of a person within which the face is."""
 _NOSE_BEHIND = 5.0
 """Millimetres that a nose cannot lie behind the plane of eyes and mouth, unless their left and right are swapped."""
+_LANDMARK_REACH = 0.25
+"""Share of the mesh's longest side within which a landmark is of it: the middle of an open mouth lies off it."""
 _NOSE_REACH = 25.0
 """Millimetres from the middle of the nose's outline within which its tip is."""
 
@@ -46,6 +48,7 @@ def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mes
         mesh = _turned(mesh, turn)
     scale = np.float32(unit) * (np.eye(3, dtype=np.float32) if turn is None else turn)
     marked = None if landmarks is None else _placed_landmarks(landmarks, scale)
+    _check_places(mesh, marked)
     mesh = replace(mesh, guesses=(*mesh.guesses, *of_unit, *of_axes))
     nose, axes = _nose_and_axes(mesh, marked)
     mesh = _with_face_found(replace(mesh, nose=nose))
@@ -71,8 +74,11 @@ def shown_axes(mesh: Mesh, landmarks: Landmarks | None, unit: float | str | None
 
 
 def _clear_axes(mesh: Mesh, landmarks: Landmarks | None) -> tuple[Way, Way] | None:
-    """None also where landmarks tell the axes, or a mesh in millimetres is more than a head."""
-    return None if landmarks is not None or mesh.sides.max() > HEAD[1] else guess_axes(mesh)
+    """As landmarks tell, or else the surface; None also where a mesh in millimetres without any is more than a head."""
+    axes = None if landmarks is None else _face_axes(landmarks)
+    if axes is not None:
+        return nearest_ways(axes)
+    return None if mesh.sides.max() > HEAD[1] else guess_axes(mesh)
 
 
 def without_spikes(mesh: Mesh, medians: float) -> Mesh:
@@ -188,6 +194,18 @@ def _placed_landmarks(landmarks: Landmarks, turn: NDArray[np.float32]) -> Landma
     return replace(landmarks, **{name: None if point is None else point @ turn for name, point in points.items()})
 
 
+def _check_places(mesh: Mesh, landmarks: Landmarks | None) -> None:
+    """Raises `MeshError` where a landmark lies far from the mesh."""
+    for part in fields(landmarks) if landmarks else ():
+        point = getattr(landmarks, part.name)
+        distance = 0.0 if point is None else float(np.linalg.norm(mesh.vertices - point, axis=1).min())
+        if distance > _LANDMARK_REACH * mesh.sides.max():
+            raise MeshError(
+                f"landmarks: the {part.name.replace('_', ' ')} lies {distance:.3g} mm from the mesh, so they are in "
+                "another unit or of another mesh; correct their file, or take it away"
+            )
+
+
 def _in_millimetres(mesh: Mesh, unit: float) -> Mesh:
     if unit == 1.0:
         return mesh
@@ -207,13 +225,8 @@ def _nose_and_axes(mesh: Mesh, landmarks: Landmarks | None) -> tuple[NDArray[np.
     """
     if landmarks is None:
         return mesh.nose, None
-    right, left, mouth, nose, nose_middle = (
-        None if point is None else point.astype(np.float64)
-        for point in (landmarks.right_eye, landmarks.left_eye, landmarks.mouth, landmarks.nose, landmarks.nose_middle)
-    )
-    axes = None
-    if right is not None and left is not None and mouth is not None:
-        axes = _axes(right, left, mouth)
+    mouth, nose, nose_middle = map(_precise, (landmarks.mouth, landmarks.nose, landmarks.nose_middle))
+    axes = _face_axes(landmarks)
     _check_sides(axes, mouth, nose_middle if nose is None else nose)
     if nose is None and nose_middle is not None and axes is not None:
         vertices = mesh.vertices.astype(np.float64)
@@ -230,13 +243,21 @@ def _check_sides(axes: Vector | None, mouth: Vector | None, nose: Vector | None)
         raise MeshError("landmarks: the nose lies behind the eyes and the mouth, so left and right are swapped in them")
 
 
-def _axes(right: Vector, left: Vector, mouth: Vector) -> Vector | None:
+def _face_axes(landmarks: Landmarks) -> Vector | None:
+    """The face's own axes as rows (x to its left, y up, z out); none unless both eyes and the mouth tell them."""
+    right, left, mouth = map(_precise, (landmarks.right_eye, landmarks.left_eye, landmarks.mouth))
+    if right is None or left is None or mouth is None:
+        return None
     up = (right + left) / 2 - mouth
     out = np.cross(left - right, up)
     if min(np.linalg.norm(up), np.linalg.norm(out)) < 1e-9:
         return None
     up, out = up / np.linalg.norm(up), out / np.linalg.norm(out)
     return np.stack([np.cross(up, out), up, out])
+
+
+def _precise(point: NDArray[np.float32] | None) -> Vector | None:
+    return None if point is None else point.astype(np.float64)
 
 
 def _turned(mesh: Mesh, turn: NDArray[np.float32]) -> Mesh:

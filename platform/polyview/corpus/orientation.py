@@ -64,6 +64,14 @@ def turn_to(up: Way, front: Way) -> NDArray[np.float32]:
     return np.stack([np.cross(up.vector, front.vector), up.vector, front.vector], axis=1)
 
 
+def nearest_ways(axes: Points) -> tuple[Way, Way]:
+    """The ways of up and front that are nearest to a face's own axes, which are rows: left, up and out."""
+    _, up, front = axes
+    upright = int(np.abs(up).argmax())
+    out = int(np.abs(np.where(np.arange(3) == upright, 0, front)).argmax())
+    return Way(upright, 1 if up[upright] > 0 else -1), Way(out, 1 if front[out] > 0 else -1)
+
+
 def extent(mesh: Mesh) -> str:
     """The mesh's sides in words, such as 0.14 x 0.18 x 0.076."""
     return " x ".join(f"{side:.3g}" for side in mesh.sides)

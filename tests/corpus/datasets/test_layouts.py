@@ -94,8 +94,7 @@ def test_names_are_read_as_what_they_say_or_are_told(tmp_path: Path, data: st.Da
     faces, pattern = named(root, *drawn(data, NAMES))
     try:
         found = of_folder(root, faces, pattern=pattern)
-    except UserError as error:  # of an expression that no name tells without doubt
-        assert len(str(error).splitlines()) == 1
+    except UserError:  # it is refused, for some expression is told by no name without doubt
         return
     told = set(found.skipped["path"])
     assert not differences(found, [face for face in faces if face.path not in told], told)

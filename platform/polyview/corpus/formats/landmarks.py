@@ -45,11 +45,12 @@ def find_landmarks(path: str, root: str) -> Landmarks | None:
 
 
 def read_bnd(data: bytes) -> Landmarks:
-    """Of 83 rows `index x y z`, with or without an empty 84th; raises `MeshError`."""
-    values, _ = read_numbers(np.frombuffer(data, dtype=np.uint8))
-    if len(values) < 4 * _BND_ROWS:
-        raise MeshError(f"landmarks: {len(values)} numbers are not {_BND_ROWS} rows of index x y z")
-    points = _finite(values[: 4 * _BND_ROWS].reshape(_BND_ROWS, 4)[:, 1:])
+    """Of 83 lines `index x y z`, with or without an empty 84th; raises `MeshError`."""
+    lines = [np.frombuffer(line, dtype=np.uint8) for line in data.splitlines() if line.strip()]
+    rows = [row for line in lines if len(row := read_numbers(line)[0])][:_BND_ROWS]
+    if [len(row) for row in rows] != [4] * _BND_ROWS:
+        raise MeshError(f"landmarks: not {_BND_ROWS} lines of four numbers, index x y z, with points as decimal marks")
+    points = _finite(np.array(rows)[:, 1:])
     return Landmarks(
         right_eye=_middle(points[_RIGHT_EYE]),
         left_eye=_middle(points[_LEFT_EYE]),

@@ -1,0 +1,121 @@
+"""The same face with the same landmarks lies alike once it is aligned, however both are written; others are refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+from tests.corpus.formats.faces import Face, face, pose
+from tests.corpus.formats.heads import Points
+from tests.corpus.formats.writers import gltf, obj, off, ply, stl, vrml
+from tests.corpus.formats.writers.habits import Matrix, moved, scaled
+from tests.corpus.formats.writers.landmarks import WRITERS
+
+from polyview.corpus.formats.landmarks import find_landmarks
+from polyview.corpus.load import load_mesh
+from polyview.corpus.mesh import Mesh, MeshError
+from polyview.corpus.orientation import Way, turn_to
+from polyview.corpus.scan import scan
+from polyview.recipe import Corpus, Geometry
+
+CASES = settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+MESHES = {".obj": obj, ".ply": ply, ".off": off, ".stl": stl, ".wrl": vrml, ".glb": gltf}
+FACE = face()
+
+
+def habits_of(options: dict[str, list[Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({name: st.sampled_from(values) for name, values in options.items()})
+
+
+def plain(options: dict[str, list[Any]]) -> dict[str, Any]:
+    return {name: values[0] for name, values in options.items()}
+
+
+def written(folder: Path, shown: Face, suffix: str = ".ply") -> str:
+    """The mesh of a face in a folder that is emptied; returns its name."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return str(MESHES[suffix].write(folder, [shown.part], plain(MESHES[suffix].HABITS)))
+
+
+def apart(mesh: Mesh, points: Points) -> float:
+    """How far the farthest corner of a mesh lies from where one should be, and the other way round."""
+    corners = mesh.vertices.astype(np.float64)
+    one, other = cKDTree(points).query(corners)[0], cKDTree(corners).query(points)[0]
+    return float(max(one.max(), other.max()))
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+@CASES
+@given(data=st.data())
+def test_a_face_is_aligned_by_its_landmarks_from_any_pose(tmp_path: Path, suffix: str, data: st.DataObject) -> None:
+    write, options = WRITERS[suffix]
+    turned = Rotation.from_euler("xyz", data.draw(st.tuples(*[st.floats(-180, 180)] * 3), label="turn"), degrees=True)
+    shift = data.draw(st.tuples(*[st.floats(-300, 300)] * 3), label="shift")
+    unit = data.draw(st.sampled_from([1.0, 10.0, 1000.0, 2.5]), label="unit")
+    posed = FACE.moved(pose(turned, shift, unit))
+    name = written(tmp_path / "face", posed, data.draw(st.sampled_from([*MESHES]), label="format"))
+    write(tmp_path / "face" / name, posed, data.draw(habits_of(options), label="habits"))
+    mesh = load_mesh(name, None, str(tmp_path / "face"), Geometry(unit=unit, align="landmarks"))
+    # A .bnd does not mark the tip of the nose, which is found among the corners, 4 mm apart.
+    assert apart(mesh, FACE.upright()) < (0.05 if suffix == ".lm3" else 4)
+
+
+def test_decimal_commas_are_not_read_as_other_places(tmp_path: Path) -> None:
+    points = WRITERS[".bnd"][0](tmp_path / "face.ply", FACE, plain(WRITERS[".bnd"][1]))
+    points.write_text(points.read_text().replace(".", ","))
+    with pytest.raises(MeshError, match=r"^landmarks: not 83 lines of four numbers"):
+        find_landmarks("face.ply", str(tmp_path))
+
+
+@pytest.mark.parametrize("up", ["x", "-y", "z"])
+def test_a_folder_s_faces_are_turned_upright_as_their_landmarks_tell(tmp_path: Path, up: str) -> None:
+    way = Way.named(up)
+    lying = np.eye(4)
+    lying[:3, :3] = turn_to(way, Way((way.axis + 1) % 3, -1))
+    for number in range(3):
+        shown = FACE.moved(lying)
+        folder = tmp_path / "faces" / f"p{number}"
+        folder.parent.mkdir(exist_ok=True)
+        write, options = WRITERS[".lm3"]
+        write(folder / written(folder, shown), shown, plain(options))
+    own = {"dataset": "folder", "root": str(tmp_path / "faces"), "pattern": "{subject}/{expression}.ply"}
+    found = scan(Corpus.model_validate(own | {"expressions": ("head", "neutral")}))
+    for row in found.manifest.frame.iter_rows(named=True):
+        mesh = load_mesh(row["path"], None, found.manifest.root, found.manifest.geometry)
+        assert apart(mesh, FACE.part.points) < 0.05
+
+
+OTHERS: dict[str, Matrix] = {
+    "in metres": scaled(*[0.001] * 3),
+    "in centimetres": scaled(*[0.1] * 3),
+    "in micrometres": scaled(*[1000.0] * 3),
+    "elsewhere": moved(0, 120, 0),
+    "in front": moved(0, 0, 90),
+    "lying": pose(Rotation.from_euler("x", 90, degrees=True), (0, 0, 0), 1),
+    "from behind": pose(Rotation.from_euler("y", 180, degrees=True), (0, 0, 0), 1),
+    "mirrored": scaled(-1, 1, 1),
+}
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+@pytest.mark.parametrize("place", OTHERS)
+@pytest.mark.parametrize("align", ["none", "nose", "landmarks"])
+def test_landmarks_of_another_mesh_are_refused(tmp_path: Path, suffix: str, place: str, align: str) -> None:
+    write, options = WRITERS[suffix]
+    name = written(tmp_path / "face", FACE)
+    write(tmp_path / "face" / name, FACE.moved(OTHERS[place]), plain(options))
+    with pytest.raises(MeshError, match=r"^landmarks: "):
+        load_mesh(name, None, str(tmp_path / "face"), Geometry(align=align))
