@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial.transform import Rotation
 
 from polyview.corpus.formats.landmarks import Landmarks
 from polyview.corpus.geometry import prepared
@@ -97,9 +98,16 @@ def test_a_scan_is_turned_upright_and_to_the_front(up: Way, front: Way) -> None:
     assert turned.guesses == (() if (str(up), str(front)) == ("y", "z") else (said,))
 
 
-@pytest.mark.parametrize(("up", "front"), [turn for turn in TURNS if turn[0].sign > 0])
+@pytest.mark.parametrize(("up", "front"), TURNS)
 def test_a_whole_head_is_turned_by_its_nose(up: Way, front: Way) -> None:
     assert guess_axes(lying(head(), up, front)) == (up, front)
+
+
+@pytest.mark.parametrize("degrees", [-12, -8, 8, 12])
+def test_a_face_that_looks_up_or_down_is_not_turned_upside_down(degrees: float) -> None:
+    face, lean = shell(), Rotation.from_euler("x", degrees, degrees=True).as_matrix().astype(np.float32)
+    leaning = replace(face, vertices=face.vertices @ lean.T)
+    assert [guess_axes(lying(leaning, *turn)) for turn in TURNS] == TURNS
 
 
 def test_a_scan_wound_the_other_way_round_looks_where_it_bulges() -> None:

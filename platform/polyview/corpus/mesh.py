@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,13 +87,14 @@ def nose_tip(mesh: Mesh) -> NDArray[np.float32]:
     if mesh.nose is not None:
         return mesh.nose
     x, y, z = np.ascontiguousarray(mesh.vertices.T)
-    central = _middle_half(x) & _middle_half(y)
+    central = middle_half(x) & middle_half(y)
     foremost = np.where(central, z, -np.inf) if central.any() else z
     nose: NDArray[np.float32] = mesh.vertices[foremost.argmax()]
     return nose
 
 
-def _middle_half(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+def middle_half(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """(N,) which values lie in the middle half between the lowest and the highest."""
     low, high = values.min(), values.max()
     middle: NDArray[np.bool_] = np.abs(values - (low + high) / 2) <= (high - low) / 4
     return middle

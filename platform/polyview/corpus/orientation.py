@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from polyview.corpus.mesh import Mesh, MeshError
+from polyview.corpus.mesh import Mesh, MeshError, middle_half
 
 Points = NDArray[np.float64]
 
@@ -30,6 +30,8 @@ _BULGING = 0.3
 _ENOUGH_POINTS, _ENOUGH_FACES = 10_000, 4_000
 """A mesh shows its unit and axes in so many that are spread over it."""
 _GRID = 24
+_FACE, _BRIDGE, _BESIDE = 60.0, 6.0, 14.0
+"""Millimetres around the tip of a nose in which the face is, to both sides of it its bridge, and to its steep end."""
 _MOST = 0.75
 _FEW = 5
 
@@ -196,14 +198,23 @@ def _cells(flat: Points) -> NDArray[np.int64]:
 
 
 def _upward(points: Points, upright: int, front: Way) -> int:
-    """The way up along an axis: that along which the nose falls off less; the axis's own where that is not clear."""
-    relief = _relief(points, 3 - upright - front.axis, upright, front)
-    middle = relief[_GRID // 2 - 1 : _GRID // 2 + 1]
-    profile = np.where(np.isnan(middle), -np.inf, middle).max(axis=0)
-    quarter = _GRID // 4
-    tip = quarter + int(profile[quarter:-quarter].argmax())
-    if not np.isfinite(profile[tip]):  # there is no surface in the middle, and so no nose
+    """The way up along an axis: that along which the nose falls off less; the axis's own where that is not clear.
+
+    The lean of the face is taken out first: of one that looks up, the forehead falls off as steeply as below a nose.
+    """
+    height, sideways, forward = points[:, upright], points[:, 3 - upright - front.axis], points[:, front.axis]
+    forward = front.sign * forward
+    middle = middle_half(height) & middle_half(sideways)
+    if not middle.any():  # there is no surface in the middle, and so no nose
         return 1
-    above, below = (profile[tip] - profile[beside] for beside in (slice(tip + 1, tip + 5), slice(tip - 4, tip)))
-    falls = [float(fall[np.isfinite(fall)].mean()) if np.isfinite(fall).any() else 0.0 for fall in (above, below)]
+    foremost = points[np.where(middle, forward, -np.inf).argmax()]
+    around = np.linalg.norm(points - foremost, axis=1) <= _FACE
+    offset = height - height[around].mean()
+    forward = forward - offset * (offset @ (forward * around)) / max(float(offset**2 @ around), 1e-9)
+    tip = np.where(middle & around, forward, -np.inf).argmax()
+    bridge = np.abs(sideways - sideways[tip]) <= _BRIDGE
+    above, below = (bridge & (np.abs(height - height[tip] - side) <= _BESIDE / 2) for side in (_BESIDE, -_BESIDE))
+    if not (above.any() and below.any()):
+        return 1
+    falls = [float(forward[tip] - np.median(forward[beside])) for beside in (above, below)]
     return -1 if falls[0] > _CLEAR * falls[1] else 1

@@ -47,11 +47,13 @@ class Face:
 
 
 def depth(x: Points, y: Points) -> Points:
-    """How far in front the face is: steep below its nose, gentle above, and with a wart on its left cheek."""
+    """How far in front a face is: with a nose that is steep below and gentle above, and a wart on its left cheek."""
     above = np.where(y > NOSE[1], 34, 9)
     nose = 28 * np.exp(-((x / 11) ** 2) - ((y - NOSE[1]) / above) ** 2)
     wart = 6 * np.exp(-(((x - 35) / 8) ** 2) - ((y + 25) / 8) ** 2)
-    return 60 - (x / 12) ** 2 * 1.2 - (y / 14) ** 2 + nose + wart
+    eyes = -9 * np.exp(-(((np.abs(x) - EYES[0]) / 13) ** 2) - ((y - EYES[1]) / 9) ** 2)
+    lips = 6 * np.exp(-((x / 20) ** 2) - ((y - MOUTH[1]) / 8) ** 2)
+    return 60 - (x / 12) ** 2 * 1.2 - (y / 14) ** 2 + nose + eyes + lips + wart
 
 
 def face() -> Face:

@@ -73,6 +73,16 @@ def test_a_face_is_aligned_by_its_landmarks_from_any_pose(tmp_path: Path, suffix
     assert apart(mesh, FACE.upright()) < (0.05 if suffix == ".lm3" else 4)
 
 
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_a_mirrored_face_with_its_landmarks_is_told(tmp_path: Path, suffix: str) -> None:
+    write, options = WRITERS[suffix]
+    mirrored = FACE.moved(scaled(-1, 1, 1))
+    name = written(tmp_path / "face", mirrored)
+    write(tmp_path / "face" / name, mirrored, plain(options))
+    with pytest.raises(MeshError, match=r"^landmarks: .* left and right are swapped"):
+        load_mesh(name, None, str(tmp_path / "face"))
+
+
 def test_decimal_commas_are_not_read_as_other_places(tmp_path: Path) -> None:
     points = WRITERS[".bnd"][0](tmp_path / "face.ply", FACE, plain(WRITERS[".bnd"][1]))
     points.write_text(points.read_text().replace(".", ","))

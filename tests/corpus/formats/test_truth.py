@@ -195,10 +195,11 @@ def as_mesh(part: Part) -> Mesh:
     """The part without any file, each triangle with corners of its own."""
     cut = part.in_triangles()
     corners = np.array(cut.polygons)
+    of_corner = {"face": np.arange(len(corners)).repeat(3), "vertex": corners.ravel()}.get(part.look)
     return Mesh(
         vertices=cut.points[corners].reshape(-1, 3).astype(np.float32),
         faces=np.arange(corners.size, dtype=np.int32).reshape(-1, 3),
-        colors=cut.colors.repeat(3, axis=0) if part.look == "face" else None,
+        colors=None if of_corner is None else cut.colors[of_corner],
         uv=cut.places[np.array(cut.laid)].reshape(-1, 2).astype(np.float32) if part.look == "picture" else None,
         texture=part.colors if part.look == "picture" else None,
     )
