@@ -18,7 +18,7 @@ from tests.corpus.formats.writers import gltf, obj, off, ply, stl, vrml
 from tests.corpus.formats.writers.habits import Matrix, moved, scaled
 from tests.corpus.formats.writers.landmarks import WRITERS
 
-from polyview.corpus.formats.landmarks import find_landmarks
+from polyview.corpus.formats.landmarks import find_landmarks, read_lm3
 from polyview.corpus.load import load_mesh
 from polyview.corpus.mesh import Mesh, MeshError
 from polyview.corpus.orientation import Way, turn_to
@@ -88,6 +88,18 @@ def test_decimal_commas_are_not_read_as_other_places(tmp_path: Path) -> None:
     points.write_text(points.read_text().replace(".", ","))
     with pytest.raises(MeshError, match=r"^landmarks: not 83 lines of four numbers"):
         find_landmarks("face.ply", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ("Nose tip\n1 2 3\nChin\n4 5 6\nNose Tip\n7 8 9\n", "a name is there twice"),
+        ("Nose tip\n0 1 2 3\nChin\n1 4 5 6\nBrow\n2 7 8 9\n", "a place is not three numbers"),
+    ],
+)
+def test_landmarks_that_may_be_other_places_are_refused(rows: str, reason: str) -> None:
+    with pytest.raises(MeshError, match=f"^landmarks: {reason}"):
+        read_lm3(f"3 landmarks:\n{rows}".encode())
 
 
 @pytest.mark.parametrize("up", ["x", "-y", "z"])

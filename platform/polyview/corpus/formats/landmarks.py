@@ -72,10 +72,12 @@ def read_lm3(data: bytes) -> Landmarks:
         raise MeshError("landmarks: not a header `N landmarks:` with N names and places after it")
     names, places_text = lines[: 2 * number : 2], lines[1 : 2 * number : 2]
     try:
-        places = np.array([line.split() for line in places_text], dtype=np.float64).reshape(-1, 3)
+        places = np.array([line.split() for line in places_text], dtype=np.float64).reshape(number, 3)
     except ValueError:
         raise MeshError("landmarks: a place is not three numbers") from None
     points = dict(zip((name.lower() for name in names), _finite(places), strict=True))
+    if len(points) < number:
+        raise MeshError("landmarks: a name is there twice")
     return Landmarks(
         right_eye=_of(points, "left", "eye", "corner"),
         left_eye=_of(points, "right", "eye", "corner"),
