@@ -35,7 +35,9 @@ FILMS: dict[str, list[Any]] = FOLDERS | {
     "first": [0, 1, 95],
     "digits": [3, 1, 6],
     "gaps": [False, True],
+    "torn": [False, True],
 }
+"""With `torn`, the later frames of some films lie in another folder, as on a second disk."""
 CODED: dict[str, list[Any]] = {
     "codes": ["", "AUCoding", "AUCoding/AU_OCC", "AU_OCC"],
     "suffix": [".obj", ".wrl", ".ply"],
@@ -113,8 +115,10 @@ class Layout:
         numbers = self.habits["first"] + np.arange(2 * count)
         if self.habits["gaps"]:
             numbers = np.sort(self.chance.choice(numbers, count, replace=False))
+        torn = self.habits["torn"] and not strengths and self.chance.random() < 0.5
         for place, number in enumerate(numbers[:count].tolist()):
-            stem = folder / named(f"{number:0{self.habits['digits']}}")
+            own = PurePosixPath("more", *folder.parts[-2:]) if torn and 2 * place >= count else folder
+            stem = own / named(f"{number:0{self.habits['digits']}}")
             strength = strengths[number] if strengths else math.sin(math.pi * (place + 0.5) / count)
             self.face(stem, suffix, subject, expression, strength, str(folder), number)
 
@@ -141,6 +145,10 @@ def bu3dfe(layout: Layout) -> None:
             shown = (subject, BU3DFE_CODES.get(code, "neutral"), level / 4, f"{subject} {code} {level}", 0)
             stem = home / f"{subject}_{code}{level:02}{ancestry}_F3D"
             layout.face(stem, ".wrl", *shown, beside=(".bnd",))
+            if layout.habits["copies"]:  # and what the dataset has no level for
+                odd = home / layout.spelt(f"{subject}_{'AN00' if level else 'NE03'}{ancestry}_F3D.wrl")
+                layout.touch(odd)
+                layout.left_out.add(str(odd))
             raw = stem.name.replace("_F3D", "")
             layout.touch(*(home / layout.spelt(raw + end) for end in ("_RAW.wrl", "_RAW.pse", "_F2D.bmp")))
 

@@ -17,7 +17,8 @@ from polyview.corpus.manifest import Found
 from polyview.recipe import Corpus
 
 _SUBJECT = r"[FM]\d{4}"
-_NAME = re.compile(rf"({_SUBJECT})_(AN|DI|FE|HA|SA|SU|NE)0?([0-4])[A-Z]{{2}}_F3D", re.IGNORECASE)
+_SHOWN = r"(NE(?=00?[A-Z])|(?:AN|DI|FE|HA|SA|SU)(?=0?[1-4]))0?([0-4])"
+_NAME = re.compile(rf"({_SUBJECT})_{_SHOWN}[A-Z]{{2}}_F3D", re.IGNORECASE)
 _EXPRESSIONS = {
     "NE": "neutral",
     "AN": "anger",

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from polyview.corpus.formats.limits import LEADS_NOWHERE, entries, format_of, is_broken_link, name_unpacked
-from polyview.corpus.manifest import SCHEMA, SKIPPED, Found
+from polyview.corpus.manifest import SCHEMA, SEQUENCE, SKIPPED, Found
 from polyview.errors import UserError
 from polyview.recipe import Corpus
 
@@ -34,10 +34,10 @@ class Subject:
 
 @dataclass
 class Findings:
-    """The rows of a scan, the files that were left out, with reasons, and the sequences of guessed intensities.
+    """The rows of a scan, and the files that were left out, with reasons.
 
-    subjects: all whose folders, archives or broken links are there; places: where each frame was found first;
-    repeated: by folder the files that were found elsewhere before.
+    subjects: all whose folders, archives or broken links are there; films: how each sequence was spelt first;
+    places: where each frame was found first; repeated: by folder the files that were found elsewhere before.
     """
 
     dataset: str
@@ -45,7 +45,7 @@ class Findings:
     subjects: Sequence[Subject] = ()
     rows: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
-    guessed: list[str] = field(default_factory=list)
+    films: dict[tuple[str, str], str] = field(default_factory=dict)
     places: dict[tuple[str, str, int], Path] = field(default_factory=dict)
     repeated: dict[Path, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
@@ -54,13 +54,17 @@ class Findings:
         file: Path,
         subject: str,
         expression: str,
-        intensity: float,
+        intensity: float | None,
         sequence: str,
         frame: int,
         texture: Path | None,
     ) -> None:
-        """A face, unless its subject has that frame in another file already; files are below the root."""
-        first = self.places.setdefault((subject, sequence.casefold(), frame), file)
+        """A face, unless its subject has that frame in another file already; files are below the root.
+
+        intensity: None where it is to be guessed, which `found` does of all parts of a sequence together.
+        """
+        sequence = self.films.setdefault((subject, sequence.casefold()), sequence)
+        first = self.places.setdefault((subject, sequence, frame), file)
         if first != file:
             self.repeated[file.parent].append(first)
             return
@@ -83,16 +87,24 @@ class Findings:
         self.left_out.append((str(file.relative_to(self.root)), reason))
 
     def found(self, measure: str = "the dataset does not tell them") -> Found:
-        """What `scan` of a dataset gives; `measure` says why intensities were guessed."""
+        """What `scan` of a dataset gives; `measure` says why intensities were guessed.
+
+        They are by the usual course, from rest over the apex in the middle and back: sin(pi (i + 1/2) / n). That is a
+        guess, not a measurement, and noted as one.
+        """
+        rows = pl.DataFrame(self.rows, schema=SCHEMA)
+        guessed = rows.filter(pl.col("intensity").is_null())["sequence"].unique(maintain_order=True)
         remark = (
-            f"the intensities of {len(self.guessed)} sequences are guessed, from rest over the apex in the middle and "
-            f"back: {measure}; the first is {self.guessed[0]}"
-            if self.guessed
+            f"the intensities of {len(guessed)} sequences are guessed, from rest over the apex in the middle and "
+            f"back: {measure}; the first is {guessed[0]}"
+            if len(guessed)
             else None
         )
+        turn = math.pi * (pl.col("frame").rank("ordinal").over(SEQUENCE) - 0.5) / pl.len().over(SEQUENCE)
+        rows = rows.with_columns(pl.col("intensity").fill_null(turn.sin()))
         left_out = [*self._absent(), *self._twice(), *self.left_out]
         skipped = pl.DataFrame(left_out, schema=SKIPPED, orient="row")
-        return Found(pl.DataFrame(self.rows, schema=SCHEMA), skipped, (remark,) if remark else ())
+        return Found(rows, skipped, (remark,) if remark else ())
 
     def _absent(self) -> Iterator[tuple[str, str]]:
         """Those of whom no face is found, and why."""
@@ -164,9 +176,7 @@ def add_sequence(
 ) -> None:
     """Rows for the numbered meshes of a folder; `pattern` matches their unpacked names and captures the number.
 
-    strengths: the intensity of frames by number, 0 where it is not known. Without them the usual course is assumed,
-    from rest over the apex in the middle and back: sin(pi (i + 1/2) / n). That is a guess, not a measurement, and noted
-    as one.
+    strengths: the intensity of frames by number, 0 where it is not known. Without them it is guessed.
     """
     frames: dict[int, Path] = {}
     for file in meshes_in(folder, ".wrl", ".obj", ".ply"):
@@ -178,12 +188,8 @@ def add_sequence(
         else:
             frames[int(match[1])] = file
     sequence = f"{subject}_{folder.name}"
-    if frames and strengths is None and sequence not in findings.guessed:
-        findings.guessed.append(sequence)
-    for index, (number, file) in enumerate(sorted(frames.items())):
-        strength = (
-            math.sin(math.pi * (index + 0.5) / len(frames)) if strengths is None else strengths.get(number) or 0.0
-        )
+    for number, file in sorted(frames.items()):
+        strength = None if strengths is None else strengths.get(number) or 0.0
         findings.add(file, subject, expression, strength, sequence, number, picture_beside(file))
 
 
