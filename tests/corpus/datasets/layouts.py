@@ -185,7 +185,7 @@ def bp4d(layout: Layout) -> None:
             coded = habits["codes"] and chance.random() < 0.7
             if coded:
                 rows = [(0, 1, 2, 4, 6, 12), *((number, *active) for number, active in units.items())]
-                table = home.parent / habits["codes"] / f"{subject}_{name}.csv"
+                table = home.parent / layout.spelt(f"{habits['codes']}/{subject}_{name}.csv")
                 layout.touch(table)
                 (layout.root / table).write_text("\n".join(",".join(map(str, row)) for row in rows) + "\n")
             strengths = {number: sum(active) / most for number, active in units.items()} if coded else None

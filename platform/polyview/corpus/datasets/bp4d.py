@@ -80,8 +80,8 @@ def _strengths(folder: Path, name: str, shift: int) -> Strengths | None:
 
     folder: the one that holds the subjects; shift: what is added to a code's frame to get the mesh's number.
     """
-    places = (place / codes / name for place in (folder, folder.parent) for codes in _CODES)
-    file = next((place for place in places if place.is_file()), None)
+    places = (in_any_case(place, PurePath(codes, name)) for place in (folder, folder.parent) for codes in _CODES)
+    file = next((place for place in places if place and place.is_file()), None)
     if file is None:
         return None
     try:
