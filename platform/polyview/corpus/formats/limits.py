@@ -22,7 +22,7 @@ from PIL import Image
 from polyview.corpus.mesh import MeshError
 
 FORMATS = (".obj", ".wrl", ".bnt", ".ply", ".stl", ".off", ".glb", ".gltf")
-READING = 3
+READING = 4
 """Another number wherever the same file is read as another mesh, so that its views are drawn anew."""
 LANDMARKS = (".bnd", ".BND", ".lm3", ".LM3")
 LARGEST_FILE = 256 << 20
