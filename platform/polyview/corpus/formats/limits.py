@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
@@ -24,7 +24,7 @@ from polyview.corpus.mesh import MeshError
 FORMATS = (".obj", ".wrl", ".bnt", ".ply", ".stl", ".off", ".glb", ".gltf")
 READING = 4
 """Another number wherever the same file is read as another mesh, so that its views are drawn anew."""
-LANDMARKS = (".bnd", ".BND", ".lm3", ".LM3")
+LANDMARKS = (".bnd", ".lm3")
 LARGEST_FILE = 256 << 20
 LARGEST_FACES = 5_000_000
 LARGEST_PICTURE = 16_384 * 16_384
@@ -110,16 +110,17 @@ def in_any_case(folder: Path, path: PurePath, names: Callable[[Path], dict[str, 
 
 
 def landmark_files(path: str, root: Path, names: Callable[[Path], dict[str, str]] = names_in) -> list[Path]:
-    """Those of the mesh at `path` that are there, of which the first counts: beside it, or in BU-4DFE's own folder.
+    """Those of the mesh at `path` that are there, in any case; the first counts: beside it, or in BU-4DFE's own folder.
 
     names: how to list a folder, as of `in_any_case`.
     """
-    mesh = PurePath(name_unpacked(path))
+    names, mesh = cache(names), PurePath(name_unpacked(path))
     places = [mesh.with_suffix(suffix + packed) for suffix in LANDMARKS for packed in ("", ".gz")]
     if mesh.suffix.lower() == ".wrl":
         folders = [name for spelling, name in names(root).items() if spelling.startswith(_OF_BU4DFE)]
         places += [PurePath(folder, *mesh.with_suffix(".bnd").parts[-3:]) for folder in sorted(folders)]
-    return [root / place for place in places if is_file(root / place) and below(root, str(place))]
+    found = (in_any_case(root, place, names) for place in places if below(root, str(place)))
+    return [file for file in found if file and is_file(file)]
 
 
 def _spelling(name: str) -> str:

@@ -17,6 +17,7 @@ COMMON: dict[str, list[Any]] = {
     "digits": ["{:.6f}", "{:.9g}", "{:.8e}", "{:+.7f}"],
     "spaces": [" ", "  ", "\t"],
     "case": [str.lower, str.upper],
+    "stem": [str, str.upper],
     "packed": [False, True],
 }
 BND: dict[str, list[Any]] = COMMON | {
@@ -109,6 +110,6 @@ def _nearest(points: Points, vertices: Points) -> Points:
 
 def _written(file: Path, suffix: str, rows: Sequence[str], habits: Habits) -> Path:
     data = "\n".join([*rows, ""]).replace("\n", habits["newline"]).encode()
-    place = file.with_name(file.stem + suffix + (".gz" if habits["packed"] else ""))
+    place = file.with_name(habits["stem"](file.stem) + suffix + (".gz" if habits["packed"] else ""))
     place.write_bytes(gzip.compress(data) if habits["packed"] else data)
     return place
