@@ -26,7 +26,8 @@ FOLDERS: dict[str, list[Any]] = {
     "split": [False, True],
     "case": ["as it is", "lower", "upper"],
     "packed": [0.0, 0.5, 1.0],
-    "picture": [".jpg", ".bmp", ".PNG", ""],
+    "picture": [".jpg", ".bmp", ".PNG", ".Jpeg", ""],
+    "pictures": ["as it is", "other case"],
     "junk": [False, True],
     "copies": [False, True],
 }
@@ -89,7 +90,10 @@ class Layout:
         """
         packed = ".gz" if self.chance.random() < self.habits["packed"] else ""
         mesh = stem.with_name(self.spelt(stem.name + suffix) + packed)
-        picture = stem.with_name(self.spelt(stem.name) + self.habits["picture"]) if self.habits["picture"] else None
+        shown_by = (
+            self.spelt(stem.name).swapcase() if self.habits["pictures"] == "other case" else self.spelt(stem.name)
+        )
+        picture = stem.with_name(shown_by + self.habits["picture"]) if self.habits["picture"] else None
         companions = [stem.with_name(self.spelt(stem.name + end)) for end in beside]
         self.touch(mesh, *([picture] if picture else []), *companions)
         if self.habits["junk"] and self.chance.random() < 0.2:

@@ -41,5 +41,5 @@ def scan(corpus: Corpus) -> Found:
                 continue
             expression = _EXPRESSIONS.get(match[2].upper(), match[2].lower())
             intensity = 0.0 if expression == "neutral" else 1.0
-            findings.add(file, subject.name, expression, intensity, name, 0, picture_beside(file))
+            findings.add(file, subject.name, expression, intensity, name, 0, picture_beside(file, findings.names))
     return findings.found()

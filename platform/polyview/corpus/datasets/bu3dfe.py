@@ -50,7 +50,7 @@ def scan(corpus: Corpus) -> Found:
                 findings.leave_out(file, f"its name is not such as {subject.name}_AN01WH_F3D.wrl")
                 continue
             expression, level = _EXPRESSIONS[match[2].upper()], int(match[3])
-            findings.add(file, subject.name, expression, level / 4, name, 0, picture_beside(file))
+            findings.add(file, subject.name, expression, level / 4, name, 0, picture_beside(file, findings.names))
     return _subset(findings, corpus)
 
 

@@ -8,17 +8,26 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePath
 from typing import Any
 
 import polars as pl
 
-from polyview.corpus.formats.limits import LEADS_NOWHERE, entries, format_of, is_broken_link, name_unpacked
+from polyview.corpus.formats.limits import (
+    LEADS_NOWHERE,
+    entries,
+    format_of,
+    in_any_case,
+    is_broken_link,
+    name_unpacked,
+    names_in,
+)
 from polyview.corpus.manifest import SCHEMA, SEQUENCE, SKIPPED, Found
 from polyview.errors import UserError
 from polyview.recipe import Corpus
 
-_PICTURES = (".jpg", ".png", ".bmp", ".jpeg", ".JPG", ".PNG", ".BMP", ".JPEG")
+_PICTURES = (".jpg", ".png", ".bmp", ".jpeg")
 _ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 _PACKED = "an archive; unpack it first"
 _NAMES_SHOWN = 5
@@ -37,7 +46,8 @@ class Findings:
     """The rows of a scan, and the files that were left out, with reasons.
 
     subjects: all whose folders, archives or broken links are there; films: how each sequence was spelt first;
-    places: where each frame was found first; repeated: by folder the files that were found elsewhere before.
+    places: where each frame was found first; names: lists a folder, and remembers it; repeated: by folder the files
+    that were found elsewhere before.
     """
 
     dataset: str
@@ -47,6 +57,7 @@ class Findings:
     left_out: list[tuple[str, str]] = field(default_factory=list)
     films: dict[tuple[str, str], str] = field(default_factory=dict)
     places: dict[tuple[str, str, int], Path] = field(default_factory=dict)
+    names: Callable[[Path], dict[str, str]] = field(default_factory=lambda: cache(names_in))
     repeated: dict[Path, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
     def add(
@@ -190,7 +201,7 @@ def add_sequence(
     sequence = f"{subject}_{folder.name}"
     for number, file in sorted(frames.items()):
         strength = None if strengths is None else strengths.get(number) or 0.0
-        findings.add(file, subject, expression, strength, sequence, number, picture_beside(file))
+        findings.add(file, subject, expression, strength, sequence, number, picture_beside(file, findings.names))
 
 
 def meshes_in(folder: Path, *formats: str) -> list[Path]:
@@ -203,10 +214,11 @@ def unpacked(file: Path) -> Path:
     return file.with_name(name_unpacked(file.name))
 
 
-def picture_beside(file: Path) -> Path | None:
-    """The picture in the file's folder that has its name."""
-    candidates = (unpacked(file).with_suffix(suffix) for suffix in _PICTURES)
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+def picture_beside(file: Path, names: Callable[[Path], dict[str, str]] = names_in) -> Path | None:
+    """The picture in the file's folder that has its name, in any case; names: how to list it, as of `in_any_case`."""
+    candidates = (PurePath(unpacked(file).stem + suffix) for suffix in _PICTURES)
+    found = (in_any_case(file.parent, candidate, names) for candidate in candidates)
+    return next((picture for picture in found if picture and picture.is_file()), None)
 
 
 def wanted_folders(findings: Findings, parent: Path, names: Iterable[str]) -> Sequence[Path]:
