@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from polyview.analysis.notes import notes
+from polyview.corpus.formats.limits import READING
+from polyview.corpus.scan import scan
 from polyview.recipe import Experiment, Study, UntilDecided, with_overrides
 from polyview.storage.home import Home
 from polyview.studies.driver import run_stages
@@ -72,3 +74,19 @@ def test_results_of_faces_that_have_changed_are_left_out_and_kept(
     mixed = load_outcome(study, home)
     assert mixed.stale.keys() == {one}
     assert any("of faces that have changed since" in note for note in notes(mixed))
+
+
+def test_results_of_files_that_are_read_in_another_way_now_run_again(
+    raw: Experiment, home: Home, listener: Any, scans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = {"corpus.dataset": "folder", "corpus.root": str(scans), "corpus.pattern": "{subject}/{expression}.obj"}
+    study = Study(name="read", experiment=with_overrides(raw, corpus), seeds=(0,), references=False)
+    before, _ = run_stages(study, home, listener)
+    monkeypatch.setattr("polyview.corpus.formats.limits.READING", READING + 1)
+    assert load_outcome(study, home).records == before.records
+    assert [state for _, state in estimate(study, home).trials] == ["stale, to run again"]
+    # An earlier version did not note how it read.
+    (record,) = before.records.values()
+    former = scan(study.experiment.corpus).manifest.former_fingerprints[0]
+    Ledger(home.trials).write(record.model_copy(update={"manifest": former}))
+    assert [state for _, state in estimate(study, home).trials] == ["done"]

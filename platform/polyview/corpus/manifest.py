@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from polyview.corpus.contents import content_digests
-from polyview.corpus.formats.limits import landmark_files, names_in
+from polyview.corpus.formats.limits import landmark_files, names_in, reading_of
 from polyview.corpus.references import references
 from polyview.errors import UserError
 from polyview.recipe import Geometry
@@ -62,20 +62,23 @@ class Manifest:
 
     root: the folder that `path` and `texture` are relative to; empty where paths hold all that is needed.
     fingerprint: 16 hex digits that change with any row, with the content of any file named in one, named by the mesh or
-    lying beside it as its landmarks or materials, and with the geometry.
+    lying beside it as its landmarks or materials, with the geometry, and with how files are read.
     geometry: what is done to each mesh as it is loaded.
+    reading: `READING` of the version that made it; 0 where no file is read, and of earlier versions, which left it out.
     """
 
     frame: pl.DataFrame
     root: str
     fingerprint: str
     geometry: Geometry = _AS_IT_IS
+    reading: int = 0
 
     @classmethod
     def build(cls, frame: pl.DataFrame, root: str, geometry: Geometry = _AS_IT_IS) -> Manifest:
         """A manifest of these rows, in any order; raises `UserError` where they do not fit the schema."""
         frame = _conformed(frame).sort("sample_id")
-        return cls(frame, root, fingerprint_of(frame, geometry, _contents(frame, root)), geometry)
+        reading = reading_of(frame["path"])
+        return cls(frame, root, fingerprint_of(frame, geometry, _contents(frame, root), reading), geometry, reading)
 
     @cached_property
     def contents(self) -> list[list[str]]:
@@ -83,18 +86,23 @@ class Manifest:
         return _contents(self.frame, self.root)
 
     @cached_property
-    def former_fingerprints(self) -> tuple[str, str]:
-        """What earlier versions called these files: by content, but for what meshes name, and by size and time."""
+    def former_fingerprints(self) -> tuple[str, str, str]:
+        """What earlier versions called these files, however they read them.
+
+        By content; by content, but for what meshes name; and by size and time.
+        """
+        whole = fingerprint_of(self.frame, self.geometry, self.contents)
         alone = fingerprint_of(self.frame, self.geometry, _contents(self.frame, self.root, named_too=False))
-        return alone, _former_fingerprint(self.frame, self.root, self.geometry)
+        return whole, alone, _former_fingerprint(self.frame, self.root, self.geometry)
 
     def is_called(self, fingerprint: str) -> bool:
         """Whether this is its fingerprint, or what an earlier version called it, for which files are looked at."""
         return fingerprint == self.fingerprint or fingerprint in self.former_fingerprints
 
     def save(self, path: Path) -> None:
-        """Write as Parquet, with root, fingerprint and geometry in the file's metadata."""
-        metadata = {"root": self.root, "fingerprint": self.fingerprint, "geometry": self.geometry.model_dump_json()}
+        """Write as Parquet, with all but the rows in the file's metadata."""
+        geometry, reading = self.geometry.model_dump_json(), str(self.reading)
+        metadata = {"root": self.root, "fingerprint": self.fingerprint, "geometry": geometry, "reading": reading}
         with replacing(path) as temporary:
             self.frame.write_parquet(temporary, metadata=metadata)
 
@@ -119,7 +127,8 @@ class Manifest:
         if not {"root", "fingerprint"} <= metadata.keys():
             raise UserError(f"{path}: a Parquet file, but not a manifest; make one with `polyview scan`")
         geometry = Geometry.model_validate_json(metadata.get("geometry", "{}"))
-        return cls(_conformed(frame), metadata["root"], metadata["fingerprint"], geometry)
+        reading = int(metadata.get("reading", "0"))
+        return cls(_conformed(frame), metadata["root"], metadata["fingerprint"], geometry, reading)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -158,9 +167,11 @@ def _conformed(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def fingerprint_of(frame: pl.DataFrame, geometry: Geometry, contents: Iterable[Sequence[Any]]) -> str:
+def fingerprint_of(frame: pl.DataFrame, geometry: Geometry, contents: Iterable[Sequence[Any]], reading: int = 0) -> str:
     """The fingerprint of a manifest's rows, of what is done to the meshes, and of each row's contents."""
     digest = hashlib.blake2b(digest_size=8)
+    if reading:
+        digest.update(f"reading {reading}".encode())
     if geometry != _AS_IT_IS:
         later = {"axes"} if geometry.axes is None else set()  # older fingerprints stay as they were
         digest.update(geometry.model_dump_json(exclude=later).encode())

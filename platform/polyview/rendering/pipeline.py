@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from polyview.corpus.formats import limits
+from polyview.corpus.formats.limits import reading_of
 from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import OPTIONAL, Manifest
 from polyview.corpus.mesh import MeshError
@@ -171,7 +171,7 @@ def _missing(folder: Path, cameras: Sequence[Camera]) -> tuple[Camera, ...]:
 
 
 def _store_name(manifest: Manifest, rendering: Rendering) -> str:
-    is_read = any(limits.format_of(path) in limits.FORMATS for path in manifest.frame["path"])
+    reading = reading_of(manifest.frame["path"])  # today's, which is not that of a manifest kept from earlier
     return digest(
         {
             "schema": SCHEMA_VERSION,
@@ -180,7 +180,7 @@ def _store_name(manifest: Manifest, rendering: Rendering) -> str:
             "rendering": rendering.model_dump(mode="json", exclude={"views", "backend"}),
             "backend": backend_of(rendering),
         }
-        | ({"reading": limits.READING} if is_read else {})
+        | ({"reading": reading} if reading else {})
     )
 
 

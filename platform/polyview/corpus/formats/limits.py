@@ -9,7 +9,7 @@ import os
 import unicodedata
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -23,7 +23,7 @@ from polyview.corpus.mesh import MeshError
 
 FORMATS = (".obj", ".wrl", ".bnt", ".ply", ".stl", ".off", ".glb", ".gltf")
 READING = 4
-"""Another number wherever the same file is read as another mesh, so that its views are drawn anew."""
+"""Another number wherever the same file is read as another mesh: its views are drawn anew, and trials run anew."""
 LANDMARKS = (".bnd", ".lm3")
 LARGEST_FILE = 256 << 20
 LARGEST_FACES = 5_000_000
@@ -201,6 +201,11 @@ def format_of(path: str) -> str:
 def name_unpacked(name: str) -> str:
     """The name without the `.gz` of what gzip has packed: face.WRL for face.WRL.gz, and for itself."""
     return name[:-3] if name.lower().endswith(".gz") else name
+
+
+def reading_of(paths: Iterable[str]) -> int:
+    """`READING` if any of these paths is a mesh file's; 0 if none is, as where heads are generated."""
+    return READING if any(format_of(path) in FORMATS for path in paths) else 0
 
 
 def unpacked(data: bytes) -> bytes:

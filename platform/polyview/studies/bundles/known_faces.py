@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,23 +23,29 @@ _FILES = ("path", "texture")
 
 @dataclass(frozen=True, eq=False)
 class KnownFaces:
-    """The rows of a manifest, and for each the hashes of its files; None where these could not be had."""
+    """The rows of a manifest, and for each the hashes of its files; None where these could not be had.
+
+    reading: the manifest's.
+    """
 
     frame: pl.DataFrame
     geometry: Geometry
     contents: list[list[str]] | None
+    reading: int = 0
 
     @classmethod
     def of(cls, manifest: Manifest) -> KnownFaces:
         """Those of a manifest, with what its files hold if they are still those that it was made of."""
         held = manifest.contents
-        unchanged = fingerprint_of(manifest.frame, manifest.geometry, held) == manifest.fingerprint
-        return cls(manifest.frame, manifest.geometry, held if unchanged else None)
+        known = cls(manifest.frame, manifest.geometry, held, manifest.reading)
+        return known if known.fingerprint == manifest.fingerprint else replace(known, contents=None)
 
     @property
     def fingerprint(self) -> str | None:
         """The manifest's, made anew of the rows and the contents; None where these are not known."""
-        return None if self.contents is None else fingerprint_of(self.frame, self.geometry, self.contents)
+        if self.contents is None:
+            return None
+        return fingerprint_of(self.frame, self.geometry, self.contents, self.reading)
 
     @cached_property
     def samples(self) -> pl.DataFrame:
@@ -53,7 +59,7 @@ class KnownFaces:
         """Write as Parquet, with the geometry in the file's metadata."""
         held = [] if self.contents is None else [pl.Series(_CONTENTS, self.contents, dtype=pl.List(pl.String))]
         path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"geometry": self.geometry.model_dump_json()}
+        metadata = {"geometry": self.geometry.model_dump_json(), "reading": str(self.reading)}
         self.frame.with_columns(held).write_parquet(path, metadata=metadata)
 
     @classmethod
@@ -66,7 +72,8 @@ class KnownFaces:
         if dict(rows.schema) != expected or not SCHEMA.keys() <= expected.keys():
             raise ValueError("its columns are not those of a manifest")
         held = table[_CONTENTS].to_list() if _CONTENTS in table.columns else None
-        return cls(rows, Geometry.model_validate_json(metadata["geometry"]), held)
+        geometry, reading = Geometry.model_validate_json(metadata["geometry"]), int(metadata.get("reading", "0"))
+        return cls(rows, geometry, held, reading)
 
     def compare(self, found: Manifest) -> FaceDifferences:
         """How the faces that were found differ from these, by the samples' names and what is known of each."""
