@@ -276,7 +276,8 @@ def test_scan_never_says_that_nothing_is_lost_where_something_is(
     assert "skipped 2 more" in said
     assert "note: 1 face is left out for labels that are not understood: '[smug]' (1); correct the labels" in said
     assert (
-        "note: subjects that differ by case, space, leading zeros or the encoding of a letter alone: '01' and" in said
+        "note: subjects that differ by case, space, punctuation, leading zeros or the encoding of a letter alone: "
+        "'01' and" in said
     )
     assert "note: 1 of 2 files are not there: gone.ply" in said
     assert "12 files skipped and 1 faces left out; wrote" in said

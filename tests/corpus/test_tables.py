@@ -254,6 +254,8 @@ def test_a_person_is_one_however_much_space_is_around_the_name(root: Path) -> No
         ["Anna", "anna"],
         ["Anna B", "AnnaB"],
         ["s1", "s001"],
+        ["s-01", "s_01", "s01"],
+        ["anna", "anna\u200b", "\ufeffanna"],
         ["1", "1.0"],
         ["José", unicodedata.normalize("NFD", "José")],
     ],
@@ -261,7 +263,9 @@ def test_a_person_is_one_however_much_space_is_around_the_name(root: Path) -> No
 def test_people_who_differ_in_writing_alone_are_told_of(root: Path, subjects: list[str]) -> None:
     found = of_subjects(root, [*subjects, "other", "10", "100"])
     (remark,) = (one for one in found.remarks if not one.startswith("no two"))
-    assert remark.startswith("subjects that differ by case, space, leading zeros or the encoding of a letter alone: ")
+    assert remark.startswith(
+        "subjects that differ by case, space, punctuation, leading zeros or the encoding of a letter alone: "
+    )
     assert all(repr(subject) in remark or ascii(subject) in remark for subject in subjects)
     assert len(set(remark.split(": ")[1].split(";")[0].split(" and "))) == len(subjects)
     assert "'10'" not in remark

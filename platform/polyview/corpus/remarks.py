@@ -109,8 +109,8 @@ def on_subjects(subjects: Iterable[str]) -> Iterator[str]:
     if alike:
         names = _listed((" and ".join(map(_told_apart(group), group)) for group in alike), "; ")
         yield (
-            f"subjects that differ by case, space, leading zeros or the encoding of a letter alone: {names}; if they "
-            "are one person, write one name, or that person may be both trained on and tested on"
+            "subjects that differ by case, space, punctuation, leading zeros or the encoding of a letter alone: "
+            f"{names}; if they are one person, write one name, or that person may be both trained on and tested on"
         )
 
 
@@ -141,10 +141,19 @@ def _meant(label: str, expressions: Sequence[str]) -> str:
 
 def _told_apart(names: Sequence[str]) -> Callable[[str], str]:
     """How to write names that differ: by their codes where some look the same."""
-    return ascii if len({unicodedata.normalize("NFKC", name) for name in names}) < len(names) else repr
+    return ascii if len({_shown(name) for name in names}) < len(names) else repr
+
+
+def _shown(name: str) -> str:
+    """What can be seen of a name, in one form of Unicode."""
+    return "".join(filter(str.isprintable, unicodedata.normalize("NFKC", name)))
 
 
 def _plain(subject: str) -> str:
-    """What is left of a name without case, spaces and leading zeros, and without the `.0` of a number."""
-    plain = "".join(unicodedata.normalize("NFKC", subject).casefold().split())
-    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"^(\d+)\.0+$", r"\1", plain))
+    """What is left of a name without case, spaces and leading zeros, and without the `.0` of a number.
+
+    Of punctuation, what divides two numbers is left, and all where a name has nothing else.
+    """
+    spaced = "".join(_shown(subject).casefold().split())
+    plain = re.sub(r"(?<!\d)[\W_]+|[\W_]+(?!\d)", "", re.sub(r"^(\d+)\.0+$", r"\1", spaced)) or spaced
+    return re.sub(r"(?<!\d)0+(?=\d)", "", plain)
