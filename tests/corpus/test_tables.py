@@ -129,6 +129,13 @@ def test_a_table_of_pandas(root: Path) -> None:
     assert found.skipped.rows() == [("a/1.obj", "row 2 has no subject")]
 
 
+def test_columns_that_are_not_read_are_named(root: Path) -> None:
+    found = scanned(root, "path,subject,expression,Age,intensty,frames\na/0.obj,anna,anger,30,0.5,7\n")
+    assert found.remarks == (
+        "columns of the table that are not read: age, intensty (nearest: intensity), frames (nearest: frame)",
+    )
+
+
 def test_a_frame_without_intensity_is_no_apex_where_others_of_its_film_have_one(root: Path) -> None:
     strengths = ("", "", "0.4", "0.8", "0.3")
     films = "".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from collections import defaultdict
@@ -15,6 +16,14 @@ from polyview.corpus.labels import is_usual, nearest
 from polyview.corpus.manifest import SEQUENCE
 
 _NAMES_SHOWN = 10
+
+
+def on_columns(unread: Iterable[str], read: Sequence[str]) -> Iterator[str]:
+    """Which columns of a table are not read; one that is meant to be may be misspelt."""
+    nearest_of = {name: difflib.get_close_matches(name, read, n=1, cutoff=0.75) for name in unread}
+    names = _listed(f"{name} (nearest: {close[0]})" if close else name for name, close in nearest_of.items())
+    if names:
+        yield f"columns of the table that are not read: {names}"
 
 
 def on_frames(count: int, asked: bool) -> Iterator[str]:

@@ -15,6 +15,7 @@ from polyview.corpus.datasets.table import cleaned, read_table
 from polyview.corpus.formats.limits import FORMATS, below, entries, format_of, in_any_case, is_broken_link, names_in
 from polyview.corpus.labels import key, meanings
 from polyview.corpus.manifest import OPTIONAL, SCHEMA, SEQUENCE, Found
+from polyview.corpus.remarks import on_columns
 from polyview.errors import UserError
 from polyview.recipe import Corpus
 
@@ -47,14 +48,16 @@ def scan(corpus: Corpus) -> Found:
         raise UserError(f"corpus.root: {root} is not a folder; set it to where the meshes lie")
     known = _known(corpus)
     table = _matched(root, corpus.pattern, known) if corpus.pattern else _listed(root, corpus.table)
+    columns = (*SCHEMA, *OPTIONAL)
+    unread = [name for name in table.columns if name not in (*columns, "row", _DOUBT)]
     table = _placed(root, _understood(_with_all_columns(table), known))
     table = _named(_with_numbers(table))
     blank = _on_blanks(table)
     table = _with_intensities(table)
     table = table.with_columns(reason=pl.coalesce(_DOUBT, _gap(), "reason", _excess(), _repetition()))
     skipped = table.filter(pl.col("reason").is_not_null()).select(pl.coalesce("path", "row").alias("path"), "reason")
-    rows = table.filter(pl.col("reason").is_null()).select([*SCHEMA, *OPTIONAL])
-    return Found(rows, skipped, (*_on_contradictions(root, table), *blank))
+    rows = table.filter(pl.col("reason").is_null()).select(columns)
+    return Found(rows, skipped, (*on_columns(unread, columns), *_on_contradictions(root, table), *blank))
 
 
 def _known(corpus: Corpus) -> dict[str, str]:
