@@ -133,8 +133,31 @@ def on_files(root: str, faces: pl.DataFrame) -> Iterator[str]:
         yield f"{len(absent)} of {len(files)} files are not there: {_listed(absent)}{remedy}"
 
 
+def on_copies(root: str, faces: pl.DataFrame, contents: Iterable[Sequence[str]]) -> Iterator[str]:
+    """How many meshes are there again, by copies or links, as another person's or of another expression.
+
+    contents: for each face the hashes of all files that it is made of.
+    """
+    held = pl.Series("held", ["".join(digests) for digests in contents], dtype=pl.String)
+    shown = pl.format("{} of {}", "expression", "subject").unique(maintain_order=True)
+    alike = faces.with_columns(held).group_by("held", maintain_order=True).agg(pl.col("path").unique(), shown=shown)
+    several = alike.filter((pl.col("path").list.len() > 1) & (pl.col("shown").list.len() > 1))
+    copies = [(path, told) for _, path, told in several.iter_rows() if _holds_something(Path(root, path[0]))]
+    if copies:
+        path, told = copies[0]
+        yield (
+            f"{len(copies)} of {len(alike)} different meshes are there several times, as {_listed(sorted(path))}: "
+            f"{_listed(told, ' or ')}; leave each there once, or a face may be both trained on and tested on"
+        )
+
+
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
+
+
+def _holds_something(file: Path) -> bool:
+    """Whether a file is there and not empty."""
+    return is_file(file) and file.stat().st_size > 0
 
 
 def _listed(names: Iterable[str], separator: str = ", ") -> str:

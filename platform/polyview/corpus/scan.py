@@ -75,6 +75,7 @@ def scan(corpus: Corpus) -> Scan:
     if geometry.axes == "auto" and corpus.dataset not in GENERATED:
         axes, of_axes = common_axes(kept, root, geometry)
         geometry = geometry.model_copy(update={"axes": axes})
+    manifest = Manifest.build(kept, root, geometry)
     notes = [
         *dataset.remarks,
         *remarks.on_frames(len(found) - len(sampled), corpus.frames != "all" or corpus.every > 1),
@@ -89,9 +90,10 @@ def scan(corpus: Corpus) -> Scan:
         *remarks.on_subjects(kept["subject"].unique()),
         *(remarks.on_single_faces(kept["subject"]) if corpus.dataset == "folder" else ()),
         *(remarks.on_files(root, kept) if corpus.dataset not in GENERATED else ()),
+        *(remarks.on_copies(root, manifest.frame, manifest.contents) if corpus.dataset not in GENERATED else ()),
         *of_axes,
     ]
-    return Scan(Manifest.build(kept, root, geometry), skipped, len(found) - len(kept), tuple(notes))
+    return Scan(manifest, skipped, len(found) - len(kept), tuple(notes))
 
 
 def _sampled(found: pl.DataFrame, corpus: Corpus) -> pl.DataFrame:

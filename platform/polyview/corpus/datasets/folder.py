@@ -57,7 +57,7 @@ def scan(corpus: Corpus) -> Found:
     table = table.with_columns(reason=pl.coalesce(_DOUBT, _gap(), "reason", _excess(), _repetition()))
     skipped = table.filter(pl.col("reason").is_not_null()).select(pl.coalesce("path", "row").alias("path"), "reason")
     rows = table.filter(pl.col("reason").is_null()).select(columns)
-    return Found(rows, skipped, (*on_columns(unread, columns), *_on_contradictions(root, table), *blank))
+    return Found(rows, skipped, (*on_columns(unread, columns), *_on_contradictions(table), *blank))
 
 
 def _known(corpus: Corpus) -> dict[str, str]:
@@ -261,18 +261,16 @@ def _repetition() -> pl.Expr:
     return pl.when(~pl.col("sample_id").is_first_distinct()).then(twice.otherwise(pl.lit("named a second time")))
 
 
-def _on_contradictions(root: Path, table: pl.DataFrame) -> Iterator[str]:
-    """How many files are given to several people or expressions, by rows or by links that lead to them."""
-    within = table.filter(~pl.col("reason").fill_null("").str.ends_with(_OUTSIDE))
-    told = within.drop_nulls(_REQUIRED).unique(_REQUIRED, maintain_order=True)
-    places = pl.Series("place", [os.path.realpath(root / path) for path in told["path"]], dtype=pl.String)
+def _on_contradictions(table: pl.DataFrame) -> Iterator[str]:
+    """How many files are given to several people or expressions by the rows that name them."""
+    within = table.filter(~pl.col("reason").fill_null("").str.ends_with(_OUTSIDE)).drop_nulls(_REQUIRED)
     faces = pl.format("{} of {}", "expression", "subject").unique(maintain_order=True)
-    files = told.with_columns(places).group_by("place", maintain_order=True).agg(pl.first("path"), faces=faces)
+    files = within.group_by("path", maintain_order=True).agg(faces=faces)
     several = files.filter(pl.col("faces").list.len() > 1)
     if len(several):
-        _, path, of_first = several.row(0)
+        path, of_first = several.row(0)
         yield (
             f"{len(several)} of {len(files)} files are said to show different faces, as {path}: "
-            f"{' or '.join(of_first)}; correct the table or the links: rows with a sample_id of their own and links "
-            "all count, else the first row"
+            f"{' or '.join(of_first)}; correct the table: rows with a sample_id of their own all count, else the first "
+            "row"
         )
