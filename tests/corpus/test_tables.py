@@ -99,6 +99,7 @@ def test_one_table_however_it_is_written(root: Path, write: Encode) -> None:
         (b"\xff\xfep\0a", "faces.csv"),
         (b"\xff\xfep", "faces.csv: not readable"),
         (b"path,subject,expression,frame\na/0.obj,anna,anger,1.5\n", "line 2: frame '1.5' is not a whole number"),
+        (b"path,subject,expression,frame\na/0.obj,anna,anger,1e30\n", "line 2: frame '1e30' is not a whole number"),
         (b"path,subject,expression,intensity\n\na/0.obj,anna,anger,inf\n", "line 3: intensity 'inf' is not a number"),
     ],
 )

@@ -22,7 +22,7 @@ from polyview.recipe import Corpus
 _REQUIRED = ("path", "subject", "expression")
 _NUMBERS = {
     "intensity": "a number",
-    "frame": "a whole number",
+    "frame": "a whole number of at most 18 digits",
     "unit": "m, cm, mm, um or the millimetres of one unit",
 }
 _UNITS = {"m": 1000.0, "cm": 10.0, "mm": 1.0, "um": 0.001, "µm": 0.001}
@@ -208,7 +208,7 @@ def _with_numbers(table: pl.DataFrame) -> pl.DataFrame:
         if name == "unit":
             wrong |= number <= 0
         if name == "frame":
-            wrong |= number != number.cast(pl.Int64, strict=False)
+            wrong |= number.ne_missing(number.cast(pl.Int64, strict=False))
         if wrong.fill_null(False).any():
             row = table.row(wrong.fill_null(False).arg_max() or 0, named=True)
             raise UserError(f"corpus.table: {row['row'] or row['path']}: {name} {row[name]!r} is not {kind}")
