@@ -92,6 +92,25 @@ def test_films_whose_frames_have_no_order_are_told(root: Path) -> None:
     assert not [note for note in ordered.remarks if "frames of one number" in note]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "gap"),
+    [
+        ((1, 2, 4, 5), "between 2 and 4"),
+        ((90, 3, 2, 1), "between 3 and 90"),
+        ((10, 20, 40), "between 20 and 40"),
+        ((0, 33, 67, 100), None),
+        ((1, 10, 19), None),
+        ((1, 90), None),
+        ((4, 4, 5), None),
+    ],
+)
+def test_films_that_lack_frames_are_told(root: Path, numbers: Iterable[int], gap: str | None) -> None:
+    rows = "".join(f"{number},one.ply,x,anger,q,{frame}\n" for number, frame in enumerate(numbers))
+    found = scanned(root, f"sample_id,path,subject,expression,sequence,frame\n{rows}9,one.ply,y,anger,q,7\n")
+    told = f"1 of 2 sequences have gaps in the numbers of their frames, as q {gap}; the frames that are there count as"
+    assert [note.startswith(told) for note in found.remarks if "gaps" in note] == [True] * (gap is not None)
+
+
 def test_expressions_and_intensities_that_were_not_asked_for_are_left_out(root: Path) -> None:
     table = "path,subject,expression,intensity\none.ply,1,neutral,0\ndeep/two.obj,2,anger,0.4\n"
     assert len(scanned(root, table, intensity=(0.5, 1.0)).manifest) == 1

@@ -58,6 +58,20 @@ def on_order(faces: pl.DataFrame) -> Iterator[str]:
         )
 
 
+def on_gaps(faces: pl.DataFrame) -> Iterator[str]:
+    """How many films lack frames: where two of their numbers are at least twice as far apart as is usual."""
+    step, films = pl.col("frame") - pl.col("before"), faces.select(SEQUENCE).n_unique()
+    pairs = faces.sort("frame").with_columns(before=pl.col("frame").shift().over(SEQUENCE)).filter(step > 0)
+    wide = pairs.filter(step >= 2 * step.quantile(0.5, "lower").over(SEQUENCE)).sort(*SEQUENCE, "frame")
+    if len(wide):
+        first = wide.row(0, named=True)
+        yield (
+            f"{wide.select(SEQUENCE).n_unique()} of {films} sequences have gaps in the numbers of their frames, as "
+            f"{first['sequence']} between {first['before']} and {first['frame']}; the frames that are there count as "
+            "evenly spaced"
+        )
+
+
 def on_intensities(count: int, low: float, high: float) -> Iterator[str]:
     """That so many faces are not used."""
     if count:

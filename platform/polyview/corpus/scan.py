@@ -80,6 +80,7 @@ def scan(corpus: Corpus) -> Scan:
         *dataset.remarks,
         *remarks.on_frames(len(found) - len(sampled), corpus.frames != "all" or corpus.every > 1),
         *remarks.on_order(found),
+        *remarks.on_gaps(found),
         *(remarks.on_apexes(found) if corpus.frames != "all" else ()),
         *remarks.on_expressions(
             sampled["expression"].filter(~is_asked), corpus.expressions, free=corpus.dataset == "folder"
