@@ -322,6 +322,13 @@ def test_files_that_are_not_there_are_named(root: Path) -> None:
     )
 
 
+@pytest.mark.timeout(60)
+def test_a_pipe_is_no_file_and_nobody_waits_for_its_writer(root: Path) -> None:
+    os.mkfifo(root / "a" / "pipe.obj")
+    found = scanned(root, "path,subject,expression\na/pipe.obj,anna,anger\na/0.obj,anna,anger\n")
+    assert found.remarks == ("1 of 2 files are not there: a/pipe.obj",)
+
+
 @pytest.mark.parametrize(
     "path", ["C:\\faces\\0.obj", "\\\\server\\faces\\0.obj", "..\\0.obj", "/elsewhere/0.obj", "a\0.obj"]
 )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +55,8 @@ def _state(path: Path) -> _State | None:
         status = path.stat()
     except (OSError, ValueError):
         # Generated faces have no file; a file that is gone is told by the renderer.
+        return None
+    if not stat.S_ISREG(status.st_mode):  # who opens a pipe waits for its writer
         return None
     return status.st_ino, status.st_size, status.st_ctime_ns
 
