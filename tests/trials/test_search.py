@@ -97,11 +97,43 @@ def test_the_points_file_forgets_what_lies_outside_the_space(tiny: Experiment, t
     points = search.Points(tmp_path / "points.json")
     assert points.read(study.search) == []
     inside = [{"objective.decorrelation.weight": 0.5, "objective.alignment.weight": 1.0}]
-    points.write([*inside, {"objective.decorrelation.weight": 5.0, "objective.alignment.weight": 1.0}, {"x": 1}])
+    points.add(study.search, [*inside, {"objective.decorrelation.weight": 5.0, "objective.alignment.weight": 1.0}])
+    points.add(study.search, [{"x": 1}])
     assert points.read(study.search) == inside
     points.path.write_text(points.path.read_text()[:-20])
     with pytest.raises(UserError, match=r"points.json: damaged; delete it, and run the search again"):
         points.read(study.search)
+
+
+def test_another_sampler_or_seed_has_points_of_its_own_and_no_search_loses_any(
+    tiny: Experiment, tmp_path: Path
+) -> None:
+    points = search.Points(tmp_path / "points.json")
+    narrow = {"space": {**WEIGHTS, "objective.alignment.weight": {"uniform": [0.9, 1.1]}}}
+    asked: list[dict[str, Any]] = [{"sampler": "tpe"}, {"sampler": "random"}, {"sampler": "random", "seed": 77}, narrow]
+    searches = [one.search for one in (study_of(tiny, **changes) for changes in asked) if one.search]
+    suggested = [{"objective.decorrelation.weight": 0.5, "objective.alignment.weight": one} for one in (1.9, 1.8, 1.7)]
+    for one, point in zip(searches, suggested, strict=False):
+        assert points.read(one) == []
+        points.add(one, [point])
+    within = {"objective.decorrelation.weight": 0.5, "objective.alignment.weight": 1.0}
+    points.add(searches[3], [within])  # by the sampler and the seed of the second, in a part of its space
+    assert [points.read(one) for one in searches] == [
+        [suggested[0]],
+        [suggested[1], within],
+        [suggested[2]],
+        [within],
+    ]
+
+
+def test_points_of_an_earlier_version_are_of_whichever_search_asks(tiny: Experiment, tmp_path: Path) -> None:
+    known = [{"objective.decorrelation.weight": 0.5, "objective.alignment.weight": 1.0}]
+    points = search.Points(tmp_path / "points.json")
+    points.path.write_text(json.dumps(known))
+    for sampler in ("tpe", "random"):
+        study = study_of(tiny, sampler=sampler)
+        assert study.search is not None
+        assert points.read(study.search) == known
 
 
 CONDITIONAL = {

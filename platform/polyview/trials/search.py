@@ -31,24 +31,40 @@ MOST_COUNTED = 512  # points of a small space, each of which takes some millisec
 
 @dataclass(frozen=True)
 class Points:
-    """The points that a study's search has suggested, in order, kept in a file: the ledger has their results."""
+    """The points that a study's searches have suggested, in order, kept in a file: the ledger has their results.
+
+    Each is kept with the sampler and the seed that suggested it, which earlier versions did not note: a search with
+    another sampler or seed has points of its own.
+    """
 
     path: Path
 
     def read(self, search: Search) -> list[Point]:
-        """Those that lie in the search's space, and no more than it has trials."""
+        """Those that the search's sampler has suggested under its seed, of its space, and no more than its trials."""
+        own = _suggested_by(search).items()
+        found = [entry for entry in self._entries() if all(entry.get(key, value) == value for key, value in own)]
+        points: list[Point] = [entry["point"] for entry in found]
+        return [point for point in points if contains(search.space, point)][: search.trials]
+
+    def add(self, search: Search, points: Sequence[Point]) -> None:
+        """Put the file in its place whole, with these points of the search after all that it has."""
+        entries = [*self._entries(), *({**_suggested_by(search), "point": point} for point in points)]
+        with replacing(self.path) as temporary:
+            temporary.write_text(json.dumps(entries, indent=1))
+
+    def _entries(self) -> list[dict[str, Any]]:
+        """Every point, with what suggested it where that was noted."""
         try:
-            points: list[Point] = json.loads(self.path.read_text()) if self.path.exists() else []
+            entries: list[dict[str, Any]] = json.loads(self.path.read_text()) if self.path.exists() else []
         except ValueError:
             raise UserError(
                 f"{address(self.path)}: damaged; delete it, and run the search again, which suggests its points anew"
             ) from None
-        return [point for point in points if contains(search.space, point)][: search.trials]
+        return [entry if "point" in entry else {"point": entry} for entry in entries]
 
-    def write(self, points: Sequence[Point]) -> None:
-        """Put the file in its place whole."""
-        with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps(points, indent=1))
+
+def _suggested_by(search: Search) -> dict[str, Any]:
+    return {"sampler": search.sampler, "seed": search.seed}
 
 
 def make_trial(study: Study, point: Point, number: int) -> Trial:

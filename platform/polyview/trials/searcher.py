@@ -94,8 +94,9 @@ class LedgerSearch(Searcher):
 
     def _run(self, trial_id: str, suggestion: Any, trial: Trial, point: Point) -> dict[str, Any]:
         """Note a new point; returns what Tune runs its trial with."""
+        assert self.study.search is not None
         self.points.append(point)
-        self.file.write(self.points)
+        self.file.add(self.study.search, [point])
         self.known[trial.id] = trial
         self.running[trial_id] = (suggestion, trial)
         return {"spec": self.workplace.spec(trial)}

@@ -20,6 +20,7 @@ from polyview.studies.bundles import rerun
 from polyview.studies.bundles.bundle import open_bundle
 from polyview.studies.bundles.portable import Names
 from polyview.studies.bundles.rerun import continue_search, moved_study
+from polyview.trials.search import Points
 
 pytestmark = pytest.mark.slow
 
@@ -169,5 +170,6 @@ def test_a_search_of_generated_faces_goes_on_elsewhere_from_the_points_of_the_bu
     with open_bundle(Path("asked.zip")) as bundle:
         continue_search(bundle, moved_study(bundle, []), other)
         (points,) = other.studies.glob("*/points.json")
-        assert json.loads(points.read_text()) == list(bundle.outcome.searched.points)
+        assert bundle.study.search is not None
+        assert Points(points).read(bundle.study.search) == list(bundle.outcome.searched.points)
     assert "the search would be another" in refused(capsys, "rerun", "asked.zip", "--set", "search.trials=4")

@@ -295,8 +295,8 @@ def _fill(folder: Path, outcome: Outcome, names: Names, portable: Study, home: H
     own = study_folder(portable, Home(folder))
     save_faces(own, _renamed_faces(load_faces(study_folder(outcome.study, home)), trials, names))
     (own / STAGES).write_text(json.dumps(outcome.stages))
-    if outcome.searched.points:
-        Points(own / POINTS).write(names.values(list(outcome.searched.points)))
+    if portable.search and outcome.searched.points:
+        Points(own / POINTS).add(portable.search, names.values(list(outcome.searched.points)))
     wanted = {name for record in outcome.records.values() for name in record.manifest.split("+")}
     for fingerprint, manifest in find_manifests(home, wanted).items():
         KnownFaces.of(manifest).save(folder / MANIFESTS / f"{fingerprint}.parquet")

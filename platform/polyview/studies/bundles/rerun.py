@@ -105,7 +105,7 @@ def continue_search(bundle: Bundle, study: Study, home: Home) -> None:
     points = Points(study_folder(study, home) / POINTS)
     refresh([points.path])
     if study.search and not points.read(study.search):
-        points.write(bundle.outcome.searched.points)
+        points.add(study.search, bundle.outcome.searched.points)
 
 
 def remarks_before(bundle: Bundle, found: Sequence[FoundCorpus]) -> list[str]:
