@@ -163,6 +163,11 @@ def test_a_search_stops_what_promises_nothing_once_and_for_all(tiny: Experiment,
         run.data.tags["polyview.trial"]: run.info.status for run in runs(home, study) if TRIAL_TAG in run.data.tags
     }
     assert {trial_id for trial_id, now in status.items() if now == "KILLED"} == pruned
+    scored = {run.data.tags.get(TRIAL_TAG): run.data.metrics for run in runs(home, study)}
+    for trial_id in pruned:  # what it was pruned for, beside the loss of the epochs that it trained
+        last = interim_scores[trial_id].scores[max(interim_scores[trial_id].scores)]
+        assert scored[trial_id]["linear/accuracy"] == pytest.approx(last)
+        assert "loss" in scored[trial_id]
     (parent,) = [run for run in runs(home, study) if "mlflow.parentRunId" not in run.data.tags]
     assert parent.info.status == "FINISHED"
     assert f"{len(pruned)} were pruned (asha)" in (outcome.folder / "report" / "report.md").read_text()

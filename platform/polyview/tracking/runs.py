@@ -49,7 +49,7 @@ class TrialRun:
     """What MLflow is told of one trial.
 
     Times are Unix seconds; `params` may be nested; `artifacts` is file name -> text. `variant` is the one among whose
-    runs it is found.
+    runs it is found. `interim` has the interim scores of a trial that was pruned for them.
     """
 
     id: str
@@ -61,6 +61,7 @@ class TrialRun:
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     epochs: Sequence[Point] = ()
+    interim: Sequence[Point] = ()
     scores: Mapping[str, float] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
     faces: Sequence[Faces] = ()
@@ -303,7 +304,7 @@ def pruned_run(trial: Trial, interim: InterimScores) -> TrialRun:
         status="KILLED",
         params=trial.experiment.model_dump(mode="json"),
         tags={**_names(trial), "manifest": interim.manifest, "pruned": f"after {max(interim.scores)} epochs"},
-        epochs=[Point(epoch, interim.ended, {interim.metric: score}) for epoch, score in interim.scores.items()],
+        interim=[Point(epoch, interim.ended, {interim.metric: score}) for epoch, score in interim.scores.items()],
         artifacts={"experiment.yaml": to_yaml(trial.experiment)},
     )
 

@@ -405,7 +405,7 @@ class Tracker:
         scores = Point(len(trial.epochs), trial.ended, trial.scores)
         tags = self._source | {STARTED_TAG: str(milliseconds(trial.started))} | dict(trial.tags)
         fresh = self._fresh(trial.id, run_id, trial.epochs)
-        write(self._client, run_id, dict(flat(trial.params)), tags, [*fresh, scores])
+        write(self._client, run_id, dict(flat(trial.params)), tags, [*fresh, *trial.interim, scores])
         self._client.log_inputs(run_id, [dataset(faces) for faces in trial.faces])
         for name, text in trial.artifacts.items():
             self._client.log_text(run_id, text, name)
