@@ -120,6 +120,31 @@ def test_what_is_known_of_a_trial_can_be_read_back(home: Home) -> None:
     assert (home.artifacts / child.info.run_id / "artifacts" / "experiment.yaml").read_text() == "name: quickstart\n"
 
 
+def test_a_trial_goes_by_the_name_that_its_variant_has_today(home: Home) -> None:
+    track(home, TRIAL)
+    tracker = Tracker(home, "quickstart", pytest.fail)
+    tracker.open(dataclasses.replace(STUDY, variants=[VariantRun("full"), VariantRun("unaligned", REMOVED, REMOVED)]))
+    renamed = {"name": "unaligned · seed 0", "variant": "unaligned", "tags": {**TRIAL.tags, "variant": "unaligned"}}
+    tracker.log(dataclasses.replace(TRIAL, **renamed))
+    tracker.close({}, ended=1100.0)
+    _, [child] = runs(home)
+    assert (child.info.run_name, child.data.tags["variant"]) == ("unaligned · seed 0", "unaligned")
+    assert client(home).get_run(child.data.tags["mlflow.parentRunId"]).info.run_name == "unaligned"
+
+
+def test_a_trial_of_two_variants_stays_with_the_first(home: Home) -> None:
+    baseline = dataclasses.replace(TRIAL, name="full · seed 0", variant="full", tags={"variant": "full"})
+    again = dataclasses.replace(TRIAL, name="best found · seed 0", variant="best found", tags={"variant": "best found"})
+    tracker = Tracker(home, "quickstart", pytest.fail)
+    tracker.open(dataclasses.replace(STUDY, variants=[VariantRun("full"), VariantRun("best found")]))
+    for trial in (baseline, again, baseline, again):
+        tracker.log(trial)
+    tracker.close({}, ended=1100.0)
+    _, [child] = runs(home)
+    assert (child.info.run_name, child.data.tags["variant"]) == ("full · seed 0", "full")
+    assert client(home).get_run(child.data.tags["mlflow.parentRunId"]).info.run_name == "full"
+
+
 def test_tracking_again_leaves_no_trace(home: Home) -> None:
     track(home, TRIAL)
     before = runs(home)

@@ -353,12 +353,20 @@ class Tracker:
         return self._variants.get(trial.variant, self._parent)
 
     def _place(self, run: Any, trial: TrialRun) -> None:
-        """Put a run where its study has it today, on the prepared pages."""
+        """Put a run where its study has it today, by its name of today, on the prepared pages.
+
+        A trial that is of two variants, as where a search finds nothing better than the baseline, is with the first.
+        """
+        link = f"#/experiments/{self._experiment}/runs/{run.info.run_id}"
+        if self.links.get(trial.id) == link:
+            return
+        self.links[trial.id] = link
+        if run.info.run_name != trial.name:
+            self._client.update_run(run.info.run_id, name=trial.name)
         kind = TRIAL if trial.variant in self._variants else POINT
-        for key, value in ((KIND_TAG, kind), (PARENT_TAG, self._parent_of(trial))):
+        for key, value in {KIND_TAG: kind, PARENT_TAG: self._parent_of(trial), "variant": trial.variant}.items():
             if run.data.tags.get(key) != value:
                 self._client.set_tag(run.info.run_id, key, value)
-        self.links[trial.id] = f"#/experiments/{self._experiment}/runs/{run.info.run_id}"
 
     @_survives
     def _write_points(self, trial_id: str) -> None:
