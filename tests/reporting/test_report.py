@@ -459,6 +459,33 @@ def test_latex_has_the_best_in_bold_and_marks_what_is_clear(tmp_path: Path) -> N
     assert {name for name, row in rows.items() if r"\dagger" in row} == significant
 
 
+def test_latex_says_whose_p_is_of_being_the_same(tmp_path: Path) -> None:
+    study = STUDY.model_copy(update={"margin": 30.0})
+    made = with_predictions(outcome(tmp_path, study))
+    rows = {row.split(" & ")[0]: row for row in latex(made).splitlines() if row.endswith(r"\\")}
+    verdicts = {one.variant: one.verdict for family in comparisons(made, "linear/accuracy") for one in family}
+    assert {"same", "worse"} <= {*verdicts.values()}
+    for name, verdict in verdicts.items():
+        marks = re.findall(r"\$\^\{\\(d+agger)\}\$", rows[name])
+        assert marks == {"same": ["ddagger"], "worse": ["dagger"], "better": ["dagger"]}.get(verdict, []), name
+    assert r"$\ddagger$ the same: p is that of two one-sided tests, which exclude differences of 30 points" in latex(
+        made
+    )
+    assert "ddagger" not in latex(with_predictions(outcome(tmp_path)))
+
+
+def test_one_comparison_is_adjusted_for_no_other(tmp_path: Path) -> None:
+    study = STUDY.model_copy(update={"remove": {}, "references": False})
+    assert "for other people under other seeds.\\par" in latex(outcome(tmp_path, study))
+
+
+def test_several_seeds_are_not_called_one_where_nothing_is_compared(tmp_path: Path) -> None:
+    study = STUDY.model_copy(update={"remove": {}, "variants": {}, "references": False})
+    text = markdown(outcome(tmp_path, study))
+    assert "One seed has no spread" not in text
+    assert "± is the standard deviation over seeds. Nothing has two seeds in common with its baseline" in text
+
+
 def test_writing_leaves_whole_files_and_no_others(tmp_path: Path) -> None:
     made = outcome(tmp_path)
     paths = write(made)

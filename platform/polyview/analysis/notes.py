@@ -31,16 +31,21 @@ DECIDING = ("polyview", "git_commit", "torch")
 def notes(outcome: Outcome) -> list[str]:
     """How to read the numbers, and what they cannot say."""
     variants, references = comparisons(outcome, outcome.study.metric)
-    seeds = max((one.seeds if one.unpaired else one.pairs for one in [*variants, *references]), default=0)
+    compared = [*variants, *references]
     reading = [*_stale(outcome), *no_test_results(outcome), *not_compared(outcome)]
     if not finished(outcome):
         return reading
-    if seeds < 2:
+    if all(one.seeds < 2 for one in compared):
         reading.append("One seed has no spread: neither an interval nor a test is possible. Add seeds to the study.")
+    elif all((one.seeds if one.unpaired else one.pairs) < 2 for one in compared):
+        reading.append(
+            "± is the standard deviation over seeds. Nothing has two seeds in common with its baseline: no difference "
+            "is tested."
+        )
     else:
         family = [one for of_metric in family_of(outcome).values() for one in of_metric]
         untested = any(one.p is None and one.against for one in family)
-        reading += [_how_to_read(outcome, variants, untested), *_of_whom(outcome, [*variants, *references])]
+        reading += [_how_to_read(outcome, variants, untested), *_of_whom(outcome, compared)]
     if differing := describe_versions(outcome):
         reading.append(differing)
     reading += _without_predictions(outcome)

@@ -18,6 +18,7 @@ _LETTERS = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "↓": r"$\downarrow$",
     "→": r"$\to$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
     "“": "``",
     "”": "''",
     **{letter: f"${letter}$" for letter in "<>|"},  # which text fonts have other letters for

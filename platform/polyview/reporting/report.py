@@ -172,11 +172,17 @@ def latex(outcome: Outcome) -> str:
     ]
     count = max((one.family for one in compared if one.variant not in REFERENCES), default=1)
     metrics = f" in {', '.join(study.all_metrics)}" if study.metrics else ""
+    adjusted = f", {adjustment(margin_of(study))} over the study's {count} comparisons{metrics}" if count > 1 else ""
     reading = (
         "± is the standard deviation over seeds; intervals have 95 %. Bold: the best mean. † p at most 0.05 for other "
-        f"people under other seeds, {adjustment(margin_of(study))} over the study's {count} comparisons{metrics}"
+        f"people under other seeds{adjusted}"
         f"{'; references are a family of their own' if study.references else ''}."
     )
+    if any(one.verdict == "same" for one in compared):
+        reading += (
+            f" ‡ the same: p is that of two one-sided tests, which exclude differences of {study.margin:g} points or "
+            "more."
+        )
     notes = [
         reading,
         *not_compared(outcome),
@@ -292,7 +298,7 @@ def _cost_rows(outcome: Outcome) -> list[list[str]]:
 def _latex_row(one: Comparison, outcome: Outcome, best: bool) -> str:
     name, seeds, mean, difference, *rest, _ = map(escape, comparison_cells(one, outcome))
     mean = rf"\textbf{{{mean}}}" if best else mean
-    difference += r"$^{\dagger}$" if one.significant else ""
+    difference += r"$^{\dagger}$" if one.significant else r"$^{\ddagger}$" if one.verdict == "same" else ""
     return " & ".join([name, seeds, mean, difference, *rest]) + r" \\"
 
 
