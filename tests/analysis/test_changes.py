@@ -144,6 +144,21 @@ def test_a_difference_over_some_of_the_seeds_says_so(tmp_path: Path) -> None:
     assert "seeds that both have" not in shown(made(tmp_path), made(tmp_path, LONGER))
 
 
+def test_means_over_other_numbers_of_seeds_are_said_to_be_so(tmp_path: Path) -> None:
+    fewer = made(tmp_path, STUDY.model_copy(update={"seeds": (0, 1)}))
+    assert "“full”: the means are over 3 seeds before and 2 after." in shown(made(tmp_path), fewer)
+    assert "the means are over" not in shown(made(tmp_path), made(tmp_path))
+
+
+def test_a_study_that_is_not_complete_is_said_to_be_so(tmp_path: Path) -> None:
+    before, after = made(tmp_path), made(tmp_path, LONGER)
+    last = [trial.id for trial in after.trials if trial.variant == "one view" and trial.seed > 0]
+    cut = replace(after, records={name: one for name, one in after.records.items() if name not in last})
+    told = "The second study is not complete; no result yet, as not run or failed: one view: seed 1, seed 2."
+    assert told in shown(before, cut)
+    assert "not complete" not in shown(before, after)
+
+
 def test_what_only_one_study_has_and_what_differs_beside_the_recipe_is_said(tmp_path: Path) -> None:
     study = LONGER.model_copy(
         update={

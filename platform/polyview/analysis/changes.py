@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from polyview.analysis.comparisons import comparison_of_each, scores
 from polyview.analysis.inference import SeedScore
 from polyview.analysis.notes import version_of
-from polyview.analysis.outcome import Outcome, finished
+from polyview.analysis.outcome import Outcome, absent, finished
 from polyview.analysis.statistics import Comparison, adjust_comparisons, compare
 from polyview.recipe import Study, flat
 from polyview.recipe.study import DESCRIPTIVE
@@ -177,7 +177,12 @@ def _recipes(outcome: Outcome) -> dict[str, dict[str, str]]:
 
 
 def _remarks(before: Outcome, after: Outcome, variants: Sequence[str]) -> list[str]:
-    found, pair = [], (before, after)
+    pair = (before, after)
+    found = [
+        f"The {which} study is not complete; no result yet, as not run or failed: {'; '.join(missing)}."
+        for which, outcome in zip(("first", "second"), pair, strict=True)
+        if (missing := absent(outcome))
+    ]
     metrics = [outcome.study.metric for outcome in pair]
     if metrics[0] != metrics[1]:
         found.append(

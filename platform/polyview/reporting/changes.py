@@ -81,6 +81,11 @@ def lines(changes: Changes, before: str, after: str) -> list[str]:
         for one in changes.variants
         if not one.unpaired and {one.before.seeds, one.after.seeds} != {one.between.pairs}
     ]
+    found += [
+        f"“{one.variant}”: the means are over {one.before.seeds} seeds before and {one.after.seeds} after."
+        for one in changes.variants
+        if one.unpaired and one.before.seeds != one.after.seeds
+    ]
     found += changes.remarks
     return [*found, UNPLANNED.format(count=len(tested))] if tested else found
 
