@@ -78,6 +78,16 @@ def test_a_narrow_terminal_has_the_interval_that_decides_and_every_name(tmp_path
     assert all(re.search(rf"^ *{name.split()[0]}", shown, re.MULTILINE) for name in LEVELS)
 
 
+def test_where_p_has_no_room_the_interval_stays(tmp_path: Path) -> None:
+    console = Console(width=80, file=io.StringIO())
+    study = STUDY.model_copy(update={"margin": 30.0})
+    console.print(table(with_predictions(outcome(tmp_path, study)), 80))
+    assert isinstance(console.file, io.StringIO)
+    text = " ".join(console.file.getvalue().split())
+    assert "95 % interval," in text
+    assert "No room for: p, Bonferroni" in text
+
+
 @pytest.mark.parametrize("width", range(40, 130, 6))
 def test_no_terminal_cuts_a_name_or_a_verdict_off(tmp_path: Path, width: int) -> None:
     console = Console(width=width, file=io.StringIO())

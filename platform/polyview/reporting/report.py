@@ -44,7 +44,7 @@ from polyview.trials.watcher import duration
 __all__ = ["Outcome", "csv", "html", "latex", "markdown", "predictions", "results_page", "table", "write"]
 
 MEAN = 2
-COLUMNS = (0, 1, MEAN, 3, 4, 5, 6, 7), (0, MEAN, 3, 4, 6, 7), (0, MEAN, 3, 7), (0, MEAN, 7)
+COLUMNS = (0, 1, MEAN, 3, 4, 5, 6, 7), (0, MEAN, 3, 4, 6, 7), (0, MEAN, 3, 4, 7), (0, MEAN, 3, 7), (0, MEAN, 7)
 """Which of the cells of a comparison a terminal has room for, the most first."""
 HEAD = 16  # letters in a line of a column's head: a baseline may have a long name
 UI = "http://127.0.0.1:5000"
