@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,11 +25,11 @@ from polyview.analysis.outcome import Outcome, Searched
 from polyview.analysis.statistics import holm
 from polyview.analysis.table_notes import table_notes
 from polyview.analysis.tables import make_table
-from polyview.recipe import Generator, Layout, Resources, Study
+from polyview.recipe import Generator, Layout, Pruning, Resources, Study
 from polyview.reporting.report import csv, html, latex, markdown, predictions, table, write
 from polyview.training.provenance import Seen
 from polyview.trials.design import REFERENCES, plan
-from polyview.trials.ledger import TrialFailure
+from polyview.trials.ledger import InterimScores, TrialFailure
 from polyview.trials.search import make_trials, own_point
 
 
@@ -599,6 +600,28 @@ def test_a_search_is_told_by_its_best_its_front_and_what_matters(tmp_path: Path)
     assert csv(found).count("best found,0,0,test,") == 9
     drawn = (write(found), (tmp_path / "report" / "figures" / "search.svg").read_text())[1]
     assert "attention" in drawn
+
+
+def test_what_was_pruned_once_and_trained_to_its_end_later_is_not_called_pruned(tmp_path: Path) -> None:
+    found, rule = search_outcome(tmp_path), Pruning()
+    assert found.study.search is not None
+    alone = {"prune": rule, "objectives": ("linear/accuracy",)}
+    study = found.study.model_copy(update={"search": found.study.search.model_copy(update=alone)})
+    times: dict[str, Any] = {
+        "metric": "linear/accuracy",
+        "manifest": "",
+        "started": 0.0,
+        "ended": 1.0,
+        "scores": {5: 0.2},
+    }
+    interim = {
+        one.id: InterimScores(id=one.id, **times, pruning=rule, pruned=True) for one in found.searched.trials[:2]
+    }
+    records = {name: one for name, one in found.records.items() if name != found.searched.trials[0].id}
+    searched = replace(found.searched, interim_scores=interim)
+    text = markdown(replace(found, study=study, searched=searched, records=records))
+    assert "11 of 12 points of the search (nsga2) have a result." in text
+    assert "1 were pruned (median), and so are in none of the figures." in text
 
 
 def test_a_search_that_has_tried_the_recipe_says_what_it_has_there(tmp_path: Path) -> None:

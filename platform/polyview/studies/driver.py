@@ -336,7 +336,7 @@ class Driver:
             self.tracked.finished(trial, record)
         elif interim := self.interim_scores([trial]).get(trial.id):
             epoch, score = max(interim.scores.items())
-            self.watcher.say(f"{trial.name}: pruned after {epoch} epochs, {interim.metric} {score:.3f}")
+            self.watcher.say(f"{trial.name}: pruned after epoch {epoch}, {interim.metric} {score:.3f}")
             self.tracked.pruned(trial, interim)
         self.tracked.results_so_far()
 

@@ -303,7 +303,7 @@ def pruned_run(trial: Trial, interim: InterimScores) -> TrialRun:
         ended=interim.ended,
         status="KILLED",
         params=trial.experiment.model_dump(mode="json"),
-        tags={**_names(trial), "manifest": interim.manifest, "pruned": f"after {max(interim.scores)} epochs"},
+        tags={**_names(trial), "manifest": interim.manifest, "pruned": f"after epoch {max(interim.scores)}"},
         interim=[Point(epoch, interim.ended, {interim.metric: score}) for epoch, score in interim.scores.items()],
         artifacts={"experiment.yaml": to_yaml(trial.experiment)},
     )

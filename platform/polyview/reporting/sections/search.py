@@ -28,8 +28,9 @@ def search(outcome: Outcome) -> Section:
     done = sum(trial.id in records for trial in outcome.searched.trials)
     sentences = [as_measured(f"{done} of {wanted(study)} points of the search ({study.search.sampler}) have a result.")]
     if study.search.prune:
-        rule, pruned = study.search.prune.rule, pruned_trials(outcome.searched.interim_scores)
-        text = f"{len(pruned)} were pruned ({rule}), and so are in none of the figures."
+        # One that was pruned once may have been trained to its end since, as without pruning.
+        pruned = pruned_trials(outcome.searched.interim_scores) - records.keys()
+        text = f"{len(pruned)} were pruned ({study.search.prune.rule}), and so are in none of the figures."
         sentences.append(as_measured(text))
     if found is None:
         return Section("Search", "search", sentences)
