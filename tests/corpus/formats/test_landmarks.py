@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,18 @@ def test_decimal_commas_are_not_read_as_other_places(tmp_path: Path) -> None:
     points.write_text(points.read_text().replace(".", ","))
     with pytest.raises(MeshError, match=r"^landmarks: not 83 lines of four numbers"):
         find_landmarks("face.ply", str(tmp_path))
+
+
+def test_a_folder_is_listed_once_and_anew_where_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dataset may have all of its meshes in one folder, and each looks there for landmarks in any case."""
+    listed, listing = [], Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda folder: listed.append(folder) or listing(folder))
+    assert [find_landmarks(f"{number}.ply", str(tmp_path)) for number in range(9)] == [None] * 9
+    assert listed.count(tmp_path) <= 2  # the links in it are looked for once too
+    written = WRITERS[".bnd"][0](tmp_path / "0.ply", FACE, plain(WRITERS[".bnd"][1]))
+    written.rename(tmp_path / "0.Bnd")
+    os.utime(tmp_path, (1e9, 1e9))
+    assert find_landmarks("0.ply", str(tmp_path)) is not None
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def _placed(root: Path, table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(pl.Series(name, values, dtype=pl.String) for name, values in placed.items())
 
 
-def _place(root: Path, name: str | None, names: Callable[[Path], dict[str, str]]) -> str | None:
+def _place(root: Path, name: str | None, names: Callable[[Path], Mapping[str, str]]) -> str | None:
     """The path as seen from `root`, spelt as it is on disk if it is there; none where it leads out of `root`."""
     if name is None or PureWindowsPath(name).drive:
         return None

@@ -57,7 +57,7 @@ class Findings:
     left_out: list[tuple[str, str]] = field(default_factory=list)
     films: dict[tuple[str, str], str] = field(default_factory=dict)
     places: dict[tuple[str, str, int], Path] = field(default_factory=dict)
-    names: Callable[[Path], dict[str, str]] = field(default_factory=lambda: cache(names_in))
+    names: Callable[[Path], Mapping[str, str]] = field(default_factory=lambda: cache(names_in))
     repeated: dict[Path, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
     def add(
@@ -214,7 +214,7 @@ def unpacked(file: Path) -> Path:
     return file.with_name(name_unpacked(file.name))
 
 
-def picture_beside(file: Path, names: Callable[[Path], dict[str, str]] = names_in) -> Path | None:
+def picture_beside(file: Path, names: Callable[[Path], Mapping[str, str]] = names_in) -> Path | None:
     """The picture in the file's folder that has its name, in any case; names: how to list it, as of `in_any_case`."""
     candidates = (PurePath(unpacked(file).stem + suffix) for suffix in _PICTURES)
     found = (in_any_case(file.parent, candidate, names) for candidate in candidates)

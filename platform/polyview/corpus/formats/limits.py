@@ -9,7 +9,7 @@ import os
 import unicodedata
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -57,7 +57,7 @@ class Companions:
         """
         return self.beside(name) or inside(self.root, str(self.folder / _plain(name)), name)
 
-    def beside(self, name: str, names: Callable[[Path], dict[str, str]] | None = None) -> Path | None:
+    def beside(self, name: str, names: Callable[[Path], Mapping[str, str]] | None = None) -> Path | None:
         """The file called `name` in a mesh file, where the name leads or beside the mesh; None where it is not.
 
         names: how to list a folder, as of `in_any_case`.
@@ -86,16 +86,24 @@ def entries(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX")))
 
 
-def names_in(folder: Path) -> dict[str, str]:
+def names_in(folder: Path) -> Mapping[str, str]:
     """The entries of a folder by their names without case and in one Unicode form; none of several that are alike."""
+    try:
+        return _names_in(folder, folder.stat().st_mtime_ns)
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=8)
+def _names_in(folder: Path, changed: int) -> Mapping[str, str]:  # noqa: ARG001
+    """Those of a folder that last `changed` then: all of its meshes are looked for one after another."""
     names: dict[str, list[str]] = defaultdict(list)
-    with suppress(OSError):
-        for entry in folder.iterdir():
-            names[_spelling(entry.name)].append(entry.name)
+    for entry in folder.iterdir():
+        names[_spelling(entry.name)].append(entry.name)
     return {spelling: alike[0] for spelling, alike in names.items() if len(alike) == 1}
 
 
-def in_any_case(folder: Path, path: PurePath, names: Callable[[Path], dict[str, str]] = names_in) -> Path | None:
+def in_any_case(folder: Path, path: PurePath, names: Callable[[Path], Mapping[str, str]] = names_in) -> Path | None:
     """The entry at `path` below `folder`, where case and Unicode form do not count if no entry has that very name.
 
     names: how to list a folder, such as with a memory of those that are listed.
@@ -109,7 +117,7 @@ def in_any_case(folder: Path, path: PurePath, names: Callable[[Path], dict[str, 
     return found
 
 
-def landmark_files(path: str, root: Path, names: Callable[[Path], dict[str, str]] = names_in) -> list[Path]:
+def landmark_files(path: str, root: Path, names: Callable[[Path], Mapping[str, str]] = names_in) -> list[Path]:
     """Those of the mesh at `path` that are there, in any case; the first counts: beside it, or in BU-4DFE's own folder.
 
     names: how to list a folder, as of `in_any_case`.
@@ -119,8 +127,8 @@ def landmark_files(path: str, root: Path, names: Callable[[Path], dict[str, str]
     if mesh.suffix.lower() == ".wrl":
         folders = [name for spelling, name in names(root).items() if spelling.startswith(_OF_BU4DFE)]
         places += [PurePath(folder, *mesh.with_suffix(".bnd").parts[-3:]) for folder in sorted(folders)]
-    found = (in_any_case(root, place, names) for place in places if below(root, str(place)))
-    return [file for file in found if file and is_file(file)]
+    found = ((place, in_any_case(root, place, names)) for place in places)
+    return [file for place, file in found if file and is_file(file) and below(root, str(place))]
 
 
 def _spelling(name: str) -> str:
