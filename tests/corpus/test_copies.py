@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from tests.corpus.on_disk import face_of, write_obj
 
+from polyview.corpus import contents
 from polyview.corpus.scan import scan
 from polyview.recipe import Corpus
 
@@ -64,3 +65,11 @@ def test_what_holds_nothing_is_no_copy(root: Path) -> None:
         (root / face).unlink()
         (root / face).symlink_to(root / "gone.obj")
     assert "several times" not in remarks(root)
+
+
+def test_no_file_is_read_twice_though_nothing_can_be_remembered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root / FACES[0]))  # which is no folder
+    read, digest = [], contents._digest
+    monkeypatch.setattr(contents, "_digest", lambda path: read.append(path) or digest(path))
+    remarks(root)
+    assert sorted(read) == [root / face for face in FACES]

@@ -77,12 +77,17 @@ class Manifest:
     def build(cls, frame: pl.DataFrame, root: str, geometry: Geometry = _AS_IT_IS) -> Manifest:
         """A manifest of these rows, in any order; raises `UserError` where they do not fit the schema."""
         frame = _conformed(frame).sort("sample_id")
-        reading = reading_of(frame["path"])
-        return cls(frame, root, fingerprint_of(frame, geometry, _contents(frame, root), reading), geometry, reading)
+        reading, held = reading_of(frame["path"]), _contents(frame, root)
+        built = cls(frame, root, fingerprint_of(frame, geometry, held, reading), geometry, reading)
+        vars(built)["contents"] = held  # large files are not read a second time
+        return built
 
     @cached_property
     def contents(self) -> list[list[str]]:
-        """For each row the hashes of its files as they are now: those that it names, then those beside the mesh."""
+        """For each row the hashes of its files: those that it names, then those beside the mesh.
+
+        They are as when the manifest was built; of one that was loaded, as they are now.
+        """
         return _contents(self.frame, self.root)
 
     @cached_property
