@@ -279,6 +279,11 @@ def test_people_who_differ_in_writing_alone_are_told_of(root: Path, subjects: li
     assert "'10'" not in remark
 
 
+@pytest.mark.parametrize("subjects", [["राम", "रामा"], ["นิ", "นี"], ["F0001", "M0001"], ["1-1", "11"], ["_", "-"]])
+def test_people_who_differ_by_a_letter_are_not_told_of(root: Path, subjects: list[str]) -> None:
+    assert not [one for one in of_subjects(root, subjects).remarks if one.startswith("subjects")]
+
+
 @pytest.mark.parametrize("nobody", ["", " ", '""', "nan", "NaN", "null", "None", "<NA>", "NA", " - ", "?"])
 def test_a_face_of_nobody_is_refused_by_its_line(root: Path, nobody: str) -> None:
     found = of_subjects(root, ["anna", nobody, "bert"])

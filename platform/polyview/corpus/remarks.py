@@ -201,5 +201,10 @@ def _plain(subject: str) -> str:
     Of punctuation, what divides two numbers is left, and all where a name has nothing else.
     """
     spaced = "".join(_shown(subject).casefold().split())
-    plain = re.sub(r"(?<!\d)[\W_]+|[\W_]+(?!\d)", "", re.sub(r"^(\d+)\.0+$", r"\1", spaced)) or spaced
+    plain = re.sub(r"(?<!\d)[\W_]+|[\W_]+(?!\d)", _marks, re.sub(r"^(\d+)\.0+$", r"\1", spaced)) or spaced
     return re.sub(r"(?<!\d)0+(?=\d)", "", plain)
+
+
+def _marks(signs: re.Match[str]) -> str:
+    """Those of the signs that are part of a letter and no punctuation, as the vowels of Devanagari and Thai."""
+    return "".join(sign for sign in signs[0] if unicodedata.category(sign).startswith("M"))
