@@ -67,6 +67,12 @@ def test_what_holds_nothing_is_no_copy(root: Path) -> None:
     assert "several times" not in remarks(root)
 
 
+def test_what_cannot_be_read_is_no_copy(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+    monkeypatch.setattr(contents, "_digest", lambda _path: None)
+    assert "several times" not in remarks(root)
+
+
 def test_no_file_is_read_twice_though_nothing_can_be_remembered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(root / FACES[0]))  # which is no folder
     read, digest = [], contents._digest

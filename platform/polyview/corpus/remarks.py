@@ -150,12 +150,12 @@ def on_files(root: str, faces: pl.DataFrame) -> Iterator[str]:
 def on_copies(root: str, faces: pl.DataFrame, contents: Iterable[Sequence[str]]) -> Iterator[str]:
     """How many meshes are there again, by copies or links, as another person's or of another expression.
 
-    contents: for each face the hashes of all files that it is made of.
+    contents: for each face the hashes of all files that it is made of; none of what cannot be read.
     """
     held = pl.Series("held", ["".join(digests) for digests in contents], dtype=pl.String)
     shown = pl.format("{} of {}", "expression", "subject").unique(maintain_order=True)
     alike = faces.with_columns(held).group_by("held", maintain_order=True).agg(pl.col("path").unique(), shown=shown)
-    several = alike.filter((pl.col("path").list.len() > 1) & (pl.col("shown").list.len() > 1))
+    several = alike.filter((pl.col("path").list.len() > 1) & (pl.col("shown").list.len() > 1) & (pl.col("held") != ""))
     copies = [(path, told) for _, path, told in several.iter_rows() if _holds_something(Path(root, path[0]))]
     if copies:
         path, told = copies[0]
