@@ -1,8 +1,9 @@
 """cluster.yaml brought up by Ray's launcher on three hosts, each a set of Linux namespaces on this machine.
 
 A host has an address, processes, an sshd, a home folder, a /dev/shm and a Ray folder of its own; /shared is one folder
-for all. In one of two runs each host sees it through a file system of its own that remembers for a minute what is
-there, as NFS does with lookupcache=pos. overlay.yaml says what of cluster.yaml is replaced.
+for all, which each host has as it is, through a file system of its own that remembers for a minute what is there, as
+NFS does with lookupcache=pos, or by NFS as it is mounted by default. overlay.yaml says what of cluster.yaml is
+replaced.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ import psutil
 import pytest
 import requests
 import yaml
+from tests.nfs import SERVE, skip_without_nfs
 
 from polyview.storage.home import REPOSITORY, Home
 
 pytestmark = pytest.mark.slow
 GATE = "10.213.77.1"  # this machine, as the hosts see it
+SERVER = "10.213.77.5"  # of NFS
 TOOLS = ("ip", "unshare", "sshd", "ssh", "ssh-keygen", "rsync", "curl")
 SECONDS = 540  # below the limit of a whole test
 SSHD = """
@@ -42,17 +45,20 @@ UsePAM no
 SetEnv PREFIX={prefix}
 """
 BOOT = """
+echo {name} > /proc/sys/kernel/hostname
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /run
 mount --bind {folder}/ray /tmp/ray
-{mount} {shared} /shared
+{mount} /shared
 mount --bind {folder}/passwd /etc/passwd
+mount --bind {folder}/hosts /etc/hosts
 mkdir /run/sshd
 exec {sshd} -D -e -f {folder}/sshd_config
 """
 MOUNTS = {
-    "a folder": "mount --bind",
-    "a cache of a minute": "bindfs -o entry_timeout=60,attr_timeout=60,negative_timeout=0",
+    "a folder": "mount --bind {shared}",
+    "a cache of a minute": "bindfs -o entry_timeout=60,attr_timeout=60,negative_timeout=0 {shared}",
+    "NFS": f"mount -t nfs4 {SERVER}:/",
 }
 METADATA = "169.254.169.254"  # where machines of AWS find what it has to say to them
 TAKEN_BACK = f"""
@@ -75,26 +81,15 @@ HTTPServer(("{METADATA}", 80), Metadata).serve_forever()
 """
 
 
-class Host:
-    """A machine with an address of its own, for whoever has one of the authorised `keys`."""
+class Machine:
+    """What a script starts in namespaces of their own, with an address on a bridge to this machine."""
 
-    def __init__(
-        self, address: str, bridge: str, folder: Path, keys: Path, shared: Path, mount: str, stack: ExitStack
-    ) -> None:
-        self.address, self.folder, self.stack = address, folder, stack
+    def __init__(self, address: str, bridge: str, boot: str, log_file: Path, stack: ExitStack) -> None:
+        self.address, self.stack = address, stack
         self.name = f"{bridge}-{address.rpartition('.')[2]}"
-        for each in ("home", "ray"):
-            (folder / each).mkdir(parents=True)
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "host_key"))
-        config = SSHD.format(folder=folder, keys=keys, address=address, prefix=sys.prefix)
-        (folder / "sshd_config").write_text(config)
-        # Not HOME alone: ssh asks here where a user's folder is.
-        passwd = Path("/etc/passwd").read_text()
-        (folder / "passwd").write_text(passwd.replace(":/root:", f":{folder}/home:"))
         self._connect(bridge, stack)
-        boot = BOOT.format(folder=folder, shared=shared, mount=mount, sshd=shutil.which("sshd"))
-        command = ["ip", "netns", "exec", self.name, "unshare", "--mount", "--pid", "--fork", "--mount-proc"]
-        with (folder / "log.txt").open("w") as log:
+        command = ["ip", "netns", "exec", self.name, "unshare", "--uts", "--mount", "--pid", "--fork", "--mount-proc"]
+        with log_file.open("w") as log:
             self.process = subprocess.Popen(
                 [*command, "--kill-child", "sh", "-ec", boot], stdout=log, stderr=log, start_new_session=True
             )
@@ -113,6 +108,30 @@ class Host:
         ):
             run("ip", "-n", self.name, *words.split())
 
+    def turn_off(self) -> None:
+        """End it and all that runs on it."""
+        self.process.kill()
+        self.process.wait()
+
+
+class Host(Machine):
+    """A machine for whoever has one of the authorised `keys`."""
+
+    def __init__(self, address: str, bridge: str, folder: Path, keys: Path, mount: str, stack: ExitStack) -> None:
+        self.folder = folder
+        for each in ("home", "ray"):
+            (folder / each).mkdir(parents=True)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "host_key"))
+        config = SSHD.format(folder=folder, keys=keys, address=address, prefix=sys.prefix)
+        (folder / "sshd_config").write_text(config)
+        # Not HOME alone: ssh asks here where a user's folder is.
+        passwd = Path("/etc/passwd").read_text()
+        (folder / "passwd").write_text(passwd.replace(":/root:", f":{folder}/home:"))
+        name = f"host-{address}"  # by which NFS tells its clients apart
+        (folder / "hosts").write_text(f"127.0.0.1 localhost\n{address} {name}\n")
+        boot = BOOT.format(name=name, folder=folder, mount=mount, sshd=shutil.which("sshd"))
+        super().__init__(address, bridge, boot, folder / "log.txt", stack)
+
     def left(self) -> list[psutil.Process]:
         """All that runs on it but sshd, and MLflow, which on a cloud ends as its machine does."""
         found = []
@@ -128,11 +147,6 @@ class Host:
         command = ["ip", "netns", "exec", self.name, sys.executable, "-c", TAKEN_BACK]
         server = self.stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
         self.stack.callback(server.kill)
-
-    def turn_off(self) -> None:
-        """End it and all that runs on it."""
-        self.process.kill()
-        self.process.wait()
 
 
 def run(*command: str) -> None:
@@ -177,9 +191,11 @@ def shared(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=MOUNTS)
-def mount(request: pytest.FixtureRequest) -> str:
-    """How a host has the shared folder, as a command that takes the folder and where it is to be."""
-    command: str = MOUNTS[request.param]
+def mount(request: pytest.FixtureRequest, shared: Path) -> str:
+    """How a host has the shared folder, as a command that is told where it is to be."""
+    command: str = MOUNTS[request.param].format(shared=shared)
+    if command.startswith("mount -t nfs4"):
+        skip_without_nfs()
     if shutil.which(command.split()[0]) is None:
         pytest.skip(f"not installed: {command.split()[0]}")
     if command.startswith("bindfs") and not Path("/dev/fuse").exists():
@@ -199,9 +215,13 @@ def hosts(overlay: dict[str, Any], user: Path, shared: Path, mount: str) -> Iter
         stack.callback(run, "ip", "link", "del", bridge)
         run("ip", "addr", "add", f"{GATE}/24", "dev", bridge)
         run("ip", "link", "set", bridge, "up")
+        if SERVER in mount:
+            stack.enter_context(in_memory(shared))
+            serve = SERVE.format(folder=shared) + "exec sleep infinity"
+            Machine(SERVER, bridge, serve, Path(folder, "server.txt"), stack)
         made = []
         for address in (provider["head_ip"], *provider["worker_ips"]):
-            made.append(Host(address, bridge, Path(folder, address), keys, shared, mount, stack))
+            made.append(Host(address, bridge, Path(folder, address), keys, mount, stack))
         yield made
 
 
@@ -213,6 +233,14 @@ def present(mount_point: Path) -> Iterator[None]:
     yield
     if made:
         mount_point.rmdir()
+
+
+@contextmanager
+def in_memory(folder: Path) -> Iterator[None]:
+    """Mount a tmpfs on a folder: NFS can serve it, where it could not serve what a container's folders lie on."""
+    run("mount", "-t", "tmpfs", "shared", str(folder))
+    yield
+    run("umount", "--lazy", str(folder))
 
 
 @pytest.fixture

@@ -6,25 +6,17 @@ two machines have. It runs where root may mount NFS; containers mostly have no k
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.nfs import SERVE, skip_without_nfs
 
-TOOLS = ("unshare", "ip", "exportfs", "rpc.nfsd", "rpc.mountd", "mount.nfs4")
-SERVE = """
+MOUNT = """
 ip link set lo up
 mount --make-rprivate /
-mount -t tmpfs state /var/lib/nfs
-mkdir /var/lib/nfs/v4recovery
-touch /var/lib/nfs/etab /var/lib/nfs/rmtab
 mount -t tmpfs share {folder}/share
-mount -t nfsd nfsd /proc/fs/nfsd
-exportfs -o rw,no_root_squash,no_subtree_check,fsid=0 '*:{folder}/share'
-rpc.mountd --no-nfs-version 3
-rpc.nfsd --no-nfs-version 3 --grace-time 10 --lease-time 10 2
+{serve}
 mount -t nfs4 -o nosharecache 127.0.0.1:/ {folder}/here
 mount -t nfs4 -o nosharecache 127.0.0.1:/ {folder}/there
 touch {folder}/there/begun  # which a server that has just started lets wait
@@ -58,16 +50,13 @@ print("all was seen")
 
 
 def test_what_another_machine_has_written_is_seen_at_once(tmp_path: Path) -> None:
-    if absent := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        pytest.skip(f"not installed: {', '.join(absent)}")
-    kinds = Path("/proc/filesystems").read_text().split()
-    if missing := [kind for kind in ("nfs4", "nfsd") if kind not in kinds]:
-        pytest.skip(f"the kernel has not loaded {' and '.join(missing)}")
+    skip_without_nfs()
     for name in ("share", "here", "there"):
         (tmp_path / name).mkdir()
     file = tmp_path / "look.py"
     file.write_text(LOOK)
-    script = SERVE.format(folder=tmp_path, python=sys.executable, file=file)
+    serve = SERVE.format(folder=tmp_path / "share")
+    script = MOUNT.format(folder=tmp_path, serve=serve, python=sys.executable, file=file)
     apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
     ended = subprocess.run([*apart, "sh", "-ec", script], capture_output=True, text=True, timeout=500)
     assert ended.returncode == 0, ended.stderr
