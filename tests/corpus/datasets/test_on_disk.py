@@ -137,7 +137,11 @@ def test_people_of_whom_nothing_is_read_are_told(tmp_path: Path) -> None:
     found = scanned("bu4dfe", tmp_path)
     assert found.manifest.subjects == ["F001"]
     assert found.skipped.rows() == [
-        ("F002", "no face of F002 is found in it"),
+        (
+            "F002",
+            "no face of F002 is found in it: expected folders F001 to M043 with sequences such as F001/Angry/000.wrl; "
+            "found Happy",
+        ),
         ("F003.RAR", "an archive; unpack it first"),
         ("F004.tar.gz", "an archive; unpack it first"),
         ("Males/M001.7z", "an archive; unpack it first"),
@@ -410,6 +414,22 @@ def test_a_wrong_root_says_what_was_expected_and_what_is_there(tmp_path: Path, d
         scanned(dataset, tmp_path)
     with pytest.raises(UserError, match="is not a folder"):
         scanned(dataset, tmp_path / "gone")
+
+
+@pytest.mark.parametrize(("dataset", "of"), [("bp4d", "bu4dfe"), ("bu4dfe", "bp4d")])
+def test_a_dataset_that_is_taken_for_another_with_subjects_of_such_names_is_shown(
+    tmp_path: Path, dataset: str, of: str
+) -> None:
+    if of == "bp4d":
+        write_bp4d(tmp_path, ("F001",), frames=1)
+    else:
+        write_bu4dfe(tmp_path, ("F001",), frames=1)
+    expected, found = {
+        "bp4d": ("tasks such as F001/T1/", "Angry, Disgust, Fear, Happy, Sad and 1 more"),
+        "bu4dfe": ("sequences such as F001/Angry/000.wrl", "T1, T2, T3, T4, T5 and 3 more"),
+    }[dataset]
+    with pytest.raises(UserError, match=f"no face of F001 is found in it: expected .* {expected}; found {found}"):
+        scanned(dataset, tmp_path)
 
 
 def test_a_folder_that_may_not_be_read_is_told_and_does_not_stop_a_scan() -> None:

@@ -45,13 +45,14 @@ class Subject:
 class Findings:
     """The rows of a scan, and the files that were left out, with reasons.
 
-    subjects: all whose folders, archives or broken links are there; films: how each sequence was spelt first;
-    places: where each frame was found first; names: lists a folder, and remembers it; repeated: by folder the files
-    that were found elsewhere before.
+    expected: what the root of the dataset holds; subjects: all whose folders, archives or broken links are there;
+    films: how each sequence was spelt first; places: where each frame was found first; names: lists a folder, and
+    remembers it; repeated: by folder the files that were found elsewhere before.
     """
 
     dataset: str
     root: Path
+    expected: str
     subjects: Sequence[Subject] = ()
     rows: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
@@ -122,19 +123,20 @@ class Findings:
         present = {row["subject"] for row in self.rows}
         for subject in self.subjects:
             if subject.name not in present:
-                yield str(subject.place.relative_to(self.root)), _why_absent(subject)
+                yield str(subject.place.relative_to(self.root)), self._why_absent(subject)
+
+    def _why_absent(self, subject: Subject) -> str:
+        """Several datasets call their subjects alike, so what is in the folder may be of another one."""
+        if subject.place.is_dir():
+            found = _names_in(subject.place)
+            return f"no face of {subject.name} is found in it: expected {self.expected}; found {found}"
+        return LEADS_NOWHERE if is_broken_link(subject.place) else _PACKED
 
     def _twice(self) -> Iterator[tuple[str, str]]:
         for folder, files in self.repeated.items():
             first = files[0].relative_to(self.root)
             count = "1 mesh in it is" if len(files) == 1 else f"{len(files)} meshes in it are"
             yield str(folder.relative_to(self.root)), f"{count} there already, as {first}; remove the copy"
-
-
-def _why_absent(subject: Subject) -> str:
-    if subject.place.is_dir():
-        return f"no face of {subject.name} is found in it"
-    return LEADS_NOWHERE if is_broken_link(subject.place) else _PACKED
 
 
 def find_subjects(
@@ -163,7 +165,7 @@ def find_subjects(
         raise UserError(
             f"corpus.root: {root} does not hold {corpus.dataset}: expected {expected}; found {_names_in(root)}"
         )
-    findings = Findings(corpus.dataset, root, [*folders, *absent])
+    findings = Findings(corpus.dataset, root, expected, [*folders, *absent])
     for folder in closed:
         findings.leave_out(folder, "a folder that this user may not read")
     return findings, folders
