@@ -69,6 +69,12 @@ def test_what_nobody_has_run_has_no_results(tiny_study: Study, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_home_that_is_not_there_is_told_and_has_not_simply_no_results(tiny_study: Study, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"outptus: no home is there; .* or home names that in which a study has run"):
+        load_results(tiny_study, tmp_path / "outptus")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_every_finished_trial_has_its_scores_and_its_history(results: Results) -> None:
     scores, history = results.scores, results.history

@@ -88,16 +88,21 @@ def existing_home() -> Home:
     Raises `UserError` if it is not there.
     """
     home = named_home()
-    if isinstance(home.root, CachedPath):
-        check_writable(home.root)
-    elif home.root.exists() and not home.root.is_dir():
-        raise UserError(f"{home.root}: is no folder, so that no home can be there; set POLYVIEW_HOME to one")
-    elif not home.root.is_dir():
+    check_exists(home.root)
+    return home
+
+
+def check_exists(root: Path, named_by: str = "POLYVIEW_HOME") -> None:
+    """Raises `UserError` if no home's folder is there, or the bucket that it mirrors cannot be written."""
+    if isinstance(root, CachedPath):
+        check_writable(root)
+    elif root.exists() and not root.is_dir():
+        raise UserError(f"{root}: is no folder, so that no home can be there; set {named_by} to one")
+    elif not root.is_dir():
         raise UserError(
-            f"{home.root}: no home is there; polyview ablate STUDY makes it, or POLYVIEW_HOME names that in which a "
+            f"{root}: no home is there; polyview ablate STUDY makes it, or {named_by} names that in which a "
             "study has run"
         )
-    return home
 
 
 def named_home() -> Home:

@@ -19,7 +19,7 @@ from polyview.analysis.comparisons import comparisons
 from polyview.analysis.findings import verdicts
 from polyview.analysis.outcome import Outcome, predictions_table
 from polyview.recipe import Study
-from polyview.storage.home import Home, check_writable
+from polyview.storage.home import Home, check_exists, check_writable
 from polyview.storage.mirror import expanded, resolve
 from polyview.studies.driver import run_stages
 from polyview.studies.outcome import load_outcome
@@ -209,8 +209,12 @@ def load_results(study: Study, home: AnyPath | None = None) -> Results:
     """What is known of a study already; nothing is run and nothing is written.
 
     home: as in `run_study`.
+
+    Raises `UserError` if the home is not there.
     """
-    return Results(load_outcome(study, _home(home)))
+    kept = _home(home)
+    check_exists(kept.root, "home" if home is not None else "POLYVIEW_HOME")
+    return Results(load_outcome(study, kept))
 
 
 def _home(home: AnyPath | None) -> Home:
