@@ -172,6 +172,13 @@ def test_variants_that_are_the_same_experiment_are_refused_with_both_names(
         plan(study_of(tiny, **content))
 
 
+def test_a_study_that_trains_nothing_is_told_of_the_reference_row_that_it_repeats(tiny: Experiment) -> None:
+    untrained = with_overrides(tiny, {"training.epochs": 0})
+    with pytest.raises(UserError, match=r"'untrained' is a reference row, so change 'full' or set references: false$"):
+        plan(study_of(untrained))
+    assert plan(study_of(untrained, references=False))
+
+
 def test_a_point_of_the_grid_that_is_the_baseline_is_not_run_twice(tiny: Experiment) -> None:
     trials = plan(study_of(tiny, grid={"rendering.views.count": (3, 5, 7)}, references=False))
     assert [trial.variant for trial in trials[::2]] == ["full", "count=5", "count=7"]

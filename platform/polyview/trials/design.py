@@ -198,7 +198,12 @@ def plan(study: Study) -> list[Trial]:
         if owner == name:
             trials += own
         elif not (owner == study.baseline and name in points):
-            errors.append(f"{study.name}: variants {owner!r} and {name!r} are the same experiment; drop one of them")
+            remedy = (
+                f"{name!r} is a reference row, so change {owner!r} or set references: false"
+                if study.references and name in REFERENCES
+                else "drop one of them"
+            )
+            errors.append(f"{study.name}: variants {owner!r} and {name!r} are the same experiment; {remedy}")
     if errors:
         raise UserError("\n".join(errors))
     return trials
