@@ -17,6 +17,7 @@ from PIL import Image
 
 from polyview.cli import main
 from polyview.corpus.manifest import Manifest
+from polyview.corpus.mesh import MeshError
 from polyview.errors import UserError
 from polyview.modeling.export import export_weights
 from polyview.modeling.model import MultiviewModel
@@ -364,6 +365,66 @@ def test_a_served_model_says_what_it_cannot_look_at_and_what_it_doubts(
     (tmp_path / "sliver.obj").write_text("v 0 0 0\nv 200 0 0\nv 200 0.1 0\nf 1 2 3\n")
     with pytest.warns(UserWarning, match=r"sliver\.obj: .* is 0% face"):
         served.predict(pd.DataFrame({"path": [str(tmp_path / "sliver.obj")]}))
+
+
+@pytest.fixture(scope="module")
+def served(tiny: Experiment, tiny_store: ViewStore, tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
+    folder = tmp_path_factory.mktemp("served")
+    spec = TrialSpec(with_overrides(tiny, {"training.epochs": 1}), tiny_store.folder, folder / "trials")
+    list(run_trial(spec))
+    save_model(spec, folder / "model")
+    return ServedModel(folder / "model" / "data" / "polyview")
+
+
+def _seen(served: ServedModel, picture: Path) -> list[float]:
+    embedding: list[float] = served.predict(pd.DataFrame({"path": [str(picture)]}))["embedding"][0]
+    return embedding
+
+
+def test_a_served_model_looks_at_a_picture_as_people_see_it(served: ServedModel, tmp_path: Path) -> None:
+    shades = np.arange(40 * 40 * 3, dtype=np.uint32).reshape(40, 40, 3) % 251
+    upright = Image.fromarray(shades.astype(np.uint8))
+    upright.save(tmp_path / "upright.png")
+    turned, orientation = upright.transpose(Image.Transpose.ROTATE_90), Image.Exif()
+    orientation[0x0112] = 6  # the camera was held so that the picture is to be turned clockwise
+    turned.save(tmp_path / "held.png", exif=orientation)
+    assert _seen(served, tmp_path / "held.png") == _seen(served, tmp_path / "upright.png")
+
+    grey = upright.convert("L")
+    grey.save(tmp_path / "grey.png")
+    Image.fromarray(np.asarray(grey).astype(np.uint16) << 8).save(tmp_path / "deep.png")
+    assert _seen(served, tmp_path / "deep.png") == _seen(served, tmp_path / "grey.png")
+
+    mask = Image.new("L", upright.size)
+    mask.paste(255, (10, 10, 30, 30))
+    cut_out = upright.copy()
+    cut_out.putalpha(mask)
+    cut_out.save(tmp_path / "cut_out.png")
+    background = Image.new("RGB", upright.size, served.experiment.rendering.background)
+    Image.composite(upright, background, mask).save(tmp_path / "laid.png")
+    assert _seen(served, tmp_path / "cut_out.png") == _seen(served, tmp_path / "laid.png")
+
+
+def test_a_served_model_warns_of_a_picture_that_is_no_view_of_a_face(served: ServedModel, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
+    with pytest.warns(UserWarning, match="photo") as warned:
+        _seen(served, tmp_path / "photo.png")
+    assert [str(one.message) for one in warned] == [
+        f"{tmp_path / 'photo.png'}: 40 x 30 pixels are squeezed into a square view: crop it to the face",
+        f"{tmp_path / 'photo.png'}: has one colour, and no face",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("cut.jpg", "not readable as a picture: "), ("film.mp4", "neither a mesh .* nor a picture ")]
+)
+def test_a_served_model_names_the_file_that_is_no_picture(
+    served: ServedModel, tmp_path: Path, name: str, reason: str
+) -> None:
+    Image.effect_noise((64, 64), 50).save(tmp_path / "whole.jpg")
+    (tmp_path / name).write_bytes((tmp_path / "whole.jpg").read_bytes()[:900])
+    with pytest.raises(MeshError, match=rf"{name}: {reason}"):
+        _seen(served, tmp_path / name)
 
 
 def test_faces_that_show_some_classes_alone_are_not_centred(tiny: Experiment) -> None:

@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from packaging.requirements import Requirement
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.numpy import load_file
 
+from polyview.corpus.formats.limits import FORMATS, format_of, pixels
+from polyview.corpus.mesh import MeshError
 from polyview.errors import UserError
 from polyview.evaluation.probes import LinearProbe, fit_linear
 from polyview.modeling.export import export_towers
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).resolve().parents[1]
 CHECKPOINT, TOWERS, PROBE, CLASSES, MESHES = "checkpoint", "towers", "probe.safetensors", "classes.json", "meshes.json"
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+SQUARE = 1.1
+"""How many times as long as the other a side of a picture may be that is taken for square."""
 FRONT = Camera(0, 0)
 
 
@@ -124,8 +128,8 @@ class ServedModel:
 
         A path is one of this machine, or of the dataset. A mesh is drawn from the cameras of the pretraining; a
         picture is one view from the front, of a face that fills it as in those. What was guessed of a mesh, and what is
-        suspicious about its views, is warned of. Raises `MeshError` or `OSError` where a file cannot be read, and
-        `UserError` where the model cannot look at a picture.
+        suspicious about its views or a picture, is warned of. Raises `MeshError` or `OSError` where a file cannot be
+        read, and `UserError` where the model cannot look at a picture.
         """
         import pandas as pd
 
@@ -155,12 +159,44 @@ class ServedModel:
                     f"{path}: a picture is one view, and this model joins {len(rig)} (model.fusion: concat); give it a "
                     "mesh, or train with fusion mean or attention"
                 )
-            with Image.open(path) as picture:
-                resized = picture.convert("RGB").resize((rendering.size, rendering.size), Image.Resampling.BILINEAR)
+            picture = _upright_picture(path, rendering.background)
+            for remark in _doubts_of_picture(picture):
+                warnings.warn(f"{path}: {remark}", stacklevel=2)
+            resized = picture.resize((rendering.size, rendering.size), Image.Resampling.BILINEAR)
             return np.array(resized)[np.newaxis], [FRONT]
+        if Path(path).is_file() and format_of(path) not in FORMATS:
+            meshes, pictures = " ".join(FORMATS), " ".join(sorted(PICTURES))
+            raise MeshError(f"{path}: neither a mesh ({meshes}) nor a picture ({pictures})")
         mesh = self.meshes.load(path)
         views = self.renderer.render(mesh, rig)[: len(rig)]
         doubt = doubt_of(views, mesh, rig, rendering)
         for remark in (*mesh.guesses, *([doubt] if doubt else [])):
             warnings.warn(f"{path}: {remark}", stacklevel=2)
         return views, rig
+
+
+def _upright_picture(path: str, background: tuple[int, int, int]) -> Image.Image:
+    """The picture as people see it: turned as its camera was held, and on the background of views where it is clear.
+
+    Raises `MeshError` where it cannot be read, and `OSError` where it is not there.
+    """
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened)
+            if picture.has_transparency_data:
+                clear = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", clear.size, (*background, 255)), clear)
+            return Image.fromarray(pixels(picture, path))
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever a broken picture leads them to
+        raise MeshError(f"{path}: not readable as a picture: {' '.join(str(error).split())[:200]}") from None
+
+
+def _doubts_of_picture(picture: Image.Image) -> Iterator[str]:
+    """What is suspicious about a picture that is to be a square view of a face."""
+    wide, high = picture.size
+    if max(wide, high) > SQUARE * min(wide, high):
+        yield f"{wide} x {high} pixels are squeezed into a square view: crop it to the face"
+    if not np.ptp(np.asarray(picture), axis=(0, 1)).any():
+        yield "has one colour, and no face"
