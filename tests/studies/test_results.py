@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -67,6 +68,17 @@ def test_what_nobody_has_run_has_no_results(tiny_study: Study, tmp_path: Path) -
     assert set(nothing.comparison["verdict"]) == {"baseline", "untested"}
     assert not nothing.report.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_study_and_no_change_to_one_is_told(tmp_path: Path) -> None:
+    anything: Any = tmp_path / "study.yaml"
+    for read in (run_study, load_results):
+        with pytest.raises(UserError, match=r"is no study; load_study reads one from its file"):
+            read(anything, tmp_path)
+    for change in ({"training.epochs": 3}, ["training.epochs=3"]):
+        anything = change
+        with pytest.raises(UserError, match=r"is no text; each change is one, as in 'training\.epochs=3'"):
+            load_study(tmp_path / "study.yaml", anything)
 
 
 def test_a_home_that_is_not_there_is_told_and_has_not_simply_no_results(tiny_study: Study, tmp_path: Path) -> None:

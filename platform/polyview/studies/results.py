@@ -18,6 +18,7 @@ from polyview import recipe
 from polyview.analysis.comparisons import comparisons
 from polyview.analysis.findings import verdicts
 from polyview.analysis.outcome import Outcome, predictions_table
+from polyview.errors import UserError
 from polyview.recipe import Study
 from polyview.storage.home import Home, check_exists, check_writable
 from polyview.storage.mirror import expanded, resolve
@@ -175,6 +176,9 @@ def load_study(path: AnyPath, *assignments: str) -> Study:
 
     Raises `UserError`, which lists everything that is wrong.
     """
+    for assignment in assignments:
+        if not isinstance(assignment, str):
+            raise UserError(f"load_study: {assignment!r} is no text; each change is one, as in 'training.epochs=3'")
     return recipe.load_study(Path(path), assignments)
 
 
@@ -197,6 +201,7 @@ def run_study(
     Raises `UserError` before anything is trained if the study cannot be run. A trial that fails does not stop the
     others; it is in `Results.failures`.
     """
+    _check_is_study(study)
     opened = _home(home)
     check_writable(opened.root)
     check_keys_are_read(study)
@@ -212,9 +217,15 @@ def load_results(study: Study, home: AnyPath | None = None) -> Results:
 
     Raises `UserError` if the home is not there.
     """
+    _check_is_study(study)
     kept = _home(home)
     check_exists(kept.root, "home" if home is not None else "POLYVIEW_HOME")
     return Results(load_outcome(study, kept))
+
+
+def _check_is_study(study: object) -> None:
+    if not isinstance(study, Study):
+        raise UserError(f"{study!r} is no study; load_study reads one from its file")
 
 
 def _home(home: AnyPath | None) -> Home:
