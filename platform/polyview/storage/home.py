@@ -88,17 +88,19 @@ def existing_home() -> Home:
     Raises `UserError` if it is not there.
     """
     home = named_home()
+    if isinstance(home.root, CachedPath):
+        check_writable(home.root)
     check_exists(home.root)
     return home
 
 
 def check_exists(root: Path, named_by: str = "POLYVIEW_HOME") -> None:
-    """Raises `UserError` if no home's folder is there, or the bucket that it mirrors cannot be written."""
+    """Raises `UserError` if no home's folder is there; a home in a bucket needs none."""
     if isinstance(root, CachedPath):
-        check_writable(root)
-    elif root.exists() and not root.is_dir():
+        return
+    if root.exists() and not root.is_dir():
         raise UserError(f"{root}: is no folder, so that no home can be there; set {named_by} to one")
-    elif not root.is_dir():
+    if not root.is_dir():
         raise UserError(
             f"{root}: no home is there; polyview ablate STUDY makes it, or {named_by} names that in which a "
             "study has run"
