@@ -100,9 +100,10 @@ def test_the_points_file_forgets_what_lies_outside_the_space(tiny: Experiment, t
     points.add(study.search, [*inside, {"objective.decorrelation.weight": 5.0, "objective.alignment.weight": 1.0}])
     points.add(study.search, [{"x": 1}])
     assert points.read(study.search) == inside
-    points.path.write_text(points.path.read_text()[:-20])
-    with pytest.raises(UserError, match=r"points.json: damaged; delete it, and run the search again"):
-        points.read(study.search)
+    for damaged in (points.path.read_text()[:-20], "null", "[1]"):
+        points.path.write_text(damaged)
+        with pytest.raises(UserError, match=r"points.json: damaged; delete it, and run the search again"):
+            points.read(study.search)
 
 
 def test_another_sampler_or_seed_has_points_of_its_own_and_no_search_loses_any(

@@ -55,12 +55,12 @@ class Points:
     def _entries(self) -> list[dict[str, Any]]:
         """Every point, with what suggested it where that was noted."""
         try:
-            entries: list[dict[str, Any]] = json.loads(self.path.read_text()) if self.path.exists() else []
-        except ValueError:
+            entries = json.loads(self.path.read_text()) if self.path.exists() else []
+            return [entry if "point" in entry else {"point": entry} for entry in entries]
+        except (ValueError, TypeError):
             raise UserError(
                 f"{address(self.path)}: damaged; delete it, and run the search again, which suggests its points anew"
             ) from None
-        return [entry if "point" in entry else {"point": entry} for entry in entries]
 
 
 def _suggested_by(search: Search) -> dict[str, Any]:
