@@ -33,6 +33,7 @@ from polyview.storage.home import REPOSITORY, Home
 pytestmark = pytest.mark.slow
 GATE = "10.213.77.1"  # this machine, as the hosts see it
 SERVER = "10.213.77.5"  # of NFS
+NFS = f"mount -t nfs4 {SERVER}:/ /shared"
 TOOLS = ("ip", "unshare", "sshd", "ssh", "ssh-keygen", "rsync", "curl")
 SECONDS = 540  # below the limit of a whole test
 SSHD = """
@@ -45,20 +46,19 @@ UsePAM no
 SetEnv PREFIX={prefix}
 """
 BOOT = """
-echo {name} > /proc/sys/kernel/hostname
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /run
 mount --bind {folder}/ray /tmp/ray
-{mount} /shared
+{mount}
 mount --bind {folder}/passwd /etc/passwd
-mount --bind {folder}/hosts /etc/hosts
 mkdir /run/sshd
 exec {sshd} -D -e -f {folder}/sshd_config
 """
 MOUNTS = {
-    "a folder": "mount --bind {shared}",
-    "a cache of a minute": "bindfs -o entry_timeout=60,attr_timeout=60,negative_timeout=0 {shared}",
-    "NFS": f"mount -t nfs4 {SERVER}:/",
+    "a folder": "mount --bind {shared} /shared",
+    "a cache of a minute": "bindfs -o entry_timeout=60,attr_timeout=60,negative_timeout=0 {shared} /shared",
+    # NFS tells its clients apart by the name that their machine has as it mounts.
+    "NFS": f"unshare --uts sh -ec 'cut -c -8 /proc/sys/kernel/random/uuid > /proc/sys/kernel/hostname; {NFS}'",
 }
 METADATA = "169.254.169.254"  # where machines of AWS find what it has to say to them
 TAKEN_BACK = f"""
@@ -88,7 +88,7 @@ class Machine:
         self.address, self.stack = address, stack
         self.name = f"{bridge}-{address.rpartition('.')[2]}"
         self._connect(bridge, stack)
-        command = ["ip", "netns", "exec", self.name, "unshare", "--uts", "--mount", "--pid", "--fork", "--mount-proc"]
+        command = ["ip", "netns", "exec", self.name, "unshare", "--mount", "--pid", "--fork", "--mount-proc"]
         with log_file.open("w") as log:
             self.process = subprocess.Popen(
                 [*command, "--kill-child", "sh", "-ec", boot], stdout=log, stderr=log, start_new_session=True
@@ -127,17 +127,15 @@ class Host(Machine):
         # Not HOME alone: ssh asks here where a user's folder is.
         passwd = Path("/etc/passwd").read_text()
         (folder / "passwd").write_text(passwd.replace(":/root:", f":{folder}/home:"))
-        name = f"host-{address}"  # by which NFS tells its clients apart
-        (folder / "hosts").write_text(f"127.0.0.1 localhost\n{address} {name}\n")
-        boot = BOOT.format(name=name, folder=folder, mount=mount, sshd=shutil.which("sshd"))
+        boot = BOOT.format(folder=folder, mount=mount, sshd=shutil.which("sshd"))
         super().__init__(address, bridge, boot, folder / "log.txt", stack)
 
     def left(self) -> list[psutil.Process]:
-        """All that runs on it but sshd, and MLflow, which on a cloud ends as its machine does."""
+        """All that runs on it but sshd, a file system, and MLflow, which on a cloud ends as its machine does."""
         found = []
         for process in psutil.Process(self.process.pid).children(recursive=True):
             with suppress(psutil.Error):
-                if process.name() != "sshd" and "MLFLOW_DISABLE_TELEMETRY" not in process.environ():
+                if process.name() not in ("sshd", "bindfs") and "MLFLOW_DISABLE_TELEMETRY" not in process.environ():
                     found.append(process)
         return found
 
@@ -149,10 +147,11 @@ class Host(Machine):
         self.stack.callback(server.kill)
 
 
-def run(*command: str) -> None:
-    """Run a command that says nothing unless it fails."""
+def run(*command: str) -> str:
+    """What a command says that ends well."""
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, f"{' '.join(command)}: {ended.stdout}{ended.stderr}"
+    return ended.stdout
 
 
 @pytest.fixture(autouse=True)
@@ -192,9 +191,9 @@ def shared(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=MOUNTS)
 def mount(request: pytest.FixtureRequest, shared: Path) -> str:
-    """How a host has the shared folder, as a command that is told where it is to be."""
+    """How a host has the shared folder, as a command."""
     command: str = MOUNTS[request.param].format(shared=shared)
-    if command.startswith("mount -t nfs4"):
+    if NFS in command:
         skip_without_nfs()
     if shutil.which(command.split()[0]) is None:
         pytest.skip(f"not installed: {command.split()[0]}")
@@ -206,6 +205,8 @@ def mount(request: pytest.FixtureRequest, shared: Path) -> str:
 @pytest.fixture
 def hosts(overlay: dict[str, Any], user: Path, shared: Path, mount: str) -> Iterator[list[Host]]:
     """A head and two others on a bridge to this machine."""
+    left = run("ip", "-brief", "address", "show", "to", GATE).split()
+    assert not left, f"a test that was killed has left {left[0]}: ip link del {left[0]}"
     bridge = f"pv{secrets.token_hex(3)}"
     provider, keys = overlay["provider"], user / ".ssh" / "id_ed25519.pub"
     with tempfile.TemporaryDirectory(prefix="hosts") as folder, ExitStack() as stack:
@@ -215,7 +216,7 @@ def hosts(overlay: dict[str, Any], user: Path, shared: Path, mount: str) -> Iter
         stack.callback(run, "ip", "link", "del", bridge)
         run("ip", "addr", "add", f"{GATE}/24", "dev", bridge)
         run("ip", "link", "set", bridge, "up")
-        if SERVER in mount:
+        if NFS in mount:
             stack.enter_context(in_memory(shared))
             serve = SERVE.format(folder=shared) + "exec sleep infinity"
             Machine(SERVER, bridge, serve, Path(folder, "server.txt"), stack)
