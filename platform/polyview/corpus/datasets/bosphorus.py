@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from polyview.corpus.datasets.layout import find_subjects, meshes_in, picture_beside, unpacked
+from polyview.corpus.datasets.layout import find_subjects, meshes_in, picture_beside, without_gz
 from polyview.corpus.manifest import Found
 from polyview.recipe import Corpus
 
@@ -34,12 +34,12 @@ def scan(corpus: Corpus) -> Found:
     )
     for subject in subjects:
         for file in meshes_in(subject.place, ".bnt"):
-            name = unpacked(file).stem
+            name = without_gz(file).stem
             match = _NAME.fullmatch(name)
             if match is None or match[1].lower() != subject.name:
                 findings.leave_out(file, f"its name is not such as {subject.name}_E_HAPPY_0.bnt")
                 continue
             expression = _EXPRESSIONS.get(match[2].upper(), match[2].lower())
             intensity = 0.0 if expression == "neutral" else 1.0
-            findings.add(file, subject.name, expression, intensity, name, 0, picture_beside(file, findings.names))
+            findings.add(file, subject.name, expression, intensity, name, 0, picture_beside(file))
     return findings.found()

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from polyview.corpus.datasets.layout import Findings, find_subjects, meshes_in, picture_beside, unpacked
+from polyview.corpus.datasets.layout import Findings, find_subjects, meshes_in, picture_beside, without_gz
 from polyview.corpus.manifest import Found
 from polyview.recipe import Corpus
 
@@ -42,7 +42,7 @@ def scan(corpus: Corpus) -> Found:
     )
     for subject in subjects:
         for file in meshes_in(subject.place, ".wrl"):
-            name = unpacked(file).stem
+            name = without_gz(file).stem
             if name.upper().endswith("_RAW"):
                 continue
             match = _NAME.fullmatch(name)
@@ -50,7 +50,7 @@ def scan(corpus: Corpus) -> Found:
                 findings.leave_out(file, f"its name is not such as {subject.name}_AN01WH_F3D.wrl")
                 continue
             expression, level = _EXPRESSIONS[match[2].upper()], int(match[3])
-            findings.add(file, subject.name, expression, level / 4, name, 0, picture_beside(file, findings.names))
+            findings.add(file, subject.name, expression, level / 4, name, 0, picture_beside(file))
     return _subset(findings, corpus)
 
 

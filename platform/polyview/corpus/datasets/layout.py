@@ -8,7 +8,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -21,7 +20,6 @@ from polyview.corpus.formats.limits import (
     in_any_case,
     is_broken_link,
     name_unpacked,
-    names_in,
 )
 from polyview.corpus.manifest import SCHEMA, SEQUENCE, SKIPPED, Found
 from polyview.errors import UserError
@@ -46,8 +44,8 @@ class Findings:
     """The rows of a scan, and the files that were left out, with reasons.
 
     expected: what the root of the dataset holds; subjects: all whose folders, archives or broken links are there;
-    films: how each sequence was spelt first; places: where each frame was found first; names: lists a folder, and
-    remembers it; repeated: by folder the files that were found elsewhere before.
+    films: how each sequence was spelt first; places: where each frame was found first; repeated: by folder the files
+    that were found elsewhere before.
     """
 
     dataset: str
@@ -58,7 +56,6 @@ class Findings:
     left_out: list[tuple[str, str]] = field(default_factory=list)
     films: dict[tuple[str, str], str] = field(default_factory=dict)
     places: dict[tuple[str, str, int], Path] = field(default_factory=dict)
-    names: Callable[[Path], Mapping[str, str]] = field(default_factory=lambda: cache(names_in))
     repeated: dict[Path, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
     def add(
@@ -83,7 +80,7 @@ class Findings:
         path = file.relative_to(self.root)
         self.rows.append(
             {
-                "sample_id": str(unpacked(path).with_suffix("")),
+                "sample_id": str(without_gz(path).with_suffix("")),
                 "subject": subject,
                 "expression": expression,
                 "intensity": intensity,
@@ -193,7 +190,7 @@ def add_sequence(
     """
     frames: dict[int, Path] = {}
     for file in meshes_in(folder, ".wrl", ".obj", ".ply"):
-        match = re.fullmatch(pattern, unpacked(file).name, re.IGNORECASE)
+        match = re.fullmatch(pattern, without_gz(file).name, re.IGNORECASE)
         if match is None:
             findings.leave_out(file, f"its name is not that of a numbered frame of {folder.name}")
         elif int(match[1]) in frames:
@@ -203,7 +200,7 @@ def add_sequence(
     sequence = f"{subject}_{folder.name}"
     for number, file in sorted(frames.items()):
         strength = None if strengths is None else strengths.get(number) or 0.0
-        findings.add(file, subject, expression, strength, sequence, number, picture_beside(file, findings.names))
+        findings.add(file, subject, expression, strength, sequence, number, picture_beside(file))
 
 
 def meshes_in(folder: Path, *formats: str) -> list[Path]:
@@ -211,15 +208,15 @@ def meshes_in(folder: Path, *formats: str) -> list[Path]:
     return [entry for entry in entries(folder) if format_of(entry.name) in formats]
 
 
-def unpacked(file: Path) -> Path:
-    """The file as it is called without the `.gz` of a packed one."""
+def without_gz(file: Path) -> Path:
+    """The file as it is called without the `.gz` of what gzip has packed."""
     return file.with_name(name_unpacked(file.name))
 
 
-def picture_beside(file: Path, names: Callable[[Path], Mapping[str, str]] = names_in) -> Path | None:
-    """The picture in the file's folder that has its name, in any case; names: how to list it, as of `in_any_case`."""
-    candidates = (PurePath(unpacked(file).stem + suffix) for suffix in _PICTURES)
-    found = (in_any_case(file.parent, candidate, names) for candidate in candidates)
+def picture_beside(file: Path) -> Path | None:
+    """The picture in the file's folder that has its name, in any case."""
+    candidates = (PurePath(without_gz(file).stem + suffix) for suffix in _PICTURES)
+    found = (in_any_case(file.parent, candidate) for candidate in candidates)
     return next((picture for picture in found if picture and picture.is_file()), None)
 
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
@@ -122,7 +122,7 @@ def landmark_files(path: str, root: Path, names: Callable[[Path], Mapping[str, s
 
     names: how to list a folder, as of `in_any_case`.
     """
-    names, mesh = cache(names), PurePath(name_unpacked(path))
+    mesh = PurePath(name_unpacked(path))
     places = [mesh.with_suffix(suffix + packed) for suffix in LANDMARKS for packed in ("", ".gz")]
     if mesh.suffix.lower() == ".wrl":
         folders = [name for spelling, name in names(root).items() if spelling.startswith(_OF_BU4DFE)]
