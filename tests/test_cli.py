@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from polyview.rendering.store import ViewStore
 from polyview.storage.home import REPOSITORY, open_home
 from polyview.tracking.store import reachable
 from polyview.training.loop import Trainer, TrainingJob
+from polyview.trials.ledger import Ledger, Record
 from polyview.trials.spec import TrialSpec
 
 VERBS = ("demo", "scan", "render", "sheet", "pretrain", "evaluate", "export", "ablate", "report", "compare", "ui")
@@ -304,7 +306,7 @@ def test_faces_are_rendered_once_and_drawn_on_a_sheet(
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_a_checkpoint_is_asked_again(
-    capsys: pytest.CaptureFixture[str], tiny: Experiment, tiny_store: ViewStore, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tiny: Experiment, tiny_store: ViewStore, tmp_path: Path, home: Path
 ) -> None:
     torch.set_num_threads(1)
     people = TrialSpec(tiny, tiny_store.folder, tmp_path).sides()[0].subjects
@@ -313,6 +315,10 @@ def test_a_checkpoint_is_asked_again(
     assert all(name in said for name in ("linear", "knn", "zero_shot", "accuracy", "uf1", "uar"))
     assert "knn" not in run(capsys, "evaluate", tmp_path / "trial" / "epoch-0002", "--probe", "linear")
     assert "'svm' is not allowed" in refuse(capsys, "evaluate", tmp_path / "trial", "--probe", "svm")
+    Ledger(home / "trials").write(Record(id=tiny.digest, experiment=tiny, started=0, ended=1, scores={}))
+    shutil.copytree(tmp_path / "trial", home / "trials" / tiny.digest, dirs_exist_ok=True)
+    assert run(capsys, "evaluate", tiny.digest[:8]).splitlines()[1:] == said.splitlines()[1:]
+    assert "0123abcd: no finished trial in" in refuse(capsys, "evaluate", "0123abcd")
     others = tuple(sorted(set(tiny_store.labels("subject")) - {people[0]}))
     list(Trainer(TrainingJob(tiny, tiny_store.folder, others, tmp_path / "mixed"), torch.device("cpu")).epochs())
     told = "pretrained on other people than its recipe names"

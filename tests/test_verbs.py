@@ -10,6 +10,9 @@ import pytest
 
 from polyview.cli import main
 from polyview.recipe import Experiment, load_study
+from polyview.storage.home import Home
+from polyview.studies.kept import save_study
+from polyview.studies.outcome import study_folder
 from polyview.trials.design import plan
 from polyview.trials.ledger import Ledger, Record
 
@@ -50,6 +53,26 @@ def test_a_study_is_reported_though_its_file_of_weights_is_gone(
     told = capsys.readouterr().out
     assert told.count("linear/accuracy,0.5") == 6
     assert "no alignment" in told
+
+
+def test_a_study_is_reported_by_its_folders_name_too(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded, home = load_study(study), Home(tmp_path / "home")
+    folder = study_folder(loaded, home)
+    save_study(folder, loaded)
+    for trial in plan(loaded):
+        scores = {"linear/accuracy": 0.5}
+        Ledger(home.trials).write(Record(id=trial.id, experiment=trial.experiment, started=0, ended=1, scores=scores))
+    printed = set()
+    for named in (study, folder.name, folder):
+        for verb in ("report", "table"):
+            with pytest.raises(SystemExit):
+                main([verb, str(named), "--format", "csv"])
+            printed.add((verb, capsys.readouterr().out))
+    assert len(printed) == 2
+    assert "in which nothing can be set" in refused(capsys, "report", folder.name, "--set", "seeds=[0]")
+    assert f"neither a study's file nor a bundle, nor a folder of {home.studies}" in refused(capsys, "report", "other")
 
 
 def test_a_table_of_several_metrics_is_printed_from_the_ledger(

@@ -125,6 +125,8 @@ training: {lr: -1, epochs: 1.5, precision: fp3}
         ("corpus.root=~nosuch/faces", "corpus.root: ~nosuch/faces: there is no user nosuch; write the path in full"),
         ("training.workers=3", "training: batch_size 64 does not divide by workers 3"),
         ("rendering.views.rig=front_left_right", None),
+        ("rendering.views.span=0", "rendering.views: span is 0, so that all 3 cameras stand in one place and see the"),
+        ("evaluation.probes=[linear, linear]", "evaluation.probes: probes repeat: ['linear', 'linear']"),
         ("rendering.views.count=1", "objective.decorrelation needs pairs of views and rendering.views.count is 1"),
         ("language.prompts=none", "objective.alignment needs text; language.prompts is none"),
         ("objective={alignment: null}", "objective: at least one of decorrelation, alignment, redundancy, joint, "),
@@ -565,6 +567,7 @@ def test_a_file_of_prompts_becomes_part_of_the_recipe_and_of_its_hash(recipe: Pa
         ("fear: [A  face.], anger: [a face]", "language.own: fear and anger have the same prompt 'a face'"),
         ("fear: [' '], anger: [a face]", "language.own.fear: ' ' says nothing; write a sentence, or leave it out"),
         ("fear: [one], anger: [two], angr: [three]", "language.own has prompts for angr, which corpus.expressions has"),
+        ("fear: [A face., two, a face], anger: [b]", "language.own.fear has the prompt 'a face' twice, which would"),
     ],
 )
 def test_own_prompts_that_cannot_be_meant_are_refused(recipe: Path, own: str, told: str) -> None:
@@ -583,16 +586,24 @@ def test_prompts_may_differ_in_a_sign_alone(recipe: Path, own: str) -> None:
     assert len(load_experiment(recipe, changes).language.own) == 2
 
 
-def test_a_recipe_of_earlier_results_opens_with_prompts_that_are_refused_now(recipe: Path, tmp_path: Path) -> None:
+def test_a_recipe_of_earlier_results_opens_with_what_is_refused_now(recipe: Path, tmp_path: Path) -> None:
     alike = {"fear": ("A face!",), "anger": ("a face",)}
     changes = ["corpus.expressions=[fear, anger]", "language.ensemble=1", "language.own={fear: [one], anger: [two]}"]
     read = load_experiment(recipe, changes)
     earlier = read.model_copy(update={"language": read.language.model_copy(update={"own": alike})})
+    views = read.rendering.views.model_copy(update={"span": 0.0})
+    earlier = earlier.model_copy(
+        update={
+            "rendering": read.rendering.model_copy(update={"views": views}),
+            "evaluation": read.evaluation.model_copy(update={"probes": ("linear", "linear")}),
+        }
+    )
     (tmp_path / "experiment.yaml").write_text(to_yaml(earlier))
     assert load_stored_experiment(tmp_path / "experiment.yaml").digest == earlier.digest
     assert with_overrides(earlier, {"seed": 3}).language.own == alike
-    with pytest.raises(UserError, match="have the same prompt"):
+    with pytest.raises(UserError) as caught:
         load_experiment(tmp_path / "experiment.yaml")
+    assert all(key in str(caught.value) for key in ("rendering.views: span is 0", "probes repeat"))
 
 
 def test_a_file_of_prompts_below_the_folder_of_nobody_is_refused(recipe: Path) -> None:

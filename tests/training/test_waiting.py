@@ -72,7 +72,7 @@ def test_no_value_on_the_device_is_looked_at_in_a_step(
     batch = dataclasses.replace(step.batch, views=mode.from_tensor(step.batch.views), augmentation=augmentation)
     targets = dataclasses.replace(step.targets, **without_values(step.targets, mode))
     trainer.parallel.train()
-    measured = Measured(0, torch.device("cuda"), {})
+    measured = Measured(0, torch.device("cuda"), {}, 1e-3)
     with mode:
         measured.add(trainer.train_step(Step(batch, targets)), batch.sample_ids)
         if trainer.state.average:
@@ -82,10 +82,10 @@ def test_no_value_on_the_device_is_looked_at_in_a_step(
 
 
 def test_what_was_measured_is_read_every_so_many_steps_and_the_first_step_that_failed_is_named() -> None:
-    measured = Measured(2, torch.device("cuda"), {"loss": 10.0})
+    measured = Measured(2, torch.device("cuda"), {"loss": 10.0}, 1e9)
     for number in range(READ_STEPS - 1):
         measured.add({"loss": torch.tensor(1.0 if number < 7 else torch.nan)}, [f"sample {number}"])
     assert measured.totals == {"loss": 10.0}
-    with pytest.raises(FloatingPointError, match=r"the loss is nan in epoch 3; the batch had sample 7, …"):
+    with pytest.raises(FloatingPointError, match=r"is nan in epoch 3; .* sample 7, …; training.lr is 1e\+09, and"):
         measured.add({"loss": torch.tensor(1.0)}, ["the last"])
     assert measured.totals == {"loss": 17.0}

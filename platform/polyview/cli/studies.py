@@ -18,7 +18,7 @@ from rich.text import Text
 
 from polyview.cli.app import STUDY_OR_BUNDLE, Sets, StudyFile, app
 from polyview.errors import UserError
-from polyview.storage.home import bundled, existing_home, open_home
+from polyview.storage.home import bundled, existing_home, named_home, open_home
 from polyview.storage.mirror import address
 from polyview.terminal import console, errors, watching
 
@@ -97,7 +97,7 @@ def report(
                 console.print(told, highlight=False, markup=False, soft_wrap=True)
             experiment = outcome.study.experiment
             roots = [one.root for one in (experiment.corpus, experiment.evaluation.test) if one]
-            if any(roots) and not is_zip(study):
+            if any(roots) and study.is_file() and not is_zip(study):
                 same = " with the same --set" if sets else ""
                 told = f"ablate {study} --dry-run{same} tells if they have changed"
                 told = f"of the faces as the study last read them; {told}"
@@ -113,9 +113,9 @@ def known_outcome(
 ) -> Iterator[Outcome]:
     """What this home knows of a study; of a bundle, what the bundle does, which is opened meanwhile.
 
-    The study is as `load_study` reads it, with assignments and changes.
+    The study is as `find_study` has it, with assignments and changes.
     """
-    from polyview.recipe import is_zip, load_study
+    from polyview.recipe import is_zip
 
     if is_zip(path):
         from polyview.studies.bundles.bundle import open_bundle
@@ -126,9 +126,14 @@ def known_outcome(
                 raise UserError(f"{path}: has no result of the study with other keys than it ran with")
             yield outcome
     else:
+        from polyview.studies.kept import find_study
         from polyview.studies.outcome import load_outcome
 
-        yield load_outcome(load_study(path, assignments, changes), existing_home())
+        home = named_home()
+        study = find_study(str(path), home, assignments, changes)
+        if study is None:
+            raise UserError(f"{path}: neither a study's file nor a bundle, nor a folder of {address(home.studies)}")
+        yield load_outcome(study, existing_home())
 
 
 def _list_studies() -> None:

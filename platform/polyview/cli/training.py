@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from rich.table import Table
 from polyview.cli.app import ExperimentFile, Sets, app
 from polyview.cli.studies import run_and_report
 from polyview.errors import UserError
-from polyview.storage.home import check_output, open_home
+from polyview.storage.home import check_output, existing_home, open_home
 from polyview.storage.mirror import resolve
 from polyview.terminal import console, errors, watching
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from polyview.training.checkpoint import Checkpoint
 
 PICKLES = (".pt", ".pth", ".bin", ".ckpt")
-CheckpointFolder = Annotated[
-    Path, typer.Argument(parser=resolve, metavar="CHECKPOINT", help="A checkpoint's folder, or its trial's.")
+TRIAL_ID = re.compile(r"[0-9a-f]{4,16}")
+CheckpointName = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder, its trial's, or the trial's id.")
 ]
 
 
@@ -38,24 +40,32 @@ def pretrain(experiment: ExperimentFile, sets: Sets = None) -> None:
     run_and_report(study)
 
 
-def _say_if_unfinished(checkpoint: Checkpoint) -> None:
-    if told := checkpoint.unfinished:
+def _open_checkpoint(named: str) -> Checkpoint:
+    """A checkpoint by its folder, its trial's, or the beginning of the trial's id; says if it is half-trained."""
+    from polyview.training.checkpoint import open_checkpoint
+    from polyview.trials.ledger import Ledger
+
+    path = resolve(named)
+    if TRIAL_ID.fullmatch(named) and not path.exists():
+        ledger = Ledger(existing_home().trials)
+        path = ledger.folder / ledger.find(named).id
+    opened = open_checkpoint(path)
+    if told := opened.unfinished:
         errors.print(f"note: {told}; run its study again to have it finished", highlight=False, soft_wrap=True)
+    return opened
 
 
 @app.command()
 def evaluate(
-    checkpoint: CheckpointFolder,
+    checkpoint: CheckpointName,
     probe: Annotated[list[str] | None, typer.Option(help="linear, knn or zero_shot; all that the recipe has.")] = None,
 ) -> None:
     """Score a checkpoint by the probes, on the test subjects of its pretraining."""
     from polyview.recipe import with_overrides
-    from polyview.training.checkpoint import open_checkpoint
     from polyview.trials.scoring import evaluate_checkpoint
     from polyview.trials.views import find_faces, prepare_views
 
-    opened = open_checkpoint(checkpoint)
-    _say_if_unfinished(opened)
+    opened = _open_checkpoint(checkpoint)
     recipe = opened.experiment
     asked = with_overrides(recipe, {"evaluation.probes": probe}, "--probe") if probe else recipe
     with watching() as watcher:
@@ -71,20 +81,18 @@ def evaluate(
 
 @app.command()
 def export(
-    checkpoint: CheckpointFolder,
+    checkpoint: CheckpointName,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder, or the .safetensors, that is made.")],
 ) -> None:
     """Write a checkpoint's towers as a folder that open_clip loads without polyview, or their weights as one file."""
     from polyview.modeling.export import export_towers, export_weights
     from polyview.modeling.towers import torchvision_fits
-    from polyview.training.checkpoint import open_checkpoint
 
     if out.suffix.lower() in PICKLES:
         raise UserError(f"{out}: no pickle is written; -o takes a folder, or the name of a .safetensors")
     if out.suffix == ".safetensors":
         check_output(out, lambda _: False)
-    opened = open_checkpoint(checkpoint)
-    _say_if_unfinished(opened)
+    opened = _open_checkpoint(checkpoint)
     if out.suffix == ".safetensors":
         export_weights(opened.load_model(), opened.provenance.as_metadata(), out)
     else:

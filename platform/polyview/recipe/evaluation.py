@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from polyview.recipe.corpus import Corpus
-from polyview.recipe.schema import Model, Natural, Positive, Seed, Share, equals
+from polyview.recipe.schema import STORED, Model, Natural, Positive, Seed, Share, equals
 
 ProbeName = Literal["linear", "knn", "zero_shot"]
 Side = Literal["test", "validation"]
@@ -76,6 +76,13 @@ class Evaluation(Model):
         exclude_if=equals(()),
         description="numbers of labelled people: for each, K, a further linear probe, linear@K, is fitted on K of them",
     )
+
+    @field_validator("probes")
+    @classmethod
+    def _are_fitted_once(cls, probes: tuple[ProbeName, ...], info: ValidationInfo) -> tuple[ProbeName, ...]:
+        if len(set(probes)) < len(probes) and info.context != STORED:
+            raise ValueError(f"probes repeat: {list(probes)}")
+        return probes
 
     @property
     def measured(self) -> tuple[str, ...]:

@@ -38,6 +38,15 @@ class Views(Model):
             raise ValueError(f"rig front_left_right has 3 views, not {self.count}; use rig arc for another count")
         return self
 
+    @model_validator(mode="after")
+    def _stand_apart(self, info: ValidationInfo) -> Self:
+        if self.count > 1 and self.span == 0 and info.context != STORED:
+            raise ValueError(
+                f"span is 0, so that all {self.count} cameras stand in one place and see the same; set count: 1, or a "
+                "span"
+            )
+        return self
+
 
 class Rendering(Model):
     """How a mesh becomes views."""

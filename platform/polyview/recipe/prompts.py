@@ -29,22 +29,28 @@ def read_prompts(file: str, named_by: str) -> Any:
 def check_own_prompts(experiment: Experiment, place: str) -> None:
     """Raises `UserError`, with `place` said first, where `language.own` cannot tell classes apart as it is meant to.
 
-    That is where a prompt says nothing, two classes share one but for its letters' case and the marks around it, or the
-    name of a class is slightly wrong.
+    That is where a prompt says nothing, a class has one twice or two classes share one, but for its letters' case and
+    the marks around it, or the name of a class is slightly wrong.
     """
     own, classes = experiment.language.own, experiment.corpus.expressions
-    owners: dict[str, str] = {}
+    owners: dict[str, tuple[str, int]] = {}
     for expression, prompts in own.items():
-        for prompt in prompts:
+        for number, prompt in enumerate(prompts):
             plain = " ".join(prompt.casefold().split()).strip(string.punctuation + " ")
             if not plain:
                 raise UserError(
                     f"{place}: language.own.{expression}: {prompt!r} says nothing; write a sentence, or leave it out"
                 )
-            if owners.setdefault(plain, expression) != expression:
+            owner, _ = first = owners.setdefault(plain, (expression, number))
+            if owner != expression:
                 raise UserError(
-                    f"{place}: language.own: {owners[plain]} and {expression} have the same prompt {prompt!r}, by "
-                    "which nothing can tell them apart"
+                    f"{place}: language.own: {owner} and {expression} have the same prompt {prompt!r}, by which "
+                    "nothing can tell them apart"
+                )
+            if first != (expression, number):
+                raise UserError(
+                    f"{place}: language.own.{expression} has the prompt {prompt!r} twice, which would count double; "
+                    "leave one of them out"
                 )
     for name in sorted(set(own) - {*classes, *EXPRESSIONS}):
         if close := difflib.get_close_matches(name, classes, n=1, cutoff=0.8):

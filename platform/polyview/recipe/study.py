@@ -197,7 +197,7 @@ class Study(Model):
         exclude_if=equals(()),
         description="further metrics to compare the variants in; with metric they are one family of comparisons",
     )
-    margin: PositiveFloat | None = Field(
+    margin: Annotated[float, Field(gt=0, lt=100)] | None = Field(
         None, exclude_if=equals(None), description="points of the metric within which a variant counts as the same"
     )
     baseline: str = "full"

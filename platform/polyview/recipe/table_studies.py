@@ -31,7 +31,9 @@ def load_definition(paths: Sequence[Path]) -> TableOfStudies | None:
 
     Raises `UserError` where it is not as it should be, or is named beside others.
     """
-    contents = {path: read_yaml(path) for path in paths if not is_zip(path)}
+    # What is no file may yet be the name of a study's folder.
+    named = [path for path in paths if path.suffix in (".yaml", ".yml") or path.is_file()]
+    contents = {path: read_yaml(path) for path in named if not is_zip(path)}
     defined = [path for path, content in contents.items() if "studies" in content]
     if not defined:
         return None

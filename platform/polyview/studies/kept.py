@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from polyview.analysis.outcome import costs
 from polyview.errors import UserError
@@ -49,16 +51,20 @@ def study_folders(home: Home) -> list[Path]:
     return sorted({path.parent for path in files(home.studies, "*/*") if path.name != LOCK})
 
 
-def find_study(named: str, home: Home) -> Study | None:
-    """A study by its YAML file, or by its folder in the home; None if it is neither.
+def find_study(
+    named: str, home: Home, assignments: Sequence[str] = (), changes: Mapping[str, Any] | None = None
+) -> Study | None:
+    """A study by its YAML file, read as `load_study` does, or by its folder in the home; None if it is neither.
 
-    Raises `UserError` if it cannot be read.
+    Raises `UserError` if it cannot be read, or a folder's, which is as it ran, is to be changed.
     """
     path = Path(named)
     if path.suffix in (".yaml", ".yml") or path.is_file():
-        return load_study(path)
+        return load_study(path, assignments, changes)
     folders = study_folders(home)
     folder = next((one for one in (home.studies / named, resolve(named).resolve()) if one in folders), None)
+    if folder and (assignments or changes):
+        raise UserError(f"{named}: a study as it ran, in which nothing can be set; name its file, or leave out --set")
     return read_study(folder) if folder else None
 
 

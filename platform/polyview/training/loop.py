@@ -163,7 +163,8 @@ class Trainer:
 
     def _train_epoch(self, epoch: int, warned: Callable[[], bool], writer: CheckpointWriter) -> Epoch:
         before, self.progress = self.progress, Progress()
-        started, measured = time.perf_counter() - before.seconds, Measured(epoch, self.device, dict(before.totals))
+        started = time.perf_counter() - before.seconds
+        measured = Measured(epoch, self.device, dict(before.totals), self.job.experiment.training.lr)
         if not before.steps:
             self.assign(epoch)
         self.parallel.train()

@@ -12,10 +12,13 @@ READ_STEPS = 50  # on a GPU, which all wait for while it is read
 
 
 class Measured:
-    """The sums of what an epoch's steps measure; on a GPU they are read every `READ_STEPS` steps, else each time."""
+    """The sums of what an epoch's steps measure; on a GPU they are read every `READ_STEPS` steps, else each time.
 
-    def __init__(self, epoch: int, device: torch.device, totals: dict[str, float]) -> None:
-        self.epoch, self.totals = epoch, totals
+    lr: the recipe's, which is told where a loss is not finite.
+    """
+
+    def __init__(self, epoch: int, device: torch.device, totals: dict[str, float], lr: float) -> None:
+        self.epoch, self.totals, self.lr = epoch, totals, lr
         self.every = 1 if device.type == "cpu" else READ_STEPS
         self.unread: list[tuple[tuple[str, ...], Tensor, Sequence[str]]] = []
 
@@ -32,7 +35,7 @@ class Measured:
             if not math.isfinite(found["loss"]):
                 raise FloatingPointError(
                     f"the loss is {found['loss']} in epoch {self.epoch + 1}; "
-                    f"the batch had {', '.join(sample_ids[:8])}, …"
+                    f"the batch had {', '.join(sample_ids[:8])}, …; training.lr is {self.lr:g}, and a lower one may do"
                 )
             for name, value in found.items():
                 self.totals[name] = self.totals.get(name, 0.0) + value
