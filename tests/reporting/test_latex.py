@@ -17,7 +17,7 @@ from polyview.recipe import Layout, load_study
 from polyview.reporting import report, tables
 from polyview.trials.design import plan
 
-ODD = r"[*50 % of {a_b} & <c#d> | ~ $5 ^ \e]"
+ODD = r"[*50 % of {a_b} & <c#d> | ~ $5 ^ \e] λ ≤ 0.5 µm², Ω ≈ ∞ é ñ ł “q” ‘s’ …"
 PACKAGES = ("booktabs", "siunitx", "graphicx")
 
 
@@ -65,6 +65,15 @@ def test_a_table_compiles_whatever_its_rows_and_columns_are_called(tmp_path: Pat
     layout = Layout(caption=ODD, metrics=("linear/accuracy", "zero_shot/accuracy"))
     shown = make_table("odd", layout, {ODD: made, "other": made})
     assert complaints(tmp_path, {"table": tables.latex(shown)}) == []
+
+
+def test_letters_that_pdflatex_lacks_are_told_above_what_has_them(tmp_path: Path) -> None:
+    study = STUDY.model_copy(update={"variants": {"笑 😨 笑": {"rendering.views.count": 1}}})
+    made = with_predictions(outcome(tmp_path, study, LEVELS | {"笑 😨 笑": 0.6}))
+    told = "XeLaTeX or LuaLaTeX, with a font that has 笑😨, which pdflatex has not."
+    for text in (report.latex(made), tables.latex(make_table("odd", Layout(), {"odd": made}))):
+        assert text.splitlines()[0].endswith(told)
+        assert "笑 😨 笑 &" in text
 
 
 @pytest.mark.slow

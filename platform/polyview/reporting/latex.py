@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 from polyview.reporting.rows import NONE
 
+
+def _greek(letter: str) -> str:
+    """What LaTeX calls a Greek letter."""
+    name = unicodedata.name(letter).rpartition(" ")[2].replace("LAMDA", "LAMBDA")
+    return name.lower() if letter.islower() else name.capitalize()
+
+
+_SIGNS = {"≤": "le", "≥": "ge", "≠": "ne", "≈": "approx", "∞": "infty", "√": "surd", "∈": "in", "←": "leftarrow"}
 _LETTERS = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -23,13 +32,23 @@ _LETTERS = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "”": "''",
     **{letter: f"${letter}$" for letter in "<>|"},  # which text fonts have other letters for
     **{letter: f"{{{letter}}}" for letter in "[]*"},  # which after a row's end belong to that
+    **{letter: rf"$\{name}$" for letter, name in _SIGNS.items()},
+    **{letter: rf"$\{_greek(letter)}$" for letter in "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ"},
     NONE: "--",
 }
+_PDFLATEX_HAS = {chr(code) for code in range(0x180)} | {*"–‘’…€™"} | {*_LETTERS}
 
 
 def escape(text: str) -> str:
     """The text with every letter that LaTeX would read as something else written so that it stands as it is."""
     return "".join(_LETTERS.get(letter, letter) for letter in text)
+
+
+def with_needs(packages: str, text: str) -> str:
+    """The text below a comment that says what it needs: packages, and of letters that pdflatex lacks another engine."""
+    lacking = "".join(dict.fromkeys(letter for letter in text if letter not in _PDFLATEX_HAS))
+    engine = f" XeLaTeX or LuaLaTeX, with a font that has {lacking}, which pdflatex has not." if lacking else ""
+    return f"% Needs \\usepackage{{{packages}}}.{engine}\n{text}"
 
 
 def floating(caption: str, label: str, tabular: Sequence[str], notes: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ from polyview.analysis.scored import no_test_results, not_compared
 from polyview.analysis.statistics import Comparison, adjustment, compare
 from polyview.analysis.table_notes import describe_people, labels_read_by
 from polyview.reporting.figures.style import PAGE, drawn, svg
-from polyview.reporting.latex import escape, floating
+from polyview.reporting.latex import escape, floating, with_needs
 from polyview.reporting.markdown import markdown_table, plain
 from polyview.reporting.pages import data_uri, render
 from polyview.reporting.pictures import Picture, pictures
@@ -190,8 +190,8 @@ def latex(outcome: Outcome) -> str:
         *no_test_results(outcome),
         labels_read_by({study.name: outcome}),
     ]
-    needs = "% Needs \\usepackage{booktabs,graphicx}.\n"
-    return needs + floating(f"{study.name}: {study.metric}", f"{study.name}-differences", tabular, notes)
+    text = floating(f"{study.name}: {study.metric}", f"{study.name}-differences", tabular, notes)
+    return with_needs("booktabs,graphicx", text)
 
 
 def write(outcome: Outcome) -> list[Path]:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from polyview.analysis.table_notes import MARKS, published, table_notes
 from polyview.analysis.tables import Cell, MethodsTable, Row
-from polyview.reporting.latex import escape, floating
+from polyview.reporting.latex import escape, floating, with_needs
 from polyview.reporting.markdown import joined, plain
 from polyview.reporting.pages import render
 from polyview.reporting.rows import NONE
@@ -118,8 +118,8 @@ def latex(made: MethodsTable) -> str:
         r"\bottomrule",
         r"\end{tabular}",
     ]
-    needs = "% Needs \\usepackage{booktabs,siunitx,graphicx}.\n"
-    return needs + floating(made.layout.caption or made.name, made.name, tabular, table_notes(made))
+    text = floating(made.layout.caption or made.name, made.name, tabular, table_notes(made))
+    return with_needs("booktabs,siunitx,graphicx", text)
 
 
 def html(made: MethodsTable) -> str:
