@@ -14,20 +14,16 @@ def _greek(letter: str) -> str:
     return name.lower() if letter.islower() else name.capitalize()
 
 
-_SIGNS = {"≤": "le", "≥": "ge", "≠": "ne", "≈": "approx", "∞": "infty", "√": "surd", "∈": "in", "←": "leftarrow"}
+_SIGNS = {
+    **{"±": "pm", "·": "cdot", "×": "times", "√": "surd", "∞": "infty", "∈": "in", "†": "dagger", "‡": "ddagger"},
+    **{"≤": "le", "≥": "ge", "≠": "ne", "≈": "approx"},
+    **{"↑": "uparrow", "↓": "downarrow", "→": "to", "←": "leftarrow"},
+}
 _LETTERS = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
     "\N{MINUS SIGN}": "$-$",
-    "·": r"$\cdot$",
-    "×": r"$\times$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "→": r"$\to$",
-    "†": r"$\dagger$",
-    "‡": r"$\ddagger$",
     "“": "``",
     "”": "''",
     **{letter: f"${letter}$" for letter in "<>|"},  # which text fonts have other letters for
