@@ -173,6 +173,14 @@ def test_a_shard_says_where_its_pixels_begin_and_one_without_rows_the_same_each_
     assert read_shard(shard_path(folder, 1)).offsets == (0,) * len(RIG)
 
 
+def test_pixels_begin_with_a_cache_line_whatever_the_samples_are_called(folder: Path, tmp_path: Path) -> None:
+    for number in range(len(SHARDS)):
+        assert {begin % 64 for begin in read_shard(shard_path(folder, number)).offsets} == {0}
+    for length in range(1, 40):
+        write_shard(tmp_path / "shard.arrow", ["s" * length, "ü"], NAMES, VIEWS[:2].swapaxes(0, 1), [])
+        assert {begin % 64 for begin in read_shard(tmp_path / "shard.arrow").offsets} == {0}
+
+
 @pytest.mark.parametrize("name", ["shard-00000.arrow", "manifest.parquet", "rejected.parquet", "doubts.parquet"])
 @pytest.mark.parametrize("kept", [None, 0, 100])
 def test_what_is_gone_or_cut_is_named_with_the_remedy(

@@ -43,6 +43,7 @@ SCHEMA_VERSION = 3
 REJECTED = pl.Schema({"sample_id": pl.String, "path": pl.String, "reason": pl.String})
 _SHARD_BYTES = 32 << 20
 _SHARD_ROWS = 64
+_MAGIC, _CACHE_LINE = 8, 64  # bytes: before all else in a file of Arrow's, and what a processor reads at once
 
 
 class Contents(BaseModel):
@@ -325,11 +326,21 @@ def write_shard(
     a render that was cut short knows them. Raises `OSError` where the disk is full or cannot be written.
     """
     arrays = [pa.array(sample_ids, pa.string()), *(_fixed_shape(column) for column in views)]
-    batch = pa.record_batch(arrays, names=["sample_id", *columns])
-    batch = batch.replace_schema_metadata({"rejected": json.dumps(list(rejected)), "doubts": json.dumps(list(doubts))})
+    told = {"rejected": json.dumps(list(rejected)), "doubts": json.dumps(list(doubts))}
+    batch = _aligned(pa.record_batch(arrays, names=["sample_id", *columns]), told, views.nbytes)
     # Through Python's own file, whose errors say what the system said.
     with replacing(path) as temporary, temporary.open("wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
         writer.write_batch(batch)
+
+
+def _aligned(batch: Any, told: Mapping[str, str], pixels: int) -> Any:
+    """The batch with its metadata, and as much of nothing there as has its last `pixels` bytes begin with a cache line.
+
+    Those of a file of Arrow's begin at any eighth byte, from where copies to page-locked memory take a third longer.
+    """
+    unaligned = batch.replace_schema_metadata({**told, "padding": ""})
+    before = _MAGIC + unaligned.schema.serialize().size + pa.ipc.get_record_batch_size(unaligned) - pixels
+    return batch.replace_schema_metadata({**told, "padding": " " * (-before % _CACHE_LINE)})
 
 
 def shard_columns(path: Path) -> set[str]:
