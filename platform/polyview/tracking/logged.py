@@ -11,6 +11,9 @@ from polyview.tracking.entities import STARTED_TAG, legal
 
 PARENT_TAG = "mlflow.parentRunId"
 INTERRUPTED_TAG = "polyview.interrupted"
+LOCK_TAG = "polyview.lock"
+STUDY, VARIANT, TRIAL, POINT = "study", "variant", "trial", "search point"
+"""What a run is of, by its kind."""
 
 
 def missing_params(params: Mapping[str, str], run: Any) -> dict[str, str]:

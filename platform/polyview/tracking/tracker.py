@@ -12,7 +12,7 @@ import json
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -30,13 +30,18 @@ from polyview.tracking.entities import (
     source_tags,
     write,
 )
+from polyview.tracking.experiment import all_runs, find_experiment
+from polyview.tracking.former import interrupt, retire, take_over
 from polyview.tracking.logged import (
     INTERRUPTED_TAG,
+    LOCK_TAG,
     PARENT_TAG,
+    POINT,
+    STUDY,
+    TRIAL,
+    VARIANT,
     has_ended,
-    is_free,
     missing_params,
-    root_of,
     started_at,
 )
 from polyview.tracking.models import lacks_model, log_model, register
@@ -49,9 +54,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 LONGEST_REASON = 300
 EXPERIMENT_TAG, VARIANT_TAG = "polyview.experiment", "polyview.variant"
-LOCK_TAG = "polyview.lock"
-STUDY, VARIANT, TRIAL, POINT = "study", "variant", "trial", "search point"
-FORMER = {VARIANT: "former variant", TRIAL: "former trial"}
 LAST_SECONDS = 3.0
 
 
@@ -127,8 +129,9 @@ class Tracker:
         """
         self._writer.finish()
         self._client = connect(self.uri)
-        self._experiment = self._find_experiment()
-        runs = list(self._all_runs())
+        local = None if self.uri.startswith(SERVERS) else self._artifacts
+        self._experiment = find_experiment(self._client, self._study, local, self.warn)
+        runs = all_runs(self._client, self._experiment)
         run = next((one for one in runs if one.data.tags.get(EXPERIMENT_TAG) == study.digest), None)
         if run is None:
             begun = milliseconds(time.time() if study.started is None else study.started)
@@ -141,7 +144,7 @@ class Tracker:
         write(self._client, self._parent, new, tags, ())
         self._prepare_pages(study.views)
         self._open_variants(study.variants, runs)
-        self._take_over(runs)
+        self._runs = take_over(self._client, runs, self._parent)
 
     def start(self, trial: TrialRun) -> None:
         """A trial begins, or goes on: its run is there from now on."""
@@ -224,7 +227,7 @@ class Tracker:
             self._describe(description)
         for trial_id, run in self._runs.items():
             if trial_id not in self.links:
-                self._retire(run)
+                retire(self._client, run)
         status = self._aborted or ("FAILED" if failed else "FINISHED")
         for run_id in (*self._variants.values(), self._parent):
             begun = self._client.get_run(run_id).info.start_time
@@ -242,33 +245,9 @@ class Tracker:
             return
         for trial_id, run in self._runs.items():
             if run.info.status == "RUNNING":
-                self._runs[trial_id] = self._interrupt(run)
+                self._runs[trial_id] = interrupt(self._client, run)
         for run_id in (*self._variants.values(), self._parent):
             self._client.set_terminated(run_id, status=status)
-
-    def _find_experiment(self) -> str:
-        found = self._client.get_experiment_by_name(self._study)
-        local = None if self.uri.startswith(SERVERS) else self._artifacts.as_uri()
-        if found is None:
-            return str(self._client.create_experiment(self._study, artifact_location=local))
-        if local and found.artifact_location.startswith("file:") and not found.artifact_location.startswith(local):
-            self.warn(
-                f"this home was copied or moved, and MLflow keeps the artifacts of {self._study} at "
-                f"{found.artifact_location.removeprefix('file://')} still; rename the experiment in its user interface "
-                "to have a new one here"
-            )
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
-
-    def _all_runs(self) -> Iterator[Any]:
-        token = None
-        while True:
-            page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
 
     def _prepare_pages(self, views: Mapping[str, str]) -> None:
         tags = {EXPERIMENT_KIND_TAG: MODEL_TRAINING, **{f"{VIEW_TAG}{name}": state for name, state in views.items()}}
@@ -291,36 +270,11 @@ class Tracker:
             new = missing_params(variant.params, run)
             write(self._client, run.info.run_id, new, {KIND_TAG: VARIANT, **self._source, **variant.tags}, ())
         for run in known.values():
-            self._retire(run)
+            retire(self._client, run)
 
     def _identity(self, variant: VariantRun) -> str:
         told = json.dumps([self._parent, variant.name, dict(variant.differences)], sort_keys=True)
         return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
-
-    def _take_over(self, runs: Sequence[Any]) -> None:
-        """Know the runs of this study's trials, and end those that nobody runs any more, in any study of its name."""
-        by_id = {run.info.run_id: run for run in runs}
-        self._runs = {}
-        for run in runs:
-            study = root_of(run, by_id)
-            if study.info.run_id == self._parent:
-                if TRIAL_TAG in run.data.tags:
-                    alive = run.info.status == "RUNNING"
-                    self._runs[run.data.tags[TRIAL_TAG]] = self._interrupt(run) if alive else run
-                continue
-            self._retire(run)
-            if run.info.status == "RUNNING" and is_free(study.data.tags.get(LOCK_TAG)):
-                self._interrupt(run)
-
-    def _retire(self, run: Any) -> None:
-        """Keep a run that the study does not ask for any more off the prepared pages."""
-        if former := FORMER.get(run.data.tags.get(KIND_TAG)):
-            self._client.set_tag(run.info.run_id, KIND_TAG, former)
-
-    def _interrupt(self, run: Any) -> Any:
-        self._client.set_tag(run.info.run_id, INTERRUPTED_TAG, "true")
-        self._client.set_terminated(run.info.run_id, status="KILLED")
-        return self._client.get_run(run.info.run_id)
 
     @_survives
     def _start(self, trial: TrialRun) -> None:
