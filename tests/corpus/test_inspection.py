@@ -45,6 +45,17 @@ def test_a_mesh_is_counted_as_it_is_drawn(tmp_path: Path) -> None:
     assert inspect(manifest)[1] == "1 of 4 with a texture, 2 with colours, 1 plain grey"
 
 
+def test_a_picture_for_a_mesh_that_has_no_places_in_it_is_said(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "skin.png")
+    (tmp_path / "a.obj").write_text(f"{POINTS}f 1 2 3 4\n")
+    (tmp_path / "b.obj").write_text(f"{POINTS}f 1/1 2/2 3/3\n")
+    rows = "path,subject,expression,texture\na.obj,a,neutral,skin.png\nb.obj,b,anger,skin.png\n"
+    (tmp_path / "faces.csv").write_text(rows)
+    lines = inspect(scan(Corpus(dataset="folder", root=str(tmp_path), table="faces.csv")).manifest)
+    assert lines[1] == "1 of 2 with a texture, 0 with colours, 1 plain grey"
+    assert "1 of 2 without texture coordinates, and so drawn without the picture that is named for them" in lines
+
+
 def test_few_of_many_are_loaded() -> None:
     manifest = scan(Corpus(generator=Generator(subjects=20))).manifest
     assert "of 3 meshes looked at" in inspect(manifest, 3)[0]

@@ -21,6 +21,8 @@ _READERS: dict[str, Callable[[bytes, Companions], Mesh]] = {
     **{suffix: partial(exchange.read, suffix=suffix) for suffix in (".stl", ".glb", ".gltf")},
 }
 
+_NO_PLACES = "without texture coordinates, and so drawn without the picture that is named for them"
+
 
 def read_mesh(path: str, texture: str | None, root: str) -> Mesh:
     """The mesh in the file at `path`, with the texture given or the one that the file names.
@@ -35,5 +37,7 @@ def read_mesh(path: str, texture: str | None, root: str) -> Mesh:
         raise MeshError(f"format {suffix or 'without a suffix'} is not among {' '.join(FORMATS)}")
     data = unpacked(read_bytes(file)).removeprefix(codecs.BOM_UTF8)
     mesh = _READERS[suffix](data, Companions(folder, file.parent, texture))
+    if texture and mesh.uv is None:
+        mesh = replace(mesh, guesses=(*mesh.guesses, _NO_PLACES))
     # Programs write white, or what the scanner guessed, beside the picture: colours serve where there is none.
     return mesh if mesh.uv is None or mesh.texture is None else replace(mesh, colors=None)
