@@ -374,6 +374,15 @@ def test_what_a_study_sets_is_so_for_all_of_its_variants_and_the_command_line_co
     assert loaded.experiment == with_overrides(load_study(study).experiment, written)
 
 
+def test_a_study_in_place_of_a_recipe_is_told_so(study: Path) -> None:
+    told = rf"^{study}: a study, which polyview ablate runs; a recipe is such as those in experiments/$"
+    with pytest.raises(UserError, match=told):
+        load_study(study, [f"experiment={study}"])
+    study.write_text(STUDY.replace("experiment: small.yaml", f"experiment: {study.name}"))
+    with pytest.raises(UserError, match=told):
+        load_study(study)
+
+
 def test_what_a_study_sets_is_under_every_recipe_that_is_put_under_it(study: Path, tmp_path: Path) -> None:
     study.write_text(STUDY + "set: {training.epochs: 7}\n")
     other = tmp_path / "other.yaml"
@@ -486,6 +495,8 @@ def test_a_faulty_study_is_refused_with_the_fault(study: Path, line: str, error:
         ("evaluation.probes=[knn]", "metric is linear/accuracy, and experiment.evaluation.probes has only knn"),
         ("experiment=elsewhere.yaml", "elsewhere.yaml: no such file"),
         ("seed=3", r"seed: a study runs under `seeds` alone; for a single one, seeds=\[3\]"),
+        ("seed=[3, 4]", r"seed: a study runs under `seeds` alone; for a single one, seeds=\[3, 4\]"),
+        ("seeds={first: 5, most: 3}", r"\n  seeds: most is 3 and first 5: nothing can be added"),
         ("corpus.subjects=", "--set corpus.subjects=: there is no value; none at all is written corpus.subjects=null"),
         ("seeds={first: 3, most: 999999999}", "seeds"),
     ],
@@ -566,6 +577,8 @@ def test_a_file_of_prompts_becomes_part_of_the_recipe_and_of_its_hash(recipe: Pa
     [
         ("fear: [A  face.], anger: [a face]", "language.own: fear and anger have the same prompt 'a face'"),
         ("fear: [' '], anger: [a face]", "language.own.fear: ' ' says nothing; write a sentence, or leave it out"),
+        ("fear: ['a {} face'], anger: [two]", "language.own.fear: nothing fills the braces of 'a {} face'; write"),
+        ("fear: [one], anger: ['{expression}!']", "language.own.anger: nothing fills the braces of '{expression}!'"),
         ("fear: [one], anger: [two], angr: [three]", "language.own has prompts for angr, which corpus.expressions has"),
         ("fear: [A face., two, a face], anger: [b]", "language.own.fear has the prompt 'a face' twice, which would"),
     ],
@@ -578,6 +591,17 @@ def test_own_prompts_that_cannot_be_meant_are_refused(recipe: Path, own: str, to
         recipe, ["corpus.expressions=[fear, anger]", "language.ensemble=1", f"language.own={{{both}}}"]
     )
     assert [*kept.language.own] == ["fear", "anger", "joy"]
+
+
+def test_prompts_in_a_file_and_in_place_at_once_are_refused(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.yaml").write_text("fear: [one]\nanger: [two]\n")
+    faces = ["corpus.expressions=[fear, anger]", f"language.file={tmp_path / 'prompts.yaml'}"]
+    both = errors_of(recipe, *faces, "language.own={fear: [three], anger: [four]}")
+    assert both == [f"{recipe}: language.file and language.own both say the prompts; set one of them to null"]
+    inside = recipe.read_text() + "\nlanguage: {own: {fear: [three], anger: [four]}}\n"
+    recipe.write_text(inside)
+    read = load_experiment(recipe, [*faces, "language.own={}"])
+    assert read.language.own == {"fear": ("one",), "anger": ("two",)}
 
 
 @pytest.mark.parametrize("own", ["fear: [😨], anger: [😠]", "fear: [valence -1], anger: [valence +1]"])
@@ -614,7 +638,7 @@ def test_a_file_of_prompts_below_the_folder_of_nobody_is_refused(recipe: Path) -
 def test_a_file_of_prompts_that_leaves_a_class_out_is_refused(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "prompts.yaml").write_text("fear: [a scared face]")
     errors = errors_of(recipe, "corpus.expressions=[fear, anger]", f"language.file={tmp_path / 'prompts.yaml'}")
-    assert errors[1:] == ["  language.own has no prompts for anger"]
+    assert errors[1:] == ["  language.own, or language.file, has no prompts for anger; it has some for fear"]
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,10 @@ class Experiment(Model):
             raise ValueError("evaluation.test is the corpus that is trained on; name another, or use holdout")
         unsaid = [name for name in self.corpus.expressions if self.language.own and not self.language.own.get(name)]
         if unsaid:
-            raise ValueError(f"language.own has no prompts for {', '.join(unsaid)}")
+            raise ValueError(
+                f"language.own, or language.file, has no prompts for {', '.join(unsaid)}; it has some for "
+                f"{', '.join(self.language.own)}"
+            )
         waits = self.language.prompts == "pseudo" and self.language.pseudo.start
         if waits and not set(objective.terms) - set(objective.text_terms):
             raise ValueError("language.pseudo.start needs a term without text to train on until then, such as contrast")

@@ -49,8 +49,6 @@ def with_overrides(experiment: Experiment, overrides: Mapping[str, Any], place: 
 def load_experiment(path: Path, assignments: Sequence[str] = ()) -> Experiment:
     """Read an experiment from YAML, with `key=value` assignments on top; raises `UserError`."""
     config = _read_recipe(path)
-    if "experiment" in config:
-        raise UserError(f"{path}: a study, which polyview ablate runs; a recipe is such as those in experiments/")
     overrides = parse_assignments(assignments)
     for key, value in overrides.items():
         check_nothing_is_left_out(config, key, value, f"{path}: ")
@@ -89,7 +87,8 @@ def load_study(path: Path, assignments: Sequence[str] = (), changes: Mapping[str
         config["experiment"] = _read_recipe(path.parent / config["experiment"])
     for key, value in [*_shared(config, path), *overrides.items()]:
         if key in ("seed", "experiment.seed"):
-            raise UserError(f"{path}: seed: a study runs under `seeds` alone; for a single one, seeds=[{value}]")
+            listed = value if isinstance(value, list) else [value]
+            raise UserError(f"{path}: seed: a study runs under `seeds` alone; for a single one, seeds={listed}")
         changed = key if key.split(".")[0] in Study.model_fields else f"experiment.{key}"
         check_nothing_is_left_out(config, changed, value, f"{path}: ")
         config = OmegaConf.create(updated(config, {changed: value}))
@@ -186,5 +185,8 @@ def to_yaml(experiment: Experiment) -> str:
 
 
 def _read_recipe(path: Path) -> Any:
-    """A recipe, with the paths of what lies beside it and not below the working directory."""
-    return OmegaConf.create(all_beside(OmegaConf.to_container(read_yaml(path)), path.parent))
+    """A recipe, with the paths of what lies beside it and not below the working directory; raises `UserError`."""
+    config = read_yaml(path)
+    if "experiment" in config:
+        raise UserError(f"{path}: a study, which polyview ablate runs; a recipe is such as those in experiments/")
+    return OmegaConf.create(all_beside(OmegaConf.to_container(config), path.parent))

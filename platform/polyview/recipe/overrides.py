@@ -25,6 +25,7 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
+        key = key.strip()
         if not (key and equals):
             raise UserError(f"--set {assignment}: expected KEY=VALUE, for example --set training.epochs=20")
         if not value.strip():

@@ -6,6 +6,7 @@ Records of recipes that were read once open without these checks.
 from __future__ import annotations
 
 import difflib
+import re
 import string
 from typing import Any
 
@@ -29,8 +30,8 @@ def read_prompts(file: str, named_by: str) -> Any:
 def check_own_prompts(experiment: Experiment, place: str) -> None:
     """Raises `UserError`, with `place` said first, where `language.own` cannot tell classes apart as it is meant to.
 
-    That is where a prompt says nothing, a class has one twice or two classes share one, but for its letters' case and
-    the marks around it, or the name of a class is slightly wrong.
+    That is where a prompt says nothing or is a template, a class has one twice or two classes share one, but for its
+    letters' case and the marks around it, or the name of a class is slightly wrong.
     """
     own, classes = experiment.language.own, experiment.corpus.expressions
     owners: dict[str, tuple[str, int]] = {}
@@ -40,6 +41,11 @@ def check_own_prompts(experiment: Experiment, place: str) -> None:
             if not plain:
                 raise UserError(
                     f"{place}: language.own.{expression}: {prompt!r} says nothing; write a sentence, or leave it out"
+                )
+            if re.search(r"\{\w*\}", prompt):
+                raise UserError(
+                    f"{place}: language.own.{expression}: nothing fills the braces of {prompt!r}; write the prompt as "
+                    "it is to be read"
                 )
             owner, _ = first = owners.setdefault(plain, (expression, number))
             if owner != expression:

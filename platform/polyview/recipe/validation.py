@@ -38,7 +38,7 @@ EXPECTED = {
 
 def validated(kind: type[M], data: Any, place: str, context: str | None = None) -> M:
     """The model that `data` says, its prompts read from their file; raises `UserError` that lists every error."""
-    _read_prompts(data)
+    _read_prompts(data, place)
     data = with_defaults_of_its_revision(data)
     if isinstance(data.get("experiment"), dict):
         data["experiment"] = with_defaults_of_its_revision(data["experiment"])
@@ -49,11 +49,15 @@ def validated(kind: type[M], data: Any, place: str, context: str | None = None) 
         raise UserError(describe_errors(kind, error, data, place)) from None
 
 
-def _read_prompts(data: Any) -> None:
-    """Put what `language.file` says, if it says anything, in the place of `language.own`."""
+def _read_prompts(data: Any, place: str) -> None:
+    """Put what `language.file` says, if it says anything, in `language.own`; raises `UserError` if both do."""
     for part in (data, data.get("experiment")):
         language = part.get("language") if isinstance(part, dict) else None
         if isinstance(language, dict) and (file := language.pop("file", None)):
+            if language.get("own"):
+                raise UserError(
+                    f"{place}: language.file and language.own both say the prompts; set one of them to null"
+                )
             language["own"] = read_prompts(str(file), "language.file")
 
 
@@ -134,6 +138,8 @@ def _place(loc: Path, data: Any) -> Path:
             data = data[part]
         elif isinstance(data, list) and isinstance(part, int):
             data = data[part] if part < len(data) else None
+        elif str(part).startswith("|"):
+            continue  # the tag of a kind that was chosen
         elif isinstance(data, dict) and number == len(loc) - 1:
             data = None  # a key that is missing
         else:
