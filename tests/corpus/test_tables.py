@@ -85,7 +85,6 @@ def test_one_table_however_it_is_written(root: Path, write: Encode) -> None:
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        (b"", r"lacks path, subject, expression; its columns are $"),
         (b"PK\x03\x04", r"faces.csv: not readable: it is a workbook or an archive; save it as CSV"),
         (b"path,Path,subject,expression\n", "more than one column is called path"),
         (
@@ -108,6 +107,14 @@ def test_a_table_that_cannot_be_read_is_refused_in_one_line(root: Path, table: b
         scanned(root, table)
     assert str(error.value).startswith("corpus.table: ")
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("table", ["", "\n\n", "path,subject,expression\n"])
+def test_a_table_of_no_face_is_told_so(root: Path, table: str) -> None:
+    with pytest.raises(
+        UserError, match=r"^corpus\.table: .*faces\.csv lists no face; under a line of the columns' names"
+    ):
+        scanned(root, table)
 
 
 def test_a_table_of_pandas(root: Path) -> None:

@@ -37,9 +37,12 @@ def read_table(root: Path, table: str, required: Sequence[str]) -> pl.DataFrame:
         raise UserError(f"corpus.table: {given} is neither here nor in {root}") from None
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise UserError(f"corpus.table: {file}: not readable: {str(error).splitlines()[0]}") from None
-    missing = [name for name in required if name not in frame.columns]
+    columns = [name for name in frame.columns if name != _ROW]
+    missing = [name for name in required if name not in columns]
+    if not columns or (frame.is_empty() and not missing):
+        raise UserError(f"corpus.table: {file} lists no face; under a line of the columns' names each has a line")
     if missing:
-        found = ", ".join(name for name in frame.columns if name != _ROW)
+        found = ", ".join(columns)
         raise UserError(f"corpus.table: {file} lacks {', '.join(missing)}; its columns are {found}")
     names = [name for name in _NAMES if name in frame.columns]
     return frame.with_columns(cleaned(pl.exclude(names)), cleaned(pl.col(names), _UNKNOWN))
