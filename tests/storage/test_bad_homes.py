@@ -51,6 +51,7 @@ def refused(
     [
         ("s3://no-such-bucket/of/ours", "there is no such bucket; make it, or set POLYVIEW_HOME to one that there is"),
         ("gs://faces/of/ours", "gs://faces/of/ours: neither a folder nor s3://bucket/path"),
+        ("s3:/faces/of/ours", "s3:/faces/of/ours: an address has two strokes, as in s3://bucket/path"),
         ("s3:///of/ours", "s3:///of/ours: neither a folder nor s3://bucket/path"),
         ("s3://faces/../ours", "an empty part, `.` or `..` is no name in a bucket; write s3://bucket/path"),
         ("s3://faces//ours", "an empty part, `.` or `..` is no name in a bucket; write s3://bucket/path"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import tarfile
@@ -48,6 +49,10 @@ class Span(NamedTuple):
 def resolve(named: str | Path) -> Path:
     """A path by what a user calls it: a URL is where this machine mirrors it. Raises `UserError` for other URLs."""
     text = str(named)
+    if re.match(r"(s3|gs|gcs|az|https?|file):/*", text) and "://" not in text:
+        raise UserError(
+            f"{text}: an address has two strokes, as in {SCHEME}bucket/path; a folder of this name is ./{text}"
+        )
     if "://" not in text:
         return Path(named)
     parts = text.removeprefix(SCHEME).rstrip("/").split("/")
