@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from http.client import HTTPConnection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -21,7 +23,7 @@ from polyview.cli.app import PLAIN
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.scan import scan
 from polyview.errors import UserError
-from polyview.recipe import Experiment, to_yaml
+from polyview.recipe import Experiment, load_experiment, to_yaml
 from polyview.rendering.store import ViewStore
 from polyview.storage.home import REPOSITORY, open_home
 from polyview.tracking.store import reachable
@@ -363,6 +365,57 @@ def test_a_folder_that_was_deleted_is_one_line(
     monkeypatch.chdir(tmp_path)
     assert ended.value.code == 2
     assert capsys.readouterr().err == "polyview: the current folder is not there any more; change to one that is\n"
+
+
+def test_a_manifest_is_not_written_under_the_name_of_another_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["scan", "synthetic", "-o", "new.csv"])
+    assert ended.value.code == 2
+    assert (
+        capsys.readouterr().err == "polyview: new.csv: the manifest is Parquet; -o takes a name that ends in .parquet\n"
+    )
+    assert not (tmp_path / "new.csv").exists()
+
+
+def test_a_key_may_have_spaces_around_it(recipe: Path) -> None:
+    assert load_experiment(recipe, [" training.epochs = 7"]).training.epochs == 7
+
+
+def test_what_a_file_is_made_of_is_utf_8_whatever_the_terminal_is() -> None:
+    script = "from polyview.cli.app import _write_whatever_the_terminal_can as begin, write_document; begin(); "
+    script += "write_document('γ ± 龍')"
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}
+    )
+    assert said.stdout.decode("utf-8") == "γ ± 龍"
+
+
+def test_figures_are_drawn_where_a_notebook_names_a_backend_that_is_not_there() -> None:
+    command = [sys.executable, "-m", "polyview", "figures", "nowhere.yaml"]
+    said = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"MPLBACKEND": "gone"})
+    assert said.stderr.startswith("polyview: nowhere.yaml: no such file")
+
+
+def test_a_full_disk_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def free(place: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=2**20 if place == tmp_path / "small" else 2**40)
+
+    (tmp_path / "small").mkdir()
+    monkeypatch.setattr("polyview.cli.faces.check_output", full)
+    monkeypatch.setattr("shutil.disk_usage", free)
+    told = "polyview: No space left on device{}: make room and run this again; what is finished is kept\n"
+    for out, where in (("small/faces.parquet", f" at {tmp_path / 'small'}, where 1.0 MiB are left"), ("f.parquet", "")):
+        with pytest.raises(SystemExit) as ended:
+            main(["scan", "synthetic", "-o", out])
+        assert ended.value.code == 2
+        assert capsys.readouterr().err == told.format(where)
 
 
 def test_a_dataset_s_own_table_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

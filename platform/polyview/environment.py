@@ -51,6 +51,14 @@ def find_writable_places() -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
+def draw_without_windows() -> None:
+    """Have matplotlib draw as it does without a screen, whatever the environment names for another program.
+
+    A notebook names a backend of its own to all that it starts, and matplotlib does not import where that is missing.
+    """
+    os.environ.pop("MPLBACKEND", None)
+
+
 def reach_directly(*hosts: str) -> None:
     """Have libraries ask these hosts themselves, and not through a proxy that the environment names."""
     known = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")

@@ -6,21 +6,24 @@ import codecs
 import errno
 import io
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from polyview.environment import check_arrival, find_writable_places, reach_directly
+from polyview.environment import check_arrival, draw_without_windows, find_writable_places, reach_directly
 from polyview.errors import UserError
 from polyview.parallel import own_log
 from polyview.studies.interruption import exit_code, handle_signals
 from polyview.terminal import errors
 
 FULL = os.strerror(errno.ENOSPC)
+FULL_BELOW = 64 * 2**20  # bytes: what did not fit is seldom larger
 
 app = typer.Typer(
     name="polyview",
@@ -58,12 +61,31 @@ def _write_whatever_the_terminal_can() -> None:
             stream.reconfigure(errors="plain")
 
 
+def write_document(text: str) -> None:
+    """Print what is kept in a file or read by a program: there in UTF-8, whatever the encoding of the terminal is."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8")
+    sys.stdout.write(text)
+
+
 def _check_folder() -> None:
     """Raises `UserError` where the current folder was deleted, in which libraries fail one by one."""
     try:
         Path.cwd()
     except FileNotFoundError:
         raise UserError("the current folder is not there any more; change to one that is") from None
+
+
+def _fullest_place(words: Sequence[str]) -> str:
+    """Which of the places that a command writes to is full, in words; empty where none is."""
+    outputs = [after for word, after in pairwise(words) if word in ("-o", "--out")]
+    named = [*outputs, os.environ.get("POLYVIEW_HOME") or "outputs", os.environ.get("TMPDIR") or "/tmp"]
+    places = [
+        next(one for one in (path, *path.parents) if one.exists()) for path in map(Path.absolute, map(Path, named))
+    ]
+    free = {place: shutil.disk_usage(place).free for place in places}
+    fullest = min(free, key=lambda place: free[place])
+    return f" at {fullest}, where {free[fullest] / 2**20:.1f} MiB are left" if free[fullest] < FULL_BELOW else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             handle_signals()
             _write_whatever_the_terminal_can()
             find_writable_places()
+            draw_without_windows()
             reach_directly("localhost", "127.0.0.1", "::1")
         _check_folder()
         check_arrival()
@@ -100,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             errors.print(told, highlight=False, markup=False, soft_wrap=True)
             sys.exit(2)
         if FULL in str(error):  # as Ray and SQLite say it too, in exceptions of their own
-            errors.print(f"polyview: {FULL}: make room and run this again; what is finished is kept", highlight=False)
+            told = f"polyview: {FULL}{_fullest_place(words)}: make room and run this again; what is finished is kept"
+            errors.print(told, highlight=False, markup=False, soft_wrap=True)
             sys.exit(2)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         where = f"; what Ray says is in {log}" if (log := own_log()) else ""

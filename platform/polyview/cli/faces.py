@@ -32,6 +32,8 @@ def scan(
     from polyview.recipe import build_corpus
 
     check_output(out, Manifest.is_one)
+    if out.suffix.lower() != ".parquet":
+        raise UserError(f"{out}: the manifest is Parquet; -o takes a name that ends in .parquet")
     corpus = build_corpus(dataset, root, sets or [])
     with watching() as watcher:
         watcher.stage("scan", 2)

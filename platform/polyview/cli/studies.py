@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from polyview.cli.app import STUDY_OR_BUNDLE, Sets, StudyFile, app
+from polyview.cli.app import STUDY_OR_BUNDLE, Sets, StudyFile, app, write_document
 from polyview.errors import UserError
 from polyview.storage.home import bundled, existing_home, named_home, open_home
 from polyview.storage.mirror import address
@@ -103,7 +102,7 @@ def report(
                 told = f"of the faces as the study last read them; {told}"
                 console.print(told, highlight=False, markup=False, soft_wrap=True)
         else:
-            sys.stdout.write(getattr(reports, form.value)(outcome))
+            write_document(getattr(reports, form.value)(outcome))
             _print_caveats(outcome, errors)
 
 
