@@ -23,7 +23,7 @@ from polyview.cli import main
 from polyview.errors import UserError
 from polyview.recipe import Experiment, load_study
 from polyview.reporting.figures.style import Style
-from polyview.reporting.paper import ONE_COLUMN, TWO_COLUMNS, write_figures
+from polyview.reporting.paper import ONE_COLUMN, TWO_COLUMNS, left_from_before, write_figures
 from polyview.trials.design import plan
 from polyview.trials.ledger import Ledger
 
@@ -43,6 +43,14 @@ def test_every_figure_of_a_report_is_written_as_pdf_and_as_svg(tmp_path: Path) -
     assert files == {"figures.tex", *(f"{key}.{kind}" for key in keys for kind in ("pdf", "svg"))}
     assert all((folder / f"{key}.pdf").read_bytes().startswith(b"%PDF") for key in keys)
     assert all("<svg" in (folder / f"{key}.svg").read_text() for key in keys)
+
+
+def test_figures_of_an_earlier_call_are_told_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "figures"
+    first = write_figures(search_outcome(tmp_path), folder, ONE)
+    assert not left_from_before(folder, first)
+    (folder / "mine.pdf").touch()
+    assert left_from_before(folder, first[:1]) == sorted(picture.key for picture, _ in first[1:])
 
 
 def test_a_figures_line_says_what_it_shows_and_of_how_many(tmp_path: Path) -> None:
@@ -104,6 +112,14 @@ def test_the_verb_prints_each_figure_with_its_size(
     assert re.match(r"comparison \(6\.75 × \d\.\d in\): Comparison\. Mean and 95 % interval", said[0])
     assert said[-1] == f"wrote {folder} (4 figures as PDF and SVG, and figures.tex)"
     assert (folder / "comparison.pdf").is_file()
+    (folder / "forest.pdf").touch()
+    (folder / "forest.svg").touch()
+    with pytest.raises(SystemExit) as ended:
+        main(["figures", str(study), "-o", str(folder), "--set", "variants={more: {training.epochs: 9}}"])
+    assert not ended.value.code
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2].startswith("no result yet, as not run or failed: more: seed 0")
+    assert said[-1].startswith(f"of an earlier call, and perhaps of other results: forest in {folder}; remove")
 
 
 def test_figures_take_the_place_of_their_own_and_of_no_others(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polyview.cli.app import STUDY_OR_BUNDLE, Sets, StudyFile, app
+from polyview.cli.app import STUDY_OR_BUNDLE, Sets, StudyFile, app, write_document
 from polyview.cli.studies import known_outcome, list_trials, run_and_show
 from polyview.errors import UserError
 from polyview.storage.home import existing_home, open_home
@@ -90,7 +89,7 @@ def table(
             if form is TableFormat.table:
                 console.print(tables.table(made, console.width))
             else:
-                sys.stdout.write(getattr(tables, form.value)(made))
+                write_document(getattr(tables, form.value)(made))
 
 
 def _known_tables(
@@ -123,19 +122,23 @@ def figures(
     sets: Sets = None,
 ) -> None:
     """Write every figure of a study as PDF and SVG in the size of a paper's columns, with lines of LaTeX for them."""
+    from polyview.analysis.outcome import absent
     from polyview.reporting.figures.style import Style
-    from polyview.reporting.paper import ONE_COLUMN, TWO_COLUMNS, write_figures
+    from polyview.reporting.paper import ONE_COLUMN, TWO_COLUMNS, left_from_before, write_figures
 
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; -o takes a folder, which is made")
     style = Style({Width.one: ONE_COLUMN, Width.two: TWO_COLUMNS}[width], font_size)
     with known_outcome(study, sets or []) as outcome:
-        written = write_figures(outcome, out, style)
+        written, missing = write_figures(outcome, out, style), absent(outcome)
     for picture, height in written:
         told = f"{picture.key} ({style.width:g} × {height:.1f} in): {picture.line}"
         console.print(told, highlight=False, markup=False, soft_wrap=True)
-    told = f"wrote {out} ({len(written)} figures as PDF and SVG, and figures.tex)"
-    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    _say(f"wrote {out} ({len(written)} figures as PDF and SVG, and figures.tex)")
+    if missing:
+        _say(f"no result yet, as not run or failed: {'; '.join(missing)}")
+    if old := left_from_before(out, written):
+        _say(f"of an earlier call, and perhaps of other results: {', '.join(old)} in {out}; remove what is not wanted")
 
 
 @app.command()

@@ -52,6 +52,14 @@ def write_figures(outcome: Outcome, folder: Path, style: Style) -> list[tuple[Pi
     return list(zip(found, heights, strict=True))
 
 
+def left_from_before(folder: Path, written: Sequence[tuple[Picture, float]]) -> list[str]:
+    """The figures in a folder that were not written now: of an earlier call, and so perhaps of other results."""
+    new = {picture.key for picture, _ in written}
+    return sorted(
+        path.stem for path in folder.glob("*.pdf") if path.stem not in new and path.with_suffix(".svg").is_file()
+    )
+
+
 def _is_own(floats: Path) -> bool:
     """Whether a file is one that `_latex_lines` has made, beside figures of then."""
     return floats.is_file() and HEAD in floats.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
