@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from polyview.corpus import contents
-from polyview.corpus.manifest import SCHEMA, Manifest
+from polyview.corpus.manifest import DRAWING, SCHEMA, Manifest
 from polyview.errors import UserError
+from polyview.studies.bundles.known_faces import KnownFaces
 
 
 @pytest.fixture
@@ -233,3 +234,22 @@ def test_no_mesh_has_a_file_outside_of_the_dataset_hashed(rows: pl.DataFrame, tm
     before = Manifest.build(of_mesh, str(root)).fingerprint
     (tmp_path / "outside.mtl").write_text("newmtl a\n")
     assert Manifest.build(of_mesh, str(root)).fingerprint == before
+
+
+def test_faces_that_are_drawn_in_another_way_have_another_name_and_keep_it(
+    rows: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build() -> Manifest:
+        return Manifest.build(rows, "")
+
+    before = build()
+    monkeypatch.setattr("polyview.corpus.manifest.DRAWING", DRAWING + 1)
+    after = build()
+    assert not after.is_called(before.fingerprint)
+    assert not set(after.former_fingerprints) & {before.fingerprint, *before.former_fingerprints}
+    after.save(tmp_path / "faces.parquet")
+    loaded = Manifest.load(tmp_path / "faces.parquet")
+    assert loaded.is_called(after.fingerprint)
+    assert loaded.former_fingerprints == after.former_fingerprints
+    KnownFaces.of(after).save(tmp_path / "known.parquet")
+    assert KnownFaces.load(tmp_path / "known.parquet").fingerprint == after.fingerprint

@@ -10,6 +10,7 @@ import pytest
 
 from polyview.analysis.notes import notes
 from polyview.corpus.formats.limits import READING
+from polyview.corpus.manifest import DRAWING
 from polyview.corpus.scan import scan
 from polyview.recipe import Experiment, Study, UntilDecided, with_overrides
 from polyview.storage.home import Home
@@ -89,4 +90,22 @@ def test_results_of_files_that_are_read_in_another_way_now_run_again(
     (record,) = before.records.values()
     former = scan(study.experiment.corpus).manifest.former_fingerprints[0]
     Ledger(home.trials).write(record.model_copy(update={"manifest": former}))
+    assert [state for _, state in estimate(study, home).trials] == ["done"]
+
+
+def test_results_of_pictures_that_are_drawn_in_another_way_now_run_again(
+    raw: Experiment, home: Home, listener: Any, prepare: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(home, raw)
+    study = Study(name="drawn", experiment=raw, seeds=(0,), references=False)
+    before, _ = run_stages(study, home, listener)
+    assert [state for _, state in estimate(study, home).trials] == ["done"]
+    monkeypatch.setattr("polyview.corpus.manifest.DRAWING", DRAWING + 1)
+    assert load_outcome(study, home).records == before.records  # all of it is drawn alike
+    planned = estimate(study, home)
+    assert [state for _, state in planned.trials] == ["stale, to run again"]
+    assert planned.views > 0
+    after, _ = run_stages(study, home, listener)
+    assert not after.stale
+    assert {one.manifest for one in after.records.values()}.isdisjoint(one.manifest for one in before.records.values())
     assert [state for _, state in estimate(study, home).trials] == ["done"]

@@ -109,8 +109,8 @@ def _stale(outcome: Outcome) -> list[str]:
     if not outcome.stale:
         return []
     return [
-        f"{len(outcome.stale)} results are left out: they are of faces that have changed since. Running the study "
-        "again keeps them beside the new ones."
+        f"{len(outcome.stale)} results are left out: they are of faces that have changed since, or that were read or "
+        "drawn in another way. Running the study again keeps them beside the new ones."
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -39,6 +39,13 @@ SKIPPED = pl.Schema({"path": pl.String, "reason": pl.String})
 _NULLABLE = {"texture"}
 _COMPANIONS = (".bnd", ".lm3", ".mtl")
 _AS_IT_IS = Geometry()
+DRAWING = 2
+"""How `rendering` draws what is read: another number wherever the same file gives another picture.
+
+It counts in the fingerprint, so that neither a store nor a report holds pictures of two kinds.
+"""
+_UNNOTED_DRAWING = 2
+"""That of manifests which do not note theirs: their fingerprints stay as they were."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +69,11 @@ class Manifest:
 
     root: the folder that `path` and `texture` are relative to; empty where paths hold all that is needed.
     fingerprint: 16 hex digits that change with any row, with the content of any file named in one, named by the mesh or
-    lying beside it as its landmarks or materials, with the geometry, and with how files are read.
+    lying beside it as its landmarks or materials, with the geometry, and with how files are read and drawn.
     geometry: what is done to each mesh as it is loaded.
     reading: `READING` of the version that made it; 0 where no file is read, and of earlier versions, which left it out.
+    drawing: `DRAWING` of that version.
+    held: `contents`, where it was read as the manifest was built.
     """
 
     frame: pl.DataFrame
@@ -72,15 +81,16 @@ class Manifest:
     fingerprint: str
     geometry: Geometry = _AS_IT_IS
     reading: int = 0
+    drawing: int = _UNNOTED_DRAWING
+    held: list[list[str]] | None = field(default=None, repr=False)
 
     @classmethod
     def build(cls, frame: pl.DataFrame, root: str, geometry: Geometry = _AS_IT_IS) -> Manifest:
         """A manifest of these rows, in any order; raises `UserError` where they do not fit the schema."""
         frame = _conformed(frame).sort("sample_id")
         reading, held = reading_of(frame["path"]), _contents(frame, root)
-        built = cls(frame, root, fingerprint_of(frame, geometry, held, reading), geometry, reading)
-        vars(built)["contents"] = held  # large files are not read a second time
-        return built
+        fingerprint = fingerprint_of(frame, geometry, held, reading, DRAWING)
+        return cls(frame, root, fingerprint, geometry, reading, DRAWING, held)
 
     @cached_property
     def contents(self) -> list[list[str]]:
@@ -88,17 +98,20 @@ class Manifest:
 
         They are as when the manifest was built; of one that was loaded, as they are now.
         """
-        return _contents(self.frame, self.root)
+        return self.held if self.held is not None else _contents(self.frame, self.root)
 
     @cached_property
     def former_fingerprints(self) -> tuple[str, str, str]:
-        """What earlier versions called these files, however they read them.
+        """What earlier versions called these files, however they read them, if they drew them alike.
 
         By content; by content, but for what meshes name; and by size and time.
         """
-        whole = fingerprint_of(self.frame, self.geometry, self.contents)
-        alone = fingerprint_of(self.frame, self.geometry, _contents(self.frame, self.root, named_too=False))
-        return whole, alone, _former_fingerprint(self.frame, self.root, self.geometry)
+        alone = _contents(self.frame, self.root, named_too=False)
+        whole, of_named, of_times = (
+            fingerprint_of(self.frame, self.geometry, held, drawing=self.drawing)
+            for held in (self.contents, alone, _sizes_and_times(self.frame, self.root))
+        )
+        return whole, of_named, of_times
 
     def is_called(self, fingerprint: str) -> bool:
         """Whether this is its fingerprint, or what an earlier version called it, for which files are looked at."""
@@ -106,8 +119,13 @@ class Manifest:
 
     def save(self, path: Path) -> None:
         """Write as Parquet, with all but the rows in the file's metadata."""
-        geometry, reading = self.geometry.model_dump_json(), str(self.reading)
-        metadata = {"root": self.root, "fingerprint": self.fingerprint, "geometry": geometry, "reading": reading}
+        metadata = {
+            "root": self.root,
+            "fingerprint": self.fingerprint,
+            "geometry": self.geometry.model_dump_json(),
+            "reading": str(self.reading),
+            "drawing": str(self.drawing),
+        }
         with replacing(path) as temporary:
             self.frame.write_parquet(temporary, metadata=metadata)
 
@@ -132,8 +150,8 @@ class Manifest:
         if not {"root", "fingerprint"} <= metadata.keys():
             raise UserError(f"{path}: a Parquet file, but not a manifest; make one with `polyview scan`")
         geometry = Geometry.model_validate_json(metadata.get("geometry", "{}"))
-        reading = int(metadata.get("reading", "0"))
-        return cls(_conformed(frame), metadata["root"], metadata["fingerprint"], geometry, reading)
+        reading, drawing = reading_and_drawing(metadata)
+        return cls(_conformed(frame), metadata["root"], metadata["fingerprint"], geometry, reading, drawing)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -172,9 +190,22 @@ def _conformed(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def fingerprint_of(frame: pl.DataFrame, geometry: Geometry, contents: Iterable[Sequence[Any]], reading: int = 0) -> str:
+def reading_and_drawing(metadata: Mapping[str, str]) -> tuple[int, int]:
+    """How the version read and drew that wrote a file with such metadata; earlier ones left it out."""
+    return int(metadata.get("reading", "0")), int(metadata.get("drawing", _UNNOTED_DRAWING))
+
+
+def fingerprint_of(
+    frame: pl.DataFrame,
+    geometry: Geometry,
+    contents: Iterable[Sequence[Any]],
+    reading: int = 0,
+    drawing: int = _UNNOTED_DRAWING,
+) -> str:
     """The fingerprint of a manifest's rows, of what is done to the meshes, and of each row's contents."""
     digest = hashlib.blake2b(digest_size=8)
+    if drawing != _UNNOTED_DRAWING:
+        digest.update(f"drawing {drawing}".encode())
     if reading:
         digest.update(f"reading {reading}".encode())
     if geometry != _AS_IT_IS:
@@ -208,15 +239,12 @@ def _belonging(frame: pl.DataFrame, files: Mapping[str, Path], root: Path) -> di
     return {mesh: [*named[mesh], *landmark_files(path, root, names)] for path, mesh in meshes.items()}
 
 
-def _former_fingerprint(frame: pl.DataFrame, root: str, geometry: Geometry) -> str:
-    """The fingerprint as it was when files counted by their size and time."""
-
-    def of_row(path: str, texture: str | None) -> list[Any]:
+def _sizes_and_times(frame: pl.DataFrame, root: str) -> Iterator[list[Any]]:
+    """What a fingerprint was made of when files counted by their size and time."""
+    for path, texture in frame.select("path", "texture").iter_rows():
         own = [_size_and_time(Path(root, name)) for name in (path, texture) if root and name]
         beside = _companions(Path(root, path)) if root and path else []
-        return [*own, *filter(None, map(_size_and_time, beside))]
-
-    return fingerprint_of(frame, geometry, (of_row(*names) for names in frame.select("path", "texture").iter_rows()))
+        yield [*own, *filter(None, map(_size_and_time, beside))]
 
 
 def _named(frame: pl.DataFrame) -> list[str]:

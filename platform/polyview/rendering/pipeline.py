@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from polyview.corpus.formats.limits import reading_of
 from polyview.corpus.load import load_mesh
-from polyview.corpus.manifest import OPTIONAL, Manifest
+from polyview.corpus.manifest import DRAWING, OPTIONAL, Manifest
 from polyview.corpus.mesh import MeshError
 from polyview.errors import UserError
 from polyview.parallel import in_parallel, start_ray
@@ -49,8 +49,6 @@ from polyview.storage.home import Home, locked
 from polyview.storage.mirror import address, files, remove
 
 REASONS_SHOWN = 3
-_DRAWING = 2
-"""Another number wherever the same file gives another picture, so that no store holds both."""
 
 
 @dataclass
@@ -175,7 +173,7 @@ def _store_name(manifest: Manifest, rendering: Rendering) -> str:
     return digest(
         {
             "schema": SCHEMA_VERSION,
-            "drawing": _DRAWING,
+            "drawing": DRAWING,
             "fingerprint": manifest.fingerprint,
             "rendering": rendering.model_dump(mode="json", exclude={"views", "backend"}),
             "backend": backend_of(rendering),

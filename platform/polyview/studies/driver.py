@@ -205,8 +205,8 @@ class Driver:
         self.watcher.say(f"trials: {len(trials)} in the study, {done} done before, {len(missing)} to run")
         if stale := Ledger(self.home.trials).read_all(trial.id for trial in missing):
             self.watcher.say(
-                f"{len(stale)} results are of faces that have changed since: they are kept, as ID.1 and so on beside "
-                "the new ones, and their trials run again"
+                f"{len(stale)} results are of faces that have changed since, or that were read or drawn in another "
+                "way: they are kept, as ID.1 and so on beside the new ones, and their trials run again"
             )
         self._predict_again([trial for trial in trials if trial not in missing])
         if missing:

@@ -45,7 +45,10 @@ class Estimate:
         done = sum(state == "done" for _, state in self.trials)
         found = [f"{done} of {done + self.missing} trials are done", f"{self.views} views have to be rendered"]
         if stale := sum(state.startswith("stale") for _, state in self.trials):
-            found[0] += f"; {stale} have results of faces that have changed since, which are kept beside the new ones"
+            found[0] += (
+                f"; {stale} have results of faces that have changed since, or that were read or drawn in another way, "
+                "which are kept beside the new ones"
+            )
         if self.later:
             found[0] += f"; {self.later} of the others are of points that the search has yet to ask for"
         if self.undecided:

@@ -147,7 +147,8 @@ def evaluate_checkpoint(
     if not trained_on.is_called(source.manifest):
         raise UserError(
             f"{checkpoint.folder}: pretrained on other faces (manifest {source.manifest}) than lie at the recipe's "
-            f"corpus now ({trained_on.fingerprint}); its test subjects cannot be known"
+            f"corpus now ({trained_on.fingerprint}), or on faces that an earlier version read or drew in another way; "
+            "its test subjects cannot be known"
         )
     if {*source.subjects} != {*sides[0].subjects}:
         raise UserError(

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from polyview.corpus.manifest import OPTIONAL, SCHEMA, Manifest, fingerprint_of
+from polyview.corpus.manifest import OPTIONAL, SCHEMA, Manifest, fingerprint_of, reading_and_drawing
 from polyview.recipe import Geometry
 from polyview.storage.home import Home
 from polyview.storage.mirror import fetch, files
@@ -25,19 +25,20 @@ _FILES = ("path", "texture")
 class KnownFaces:
     """The rows of a manifest, and for each the hashes of its files; None where these could not be had.
 
-    reading: the manifest's.
+    reading, drawing: the manifest's.
     """
 
     frame: pl.DataFrame
     geometry: Geometry
     contents: list[list[str]] | None
-    reading: int = 0
+    reading: int
+    drawing: int
 
     @classmethod
     def of(cls, manifest: Manifest) -> KnownFaces:
         """Those of a manifest, with what its files hold if they are still those that it was made of."""
         held = manifest.contents
-        known = cls(manifest.frame, manifest.geometry, held, manifest.reading)
+        known = cls(manifest.frame, manifest.geometry, held, manifest.reading, manifest.drawing)
         return known if known.fingerprint == manifest.fingerprint else replace(known, contents=None)
 
     @property
@@ -45,7 +46,7 @@ class KnownFaces:
         """The manifest's, made anew of the rows and the contents; None where these are not known."""
         if self.contents is None:
             return None
-        return fingerprint_of(self.frame, self.geometry, self.contents, self.reading)
+        return fingerprint_of(self.frame, self.geometry, self.contents, self.reading, self.drawing)
 
     @cached_property
     def samples(self) -> pl.DataFrame:
@@ -59,7 +60,11 @@ class KnownFaces:
         """Write as Parquet, with the geometry in the file's metadata."""
         held = [] if self.contents is None else [pl.Series(_CONTENTS, self.contents, dtype=pl.List(pl.String))]
         path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"geometry": self.geometry.model_dump_json(), "reading": str(self.reading)}
+        metadata = {
+            "geometry": self.geometry.model_dump_json(),
+            "reading": str(self.reading),
+            "drawing": str(self.drawing),
+        }
         self.frame.with_columns(held).write_parquet(path, metadata=metadata)
 
     @classmethod
@@ -72,8 +77,8 @@ class KnownFaces:
         if dict(rows.schema) != expected or not SCHEMA.keys() <= expected.keys():
             raise ValueError("its columns are not those of a manifest")
         held = table[_CONTENTS].to_list() if _CONTENTS in table.columns else None
-        geometry, reading = Geometry.model_validate_json(metadata["geometry"]), int(metadata.get("reading", "0"))
-        return cls(rows, geometry, held, reading)
+        geometry = Geometry.model_validate_json(metadata["geometry"])
+        return cls(rows, geometry, held, *reading_and_drawing(metadata))
 
     def compare(self, found: Manifest) -> FaceDifferences:
         """How the faces that were found differ from these, by the samples' names and what is known of each."""
