@@ -157,6 +157,42 @@ def test_a_render_cut_short_goes_on_at_the_shard_and_ends_the_same(
     assert progress[-1] == (FACES, FACES)
 
 
+@pytest.mark.parametrize("damage", ["cut", "emptied", "gone", "another", "no table"])
+def test_damaged_files_of_a_store_are_made_anew_and_the_others_stay(
+    manifest: Manifest, tmp_path: Path, damage: str
+) -> None:
+    few, home = Manifest.build(manifest.frame.head(130), manifest.root), Home(tmp_path)
+    first = render(few, RECIPE, RIG, home, 0.1)
+    assert is_rendered(few, RECIPE, RIG, home)
+    whole, part = contents(first.store), part_path(first.store, RIG)
+    shards = sorted(part.glob("shard-*.arrow"))
+    harmed = part / "rejected.parquet" if damage == "no table" else shards[1]
+    kept = {"cut": whole[str(harmed.relative_to(first.store))][:-100], "another": shards[2].read_bytes()}
+    harmed.unlink()
+    if damage not in ("gone", "no table"):
+        harmed.write_bytes(kept.get(damage, b""))
+    before = times(first.store)
+    assert not is_rendered(few, RECIPE, RIG, home)
+    again = render(few, RECIPE, RIG[1:], home, 0.1)
+    assert not again.cached
+    assert again.damaged == (harmed,)
+    assert contents(again.store) == whole
+    assert all(path.stat().st_mtime_ns == before[path] for path in shards if path != harmed)
+    assert not render(few, RECIPE, RIG, home, 0.1).damaged
+
+
+def test_with_further_cameras_only_they_are_drawn_and_what_is_damaged(manifest: Manifest, tmp_path: Path) -> None:
+    few, home = Manifest.build(manifest.frame.head(130), manifest.root), Home(tmp_path)
+    part = part_path(render(few, RECIPE, RIG[:2], home, 0.1).store, RIG[:2])
+    untouched, harmed = sorted(part.glob("shard-*.arrow"))[:2]
+    written = untouched.stat().st_mtime_ns
+    harmed.write_bytes(b"")
+    again = render(few, RECIPE, RIG, home, 0.1)
+    assert untouched.stat().st_mtime_ns == written
+    assert {len(one.cameras) for one in ViewStore.open(again.store).parts} == {1, 2}
+    ViewStore.open(again.store).gather(np.arange(again.rendered), RIG)
+
+
 def test_a_worker_has_one_thread_whatever_the_environment_asks_for(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ from polyview.errors import UserError
 from polyview.parallel import in_parallel, start_ray
 from polyview.recipe import Geometry, Rendering, digest
 from polyview.rendering.cameras import Camera
+from polyview.rendering.damage import damaged_files, reopen_part
 from polyview.rendering.doubts import doubt_of, summary_of
 from polyview.rendering.renderer import backend_of, make_renderer
 from polyview.rendering.store import (
@@ -57,6 +58,7 @@ class RenderSummary:
 
     cached: the store had all cameras already. rendered, rejected: samples in the store. reasons: the table that says
     why samples were rejected. doubts: what was guessed of the meshes and is suspicious about the views, a line each.
+    damaged: the files of the store that were gone or cut, and were made anew.
     """
 
     store: Path
@@ -66,6 +68,7 @@ class RenderSummary:
     reasons: Path
     seconds: float
     doubts: list[str]
+    damaged: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,21 +127,25 @@ def render(
 ) -> RenderSummary:
     """Draw every face of the manifest from every camera into a store under `home`, unless it is there already.
 
-    Only the cameras that the store lacks are rendered; where all are there, Ray is not even started. A render that
-    was cut short continues at the shard. `on_progress` is called with samples done and in all.
+    Only the cameras that the store lacks are rendered, and shards that are damaged; where all are there, Ray is not
+    even started. A render that was cut short continues at the shard. `on_progress` is called with samples done and in
+    all.
     Raises `UserError` if more than the share `max_rejected` of the samples cannot be read or have suspicious views,
     or the disk is full.
     """
     started = time.monotonic()
     folder = home.stores / _store_name(manifest, rendering)
     fetch_contents(folder)
-    cached = not _missing(folder, cameras)
+    cached, damaged = _is_whole(folder, cameras), dict[Part, list[Path]]()
     if not cached:
         with locked(folder / ".lock"):
             fetch_contents(folder)
-            missing = _missing(folder, cameras)  # another process may have drawn them meanwhile
-            cached = not missing
-            if missing:
+            cached = _is_whole(folder, cameras)  # another process may have drawn them meanwhile
+            damaged = _damaged(folder, cameras)
+            for part, files_of_it in damaged.items():
+                reopen_part(part.folder, files_of_it)
+                _add_part(folder, manifest, rendering, part.cameras, on_progress)
+            if missing := _missing(folder, cameras):
                 _add_part(folder, manifest, rendering, missing, on_progress)
     store = ViewStore.open(folder)
     reasons = store.parts[0].folder / "rejected.parquet"
@@ -152,14 +159,25 @@ def render(
             f"polyview sheet {address(folder)}"
         )
     seconds = time.monotonic() - started
-    return RenderSummary(folder, cached, len(store), len(store.rejected), reasons, seconds, doubts)
+    mended = tuple(path for found in damaged.values() for path in found)
+    return RenderSummary(folder, cached, len(store), len(store.rejected), reasons, seconds, doubts, mended)
 
 
 def is_rendered(manifest: Manifest, rendering: Rendering, cameras: Sequence[Camera], home: Home) -> bool:
     """Whether `render` would find all of it there already."""
     folder = home.stores / _store_name(manifest, rendering)
     fetch_contents(folder)
-    return not _missing(folder, cameras)
+    return _is_whole(folder, cameras)
+
+
+def _is_whole(folder: Path, cameras: Sequence[Camera]) -> bool:
+    return not _missing(folder, cameras) and not _damaged(folder, cameras)
+
+
+def _damaged(folder: Path, cameras: Sequence[Camera]) -> dict[Part, list[Path]]:
+    """The complete parts with any of the cameras of which files are gone or cut, and these files."""
+    parts = [part for part in map(Part.open, complete_parts(folder)) if set(part.cameras) & set(cameras)]
+    return {part: damaged for part in parts if (damaged := damaged_files(part))}
 
 
 def _missing(folder: Path, cameras: Sequence[Camera]) -> tuple[Camera, ...]:

@@ -8,7 +8,8 @@ part; whoever asks for more cameras later adds another, of the new ones alone. A
                        camera are named like `yaw+30_pitch+00_depth`
   rejected.parquet     sample_id, path and reason of the faces that have no views
   doubts.parquet       sample_id, path, kind and reason of what was guessed of a mesh, and of suspicious views
-  store.json           what is in it; written last, so a part that has it is complete, and never changed again
+  store.json           what is in it; written last, so a part that has it is complete, and never changed again, but
+                       for shards that were damaged, which are rendered anew
 In a mirror of a bucket the small files of a part are all here or none. A shard is here once it was fetched whole; of
 one that is not, the rows that are asked for are read where they lie in the bucket, and not kept.
 All parts of a store have the same rows. Each can be opened by itself: by polars, pyarrow or Hugging Face datasets
@@ -354,11 +355,14 @@ def read_shard(path: Path) -> Shard:
         whole = source.read_buffer()
         reader = pa.ipc.open_file(whole)
         batch = reader.get_batch(0)
-        pixels = (_flat(column)[0].buffers()[1] for column in batch.columns[1:])
-        # What is empty lies nowhere.
-        offsets = tuple(buffer.address - whole.address if batch.num_rows else 0 for buffer in pixels)
         told = {name: json.loads(reader.schema.metadata.get(name, b"[]")) for name in (b"rejected", b"doubts")}
-        return Shard(batch.num_rows, offsets, told[b"rejected"], told[b"doubts"], zlib.crc32(whole))
+        return Shard(batch.num_rows, pixel_offsets(batch, whole), told[b"rejected"], told[b"doubts"], zlib.crc32(whole))
+
+
+def pixel_offsets(batch: Any, whole: Any) -> tuple[int, ...]:
+    """Where in a shard's file the pixels of each column begin; what is empty lies nowhere."""
+    pixels = (_flat(column)[0].buffers()[1] for column in batch.columns[1:])
+    return tuple(buffer.address - whole.address if batch.num_rows else 0 for buffer in pixels)
 
 
 def finish_part(

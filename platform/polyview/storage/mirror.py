@@ -183,12 +183,14 @@ def files(folder: Path, pattern: str) -> list[Path]:
 
 
 def remove(path: Path) -> None:
-    """Delete a folder and all that is in it; in a bucket also what `upload_folder` has made of one."""
+    """Delete a file, or a folder and all that is in it; in a bucket also what `upload_folder` has made of one."""
     if isinstance(path, CachedPath):
         bucket, key = _object(path)
         _each(bucket.delete, [key, *bucket.stamps(f"{key}/")])
-    if path.exists():
+    if path.is_dir():
         shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def move(folder: Path, to: Path, but: str) -> None:

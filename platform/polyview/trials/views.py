@@ -145,6 +145,9 @@ def prepare_views(faces: FoundFaces, home: Home, watcher: Watcher) -> PreparedVi
         else:
             prepared.seconds += time.perf_counter() - started
             watcher.say(f"{faces_and_views} in {summary.seconds:.1f} s ({address(summary.store)})")
+        if summary.damaged:
+            first, count = address(summary.damaged[0]), len(summary.damaged)
+            watcher.say(f"{count} files of the views were gone or damaged, and are made anew; the first: {first}")
         for line in summary.doubts:
             watcher.say(line)
         if summary.rejected:
