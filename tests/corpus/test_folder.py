@@ -302,6 +302,40 @@ def test_a_name_that_does_not_fit_the_pattern_is_said_to(tmp_path: Path) -> None
     assert scan(corpus).skipped.rows() == [("b/ANGER.OBJ", f"its name does not fit corpus.pattern, {pattern}")]
 
 
+def test_what_lies_among_meshes_as_if_it_were_one_is_said_not_to_be_read(tmp_path: Path) -> None:
+    not_read = ["a/fear.fbx", "a/takes.MP4", "b.zip", "c.tar.gz", "c/anger.obj.bz2", "d.7z"]
+    read = ["a/anger.obj", "e/anger.obj.gz"]
+    once_more = ["a.zip", "E.tar.gz", "a/anger.blend", "a/Anger.obj.zip"]
+    beside = ["a/anger.jpg", "a/anger.mtl", "a/landmarks.npy", "faces.csv", "README.md", "e/notes.txt.gz", "e/x.pdf"]
+    for name in (*read, *not_read, *once_more, *beside):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        BALL.export(tmp_path / name, file_type="obj")
+    corpus = Corpus(dataset="folder", root=str(tmp_path), pattern="{subject}/{expression}.*", expressions=EXPRESSIONS)
+    found = scan(corpus)
+    assert found.manifest.frame["path"].to_list() == read
+    reasons = dict(found.skipped.rows())
+    assert sorted(reasons) == not_read
+    archive, formats = "an archive; unpack it first", ".obj .wrl .bnt .ply .stl .off .glb .gltf"
+    assert {reasons[name] for name in not_read[2:]} == {archive}
+    assert reasons["a/fear.fbx"] == f"format .fbx is not among {formats}"
+    assert reasons["a/takes.MP4"] == f"format .mp4 is not among {formats}"
+    # A table that names them is told the same.
+    (tmp_path / "faces.csv").write_text("path,subject,expression\n" + "".join(f"{one},a,fear\n" for one in not_read))
+    listed = corpus.model_copy(update={"pattern": None, "table": "faces.csv"})
+    with pytest.raises(UserError, match=r"6 were skipped; the first: a/fear\.fbx: format \.fbx is not among"):
+        scan(listed)
+    with (tmp_path / "faces.csv").open("a") as table:
+        table.write("a/anger.obj,a,anger\n")
+    assert dict(scan(listed).skipped.rows()) == reasons
+
+
+def test_a_folder_of_archives_alone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").touch()
+    corpus = Corpus(dataset="folder", root=str(tmp_path), pattern="{subject}/{expression}.obj")
+    with pytest.raises(UserError, match=r"holds no mesh .*\); it holds a\.zip: an archive; unpack it first$"):
+        scan(corpus)
+
+
 def test_films_are_told_apart_by_their_intensity_for_everybody_or_for_nobody(tmp_path: Path) -> None:
     files = ["a_anger_L1_005.obj", "a_anger_L2_005.obj", "b_anger_L1_005.obj", "b_anger_L2_006.obj"]
     films = of_films(tmp_path, "{subject}_{expression}_L{intensity}_{frame}.obj", files, "all")

@@ -12,6 +12,7 @@ import polars as pl
 
 from polyview.corpus.datasets.pattern import FIELDS, Pattern
 from polyview.corpus.datasets.table import cleaned, read_table
+from polyview.corpus.datasets.unread import overlooked, unread
 from polyview.corpus.formats.limits import FORMATS, below, entries, format_of, in_any_case, is_broken_link, names_in
 from polyview.corpus.labels import key, meanings
 from polyview.corpus.manifest import OPTIONAL, SCHEMA, SEQUENCE, Found
@@ -29,7 +30,7 @@ _UNITS = {"m": 1000.0, "cm": 10.0, "mm": 1.0, "um": 0.001, "µm": 0.001}
 _THOUSANDS = r"^[1-9]\d{0,2}(,\d{3})+$"
 """A number that is a thousand times as much to some as to others; an intensity is at most 1 and cannot be one."""
 _DOUBT = "its name's readings"
-"""A column that no table has, for theirs are named without spaces: why nothing is read from a name that fits."""
+"""A column that no table has, for theirs are named without spaces: why nothing is read from a file."""
 _IS_BLANK = pl.col("intensity").is_null() & pl.col("intensity").is_not_null().any().over(SEQUENCE)
 _OUTSIDE = "lies outside of the dataset's folder"
 
@@ -80,12 +81,15 @@ def _listed(root: Path, table: str | None) -> pl.DataFrame:
 def _matched(root: Path, text: str, known: Container[str]) -> pl.DataFrame:
     """A row for each mesh below `root`, with what the pattern reads from its path: nothing where it does not fit."""
     pattern = Pattern.parse(text)
-    files = sorted(file for file in _files_below(root) if format_of(file.name) in FORMATS)
-    if not files:
-        raise UserError(f"corpus.root: {root} holds no mesh ({' '.join(FORMATS)})")
+    files = sorted(file.relative_to(root) for file in _files_below(root))
+    meshes = [file for file in files if format_of(file.name) in FORMATS]
+    others = [{"path": file.as_posix(), _DOUBT: reason} for file, reason in overlooked(files, meshes)]
+    if not meshes:
+        found = f"; it holds {others[0]['path']}: {others[0][_DOUBT]}" if others else ""
+        raise UserError(f"corpus.root: {root} holds no mesh ({' '.join(FORMATS)}){found}")
     rows = []
-    for file in files:
-        path = file.relative_to(root).as_posix()
+    for file in meshes:
+        path = file.as_posix()
         readings = pattern.readings(path)
         fields = _chosen(readings, known)
         doubt = {_DOUBT: _doubt(readings)} if readings and not fields else {}
@@ -102,7 +106,7 @@ def _matched(root: Path, text: str, known: Container[str]) -> pl.DataFrame:
     for row in rows:
         if "subject" not in row:
             row.setdefault(_DOUBT, f"its name does not fit corpus.pattern, {text}")
-    table = pl.DataFrame(rows, schema=dict.fromkeys(("path", *FIELDS, _DOUBT), pl.String))
+    table = pl.DataFrame([*rows, *others], schema=dict.fromkeys(("path", *FIELDS, _DOUBT), pl.String))
     return table.with_columns(cleaned(pl.exclude("path")))
 
 
@@ -172,7 +176,7 @@ def _placed(root: Path, table: pl.DataFrame) -> pl.DataFrame:
         outside = [what for what, name, at in (("mesh", path, own), ("texture", texture, picture)) if name and not at]
         paths.append(own or path)
         textures.append(picture or texture)
-        reasons.append(f"the {outside[0]} {_OUTSIDE}" if outside else _unreadable(path))
+        reasons.append(f"the {outside[0]} {_OUTSIDE}" if outside else path and unread(path))
     placed = {"path": paths, "texture": textures, "reason": reasons}
     return table.with_columns(pl.Series(name, values, dtype=pl.String) for name, values in placed.items())
 
@@ -186,12 +190,6 @@ def _place(root: Path, name: str | None, names: Callable[[Path], Mapping[str, st
         return None
     file = in_any_case(root, place, names)
     return (file.relative_to(root) if file else place).as_posix()
-
-
-def _unreadable(path: str | None) -> str | None:
-    if path is None or format_of(path) in FORMATS:
-        return None
-    return f"format {format_of(path) or 'without a suffix'} is not among {' '.join(FORMATS)}"
 
 
 def _with_numbers(table: pl.DataFrame) -> pl.DataFrame:

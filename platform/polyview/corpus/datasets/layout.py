@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from polyview.corpus.datasets.unread import PACKED, is_archive
 from polyview.corpus.formats.limits import (
     LEADS_NOWHERE,
     entries,
@@ -26,8 +27,6 @@ from polyview.errors import UserError
 from polyview.recipe import Corpus
 
 _PICTURES = (".jpg", ".png", ".bmp", ".jpeg")
-_ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz")
-_PACKED = "an archive; unpack it first"
 _NAMES_SHOWN = 5
 
 
@@ -127,7 +126,7 @@ class Findings:
         if subject.place.is_dir():
             found = _names_in(subject.place)
             return f"no face of {subject.name} is found in it: expected {self.expected}; found {found}"
-        return LEADS_NOWHERE if is_broken_link(subject.place) else _PACKED
+        return LEADS_NOWHERE if is_broken_link(subject.place) else PACKED
 
     def _twice(self) -> Iterator[tuple[str, str]]:
         for folder, files in self.repeated.items():
@@ -148,7 +147,7 @@ def find_subjects(
         raise UserError(f"corpus.root: {root} is not a folder; set it to where {corpus.dataset} lies")
 
     def name_of(entry: Path) -> str | None:
-        name = _stem(entry) if _is_archive(entry) else entry.name
+        name = _stem(entry) if is_archive(entry) else entry.name
         return spelt(name) if re.fullmatch(pattern, name, re.IGNORECASE) else None
 
     outer = entries(root)
@@ -157,7 +156,7 @@ def find_subjects(
     inner = [entry for folder in others if folder not in closed for entry in entries(folder)]
     named = [Subject(name, entry) for entry in (*outer, *inner) if (name := name_of(entry))]
     folders = [subject for subject in named if subject.place.is_dir()]
-    absent = [subject for subject in named if _is_archive(subject.place) or is_broken_link(subject.place)]
+    absent = [subject for subject in named if is_archive(subject.place) or is_broken_link(subject.place)]
     if not folders:
         raise UserError(
             f"corpus.root: {root} does not hold {corpus.dataset}: expected {expected}; found {_names_in(root)}"
@@ -166,10 +165,6 @@ def find_subjects(
     for folder in closed:
         findings.leave_out(folder, "a folder that this user may not read")
     return findings, folders
-
-
-def _is_archive(entry: Path) -> bool:
-    return entry.suffix.lower() in _ARCHIVES and not entry.is_dir()
 
 
 def _stem(archive: Path) -> str:
@@ -229,8 +224,8 @@ def wanted_folders(findings: Findings, parent: Path, names: Iterable[str]) -> Se
             findings.leave_out(folder, f"not one of {', '.join(sorted(known))}")
     packed = known - {folder.name.lower() for folder in folders}
     for entry in inner:
-        if _is_archive(entry) and _stem(entry).lower() in packed:
-            findings.leave_out(entry, _PACKED)
+        if is_archive(entry) and _stem(entry).lower() in packed:
+            findings.leave_out(entry, PACKED)
     return [folder for folder in folders if folder.name.lower() in known]
 
 
