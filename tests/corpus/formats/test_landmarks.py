@@ -19,6 +19,7 @@ from tests.corpus.formats.writers import gltf, obj, off, ply, stl, vrml
 from tests.corpus.formats.writers.habits import Matrix, moved, scaled
 from tests.corpus.formats.writers.landmarks import WRITERS
 
+from polyview.corpus.formats import limits
 from polyview.corpus.formats.landmarks import find_landmarks, read_lm3
 from polyview.corpus.load import load_mesh
 from polyview.corpus.mesh import Mesh, MeshError
@@ -93,6 +94,7 @@ def test_decimal_commas_are_not_read_as_other_places(tmp_path: Path) -> None:
 
 def test_a_folder_is_listed_once_and_anew_where_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dataset may have all of its meshes in one folder, and each looks there for landmarks in any case."""
+    monkeypatch.setattr(limits, "JUST_WRITTEN", 0)
     listed, listing = [], Path.iterdir
     monkeypatch.setattr(Path, "iterdir", lambda folder: listed.append(folder) or listing(folder))
     assert [find_landmarks(f"{number}.ply", str(tmp_path)) for number in range(9)] == [None] * 9
@@ -101,6 +103,16 @@ def test_a_folder_is_listed_once_and_anew_where_it_has_changed(tmp_path: Path, m
     written.rename(tmp_path / "0.Bnd")
     os.utime(tmp_path, (1e9, 1e9))
     assert find_landmarks("0.ply", str(tmp_path)) is not None
+
+
+def test_what_comes_into_a_folder_within_one_tick_of_its_disk_s_clock_is_seen(tmp_path: Path) -> None:
+    tick = tmp_path.stat().st_mtime_ns
+    for number in range(3):
+        assert find_landmarks(f"{number}.ply", str(tmp_path)) is None
+        written = WRITERS[".bnd"][0](tmp_path / f"{number}.ply", FACE, plain(WRITERS[".bnd"][1]))
+        written.rename(tmp_path / f"{number}.Bnd")
+        os.utime(tmp_path, ns=(tick, tick))
+        assert find_landmarks(f"{number}.ply", str(tmp_path)) is not None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import gzip
 import io
 import math
 import os
+import time
 import unicodedata
 import zlib
 from collections import defaultdict
@@ -14,13 +15,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from polyview.corpus.contents import JUST_WRITTEN
 from polyview.corpus.mesh import MeshError
 
+T = TypeVar("T")
 FORMATS = (".obj", ".wrl", ".bnt", ".ply", ".stl", ".off", ".glb", ".gltf")
 READING = 4
 """Another number wherever the same file is read as another mesh: its views are drawn anew, and trials run anew."""
@@ -89,14 +93,27 @@ def entries(folder: Path) -> list[Path]:
 def names_in(folder: Path) -> Mapping[str, str]:
     """The entries of a folder by their names without case and in one Unicode form; none of several that are alike."""
     try:
-        return _names_in(folder, folder.stat().st_mtime_ns)
+        return _while_unchanged(_names_in, folder)
     except OSError:
         return {}
 
 
-@lru_cache(maxsize=8)
-def _names_in(folder: Path, changed: int) -> Mapping[str, str]:  # noqa: ARG001
-    """Those of a folder that last `changed` then: all of its meshes are looked for one after another."""
+def _while_unchanged(read: Callable[[Path], T], folder: Path) -> T:
+    """What `read` finds in a folder, remembered while that stays as it is: its meshes are loaded one after another.
+
+    The time is that of its inode, which no program sets back. Disks count time in ticks of up to two seconds: what has
+    changed since may have the same time, so of a folder that has just changed nothing is remembered.
+    """
+    changed = folder.stat().st_ctime_ns
+    return _remembered(read, folder, changed) if time.time_ns() - changed > JUST_WRITTEN else read(folder)
+
+
+@lru_cache(maxsize=16)
+def _remembered(read: Callable[[Path], T], folder: Path, changed: int) -> T:  # noqa: ARG001
+    return read(folder)
+
+
+def _names_in(folder: Path) -> Mapping[str, str]:
     names: dict[str, list[str]] = defaultdict(list)
     for entry in folder.iterdir():
         names[_spelling(entry.name)].append(entry.name)
@@ -163,12 +180,11 @@ def _entrances(root: Path) -> Iterator[tuple[Path, Path]]:
     yield Path(os.path.normpath(root.absolute())), Path()
     yield Path(os.path.realpath(root)), Path()
     if root.is_dir():
-        yield from _links(root, root.stat().st_mtime_ns)
+        yield from _while_unchanged(_links, root)
 
 
-@lru_cache(maxsize=8)
-def _links(root: Path, changed: int) -> tuple[tuple[Path, Path], ...]:  # noqa: ARG001
-    """The links in a folder that last `changed` then: where each leads, and its name."""
+def _links(root: Path) -> tuple[tuple[Path, Path], ...]:
+    """The links in a folder: where each leads, and its name."""
     return tuple((Path(os.path.realpath(entry)), Path(entry.name)) for entry in root.iterdir() if entry.is_symlink())
 
 
