@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from itertools import combinations
 from typing import TypeVar
 
 import numpy as np
@@ -24,6 +26,16 @@ _NOSE_BEHIND = 5.0
 """Millimetres that a nose cannot lie behind the plane of eyes and mouth, unless their left and right are swapped."""
 _LANDMARK_REACH = 0.25
 """Share of the mesh's longest side within which a landmark is of it: the middle of an open mouth lies off it."""
+_ON_MESH = 0.1, 20.0
+"""Share of the mesh's size, and millimetres, within which a landmark lies on it: the middle of an eye is a bit off."""
+_TURNED = 0.7
+"""Cosine of how far a surface around eyes and mouth is turned from where the face looks, at least."""
+_CLOSEST = {True: 0.07, False: 0.015}
+"""Share of the size of a head, and of what is no head, that eyes and mouth are apart at least; the eyes of a child are
+45 mm apart.
+"""
+_INNER = 2.0, 98.0
+"""Percent of the vertices between which most of a mesh lies."""
 _NOSE_REACH = 25.0
 """Millimetres from the middle of the nose's outline within which its tip is."""
 
@@ -195,15 +207,60 @@ def _placed_landmarks(landmarks: Landmarks, turn: NDArray[np.float32]) -> Landma
 
 
 def _check_places(mesh: Mesh, landmarks: Landmarks | None) -> None:
-    """Raises `MeshError` where a landmark lies far from the mesh."""
-    for part in fields(landmarks) if landmarks else ():
-        point = getattr(landmarks, part.name)
-        distance = 0.0 if point is None else float(np.linalg.norm(mesh.vertices - point, axis=1).min())
-        if distance > _LANDMARK_REACH * mesh.sides.max():
-            raise MeshError(
-                f"landmarks: the {part.name.replace('_', ' ')} lies {distance:.3g} mm from the mesh, so they are in "
-                "another unit or of another mesh; correct their file, or take it away"
-            )
+    """Raises `MeshError` where a landmark lies far from the mesh and was not cut off, or all lie too close together."""
+    if landmarks is None:
+        return
+    points = _points(landmarks)
+    distances = {name: float(np.linalg.norm(mesh.vertices - point, axis=1).min()) for name, point in points.items()}
+    reach, size = _LANDMARK_REACH * mesh.sides.max(), _size_of_most(mesh)
+    far = {name: distance for name, distance in distances.items() if distance > reach}
+    if far and not _is_cut(mesh, landmarks, distances):
+        name, distance = next(iter(far.items()))
+        raise MeshError(
+            f"landmarks: the {name.replace('_', ' ')} lies {distance:.3g} mm from the mesh, so they are in "
+            "another unit or of another mesh; correct their file, or take it away"
+        )
+    apart = [points[name] for name in ("right_eye", "left_eye", "mouth") if name in points]
+    spread = _spread(apart)
+    if len(apart) > 1 and spread < _CLOSEST[HEAD[0] <= size < HEAD[1]] * size:
+        raise MeshError(
+            f"landmarks: eyes and mouth lie within {spread:.3g} mm on a mesh of {size:.3g} mm, so they are in another "
+            "unit; correct their file, or take it away"
+        )
+
+
+def _is_cut(mesh: Mesh, landmarks: Landmarks, distances: Mapping[str, float]) -> bool:
+    """Whether it is a part of the face that the landmarks are of, so that some are of what is cut off.
+
+    Then others lie on the mesh, whose surface looks there where the face does, and none lies farther away than a face
+    is large.
+    """
+    points, axes = _points(landmarks), _face_axes(landmarks)
+    largest = min(_ON_MESH[0] * _size_of_most(mesh), _ON_MESH[1])
+    on_mesh = [points[name] for name, distance in distances.items() if distance <= largest]
+    if axes is None or len(on_mesh) < 2 or max(distances.values()) > _spread([*points.values()]):
+        return False
+    corners = mesh.vertices[mesh.faces].astype(np.float64)
+    around = np.min([np.linalg.norm(corners[:, 0] - point, axis=1) for point in on_mesh], axis=0) <= 2 * largest
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[around].sum(axis=0)
+    return bool(abs(normal @ axes[2]) > _TURNED * np.linalg.norm(normal))
+
+
+def _points(landmarks: Landmarks) -> dict[str, Vector]:
+    """Those that are marked, by name."""
+    named = {part.name: getattr(landmarks, part.name) for part in fields(landmarks)}
+    return {name: point.astype(np.float64) for name, point in named.items() if point is not None}
+
+
+def _spread(points: Sequence[Vector]) -> float:
+    """The distance of those of some points that are farthest from each other."""
+    return max((float(np.linalg.norm(one - other)) for one, other in combinations(points, 2)), default=0.0)
+
+
+def _size_of_most(mesh: Mesh) -> float:
+    """The mesh's longest side without the outermost vertices, of which some may be spikes."""
+    inner = np.percentile(mesh.vertices.astype(np.float64), _INNER, axis=0)
+    return float((inner[1] - inner[0]).max())
 
 
 def _in_millimetres(mesh: Mesh, unit: float) -> Mesh:

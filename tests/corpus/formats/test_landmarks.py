@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from tests.corpus.formats.faces import Face, face, pose
@@ -166,3 +169,63 @@ def test_landmarks_of_another_mesh_are_refused(tmp_path: Path, suffix: str, plac
     write(tmp_path / "face" / name, FACE.moved(OTHERS[place]), plain(options))
     with pytest.raises(MeshError, match=r"^landmarks: "):
         load_mesh(name, None, str(tmp_path / "face"), Geometry(align=align))
+
+
+AT_ITS_NOSE = FACE.moved(moved(*-FACE.marks["nose tip"]))
+"""What is in another unit lies on it too, near the tip of the nose."""
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+@pytest.mark.parametrize("unit", [1000.0, 10.0])
+@pytest.mark.parametrize("told", [1.0, 1000.0, "auto"])
+def test_landmarks_in_another_unit_are_refused_also_where_they_lie_on_the_mesh(
+    tmp_path: Path, suffix: str, unit: float, told: float | str
+) -> None:
+    write, options = WRITERS[suffix]
+    size = 1000.0 if told == 1000.0 else 1.0
+    name = written(tmp_path / "face", AT_ITS_NOSE.moved(scaled(*[1 / size] * 3)))
+    write(tmp_path / "face" / name, AT_ITS_NOSE.moved(scaled(*[1 / size / unit] * 3)), plain(options))
+    with pytest.raises(MeshError, match=r"^landmarks: eyes and mouth lie within .* mm, so they are in another unit"):
+        load_mesh(name, None, str(tmp_path / "face"), Geometry(unit=told))
+
+
+def cut(shown: Face, kept: Callable[[Points], NDArray[np.bool_]]) -> Face:
+    """Those of its polygons of which all corners are kept; its landmarks stay."""
+    stays = kept(shown.part.points)
+    index = [number for number, polygon in enumerate(shown.part.polygons) if stays[list(polygon)].all()]
+    part = shown.part
+    return Face(
+        replace(part, polygons=[part.polygons[i] for i in index], laid=[part.laid[i] for i in index]),
+        shown.marks,
+    )
+
+
+CUTS: dict[str, Callable[[Points], NDArray[np.bool_]]] = {
+    "below the nose": lambda points: points[:, 1] > -20,
+    "below the eyes": lambda points: points[:, 1] > 15,
+    "above the nose": lambda points: points[:, 1] < 20,
+    "left half": lambda points: points[:, 0] > -2,
+    "cheek and brow": lambda points: points[:, 0] > 12,
+}
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+@pytest.mark.parametrize("part", CUTS)
+def test_a_mesh_that_is_cut_has_landmarks_of_what_is_cut_off(tmp_path: Path, suffix: str, part: str) -> None:
+    write, options = WRITERS[suffix]
+    shown = cut(FACE, CUTS[part])
+    name = written(tmp_path / "face", shown)
+    write(tmp_path / "face" / name, FACE, plain(options))
+    mesh = load_mesh(name, None, str(tmp_path / "face"), Geometry(align="landmarks"))
+    left = FACE.upright()[CUTS[part](FACE.part.points)]
+    if suffix == ".lm3":
+        assert cKDTree(left).query(mesh.vertices)[0].max() < 0.05
+
+
+def test_a_spike_does_not_make_landmarks_those_of_another_mesh(tmp_path: Path) -> None:
+    write, options = WRITERS[".lm3"]
+    points = FACE.part.points.copy()
+    points[-1] *= 60
+    name = written(tmp_path / "face", Face(replace(FACE.part, points=points), FACE.marks))
+    write(tmp_path / "face" / name, FACE, plain(options))
+    assert load_mesh(name, None, str(tmp_path / "face"), Geometry(align="landmarks", spikes=20)).sides.max() < 200
