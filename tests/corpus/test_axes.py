@@ -78,3 +78,27 @@ def test_a_folder_that_does_not_show_which_way_it_lies_says_so(tmp_path: Path) -
     assert found.manifest.geometry.axes is None
     (told,) = (line for line in found.remarks if "corpus.geometry.axes" in line)
     assert told.startswith("of 3 of 3 meshes looked at it does not show which way they lie")
+
+
+@pytest.mark.parametrize("axes", [{}, {"up": "y", "front": "z"}])
+def test_one_file_in_another_unit_than_the_others_is_named(tmp_path: Path, axes: dict[str, str]) -> None:
+    meshes = scans(8)
+    meshes[5] = Mesh(meshes[5].vertices / np.float32(1000), meshes[5].faces)
+    corpus = folder_of(meshes, tmp_path)
+    geometry = corpus.geometry.model_copy(update={"axes": Axes.model_validate(axes) if axes else None})
+    (told,) = (line for line in scan(corpus.model_copy(update={"geometry": geometry})).remarks if "unit" in line)
+    assert "7 to be in millimetres, as p00_neutral.ply, 1 to be in metres, as p05_anger.ply" in told
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_files_of_one_unit_or_of_units_that_are_told_are_not_doubted(tmp_path: Path, alike: bool) -> None:
+    sizes = [1000.0, 1000.0, 1000.0 if alike else 1.0]
+    meshes = [Mesh(mesh.vertices / np.float32(size), mesh.faces) for mesh, size in zip(scans(3), sizes, strict=True)]
+    corpus = folder_of(meshes, tmp_path)
+    rows = "".join(
+        f"{file.name},{file.name},fear,{'' if alike else size}\n"
+        for file, size in zip(sorted(tmp_path.iterdir()), sizes, strict=True)
+    )
+    (tmp_path / "faces.csv").write_text("path,subject,expression,unit\n" + rows)
+    found = scan(corpus.model_copy(update={"pattern": None, "table": "faces.csv"}))
+    assert not [line for line in found.remarks if "unit" in line]

@@ -69,7 +69,12 @@ def faces(folder: Path, sizes: list[float]) -> Corpus:
 def test_a_render_says_what_it_guessed(tmp_path: Path) -> None:
     manifest = scan(faces(tmp_path, [0.001, 0.001, 1.0])).manifest
     summary = render(manifest, Rendering(), RIG, Home(tmp_path / "home"), 0.1)
-    assert summary.doubts == ["2 of 3 meshes taken to be in metres (corpus.geometry.unit: 1000)"]
+    of_units, told = summary.doubts
+    assert told == "2 of 3 meshes taken to be in metres (corpus.geometry.unit: 1000)"
+    assert of_units.startswith(
+        "of 3 meshes looked at not all are taken to be in the same unit: 2 to be in metres, as 0_neutral.obj, 1 to be "
+        "in millimetres, as 2_neutral.obj; "
+    )
     assert ViewStore.open(summary.store).doubts["kind"].to_list() == ["guess", "guess"]
 
 

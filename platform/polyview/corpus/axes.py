@@ -1,9 +1,10 @@
-"""Which way the meshes of a whole dataset lie: what nearly all of those show that are looked at."""
+"""How the meshes of a whole dataset lie, and in which units: what nearly all of those show that are looked at."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -15,13 +16,23 @@ LOOKED_AT = 16
 NEARLY_ALL = 0.75
 
 
-def common_axes(faces: pl.DataFrame, root: str, geometry: Geometry) -> tuple[Axes | None, list[str]]:
-    """The axes of all files of a manifest's rows, None where they lie as they should or it does not show; and remarks.
+@dataclass(frozen=True)
+class Look:
+    """What one mesh shows by itself: the ways of up and front, if they show, and its unit, if that is not told."""
+
+    path: str
+    ways: tuple[Way, Way] | None
+    unit: str | None
+
+
+def common_axes(looks: Sequence[Look]) -> tuple[Axes | None, list[str]]:
+    """The axes of all files by those that were looked at, None where they lie as they should or it does not show; and
+    remarks.
 
     One mesh by itself is misread now and then, and a single one that is turned wrongly is a face upside down among
     others. The meshes of a dataset lie alike, so all are turned or none is.
     """
-    found = list(_each(faces, root, geometry))
+    found = [look.ways for look in looks]
     if not found:
         return None, []
     ways, count = Counter(found).most_common(1)[0]
@@ -43,19 +54,23 @@ def common_axes(faces: pl.DataFrame, root: str, geometry: Geometry) -> tuple[Axe
     ]
 
 
-def _each(faces: pl.DataFrame, root: str, geometry: Geometry) -> Iterator[tuple[Way, Way] | None]:
-    """What each of some meshes, spread over the rows, shows by itself; those that cannot be read are passed over."""
+def look_at(faces: pl.DataFrame, root: str, geometry: Geometry) -> Iterator[Look]:
+    """Some meshes, spread over a manifest's rows; those that cannot be read are passed over."""
     # The readers bring a compiler, which takes a second to import.
     from polyview.corpus.formats.landmarks import find_landmarks
     from polyview.corpus.formats.reader import read_mesh
-    from polyview.corpus.geometry import shown_axes
+    from polyview.corpus.geometry import shown_axes, shown_unit
+    from polyview.corpus.tidy import tidied
 
     rows = faces.sort("path")[:: max(1, len(faces) // LOOKED_AT)].head(LOOKED_AT)
     for row in rows.iter_rows(named=True):
+        unit = row.get("unit") or geometry.unit
         try:
             mesh, landmarks = read_mesh(row["path"], row["texture"], root), find_landmarks(row["path"], root)
             with faults_of_the_mesh():
-                ways = shown_axes(mesh, landmarks, row.get("unit") or geometry.unit)
-            yield ways
+                mesh = tidied(mesh)
+                ways = shown_axes(mesh, landmarks, unit)
+                look = Look(row["path"], ways, shown_unit(mesh) if unit == "auto" else None)
+            yield look
         except MeshError:
             continue

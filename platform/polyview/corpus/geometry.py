@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from polyview.corpus.formats.landmarks import Landmarks
 from polyview.corpus.mesh import Mesh, MeshError, nose_tip
 from polyview.corpus.orientation import HEAD, UPRIGHT, Way, guess_axes, guess_unit, nearest_ways, shows_backs, turn_to
-from polyview.corpus.tidy import tidied
+from polyview.corpus.units import USUAL, unit_in
 from polyview.recipe import Axes, Geometry
 
 Vector = NDArray[np.float64]
@@ -81,8 +81,12 @@ def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mes
 
 def shown_axes(mesh: Mesh, landmarks: Landmarks | None, unit: float | str | None) -> tuple[Way, Way] | None:
     """The ways in which up and front of a file's mesh lie by what it shows; raises `MeshError` as `prepared` does."""
-    mesh = tidied(mesh)
     return _clear_axes(_in_millimetres(mesh, _unit(mesh, unit)[0]), landmarks)
+
+
+def shown_unit(mesh: Mesh) -> str:
+    """The name of the unit that a file's mesh is taken to have by itself; raises `MeshError` as `prepared` does."""
+    return next(filter(None, map(unit_in, _unit(mesh, "auto")[1])), USUAL)
 
 
 def _clear_axes(mesh: Mesh, landmarks: Landmarks | None) -> tuple[Way, Way] | None:

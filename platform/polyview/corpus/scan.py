@@ -10,10 +10,11 @@ from typing import Any
 import polars as pl
 
 from polyview.corpus import remarks
-from polyview.corpus.axes import common_axes
+from polyview.corpus.axes import common_axes, look_at
 from polyview.corpus.datasets import bosphorus, bp4d, bu3dfe, bu4dfe, coma, facekit, folder, synthetic
 from polyview.corpus.manifest import SEQUENCE, Manifest
 from polyview.corpus.splits import few
+from polyview.corpus.units import on_units
 from polyview.errors import UserError
 from polyview.recipe import EXPRESSIONS, OWN_EXPRESSIONS, Corpus, Geometry
 from polyview.recipe.corpus import GENERATED
@@ -71,9 +72,11 @@ def scan(corpus: Corpus) -> Scan:
     root = str(Path(corpus.root).expanduser().resolve()) if corpus.root and corpus.dataset != "synthetic" else ""
     set_in_recipe = corpus.geometry.model_dump(exclude_none=True)
     geometry = Geometry.model_validate(_GEOMETRIES.get(corpus.dataset, {}) | set_in_recipe)
+    is_guessed = corpus.dataset not in GENERATED and "auto" in (geometry.axes, geometry.unit)
+    looks = list(look_at(kept, root, geometry)) if is_guessed else []
     of_axes: list[str] = []
-    if geometry.axes == "auto" and corpus.dataset not in GENERATED:
-        axes, of_axes = common_axes(kept, root, geometry)
+    if is_guessed and geometry.axes == "auto":
+        axes, of_axes = common_axes(looks)
         geometry = geometry.model_copy(update={"axes": axes})
     manifest = Manifest.build(kept, root, geometry)
     notes = [
@@ -93,6 +96,7 @@ def scan(corpus: Corpus) -> Scan:
         *(remarks.on_files(root, kept) if corpus.dataset not in GENERATED else ()),
         *(remarks.on_copies(root, manifest.frame, manifest.contents) if corpus.dataset not in GENERATED else ()),
         *of_axes,
+        *on_units({look.path: look.unit for look in looks if look.unit}),
     ]
     return Scan(manifest, skipped, len(found) - len(kept), tuple(notes))
 

@@ -23,6 +23,7 @@ from polyview.corpus.formats.limits import reading_of
 from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import DRAWING, OPTIONAL, Manifest
 from polyview.corpus.mesh import MeshError
+from polyview.corpus.units import USUAL, on_units, unit_in
 from polyview.errors import UserError
 from polyview.parallel import in_parallel, start_ray
 from polyview.recipe import Geometry, Rendering, digest
@@ -151,7 +152,7 @@ def render(
     reasons = store.parts[0].folder / "rejected.parquet"
     if len(store.rejected) > max_rejected * len(manifest):
         raise UserError(_too_many_rejected(store.rejected, len(manifest), max_rejected, reasons))
-    doubts = summary_of(store.doubts, len(manifest))
+    doubts = [*_on_units(store, manifest), *summary_of(store.doubts, len(manifest))]
     suspicious = store.doubts.filter(pl.col("kind") == "view")["sample_id"].n_unique()
     if suspicious > max_rejected * len(manifest):
         raise UserError(
@@ -161,6 +162,17 @@ def render(
     seconds = time.monotonic() - started
     mended = tuple(path for found in damaged.values() for path in found)
     return RenderSummary(folder, cached, len(store), len(store.rejected), reasons, seconds, doubts, mended)
+
+
+def _on_units(store: ViewStore, manifest: Manifest) -> list[str]:
+    """Says so where the faces are not all taken to be in one unit, of those that nobody told it of."""
+    if manifest.geometry.unit != "auto":
+        return []
+    told = manifest.frame["unit"] if "unit" in manifest.frame.columns else pl.Series([None] * len(manifest))
+    guessed = manifest.frame.filter(told.is_null(), pl.col("sample_id").is_in(store.sample_ids))["path"]
+    guesses = store.doubts.filter(pl.col("kind") == "guess").select("path", "reason")
+    units = {path: unit for path, reason in guesses.iter_rows() if (unit := unit_in(reason))}
+    return on_units({path: units.get(path, USUAL) for path in guessed})
 
 
 def is_rendered(manifest: Manifest, rendering: Rendering, cameras: Sequence[Camera], home: Home) -> bool:
