@@ -421,3 +421,43 @@ def test_a_bad_file_is_refused_in_words(tmp_path: Path, name: str, content: byte
 def test_a_file_that_went_away_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MeshError, match="no such file"):
         load_mesh("gone.obj", None, str(tmp_path))
+
+
+@pytest.mark.parametrize("words", ["very", "slightly", "Not", "a_bit", "happily", "not_very"])
+def test_a_word_of_degree_before_an_expression_is_no_part_of_a_name(tmp_path: Path, words: str) -> None:
+    read = ["anna_maria_happy.obj", "person_a_sad.obj", "s01_surprised.obj", "very_happy.obj"]
+    doubted = f"s01_{words}_happy.obj"
+    for name in (*read, doubted):
+        BALL.export(tmp_path / name, file_type="obj")
+    found = of_pattern(tmp_path, "{subject}_{expression}.obj", [])
+    assert found.manifest.frame["subject"].to_list() == ["anna_maria", "person_a", "s01", "very"]
+    ((path, reason),) = found.skipped.rows()
+    assert path == doubted
+    assert reason.startswith(
+        f"its name may be subject s01_{words}, expression happy or subject s01, expression {words}"
+    )
+    listed = of_pattern(tmp_path, "{subject}_{expression}.obj", [], expressions=(*EXPRESSIONS, f"{words}_happy"))
+    assert listed.skipped.is_empty()
+    assert ("s01", f"{words}_happy") in listed.manifest.frame.select("subject", "expression").rows()
+
+
+def test_people_who_lie_deeper_than_the_pattern_has_them_are_told_of_with_the_pattern_that_fits(tmp_path: Path) -> None:
+    names = ["group1/s01/happy.obj", "group1/s02/sad.obj", "group2/s01/sad.obj"]
+    with pytest.raises(UserError, match=r"none of 3 meshes fits .*; \*/{subject}/{expression}\.obj would, in which"):
+        of_pattern(tmp_path, "{subject}/{expression}.obj", names)
+    found = of_pattern(tmp_path, "*/{subject}/{expression}.obj", ["s03/happy.obj"])
+    assert found.manifest.frame["subject"].to_list() == ["s01", "s02", "s01"]
+    (told,) = (line for line in found.remarks if "several folders" in line)
+    assert told.startswith("1 of 2 people lie in several folders, as s01 in group1 and group2, and each is taken for")
+    mixed = of_pattern(tmp_path, "{subject}/{expression}.obj", [])
+    assert mixed.manifest.frame["subject"].to_list() == ["s03"]
+    assert all(
+        reason.endswith("; */{subject}/{expression}.obj would, in which * is any folder")
+        for _, reason in mixed.skipped.rows()
+    )
+
+
+@pytest.mark.parametrize("pattern", ["{sequence}/{subject}/{expression}.obj", "{expression}/*/{subject}.obj"])
+def test_people_in_folders_that_a_pattern_reads_or_who_lie_in_one_are_not_doubted(tmp_path: Path, pattern: str) -> None:
+    names = [pattern.format(sequence=take, subject="s01", expression="sad").replace("*", "all") for take in "ab"]
+    assert not [line for line in of_pattern(tmp_path, pattern, names).remarks if "several folders" in line]

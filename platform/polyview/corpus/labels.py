@@ -22,6 +22,12 @@ _WRITTEN = {
     "pain": ("painful", "in pain"),
 }
 """By expression how else it is written; numbers are not among it, for each dataset counts in an order of its own."""
+_DEGREES = (
+    "very bit quite rather really extremely highly strongly intensely fully moderately somewhat slightly mildly "
+    "lightly weakly subtly barely hardly extreme high strong intense full maximum medium moderate half slight mild "
+    "weak subtle low minimum more most less least not no almost happily sadly angrily fearfully disgustedly"
+)
+"""Words before an expression that make it another one, or say how much of it is shown; none that is a name too."""
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -59,6 +65,12 @@ def key(label: str) -> str:
 
 def _divider(between: re.Match[str]) -> str:
     return "+" if "+" in between[0] else ","
+
+
+def is_of_degree(words: str) -> bool:
+    """Whether words that stand before an expression, as in `very_happy`, belong to it rather than to a name."""
+    found = {*re.findall(r"[^\W_]+", words.casefold())} - {"a"}
+    return bool(found) and found <= {*_DEGREES.split()}
 
 
 def is_usual(label: str) -> bool:

@@ -10,11 +10,11 @@ from pathlib import Path, PureWindowsPath
 
 import polars as pl
 
-from polyview.corpus.datasets.pattern import FIELDS, Pattern
+from polyview.corpus.datasets.pattern import FIELDS, Pattern, above_subjects, deeper
 from polyview.corpus.datasets.table import cleaned, read_table
 from polyview.corpus.datasets.unread import overlooked, unread
 from polyview.corpus.formats.limits import FORMATS, below, entries, format_of, in_any_case, is_broken_link, names_in
-from polyview.corpus.labels import key, meanings
+from polyview.corpus.labels import is_of_degree, key, meanings
 from polyview.corpus.manifest import OPTIONAL, SCHEMA, SEQUENCE, Found
 from polyview.corpus.remarks import on_columns
 from polyview.errors import UserError
@@ -58,7 +58,8 @@ def scan(corpus: Corpus) -> Found:
     table = table.with_columns(reason=pl.coalesce(_DOUBT, _gap(), "reason", _excess(), _repetition()))
     skipped = table.filter(pl.col("reason").is_not_null()).select(pl.coalesce("path", "row").alias("path"), "reason")
     rows = table.filter(pl.col("reason").is_null()).select(columns)
-    return Found(rows, skipped, (*on_columns(unread, columns), *_on_contradictions(table), *blank))
+    namesakes = _on_namesakes(rows, corpus.pattern or "")
+    return Found(rows, skipped, (*on_columns(unread, columns), *_on_contradictions(table), *blank, *namesakes))
 
 
 def _known(corpus: Corpus) -> dict[str, str]:
@@ -102,12 +103,38 @@ def _matched(root: Path, text: str, known: Container[str]) -> pl.DataFrame:
     for row in rows:
         row.setdefault("sequence", _film(row, whole=divided) if "frame" in row else row["path"])
     if not any("subject" in row or _DOUBT in row for row in rows):
-        raise UserError(f"corpus.pattern: none of {len(rows)} meshes fits {text}; the first is {rows[0]['path']}")
+        first = rows[0]["path"]
+        raise UserError(
+            f"corpus.pattern: none of {len(rows)} meshes fits {text}; the first is {first}{_rather(text, first)}"
+        )
     for row in rows:
         if "subject" not in row:
-            row.setdefault(_DOUBT, f"its name does not fit corpus.pattern, {text}")
+            row.setdefault(_DOUBT, f"its name does not fit corpus.pattern, {text}{_rather(text, row['path'])}")
     table = pl.DataFrame([*rows, *others], schema=dict.fromkeys(("path", *FIELDS, _DOUBT), pl.String))
     return table.with_columns(cleaned(pl.exclude("path")))
+
+
+def _rather(text: str, path: str) -> str:
+    """What to set where a file lies only deeper than the pattern has it."""
+    fitting = deeper(text, path)
+    return f"; {fitting} would, in which * is any folder" if fitting else ""
+
+
+def _on_namesakes(table: pl.DataFrame, text: str) -> Iterator[str]:
+    """Who lies in several folders of which the pattern says nothing, and may be several people."""
+    above = above_subjects(text)
+    if above is None:
+        return
+    folder = pl.col("path").str.split("/").list.head(above).list.join("/").unique(maintain_order=True)
+    places = table.drop_nulls("subject").group_by("subject", maintain_order=True).agg(folder=folder)
+    several = places.filter(pl.col("folder").list.len() > 1)
+    if len(several):
+        subject, folders = several.row(0)
+        yield (
+            f"{len(several)} of {len(places)} people lie in several folders, as {subject} in {folders[0]} and "
+            f"{folders[1]}, and each is taken for one person; if they are different people of one name, give them "
+            "names of their own in a corpus.table"
+        )
 
 
 def _film(row: Mapping[str, str], whole: bool = False) -> str:
@@ -122,7 +149,7 @@ def _film(row: Mapping[str, str], whole: bool = False) -> str:
 def _chosen(readings: Sequence[dict[str, str]], known: Container[str]) -> dict[str, str]:
     """The one whose expression is known, or whose is more of the name than those of all others: `in_pain`, not `pain`.
 
-    Nothing where that does not decide.
+    Nothing where that does not decide: `very` of `s01_very_happy` is no part of a person's name, and is not known.
     """
     if len(readings) == 1:
         return readings[0]
@@ -130,7 +157,8 @@ def _chosen(readings: Sequence[dict[str, str]], known: Container[str]) -> dict[s
     longest = max((fields["expression"] for fields in understood), key=len, default="")
     whole = [fields for fields in understood if fields["expression"] == longest]
     decided = len(whole) == 1 and all(fields["expression"] in longest for fields in understood)
-    return whole[0] if decided else {}
+    before = (fields["expression"].removesuffix(longest) for fields in readings)
+    return whole[0] if decided and not any(map(is_of_degree, before)) else {}
 
 
 def _doubt(readings: Sequence[dict[str, str]]) -> str:

@@ -43,6 +43,20 @@ class Pattern:
         return [*{tuple(way.values()): way for way in _ways(self.parts, name, 0)}.values()]
 
 
+def deeper(text: str, name: str) -> str | None:
+    """The pattern with as many folders before it as a name has that does not fit it; None where that does not fit."""
+    folders = name.count("/") - text.count("/")
+    extended = "*/" * folders + text
+    return extended if folders > 0 and Pattern.parse(extended).readings(name) else None
+
+
+def above_subjects(text: str) -> int | None:
+    """How many folders lie above what has the subject's name, where a `*` stands for any of them; None where none."""
+    above, subject, _ = text.partition("{subject}")
+    folders = above.rpartition("/")[0]
+    return above.count("/") if subject and "*" in folders else None
+
+
 def _field(token: str) -> str | None:
     return token[1:-1] if re.fullmatch(r"\{\w+\}", token) else None
 
