@@ -99,6 +99,10 @@ FRAME = [(0, 0), (4, 0), (4, 4), (0, 4), (0, 0), (1, 1), (1, 3), (3, 3), (3, 1),
 """With a hole, which a way from its rim leads to and back."""
 
 
+COMB = [(0, 0), (99, 0), *((x, 9 if x % 2 else 2) for x in range(99, -1, -1))]
+"""More corners than most polygons have, as where a hole in a scan was closed by one."""
+
+
 def concave_files(outline: list[tuple[int, int]], axis: int) -> dict[str, str]:
     """A polygon in the plane across an axis, in every format that has polygons."""
     points = [np.roll([x, y, 0], axis - 2).tolist() for x, y in outline]
@@ -135,6 +139,20 @@ def test_a_polygon_that_is_not_convex_is_covered_and_nothing_else(
         assert len(sizes) == len(outline) - 2
         assert sizes.min() >= 0
         assert np.isclose(sizes.sum(), area)
+
+
+@pytest.mark.parametrize("suffix", [".obj", ".ply", ".off", ".wrl"])
+@pytest.mark.parametrize("start", [0, 30, 101])
+def test_a_large_polygon_that_is_not_convex_is_covered_too(tmp_path: Path, suffix: str, start: int) -> None:
+    turned = COMB[start:] + COMB[:start]
+    (tmp_path / f"face{suffix}").write_text(concave_files(turned, 2)[suffix])
+    mesh = read_mesh(f"face{suffix}", None, str(tmp_path))
+    a, b, c = mesh.vertices[mesh.faces].astype(np.float64).swapaxes(0, 1)
+    sizes = np.cross(b - a, c - a)[:, 2] / 2
+    x, y = np.array(COMB, float).T
+    assert len(sizes) == len(COMB) - 2
+    assert sizes.min() >= 0
+    assert np.isclose(sizes.sum(), (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() / 2)
 
 
 SQUARES = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 2 0 0\nv 2 1 0\nvt 0.5 0.5\nusemtl skin\n"

@@ -1,4 +1,4 @@
-"""Polygons cut into triangles that cover each and nothing else, also where one of up to 64 corners is not convex."""
+"""Polygons cut into triangles that cover each and nothing else, also where one is not convex."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 END = -1
 """What ends a polygon in a flat list of corners."""
-_MOST_CORNERS = 64
-"""Of a polygon that is cut by its form: to do so takes time with the third power of their number."""
+_FEW_CORNERS = 64
+"""Of a polygon whose first ear is always looked for from its first corner; of others, from where the last one was."""
+_MOST_TESTS = 300_000_000
+"""Of corners against triangles, in all polygons of a mesh, which takes seconds: what is left then becomes a fan."""
 
 
 def cut(corners: NDArray[np.int32], vertices: NDArray[np.floating]) -> NDArray[np.int32]:
@@ -29,20 +31,31 @@ def cut(corners: NDArray[np.int32], vertices: NDArray[np.floating]) -> NDArray[n
 def _fill(corners, points, triangles):  # type: ignore[no-untyped-def]
     """Fill in the triangles; returns how many they are."""
     count, first = 0, 0
-    left, flat = np.empty(_MOST_CORNERS, np.int64), np.empty((_MOST_CORNERS, 2))
+    largest = _largest(corners)
+    left, flat, tests = np.empty(largest, np.int64), np.empty((largest, 2)), np.zeros(1, np.int64)
     for place in range(len(corners)):
         if corners[place] != END:
             continue
         size = place - first
-        if 3 < size <= _MOST_CORNERS and _is_bent(corners, points, first, size):
+        if size > 3 and _is_bent(corners, points, first, size):
             _lay_flat(corners, points, first, size, flat)
-            count = _clip_ears(flat, first, size, left, triangles, count)
+            count = _clip_ears(flat, first, size, left, triangles, count, tests)
         else:
             for second in range(first + 1, place - 1):
                 triangles[count] = first, second, second + 1
                 count += 1
         first = place + 1
     return count
+
+
+@njit(cache=True, nogil=True)
+def _largest(corners):  # type: ignore[no-untyped-def]
+    """How many corners the largest polygon has."""
+    largest, first = 0, 0
+    for place in range(len(corners)):
+        if corners[place] == END:
+            largest, first = max(largest, place - first), place + 1
+    return largest
 
 
 @njit(cache=True, nogil=True)
@@ -96,19 +109,22 @@ def _lay_flat(corners, points, first, size, flat):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True)
-def _clip_ears(flat, first, size, left, triangles, count):  # type: ignore[no-untyped-def]
+def _clip_ears(flat, first, size, left, triangles, count, tests):  # type: ignore[no-untyped-def]
     """Fill in triangles that no other corner lies in, one after the other; returns how many there are then.
 
-    left: room for the numbers of the corners that no triangle has cut off.
+    left: room for the numbers of the corners that no triangle has cut off; tests: how many were made so far.
     """
     for number in range(size):
         left[number] = number
+    start, has_few = 0, size <= _FEW_CORNERS
     while size > 3:
         ear = 1
-        for candidate in range(size):
-            if _is_ear(flat, left, size, candidate):
+        for step in range(size if tests[0] < _MOST_TESTS else 0):
+            candidate = (start + step) % size
+            if _is_ear(flat, left, size, candidate, tests):
                 ear = candidate
                 break
+        start = 0 if has_few else max(ear - 1, 0)
         before, after = left[(ear - 1) % size], left[(ear + 1) % size]
         triangles[count] = first + before, first + left[ear], first + after
         count += 1
@@ -120,12 +136,13 @@ def _clip_ears(flat, first, size, left, triangles, count):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True)
-def _is_ear(flat, left, size, candidate):  # type: ignore[no-untyped-def]
+def _is_ear(flat, left, size, candidate, tests):  # type: ignore[no-untyped-def]
     """Whether a corner and its neighbours are a triangle in the polygon that no other corner lies in."""
     a, b, c = flat[left[(candidate - 1) % size]], flat[left[candidate]], flat[left[(candidate + 1) % size]]
     if _side(a, b, c) <= 0:
         return False
     for other in range(size):
+        tests[0] += 1
         if other in (candidate, (candidate - 1) % size, (candidate + 1) % size):
             continue
         point = flat[left[other]]
