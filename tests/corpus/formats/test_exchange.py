@@ -407,12 +407,63 @@ def test_a_glb_that_shows_one_mesh_in_two_expressions_is_refused(tmp_path: Path)
         read(tmp_path, "face.glb", square_glb({"target": np.ones((4, 3), np.float32)}, twice))
 
 
-def test_a_glb_with_sparse_arrays_is_refused(tmp_path: Path) -> None:
-    def sparse(tree: dict[str, Any]) -> None:
-        tree["accessors"][0]["sparse"] = {"count": 1}
+MOVED = {"moved": np.float32([[1, 1, 2], [0, 1, 1]]), "places": np.uint8([[2], [3]])}
 
-    with pytest.raises(MeshError, match=r"sparse arrays.*export it without"):
-        read(tmp_path, "face.glb", square_glb({}, sparse))
+
+def sparse(tree: dict[str, Any], accessor: int, based: bool) -> None:
+    """Makes an array one of which the last two of `MOVED` are the changes."""
+    moved, places = (own.pop("bufferView") for own in tree["accessors"][-2:])
+    del tree["accessors"][-2:]
+    changes = {
+        "count": 2,
+        "indices": {"bufferView": places, "componentType": 5121},
+        "values": {"bufferView": moved},
+    }
+    whole = tree["accessors"][accessor]
+    whole["sparse"] = changes
+    if not based:
+        del whole["bufferView"]
+
+
+def test_sparse_places_of_a_glb_are_read(tmp_path: Path) -> None:
+    mesh = read(tmp_path, "face.glb", square_glb(MOVED, lambda tree: sparse(tree, 0, based=True)))
+    assert mesh.vertices.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 2], [0, 1, 1]]
+
+
+@pytest.mark.parametrize("based", [True, False])
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_sparse_targets_of_a_glb_are_read(tmp_path: Path, based: bool, weight: float) -> None:
+    """Blender writes the shape keys of a face so, without an array that they change."""
+
+    def smiling(tree: dict[str, Any]) -> None:
+        targets = tree["meshes"][0]["primitives"][0]["targets"]
+        sparse(tree, targets[0]["POSITION"], based)
+        tree["nodes"] = [{"mesh": 0, "weights": [weight]}]
+
+    own = {
+        "target": np.zeros((4, 3), np.float32),
+        "moved": np.float32([[0, 0, 4], [0, 0, 2]]),
+        "places": MOVED["places"],
+    }
+    mesh = read(tmp_path, "face.glb", square_glb(own, smiling))
+    assert mesh.vertices[:, 2].tolist() == [0, 0, 4 * weight, 2 * weight]
+
+
+@pytest.mark.parametrize(
+    ("count", "place", "reason"),
+    [
+        (9, 2, "a sparse array of 4 items that changes 9 of them"),
+        (2, 200, "not readable as .glb"),
+        (-1, 0, "changes -1"),
+    ],
+)
+def test_sparse_arrays_that_are_broken_are_refused(tmp_path: Path, count: int, place: int, reason: str) -> None:
+    def broken(tree: dict[str, Any]) -> None:
+        sparse(tree, 0, based=True)
+        tree["accessors"][0]["sparse"]["count"] = count
+
+    with pytest.raises(MeshError, match=reason):
+        read(tmp_path, "face.glb", square_glb(MOVED | {"places": np.uint8([[place], [3]])}, broken))
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.uint8, np.uint16])

@@ -149,7 +149,10 @@ def _look_at_gltf(data: bytes) -> None:
         count = accessor["count"]
         if type(count) is not int or count < 0:
             raise MeshError(f"not readable as glTF: an accessor of {count!r} items")
-        total += count * 4 * _COMPONENTS.get(accessor["type"], 16)
+        changed = accessor.get("sparse", {}).get("count", 0)
+        if type(changed) is not int or not 0 <= changed <= count:
+            raise MeshError(f"not readable as glTF: a sparse array of {count} items that changes {changed!r} of them")
+        total += (count + changed) * 4 * _COMPONENTS.get(accessor["type"], 16)
     if total > LARGEST_FILE:
         raise MeshError(f"its arrays take {total >> 20} MiB, more than the {LARGEST_FILE >> 20} MiB of a mesh")
     nodes = tree.get("nodes", [])

@@ -61,7 +61,7 @@ def without_coordinates(number: int) -> MeshError:
 def heed(tree: Tree) -> None:
     """Makes a tree one that trimesh reads as the standard says: expressions, joints and fans that it leaves out.
 
-    Raises `MeshError` at sparse arrays, and at a mesh that is shown in several expressions.
+    Raises `MeshError` at a mesh that is shown in several expressions.
     """
     for look in tree.get("materials", []):
         if _GLOSS in look.get("extensions", {}):
@@ -196,11 +196,27 @@ def _order(tree: Tree, part: Tree, weights: list[float], skin: Tree | None) -> T
             for name, index in attributes.items()
             if name.startswith("JOINTS_")
         ]
-    used = [part.get("indices"), *(index for _, index in targets), *attributes.values(), (skin or {}).get("inverse")]
-    if any("sparse" in arrays[index] for index in used if index is not None):
-        raise MeshError("has sparse arrays, which are not read here; export it without them (as .glb or .obj)")
-    order["fractions"] = [index for index in used if index is not None and arrays[index].get("normalized")]
+    named = [part.get("indices"), *(index for _, index in targets), *attributes.values(), (skin or {}).get("inverse")]
+    used = [index for index in named if index is not None]
+    order["fractions"] = [index for index in used if arrays[index].get("normalized")]
+    order["sparse"] = [(index, *_changes(arrays, index)) for index in dict.fromkeys(used) if "sparse" in arrays[index]]
     return order
+
+
+def _changes(arrays: list[Tree], index: int) -> tuple[int, int]:
+    """The arrays that say which items of a sparse array are others than it has, and what they are.
+
+    As arrays of their own, after all others, they are read like any.
+    """
+    whole = arrays[index]
+    if "changes" not in whole["sparse"]:
+        own: Tree = {"count": whole["sparse"]["count"]}
+        places = own | {"type": "SCALAR"} | whole["sparse"]["indices"]
+        values = own | {"type": whole["type"], "componentType": whole["componentType"]} | whole["sparse"]["values"]
+        whole["sparse"]["changes"] = len(arrays)
+        arrays += [places, values]
+    first = whole["sparse"]["changes"]
+    return first, first + 1
 
 
 def _coordinates(picture: Tree, attributes: dict[str, int]) -> int | None:
@@ -217,6 +233,9 @@ def _follow(context: Any) -> None:
     attributes, fractions = part["attributes"], set(order["fractions"])
     # trimesh only logs what fails here; without its attributes the primitive is then refused.
     part["attributes"] = {}
+    for index, places, values in order["sparse"]:
+        arrays[index] = arrays[index].copy()
+        arrays[index][arrays[places].ravel()] = arrays[values]
     own = {"POSITION": _as_floats(arrays[attributes["POSITION"]], attributes["POSITION"] in fractions)}
     for weight, index in order["targets"]:
         own["POSITION"] = own["POSITION"] + weight * _as_floats(arrays[index], index in fractions)
