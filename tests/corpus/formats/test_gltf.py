@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trimesh
 from numpy.typing import NDArray
 from PIL import Image
+from tests.corpus.formats.writers.gltf import linear
 
 from polyview.corpus.formats.reader import read_mesh
 from polyview.corpus.mesh import Mesh, MeshError
@@ -356,6 +358,37 @@ def test_no_encoded_name_leads_out_of_the_dataset(tmp_path: Path) -> None:
     Image.new("RGB", (2, 2), RED).save(tmp_path / "secret.png")
     with pytest.raises(MeshError, match=r"secret\.png"):
         read(root, glb([square(material=0)], [pictured(0)], ["%2e%2e%2fsecret.png"]))
+
+
+SKIN = (200, 120, 90)
+
+
+@pytest.mark.parametrize(
+    ("program", "is_linear"),
+    [
+        (None, True),
+        ("Khronos glTF Blender I/O v4.2.57", True),
+        ("https://github.com/mikedh/trimesh", False),
+        ("Open Asset Import Library (assimp v5.4.0)", False),
+    ],
+)
+def test_colours_of_vertices_are_linear_unless_a_program_is_known_to_write_others(
+    tmp_path: Path, program: str | None, is_linear: bool
+) -> None:
+    shares = np.array([SKIN] * 4) / 255
+    asset = {"version": "2.0"} | ({"generator": program} if program else {})
+    data = glb([square(COLOR_0=np.float32(linear(shares) if is_linear else shares))], asset=asset)
+    mesh = read(tmp_path, data)
+    assert mesh.colors is not None
+    assert mesh.colors.tolist() == [list(SKIN)] * 4
+
+
+def test_what_trimesh_writes_has_the_colours_that_it_had(tmp_path: Path) -> None:
+    ball = trimesh.creation.icosphere(subdivisions=1)
+    ball.visual.vertex_colors = np.tile(np.uint8([*SKIN, 255]), (len(ball.vertices), 1))
+    mesh = read(tmp_path, ball.export(file_type="glb"))
+    assert mesh.colors is not None
+    assert {*map(tuple, mesh.colors.tolist())} == {SKIN}
 
 
 def test_the_manifests_picture_hides_the_colours_of_vertices(tmp_path: Path) -> None:

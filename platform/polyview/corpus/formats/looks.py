@@ -20,6 +20,11 @@ from polyview.corpus.mesh import MeshError
 _Color = tuple[float, ...]
 
 _WHITE = (1.0, 1.0, 1.0)
+_ENCODING = ("mikedh/trimesh", "open3d", "assimp", "open asset import library")
+"""Programs, as they name themselves, that write the colours of vertices as pictures have them.
+
+By the standard they are linear, and so do others, such as Blender, write them.
+"""
 _CLAMPED, _MIRRORED = 33071, 33648
 _TRANSMISSION = "KHR_materials_transmission"
 
@@ -77,7 +82,7 @@ def _part(body: Any, place: Matrix, tree: Tree, pictures: _Pictures | None) -> P
     if np.linalg.det(place[:3, :3]) < 0:
         faces = faces[:, ::-1]
     laid = None if uv is None else _laid(np.asarray(uv), picture or {}, tree)
-    return Part(vertices, faces, _colors(body, color), laid, own)
+    return Part(vertices, faces, _colors(body, color, _has_encoded_colors(tree)), laid, own)
 
 
 def _material(tree: Tree, body: Any) -> Tree:
@@ -109,15 +114,21 @@ def _narrow(faces: NDArray[Any], count: int) -> NDArray[np.int32]:
     return faces.astype(np.int32)
 
 
-def _colors(body: Any, color: _Color) -> NDArray[np.uint8]:
-    """(V, 3) the colours of vertices times that of the material."""
-    painted = np.asarray(body.vertex_attributes.get(COLOR, np.ones((1, 3))))
-    mixed = np.round(np.nan_to_num(painted * _encoded(color)).clip(0, 1) * 255).astype(np.uint8)
-    return mixed if COLOR in body.vertex_attributes else mixed.repeat(len(body.vertices), axis=0)
+def _colors(body: Any, color: _Color, encoded: bool) -> NDArray[np.uint8]:
+    """(V, 3) the colours of vertices, which may be `encoded` already, times that of the material."""
+    painted = np.nan_to_num(np.asarray(body.vertex_attributes.get(COLOR, np.ones((1, 3)))))
+    mixed = painted * _encoded(color) if encoded else _encoded(painted * color)
+    levels = np.round(mixed.clip(0, 1) * 255).astype(np.uint8)
+    return levels if COLOR in body.vertex_attributes else levels.repeat(len(body.vertices), axis=0)
 
 
-def _encoded(color: _Color) -> NDArray[np.float64]:
-    """The colour of a material, which is linear, as pictures have it."""
+def _has_encoded_colors(tree: Tree) -> bool:
+    generator = str(tree.get("asset", {}).get("generator", "")).casefold()
+    return any(name in generator for name in _ENCODING)
+
+
+def _encoded(color: _Color | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Linear colours, such as that of a material, as pictures have them."""
     linear = np.clip(color, 0.0, 1.0)
     encoded: NDArray[np.float64] = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return encoded

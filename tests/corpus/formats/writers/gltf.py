@@ -28,6 +28,8 @@ from tests.corpus.formats.writers.habits import (
 
 Tree = dict[str, Any]
 
+TRIMESH = "https://github.com/mikedh/trimesh"
+"""Writes colours of vertices as pictures have them, which by the standard are linear."""
 HABITS: dict[str, list[Any]] = {
     "cut": ["triangles"],
     "stray": [False, True],
@@ -41,6 +43,7 @@ HABITS: dict[str, list[Any]] = {
     "arrays": ["apart", "interleaved", "one view"],
     "places": ["float32", "uint16", "uint8"],
     "colors": ["float32", "uint8", "uint16"],
+    "program": ["", "Khronos glTF Blender I/O v4.2.57", TRIMESH],
     "alpha": [False, True],
     "drawn": ["triangles", "strip"],
     "coordinates": [0, 1],
@@ -66,6 +69,7 @@ class _Gltf:
         self._folder, self._habits = folder, habits
         self._body = bytearray()
         self.tree: Tree = {"asset": {"version": "2.0"}, "accessors": [], "bufferViews": [], "nodes": [], "meshes": []}
+        self.tree["asset"] |= {"generator": habits["program"]} if habits["program"] else {}
         self.tree |= {"materials": [], "textures": [], "images": []}
 
     def write(self, parts: Sequence[Part]) -> str:
@@ -156,8 +160,12 @@ class _Gltf:
                 np.column_stack([places[:, 0], 1 - places[:, 1]]), habits["places"]
             )
         if part.look == "vertex":
-            shares = np.column_stack([colors / 255, np.ones(len(colors))]) if habits["alpha"] else colors / 255
-            arrays["COLOR_0"] = _as_kind(shares, habits["colors"])
+            is_linear = habits["program"] != TRIMESH
+            shares = linear(colors / 255) if is_linear else colors / 255
+            shares = np.column_stack([shares, np.ones(len(colors))]) if habits["alpha"] else shares
+            # A byte has too few levels for what is dark and linear; Blender writes none either.
+            kind = "uint16" if is_linear and habits["colors"] == "uint8" else habits["colors"]
+            arrays["COLOR_0"] = _as_kind(shares, kind)
         if habits["more"] == "attributes":
             arrays["NORMAL"] = np.tile(np.float32([0, 0, 1]), (len(points), 1))
             arrays["TEXCOORD_2"] = np.zeros((len(points), 2), np.float32)
@@ -200,9 +208,7 @@ class _Gltf:
     def _material(self, part: Part, number: int) -> Tree | None:
         tree, habits = self.tree, self._habits
         if part.look == "material":
-            encoded_color = part.colors[0] / 255
-            linear = np.where(encoded_color <= 0.04045, encoded_color / 12.92, ((encoded_color + 0.055) / 1.055) ** 2.4)
-            return {"pbrMetallicRoughness": {"baseColorFactor": [*linear.tolist(), 1.0]}}
+            return {"pbrMetallicRoughness": {"baseColorFactor": [*linear(part.colors[0] / 255).tolist(), 1.0]}}
         if part.look != "picture":
             return None
         data = encoded(part.colors, habits["suffix"], habits["mode"])
@@ -278,6 +284,12 @@ def _in_fours(values: NDArray[Any]) -> NDArray[np.uint8]:
     """The bytes of each row, (n, b), where b is a whole count of fours."""
     own = np.ascontiguousarray(values).reshape(len(values), -1).view(np.uint8)
     return np.pad(own, ((0, 0), (0, -own.shape[1] % 4)))
+
+
+def linear(shares: Points) -> Points:
+    """Colours of a picture, from 0 to 1, as they are before they are encoded for it."""
+    shown: Points = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    return shown
 
 
 def _as_kind(shares: Points, kind: str) -> NDArray[Any]:
