@@ -12,7 +12,7 @@ from pathlib import Path
 
 from polyview.corpus.contents import remembered
 from polyview.corpus.formats.gltf import spellings, tree_of
-from polyview.corpus.formats.limits import Companions, format_of, is_file, names_in, read_bytes, unpacked
+from polyview.corpus.formats.limits import READING, Companions, format_of, is_file, names_in, read_bytes, unpacked
 from polyview.corpus.formats.materials import parse, text_of
 from polyview.corpus.mesh import MeshError
 
@@ -45,7 +45,7 @@ def references(meshes: Iterable[Path], root: Path) -> dict[Path, list[Path]]:
 def _found(files: Iterable[Path], folders: Mapping[Path, Path], root: Path) -> dict[Path, list[Path]]:
     """Of each file those that it names, as seen from a folder, and that are there."""
     files, listing = list(files), cache(names_in)
-    named = remembered(files, "names", _names)
+    named = remembered(files, f"names_{READING}", _names)
 
     def there(file: Path) -> list[Path]:
         companions = Companions(root, folders[file], None)

@@ -58,6 +58,10 @@ def halves(mesh: Mesh) -> list[tuple[int, ...]]:
         "map_Kd -s 1 1 1 -o 0 0 0 -clamp on skin.png",
         "map_Kd skin.png # the left camera's",
         "map_Kd gone.png\nmap_Kd skin.png",
+        "map_Ka skin.png",
+        "Kd 0 0 1\nmap_Ka skin.png",
+        "map_Ka gone.png\nmap_Kd skin.png",
+        "map_Kd skin.png\nmap_Ka gone.png",
     ],
 )
 def test_the_picture_is_found_however_it_is_written(tmp_path: Path, line: str) -> None:

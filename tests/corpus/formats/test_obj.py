@@ -87,6 +87,22 @@ def test_colours_that_not_all_vertices_have_are_none(tmp_path: Path, lines: str)
     assert read(tmp_path, f"{lines}f 1 2 3\n").colors is None
 
 
+ZBRUSH = (
+    "#The following MRGB block contains ZBrush Vertex Color (Polypaint) and masking output as 4 hexadecimal values\n"
+)
+
+
+@pytest.mark.parametrize(
+    "lines", ["#MRGB ffc8785aff0A141E\n#MRGB 00ff00ff{end}\n", "#MRGB ffc8785aff0a141e00ff00ff{end}\r\n"]
+)
+def test_colours_that_zbrush_writes_in_comments(tmp_path: Path, lines: str) -> None:
+    corners = "v 0 0 0\nv 1 0 0\nv 1 1 0\n"
+    mesh = read(tmp_path, f"{corners}{ZBRUSH}{lines.format(end='')}# End of MRGB block\nf 1 2 3\n")
+    assert mesh.colors is not None
+    assert mesh.colors.tolist() == [[200, 120, 90], [10, 20, 30], [255, 0, 255]]
+    assert read(tmp_path, f"{corners}{lines.format(end='ff000000')}f 1 2 3\n").colors is None
+
+
 def test_the_picture_of_the_material_in_use(tmp_path: Path) -> None:
     write_picture(tmp_path / "maps" / "my skin.png")
     (tmp_path / "face.mtl").write_text("newmtl hair\nmap_Kd gone.png\nnewmtl skin\nKd 1 1 1\nmap_Kd maps/my skin.png\n")

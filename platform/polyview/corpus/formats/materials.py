@@ -23,7 +23,7 @@ _COMMENT = re.compile(r"""(\.\w+["']?)\s+#.*$""")
 
 @dataclass(frozen=True)
 class Material:
-    """picture: the file that map_Kd names; colour: Kd, from 0 to 1. None where the material does not say.
+    """picture: the file that map_Kd names, or else map_Ka; colour: Kd, from 0 to 1. None where it does not say.
 
     opacity: d, or 1 - Tr; from 0, which is clear, to 1.
     scale, offset: what texture coordinates are multiplied by, and what is added then, before they are those of the
@@ -83,11 +83,13 @@ def _from_its_folder(look: Material, folder: Path, companions: Companions) -> Ma
 def parse(library: str) -> dict[str, Material]:
     """The materials of an MTL file by name.
 
+    A picture for light from all around, map_Ka, is that of the surface where no other is named: programs write the same
+    file as both, or as this one alone.
     Of d and Tr, which some programs write as if they were the same, d counts where both are there, and a Tr of 1 is
     opaque, as MeshLab means it.
     """
     materials: dict[str, Material] = {}
-    dissolved = set[str]()
+    dissolved, pictured = set[str](), set[str]()
     name = ""
     for line in library.splitlines():
         key, _, value = re.sub(r"\s+", " ", line.strip(), count=1).partition(" ")
@@ -98,10 +100,12 @@ def parse(library: str) -> dict[str, Material]:
                 name = value
                 materials[name] = Material()
                 dissolved.discard(name)
-            case "map_kd" if value:
+                pictured.discard(name)
+            case "map_kd" | "map_ka" as kind if value and (kind == "map_kd" or name not in pictured):
                 file, options = _split(value)
                 scale, offset = _pair(options, "-s", 1.0), _pair(options, "-o", 0.0)
                 materials[name] = replace(known, picture=file, scale=scale, offset=offset)
+                pictured |= {name} if kind == "map_kd" else set()
             case "kd":
                 materials[name] = replace(known, colour=_colour(value))
             case "d":

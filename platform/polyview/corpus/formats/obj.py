@@ -24,6 +24,8 @@ _NONE, _ABSURD = -2, -3
 _LARGEST_INDEX = np.iinfo(np.int32).max
 _CONTINUED = re.compile(rb"#[^\r\n]*|(\\\r?\n)")
 """A comment, or the end of a line that goes on in the next one."""
+_PAINT = b"#MRGB"
+_PAINTED = re.compile(rb"^[ \t]*#MRGB[ \t]+([0-9A-Fa-f]+)", re.MULTILINE)
 _SHORTEST_VERTEX, _SHORTEST_UV = len("v 1+2+3\n"), len("vt 1\n")
 _SPACE, _TAB, _NEWLINE, _RETURN, _SLASH = (np.uint8(ord(sign)) for sign in " \t\n\r/")
 _V, _T, _F, _M, _U, _S = (np.uint8(ord(letter)) for letter in "vtfmus")
@@ -46,7 +48,7 @@ def read(data: bytes, companions: Companions) -> Mesh:
     shown = seen(materials, of_corner)
     corners, of_corner = lines.corners[shown], of_corner[shown]
     bare = _texture_coordinates(lines.uv, lines.uv_corners[shown])
-    colors = None if lines.colors is None else as_colors(_without_weights(lines.colors))
+    colors = _painted(data, len(lines.vertices)) if lines.colors is None else as_colors(_without_weights(lines.colors))
     skin = _skin(bare, materials, corners, of_corner, companions, are_telling(colors))
     return dressed(surface(lines.vertices, corners, skin.uv, skin.uv_corners, colors), corners, skin)
 
@@ -99,6 +101,18 @@ def _without_weights(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """(V, 3) the colours among the numbers behind a vertex: of four, those behind a weight of 1, or before an alpha."""
     weighted = numbers.shape[1] == 4 and bool((numbers[:, 0] == 1).all())
     return numbers[:, 1:] if weighted else numbers[:, :3]
+
+
+def _painted(data: bytes, count: int) -> NDArray[np.uint8] | None:
+    """(V, 3) the colours that ZBrush writes in comments: of vertex after vertex a mask, red, green and blue in hex.
+
+    None where there are not as many as vertices.
+    """
+    if _PAINT not in data:  # which is found far faster than a line of it
+        return None
+    digits = b"".join(_PAINTED.findall(data))
+    painted = np.frombuffer(bytes.fromhex(digits[: len(digits) // 8 * 8].decode()), np.uint8).reshape(-1, 4)
+    return painted[:, 1:] if len(painted) == count else None
 
 
 def _unbroken(data: bytes) -> bytes:
