@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trimesh
 from PIL import Image
+from tests.corpus.test_orientation import shell
 
 from polyview.corpus.inspection import inspect
 from polyview.corpus.scan import scan
@@ -67,3 +69,22 @@ def test_a_surface_that_shows_its_back_is_said(tmp_path: Path, corners: str, bac
     (tmp_path / "b_anger.obj").write_text(f"{POINTS}{corners}\n")
     lines = inspect(scan(Corpus(dataset="folder", root=str(tmp_path), pattern="{subject}_{expression}.obj")).manifest)
     assert any("2 of 2 turned with the backs of their triangles to the front camera" in line for line in lines) == backs
+
+
+@pytest.mark.parametrize(
+    ("kept", "is_half"), [((-70, 70), False), ((-6, 70), True), ((-70, 6), True), ((-70, 40), False)]
+)
+def test_half_of_a_face_is_said_to_be_one(tmp_path: Path, kept: tuple[float, float], is_half: bool) -> None:
+    face = shell()
+    inside = (face.vertices[:, 0] >= kept[0]) & (face.vertices[:, 0] <= kept[1])
+    for name in ("a_neutral", "b_anger"):
+        cut = trimesh.Trimesh(face.vertices, face.faces[inside[face.faces].all(axis=1)], process=False)
+        cut.export(tmp_path / f"{name}.ply")
+    lines = inspect(scan(Corpus(dataset="folder", root=str(tmp_path), pattern="{subject}_{expression}.ply")).manifest)
+    told = "2 of 2 with what lies foremost at one side: half of a face, or one that looks sideways; look at the sheet"
+    assert (told in lines) == is_half
+
+
+def test_heads_that_look_about_are_no_halves() -> None:
+    heads = scan(Corpus(generator=Generator(subjects=8, pose=10))).manifest
+    assert not [line for line in inspect(heads, 16) if "half of a face" in line]

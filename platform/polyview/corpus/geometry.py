@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from polyview.corpus.formats.landmarks import Landmarks
 from polyview.corpus.mesh import Mesh, MeshError, nose_tip
-from polyview.corpus.orientation import HEAD, UPRIGHT, Way, guess_axes, guess_unit, nearest_ways, shows_backs, turn_to
+from polyview.corpus.orientation import (
+    HEAD,
+    UPRIGHT,
+    Way,
+    guess_axes,
+    guess_unit,
+    lies_to_one_side,
+    nearest_ways,
+    shows_backs,
+    turn_to,
+)
 from polyview.corpus.units import USUAL, unit_in
 from polyview.recipe import Axes, Geometry
 
@@ -43,6 +53,7 @@ _BACKS = (
     "turned with the backs of their triangles to the front camera: they look away (corpus.geometry.axes), are "
     "mirrored, or are wound clockwise; look at the sheet"
 )
+_HALF = "with what lies foremost at one side: half of a face, or one that looks sideways; look at the sheet"
 
 
 def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mesh:
@@ -74,8 +85,8 @@ def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mes
         mesh = _turned(mesh, axes.T.astype(np.float32))
     if geometry.align != "none":
         mesh = _centred(mesh)
-    if shows_backs(mesh):
-        mesh = replace(mesh, guesses=(*mesh.guesses, _BACKS))
+    found = [told for told, is_so in ((_BACKS, shows_backs(mesh)), (_HALF, lies_to_one_side(mesh))) if is_so]
+    mesh = replace(mesh, guesses=(*mesh.guesses, *found))
     return cropped(mesh, geometry.crop) if geometry.crop else mesh
 
 

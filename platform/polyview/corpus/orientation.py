@@ -33,6 +33,10 @@ _GRID = 24
 _FACE, _BRIDGE, _BESIDE = 60.0, 6.0, 14.0
 """Millimetres around the tip of a nose in which the face is, to both sides of it its bridge, and to its steep end."""
 _MOST = 0.75
+_AT_ITS_SIDE = 0.12
+"""Share of a mesh's width from its end within which the nose of half a face is; that of a whole one, if that is turned
+by 40 degrees.
+"""
 _FEW = 5
 
 
@@ -163,6 +167,18 @@ def shows_backs(mesh: Mesh) -> bool:
     foremost = np.zeros(_GRID * _GRID)
     foremost[_cells(middles[order, :2])] = forward[order]  # of those in one cell, the last and foremost stays
     return bool(np.count_nonzero(foremost < 0) > _MOST * np.count_nonzero(foremost))
+
+
+def lies_to_one_side(mesh: Mesh) -> bool:
+    """Whether what lies foremost, as a nose does, is at the left or the right end of the mesh: as of half a face."""
+    points = mesh.vertices
+    count = max(_FEW, len(points) // 200)
+    if len(points) <= count:
+        return False
+    across = points[:, 0].astype(np.float64)
+    foremost = float(np.median(across[np.argpartition(points[:, 2], -count)[-count:]]))
+    share = (foremost - across.min()) / max(float(np.ptp(across)), 1e-9)
+    return not _AT_ITS_SIDE < share < 1 - _AT_ITS_SIDE
 
 
 def _tip(points: Points, axis: int, sign: int) -> float:
