@@ -246,6 +246,8 @@ def test_faces_that_are_drawn_in_another_way_have_another_name_and_keep_it(
     monkeypatch.setattr("polyview.corpus.manifest.DRAWING", DRAWING + 1)
     after = build()
     assert not after.is_called(before.fingerprint)
+    assert after.is_of_faces(before.fingerprint)
+    assert not after.is_of_faces(Manifest.build(rows.head(1), "").fingerprint)
     assert not set(after.former_fingerprints) & {before.fingerprint, *before.former_fingerprints}
     after.save(tmp_path / "faces.parquet")
     loaded = Manifest.load(tmp_path / "faces.parquet")

@@ -14,6 +14,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from polyview.cli import main
+from polyview.corpus.manifest import DRAWING
 from polyview.modeling.towers import load_open_clip
 from polyview.recipe import load_experiment, load_study
 from polyview.storage.home import Home
@@ -133,6 +134,17 @@ def test_a_checkpoint_is_evaluated_to_the_scores_of_its_record(
     found = {(cells[1], cells[2]): cells[3] for line in said if len(cells := line.replace("│", " ").split()) == 4}
     for probe in ("knn", "zero_shot"):
         assert found[probe, "accuracy"] == f"{record.scores[f'{probe}/accuracy']:.4f}"
+
+
+def test_a_checkpoint_of_pictures_that_are_drawn_in_another_way_now_is_evaluated_and_said_to_be(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polyview.corpus.manifest.DRAWING", DRAWING + 1)
+    trial = next(trial for trial in plan(load_study(STUDY)) if trial.variant == "full" and trial.seed == 0)
+    main_until_exit("evaluate", str(home.trials / trial.id))
+    said = capsys.readouterr()
+    assert "knn" in said.out
+    assert "note: an earlier version read or drew the faces in another way for its training" in said.err
 
 
 def test_a_half_done_trial_goes_on_from_its_checkpoint(home: Home) -> None:

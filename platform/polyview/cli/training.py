@@ -62,7 +62,7 @@ def evaluate(
 ) -> None:
     """Score a checkpoint by the probes, on the test subjects of its pretraining."""
     from polyview.recipe import with_overrides
-    from polyview.trials.scoring import evaluate_checkpoint
+    from polyview.trials.scoring import evaluate_checkpoint, note_of_pictures
     from polyview.trials.views import find_faces, prepare_views
 
     opened = _open_checkpoint(checkpoint)
@@ -73,10 +73,13 @@ def evaluate(
         stores = views.store_of(recipe), views.test_store_of(recipe)
         shots = () if probe else recipe.evaluation.shots
         evaluation = evaluate_checkpoint(opened, asked.evaluation.probes, *stores, shots)
+        told = note_of_pictures(opened, stores[0])
     table = Table("protocol", "probe", "metric", "value")
     for protocol, _, name, metric, value in evaluation.results.iter_rows():
         table.add_row(protocol, name, metric, f"{value:.4f}")
     console.print(table)
+    if told:
+        errors.print(f"note: {told}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,13 @@ class Manifest:
     def is_called(self, fingerprint: str) -> bool:
         """Whether this is its fingerprint, or what an earlier version called it, for which files are looked at."""
         return fingerprint == self.fingerprint or fingerprint in self.former_fingerprints
+
+    def is_of_faces(self, fingerprint: str) -> bool:
+        """Whether it is called so now, or was by an earlier version that may have read or drawn the same otherwise."""
+        former = product(range(self.reading + 1), range(_UNNOTED_DRAWING, self.drawing + 1))
+        return self.is_called(fingerprint) or any(
+            fingerprint == fingerprint_of(self.frame, self.geometry, self.contents, *numbers) for numbers in former
+        )
 
     def save(self, path: Path) -> None:
         """Write as Parquet, with all but the rows in the file's metadata."""

@@ -19,6 +19,7 @@ from polyview.evaluation.protocols import Evaluation, evaluate
 from polyview.modeling.model import MultiviewModel
 from polyview.recipe import Experiment, ProbeName, few_shot
 from polyview.rendering.cameras import cameras
+from polyview.rendering.store import ViewStore
 from polyview.training.checkpoint import Checkpoint, fetch_checkpoint, latest_checkpoint, open_checkpoint
 from polyview.training.loop import fetch_pictures
 from polyview.trials.design import PIXELS
@@ -144,11 +145,10 @@ def evaluate_checkpoint(
     fetch_pictures(recipe, *spec.stores)
     sides = spec.sides()
     trained_on = sides[0].store.manifest
-    if not trained_on.is_called(source.manifest):
+    if not trained_on.is_of_faces(source.manifest):
         raise UserError(
             f"{checkpoint.folder}: pretrained on other faces (manifest {source.manifest}) than lie at the recipe's "
-            f"corpus now ({trained_on.fingerprint}), or on faces that an earlier version read or drew in another way; "
-            "its test subjects cannot be known"
+            f"corpus now ({trained_on.fingerprint}); its test subjects cannot be known"
         )
     if {*source.subjects} != {*sides[0].subjects}:
         raise UserError(
@@ -156,6 +156,15 @@ def evaluate_checkpoint(
             "its test subjects cannot be known"
         )
     return score(probed, checkpoint.load_model(), *sides)
+
+
+def note_of_pictures(checkpoint: Checkpoint, store: Path) -> str | None:
+    """Says so where a checkpoint was trained on other pictures of the faces than the store has."""
+    if ViewStore.open(store).manifest.is_called(checkpoint.source.manifest):
+        return None
+    return (
+        "an earlier version read or drew the faces in another way for its training; these scores are of today's views"
+    )
 
 
 def _with_probes(experiment: Experiment, probes: Sequence[ProbeName], shots: Sequence[int]) -> Experiment:
