@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial.transform import Rotation
 from tests.corpus.test_orientation import lying, shell
 
 from polyview.corpus.geometry import shown_axes
@@ -15,6 +16,7 @@ from polyview.corpus.load import load_mesh
 from polyview.corpus.mesh import Mesh
 from polyview.corpus.orientation import UPRIGHT, Way
 from polyview.corpus.scan import scan
+from polyview.corpus.tidy import tidied
 from polyview.recipe import Axes, Corpus, Generator
 
 BLENDER = (Way.named("z"), Way.named("-y"))
@@ -102,3 +104,24 @@ def test_files_of_one_unit_or_of_units_that_are_told_are_not_doubted(tmp_path: P
     (tmp_path / "faces.csv").write_text("path,subject,expression,unit\n" + rows)
     found = scan(corpus.model_copy(update={"pattern": None, "table": "faces.csv"}))
     assert not [line for line in found.remarks if "unit" in line]
+
+
+@pytest.mark.parametrize("looking", [0, 10])
+def test_wide_crops_of_upright_faces_do_not_seem_to_lie_on_their_side(tmp_path: Path, looking: float) -> None:
+    """A box around a face with its ears is as wide as it is tall."""
+    heads = scan(Corpus(generator=Generator(subjects=16, sequences=1, pose=5))).manifest.frame["path"].to_list()[::7]
+    aside = Rotation.from_euler("y", looking, degrees=True).as_matrix().astype(np.float32)
+    crops = []
+    for mesh in (load_mesh(path, None, "") for path in heads):
+        assert mesh.nose is not None
+        near = np.abs(mesh.vertices[:, 1] - mesh.nose[1]) < 70
+        crops.append(Mesh(mesh.vertices @ aside.T, mesh.faces[near[mesh.faces].all(axis=1)]))
+    ways = [shown_axes(tidied(mesh), None, None) for mesh in crops]
+    assert sum(way is not None and way[0].axis == 0 for way in ways) <= 2
+    assert scan(folder_of(crops, tmp_path)).manifest.geometry.axes is None
+
+
+@pytest.mark.parametrize("front", ["y", "-z"])
+def test_a_folder_of_faces_that_lie_on_their_side_is_turned_all_the_same(tmp_path: Path, front: str) -> None:
+    found = scan(folder_of([lying(mesh, Way.named("x"), Way.named(front)) for mesh in scans(6)], tmp_path))
+    assert found.manifest.geometry.axes == Axes(up="x", front=front)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyview.corpus.mesh import Mesh, MeshError, middle_half
+from polyview.corpus.symmetry import is_alike_across
 
 Points = NDArray[np.float64]
 
@@ -38,6 +39,9 @@ _AT_ITS_SIDE = 0.12
 by 40 degrees.
 """
 _FEW = 5
+_RARE = 0
+"""The axis that hardly any program has upwards: with x there, a face lies on its side."""
+_FAR_LONGER = 1.4
 
 
 class Way(NamedTuple):
@@ -127,7 +131,20 @@ def guess_axes(mesh: Mesh) -> tuple[Way, Way] | None:
     upright = others[0] if lopsided[1] < lopsided[0] else others[1]
     if max(lopsided) < _CLEAR * min(lopsided):
         upright = max(others, key=lambda axis: float(np.ptp(points[:, axis])))
+    if upright == _RARE and not _is_upright(points, upright, others[0] if upright == others[1] else others[1], front):
+        upright = others[0] if upright == others[1] else others[1]
     return Way(upright, _upward(points, upright, front)), front
+
+
+def _is_upright(points: Points, upright: int, across: int, front: Way) -> bool:
+    """Whether what is hardly ever so is so: the mesh is far longer along an axis than across, or its face shows it.
+
+    A face with its ears and neck, or with a box around it, is as wide as it is tall.
+    """
+    sides = np.ptp(points, axis=0)
+    return bool(sides[upright] >= _FAR_LONGER * sides[across]) or is_alike_across(
+        points, across, upright, front.vector.astype(np.float64)
+    )
 
 
 def _front_of_scan(mesh: Mesh) -> Way | None:
