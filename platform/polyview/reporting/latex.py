@@ -7,16 +7,23 @@ from collections.abc import Sequence
 
 from polyview.reporting.rows import NONE
 
+_GREEK = (
+    *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu"),
+    *("xi", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"),
+    *("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega"),
+)
 
-def _greek(letter: str) -> str:
-    """What LaTeX calls a Greek letter."""
-    name = unicodedata.name(letter).rpartition(" ")[2].replace("LAMDA", "LAMBDA")
-    return name.lower() if letter.islower() else name.capitalize()
+
+def _letter(name: str) -> str:
+    """The Greek letter that LaTeX calls so."""
+    case = "SMALL" if name.islower() else "CAPITAL"
+    return unicodedata.lookup(f"GREEK {case} LETTER {name.upper().replace('LAMBDA', 'LAMDA')}")
 
 
 _SIGNS = {
-    **{"±": "pm", "·": "cdot", "×": "times", "√": "surd", "∞": "infty", "∈": "in", "†": "dagger", "‡": "ddagger"},
-    **{"≤": "le", "≥": "ge", "≠": "ne", "≈": "approx"},
+    **{"±": "pm", "·": "cdot", "×": "times", "†": "dagger", "‡": "ddagger"},
+    **{"≤": "le", "≥": "ge", "≠": "ne", "\N{ALMOST EQUAL TO}": "approx"},
+    **{"\N{SQUARE ROOT}": "surd", "\N{INFINITY}": "infty", "\N{ELEMENT OF}": "in"},
     **{"↑": "uparrow", "↓": "downarrow", "→": "to", "←": "leftarrow"},
 }
 _LETTERS = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
@@ -29,10 +36,14 @@ _LETTERS = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     **{letter: f"${letter}$" for letter in "<>|"},  # which text fonts have other letters for
     **{letter: f"{{{letter}}}" for letter in "[]*"},  # which after a row's end belong to that
     **{letter: rf"$\{name}$" for letter, name in _SIGNS.items()},
-    **{letter: rf"$\{_greek(letter)}$" for letter in "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ"},
+    **{_letter(name): rf"$\{name}$" for name in _GREEK},
     NONE: "--",
 }
-_PDFLATEX_HAS = {chr(code) for code in range(0x180)} | {*"–‘’…€™"} | {*_LETTERS}
+_PDFLATEX_HAS = (
+    {chr(code) for code in range(0x180)}
+    | {*"–’…", "\N{LEFT SINGLE QUOTATION MARK}", "\N{EURO SIGN}", "\N{TRADE MARK SIGN}"}
+    | {*_LETTERS}
+)
 
 
 def escape(text: str) -> str:

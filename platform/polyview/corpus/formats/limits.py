@@ -26,7 +26,7 @@ from polyview.corpus.mesh import MeshError
 
 T = TypeVar("T")
 FORMATS = (".obj", ".wrl", ".bnt", ".ply", ".stl", ".off", ".glb", ".gltf")
-READING = 4
+READING = 5
 """Another number wherever the same file is read as another mesh: its views are drawn anew, and trials run anew."""
 LANDMARKS = (".bnd", ".lm3")
 LARGEST_FILE = 256 << 20
