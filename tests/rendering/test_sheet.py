@@ -83,3 +83,13 @@ def test_all_outputs_are_on_the_sheet(store: ViewStore, tmp_path: Path) -> None:
     shaded, normal = (np.argwhere((picture == color).all(axis=-1))[:, 1] for color in colors)
     assert len(shaded) == len(normal) > 0
     assert shaded.max() < normal.min()
+
+
+def test_letters_of_any_name_are_drawn(store: ViewStore, tmp_path: Path) -> None:
+    drawn = {}
+    for name in ("\N{GREEK SMALL LETTER LAMDA}", "\N{GREEK SMALL LETTER MU}", "\N{CYRILLIC SMALL LETTER ZHE}"):
+        frame = store.manifest.frame.with_columns(pl.lit(name * 9).alias("subject"))
+        Manifest.build(frame, "").save(tmp_path / "manifest.parquet")
+        contact_sheet(ViewStore.open(tmp_path), [0], tmp_path / "sheet.png")
+        drawn[name] = (tmp_path / "sheet.png").read_bytes()
+    assert len(set(drawn.values())) == 3, "a letter that the font lacks is the same box as another"

@@ -39,7 +39,7 @@ def contact_sheet(store: ViewStore, rows: Sequence[int], out: Path) -> None:
     cell = store.size * -(-CELL // store.size)
     step = cell + _GAP
     sheet = Image.new("RGB", (_CAPTION + len(columns) * step, _HEADER + len(rows) * step), _PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(_font(), _TEXT)
     for column, (output, camera) in enumerate(columns):
         middle = _CAPTION + column * step + cell // 2
         title = f"{output}, {_direction(camera)}" if len(store.outputs) > 1 else _direction(camera)
@@ -53,6 +53,13 @@ def contact_sheet(store: ViewStore, rows: Sequence[int], out: Path) -> None:
             sheet.paste(view, (_CAPTION + column * step, top))
     with replacing(out) as temporary:
         sheet.save(temporary, format="PNG", pnginfo=_MADE_HERE)
+
+
+def _font() -> Path:
+    """The file of DejaVu Sans, which comes with matplotlib: Pillow's own font lacks accents and Greek letters."""
+    from matplotlib import get_data_path
+
+    return Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
 def is_sheet(path: Path) -> bool:

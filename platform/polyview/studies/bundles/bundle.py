@@ -85,9 +85,11 @@ class Needed(Model):
 class About(Contents):
     """What a bundle says of itself.
 
-    created: ISO 8601, UTC. command: what made it. polyview, commit: the program's. environment: what the trials ran
-    with. trials, results: how many the study asks for, and how many have a record here. absent: those that have none.
-    stale: results that are left out, as their faces have changed since. bare: results without predictions.
+    created: when the last of its results ended, ISO 8601 in UTC, so that the same results make the same file, byte by
+    byte; of earlier versions, when it was written. command: what made it. polyview, commit: the program's. environment:
+    what the trials ran with. trials, results: how many the study asks for, and how many have a record here. absent:
+    those that have none. stale: results that are left out, as their faces have changed since. bare: results without
+    predictions.
     """
 
     study: str
@@ -151,7 +153,7 @@ def write_bundle(study: Study, home: Home, out: Path, command: str) -> About:
         places = [place for place in (*names.roots, *files, str(Path.home()), str(home.root)) if not names.has(place)]
         _check_places(folder, places, study)
         about = _about(outcome, known, names, command).model_copy(update={"members": members_of(folder)})
-        pack(folder, about, temporary)
+        pack(folder, about, datetime.fromisoformat(about.created), temporary)
         try:
             with open_bundle(temporary):
                 return about
@@ -186,7 +188,7 @@ def open_bundle(path: Path, say: Callable[[str], object] = _say_nothing) -> Iter
         raise UserError(f"{path}: {strange[0]} is no file that a bundle has")
     say(
         f"{path}: {len(about.members) + 1} files, {in_words(path.stat().st_size)}, {in_words(about.size)} unpacked; "
-        f"made on {about.created[:10]} by polyview {about.polyview}"
+        f"of {about.created[:10]}, by polyview {about.polyview}"
     )
     with tempfile.TemporaryDirectory(prefix="polyview-") as made:
         folder = Path(made).resolve()
@@ -341,7 +343,7 @@ def _about(outcome: Outcome, known: Outcome, names: Names, command: str) -> Abou
     texts = dict.fromkeys(places_of(known.study.model_dump(mode="json")))
     return About(
         study=known.study.name,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=datetime.fromtimestamp(max(one.ended for one in known.records.values()), UTC).isoformat("T", "seconds"),
         command=command,
         polyview=polyview.__version__,
         commit=git_commit(),
