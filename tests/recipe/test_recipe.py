@@ -123,6 +123,7 @@ training: {lr: -1, epochs: 1.5, precision: fp3}
         ("evaluation.folds=1000000000", "evaluation.folds: 1000000000 is not allowed"),
         (f"name={'n' * 300}", f"name: '{'n' * 300}' is not allowed"),
         ("corpus.root=~nosuch/faces", "corpus.root: ~nosuch/faces: there is no user nosuch; write the path in full"),
+        ("corpus={dataset: folder, root: $FACES/x}", "corpus.root: $FACES/x: nothing has filled in $FACES, as a shell"),
         ("training.workers=3", "training: batch_size 64 does not divide by workers 3"),
         ("rendering.views.rig=front_left_right", None),
         ("rendering.views.span=0", "rendering.views: span is 0, so that all 3 cameras stand in one place and see the"),

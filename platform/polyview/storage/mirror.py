@@ -64,10 +64,16 @@ def resolve(named: str | Path) -> Path:
 
 
 def expanded(path: str | Path, named_by: str = "") -> Path:
-    """A path with `~` and `~user` written out; raises `UserError` where there is no such user.
+    """A path with `~` and `~user` written out; raises `UserError` where there is no such user, or a variable is left.
 
     named_by: the key or variable that a user gave the path with.
     """
+    variable = re.match(r"\$\w+|\$\{\w+\}", str(path))
+    if variable and not Path(path).exists():
+        key = f"{named_by}: " if named_by else ""
+        raise UserError(
+            f"{key}{path}: nothing has filled in {variable[0]}, as a shell does outside quotes; write it out"
+        )
     try:
         return (path if isinstance(path, Path) else Path(path)).expanduser()  # which may be a cached one
     except RuntimeError:
