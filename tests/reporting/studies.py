@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from polyview.analysis.outcome import Outcome
+from polyview.evaluation.metrics import scores
 from polyview.evaluation.protocols import PREDICTIONS
 from polyview.recipe import Study
 from polyview.recipe.evaluation import METRICS
@@ -41,16 +43,12 @@ class Truth:
         """A metric of some trials' samples together, in words of scikit-learn."""
         probe, _, measure = metric.partition("/")
         rows = pl.concat([self.said[one].filter(pl.col("probe") == probe) for one in trial_ids])
-        return measured(rows["truth"].to_list(), rows["prediction"].to_list())[measure]
-
-
-def measured(truth: list[str], told: list[str]) -> dict[str, float]:
-    """What scikit-learn measures of some predictions."""
-    return {
-        "accuracy": float(accuracy_score(truth, told)),
-        "uf1": float(f1_score(truth, told, average="macro")),
-        "uar": float(recall_score(truth, told, average="macro", labels=sorted(set(truth)))),
-    }
+        truth, told = rows["truth"].to_list(), rows["prediction"].to_list()
+        if measure == "accuracy":
+            return float(accuracy_score(truth, told))
+        if measure == "uf1":
+            return float(f1_score(truth, told, average="macro"))
+        return float(recall_score(truth, told, average="macro", labels=sorted(set(truth))))
 
 
 def draw_study(rng: np.random.Generator) -> Study:
@@ -116,19 +114,25 @@ def _answers(people: Sequence[str], level: float, rng: np.random.Generator) -> I
 
 
 def _record(trial: Trial, tested: Sequence[str], said: pl.DataFrame) -> Record:
-    own = {probe: said.filter(pl.col("probe") == probe) for probe in PROBES}
-    pairs = {probe: (rows["truth"].to_list(), rows["prediction"].to_list()) for probe, rows in own.items()}
+    counts = {probe: _confusion(said.filter(pl.col("probe") == probe)) for probe in PROBES}
     everybody = {f"p{number:02d}" for number in range(12)}
     return Record(
         id=trial.id,
         experiment=trial.experiment,
         started=1000.0,
         ended=1080.0,
-        scores={f"{probe}/{name}": value for probe, pair in pairs.items() for name, value in measured(*pair).items()},
-        confusions={probe: confusion_matrix(*pair, labels=CLASSES).tolist() for probe, pair in pairs.items()},
+        scores={f"{probe}/{name}": value for probe, one in counts.items() for name, value in scores(one).items()},
+        confusions={probe: one.tolist() for probe, one in counts.items()},
         classes=CLASSES,
         seconds={"train": 72.0},
         train_subjects=tuple(sorted(everybody - set(tested))),
         test_subjects=tuple(sorted(tested)),
         manifest="0123456789abcdef",
     )
+
+
+def _confusion(said: pl.DataFrame) -> NDArray[np.int64]:
+    counts = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
+    places = [[CLASSES.index(name) for name in said[column]] for column in ("truth", "prediction")]
+    np.add.at(counts, tuple(places), 1)
+    return counts

@@ -62,6 +62,7 @@ def holm(p_values: list[float]) -> list[float]:
     return [max(min(1.0, (len(ordered) - rank) * q) for rank, q in enumerate(ordered) if q <= p) for p in p_values]
 
 
+@settings(max_examples=20)
 @given(seed=seeds)
 def test_means_differences_and_intervals_are_those_of_the_predictions(seed: int) -> None:
     truth = truth_of(seed)
@@ -87,6 +88,7 @@ def test_means_differences_and_intervals_are_those_of_the_predictions(seed: int)
                 assert (one.seeds_low, one.seeds_high) == pytest.approx((paired.low, paired.high))
 
 
+@settings(max_examples=20)
 @given(seed=seeds)
 def test_a_verdict_is_what_the_adjusted_p_values_of_all_comparisons_allow(seed: int) -> None:
     truth = truth_of(seed)
@@ -140,7 +142,7 @@ def latex_rows(text: str) -> list[list[str]]:
     return [[re.sub(r"^\\textbf\{(.*)\}$", r"\1", cell.strip()) for cell in row.split(" & ")] for row in rows]
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(seed=seeds)
 def test_every_place_that_shows_a_score_shows_that_of_the_predictions(seed: int) -> None:
     truth = truth_of(seed)
@@ -178,6 +180,7 @@ def test_the_page_shows_the_scores_of_the_predictions(seed: int) -> None:
             assert any(one[:1] == [variant] and level(own) in one for one in rows)
 
 
+@settings(max_examples=20)
 @given(seed=seeds)
 def test_tables_of_data_have_every_trial_and_every_score(seed: int) -> None:
     truth = truth_of(seed)
@@ -192,6 +195,7 @@ def test_tables_of_data_have_every_trial_and_every_score(seed: int) -> None:
     assert predictions_table(outcome).height == sum(one.height for one in truth.said.values())
 
 
+@settings(max_examples=20)
 @given(seed=seeds, spread=st.sampled_from(["interval", "deviation"]))
 def test_a_papers_table_has_the_means_and_deviations_of_the_predictions(seed: int, spread: str) -> None:
     truth = truth_of(seed)
