@@ -107,6 +107,16 @@ def test_an_epoch_tells_each_term_and_their_weighted_sum(make_job: MakeJob) -> N
     assert epoch.metrics["samples_per_second"] > 0
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_frozen_image_tower_trains_the_rest_and_has_no_share_of_the_gradient(
+    make_job: MakeJob, accumulate: int
+) -> None:
+    job = make_job(training__epochs=1, training__accumulate=accumulate, model__image_layers=0)
+    (epoch,) = Trainer(job, CPU).epochs()
+    assert epoch.metrics["alignment"] > 0
+    assert not any(name.startswith(("share/", "cosine/")) for name in epoch.metrics)
+
+
 def test_another_seed_is_another_start(make_job: MakeJob) -> None:
     states = [Trainer(make_job(seed=seed), CPU).model.state_dict() for seed in (0, 0, 1)]
     same, other = ([torch.equal(states[0][k], states[n][k]) for k in states[0]] for n in (1, 2))

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 class Epoch(BaseModel):
     """One epoch: the mean loss, each unweighted term, the learning rate, samples per second, `system/…` of `Usage`.
 
-    `share/…` and `cosine/…` are each term's part of the last batch's gradient and its cosine with the other terms'.
+    `share/…` and `cosine/…` are each term's part of the last batch's gradient and its cosine with the other terms';
+    a frozen image tower has neither.
     `epoch` counts from 1 and is one `of` so many; `ended` is in Unix seconds; `precision` is the format that the towers
     computed in. `of` is 0 and `precision` empty in records of versions that did not keep them.
     """

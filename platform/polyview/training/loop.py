@@ -225,6 +225,8 @@ class Trainer:
         return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}, **shares}
 
     def _shares(self, terms: Mapping[str, Tensor], views: Tensor) -> dict[str, Tensor]:
+        if not views.requires_grad:  # the image tower is frozen, and no term teaches it anything
+            return {}
         products = pool(gradient_products(self.job.experiment.objective, terms, views))
         return gradient_shares([*terms], products)
 
