@@ -59,6 +59,20 @@ def test_people_who_are_never_tested_twice_leave_the_paired_t_test() -> None:
     assert found.interval() == pytest.approx(within.interval())
 
 
+def test_seeds_that_are_all_alike_tell_nothing_of_other_people() -> None:
+    # Both seeds find no difference, and the products of the shared people's deviations cancel out but for rounding.
+    one = [{"a": 2, "b": 3, "c": 1, "d": 3, "e": 0}, {"c": 3, "d": 3, "e": 1, "f": 1, "g": 3}]
+    other = [{"a": 0, "b": 1, "c": 3, "d": 3, "e": 2}, {"c": 1, "d": 3, "e": 3, "f": 3, "g": 1}]
+    of_one, of_other = (
+        {
+            seed: SeedScore(sum(films.values()) / 15, {name: known / 3 for name, known in films.items()})
+            for seed, films in enumerate(seeds)
+        }
+        for seeds in (one, other)
+    )
+    assert for_other_people(list(contrast([of_one, of_other], [1, -1]).values())) is None
+
+
 @given(st.floats(-3, 3), st.floats(0.1, 10))
 def test_other_units_and_a_shift_of_all_change_the_interval_alike(shift: float, unit: float) -> None:
     table = crossed(4, 12, np.random.default_rng(3))

@@ -216,11 +216,14 @@ def _shared(table: NDArray[np.float64]) -> _Shared | None:  # (J, P)
     one, other = (np.broadcast_to(side, pairs.shape)[pairs] for side in (counts[:, None], counts[None, :]))
     # Deviations from a seed's own mean vary less than the people do, and less together.
     expected = (both * (1 - 1 / one - 1 / other + both / (one * other))).sum()
-    within = float((centred**2).sum() / max((counts - 1).sum(), 1))
+    squares = centred**2
+    within = float(squares.sum() / max((counts - 1).sum(), 1))
     sampling = within * float((1 / counts).mean())
     if expected < 1:
         return None if both.any() else _Shared(0.0, 0.0, sampling)
-    person = max(float((centred.sum(axis=0) ** 2 - (centred**2).sum(axis=0)).sum() / expected), 0.0)
+    products = float((centred.sum(axis=0) ** 2 - squares.sum(axis=0)).sum())
+    # Less than so much is what rounding leaves of products that cancel out.
+    person = float(products / expected) if products > SAME * squares.sum() else 0.0
     rest = max(within - person, 0.0)
     overlap = float((both / (one * other)).mean())
     # Of normal values: twice the trace of (A Sigma)^2, where A adds the products of a person's different seeds.
