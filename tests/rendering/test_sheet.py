@@ -70,6 +70,12 @@ def test_a_row_beyond_the_store_is_refused(store: ViewStore, tmp_path: Path) -> 
         contact_sheet(store, [0, 3], tmp_path / "sheet.png")
 
 
+def test_a_store_without_a_face_makes_no_picture(store: ViewStore, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no face is in it, .*rejected\.parquet says why"):
+        contact_sheet(store, [], tmp_path / "sheet.png")
+    assert not (tmp_path / "sheet.png").exists()
+
+
 def test_all_outputs_are_on_the_sheet(store: ViewStore, tmp_path: Path) -> None:
     rendering = Rendering(size=64, outputs=("normal",))
     part = tmp_path / "both"

@@ -27,8 +27,13 @@ _PAPER, _INK = (250, 250, 250), (30, 30, 30)
 def contact_sheet(store: ViewStore, rows: Sequence[int], out: Path) -> None:
     """Write a PNG of some of the store's rows: samples down, views across (all outputs), with captions.
 
-    Raises `UserError` for a row that the store does not have.
+    Raises `UserError` for a row that the store does not have, and where there is none.
     """
+    if not rows:
+        raise UserError(
+            f"{store.folder}: no face is in it, so there is nothing to draw; the store's rejected.parquet says why the "
+            "meshes could not be used"
+        )
     beyond = [row for row in rows if not 0 <= row < len(store)]
     if beyond:
         raise UserError(f"{store.folder}: no row {beyond[0]}; it has {len(store)}, counted from 0")
