@@ -110,8 +110,11 @@ def test_linear_chooses_a_penalty_that_holds_for_new_people(make_embedded: MakeE
 
 
 def test_linear_refuses_a_training_set_of_one_class(make_embedded: MakeEmbedded) -> None:
-    with pytest.raises(UserError, match="more than one training class"):
-        linear(make_embedded("a", classes=1), make_embedded("b"), seed=0)
+    train = make_embedded("a", classes=1)
+    people = len(set(train.subjects))
+    told = rf"more than one training class, .* of {people} training people, are {train.labels[0]}; .*evaluation.shots"
+    with pytest.raises(UserError, match=told):
+        linear(train, make_embedded("b"), seed=0)
 
 
 @pytest.mark.parametrize(("width", "classes"), [(16, 4), (600, 4), (16, 2)])

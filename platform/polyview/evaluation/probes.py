@@ -46,7 +46,12 @@ def linear(train: Embedded, test: Embedded, seed: int) -> Predicted:
     where `train` has one class only.
     """
     if len(set(train.labels)) < 2:
-        raise UserError(f"the linear probe needs more than one training class, and there is only {train.labels[:1]}")
+        people = len(set(train.subjects))
+        raise UserError(
+            f"the linear probe needs more than one training class, and all labels that it may read, of {people} "
+            f"training {'person' if people == 1 else 'people'}, are {train.labels[0]}; have it read those of more, by "
+            "evaluation.shots or language.labelled"
+        )
     labels = np.asarray(train.labels)
     # The products are small: threads of BLAS that wait for one another made a fit of one second take forty.
     with threadpool_limits(limits=1):
