@@ -256,7 +256,7 @@ def test_a_start_that_has_seen_test_subjects_is_told_before_training(
 ) -> None:
     run_stages(tiny_study, home, listener)
     first, other = plan(tiny_study)[:2]
-    export(home.trials / first.id, tmp_path / "weights.safetensors")
+    export(str(home.trials / first.id), tmp_path / "weights.safetensors")
     changed = {"model.pretrained": str(tmp_path / "weights.safetensors"), "seed": other.seed}
     experiment = with_overrides(tiny_study.experiment, changed)
     further = Study(name="further", experiment=experiment, seeds=(other.seed,), references=False)

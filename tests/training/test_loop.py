@@ -127,7 +127,7 @@ def test_another_seed_is_another_start(make_job: MakeJob) -> None:
 def test_a_loss_that_is_not_finite_names_the_epoch_and_the_samples(make_job: MakeJob, tiny_store: ViewStore) -> None:
     with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) in epoch 1; the batch had ") as caught:
         list(Trainer(make_job(training__lr=1e30), CPU).epochs())
-    named = str(caught.value).partition("the batch had ")[2].removesuffix(", …").split(", ")
+    named = str(caught.value).partition("the batch had ")[2].partition(", …")[0].split(", ")
     assert len(named) == 8
     assert set(named) <= set(tiny_store.sample_ids)
 

@@ -329,6 +329,13 @@ def test_a_variant_does_not_take_the_name_of_a_row_of_the_search(tiny: Experimen
     check_variants_are_meant(study_of(tiny, variants=variants))
 
 
+def test_a_variant_of_pictures_that_nothing_reads_is_refused_before_it_runs(tiny: Experiment) -> None:
+    study = study_of(tiny, variants={"with depth": {"rendering.outputs": ["depth"]}})
+    with pytest.raises(UserError, match="'full' and 'with depth' differ in"):
+        check_variants_are_meant(study)
+    check_variants_are_meant(study_of(tiny, variants={"depth": {"rendering.shading": "depth"}}))
+
+
 @pytest.mark.parametrize("name", ["untrained", "raw pixels"])
 def test_the_name_of_a_reference_row_is_of_that_row_alone(tiny: Experiment, name: str) -> None:
     meant = {"untrained": {"training.epochs": 0}, "raw pixels": {"training.epochs": 0, "model.tower": "pixels"}}[name]

@@ -234,7 +234,7 @@ def check_variants_are_meant(study: Study) -> None:
     """
     _check_names(study)
     _check_baseline(study)
-    _check_prompts_differ({trial.variant: trial.experiment for trial in plan(study)}, study.name)
+    _check_what_is_read_differs({trial.variant: trial.experiment for trial in plan(study)}, study.name)
 
 
 def _check_names(study: Study) -> None:
@@ -270,10 +270,17 @@ def _check_baseline(study: Study) -> None:
         )
 
 
-def _check_prompts_differ(experiments: Mapping[str, Experiment], place: str) -> None:
+def _check_what_is_read_differs(experiments: Mapping[str, Experiment], place: str) -> None:
     owners: dict[str, str] = {}
     for name, experiment in experiments.items():
-        owner = owners.setdefault(with_prompts_read(experiment).digest, name)
+        rendering = experiment.rendering.model_copy(update={"outputs": ()})
+        read = with_prompts_read(experiment).model_copy(update={"rendering": rendering})
+        owner = owners.setdefault(read.digest, name)
+        if owner != name and experiments[owner].rendering != experiment.rendering:
+            raise UserError(
+                f"{place}: variants {owner!r} and {name!r} differ in rendering.outputs alone, which no training and no "
+                "probe reads; drop one of them"
+            )
         if owner != name:
             raise UserError(
                 f"{place}: variants {owner!r} and {name!r} differ in prompts alone that are not read, as "

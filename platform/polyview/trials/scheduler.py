@@ -219,7 +219,7 @@ class _Callbacks(tune.Callback):
             started=self.started.get(trial.trial_id, now),
             ended=now,
             attempts=trial.num_failures,
-            reason=lines[-1],
+            reason=lines[-1].removeprefix(f"{UserError.__module__}.{UserError.__name__}: "),
             log=str(Path(trial.path, file.name)),
             last_lines=tuple(lines[-LAST_LINES:]),
         )

@@ -16,7 +16,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, TypeVar
 
@@ -74,12 +73,15 @@ def members_of(folder: Path) -> tuple[Member, ...]:
     )
 
 
-def pack(folder: Path, contents: Contents, made: datetime, out: Path) -> None:
-    """Write the zip `out` of a folder's files, all dated `made`, with `contents`, which declares them, as the first."""
+def pack(folder: Path, contents: Contents, out: Path) -> None:
+    """Write the zip `out` of a folder's files, with `contents`, which declares them, as the first.
+
+    The same files make the same bytes, so no file has a date but the first that a zip can have.
+    """
     with zipfile.ZipFile(out, "w") as archive:
 
         def add(name: str, content: bytes) -> None:
-            info = zipfile.ZipInfo(name, made.timetuple()[:6])
+            info = zipfile.ZipInfo(name)
             info.external_attr = (stat.S_IFREG | 0o644) << 16
             archive.writestr(info, content, zipfile.ZIP_DEFLATED)
 

@@ -153,7 +153,7 @@ def write_bundle(study: Study, home: Home, out: Path, command: str) -> About:
         places = [place for place in (*names.roots, *files, str(Path.home()), str(home.root)) if not names.has(place)]
         _check_places(folder, places, study)
         about = _about(outcome, known, names, command).model_copy(update={"members": members_of(folder)})
-        pack(folder, about, datetime.fromisoformat(about.created), temporary)
+        pack(folder, about, temporary)
         try:
             with open_bundle(temporary):
                 return about
