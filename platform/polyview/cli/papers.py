@@ -132,8 +132,7 @@ def figures(
     with known_outcome(study, sets or []) as outcome:
         written, missing = write_figures(outcome, out, style), absent(outcome)
     for picture, height in written:
-        told = f"{picture.key} ({style.width:g} × {height:.1f} in): {picture.line}"
-        console.print(told, highlight=False, markup=False, soft_wrap=True)
+        _say(f"{picture.key} ({style.width:g} × {height:.1f} in): {picture.line}")
     _say(f"wrote {out} ({len(written)} figures as PDF and SVG, and figures.tex)")
     if missing:
         _say(f"no result yet, as not run or failed: {'; '.join(missing)}")

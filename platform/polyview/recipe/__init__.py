@@ -23,7 +23,7 @@ from polyview.recipe.study import CostName, Parameter, Pruning, Resources, Scala
 from polyview.recipe.table import Layout, Published
 from polyview.recipe.table_studies import StudiesTable, load_definition, studies_in, tables_of
 from polyview.recipe.training import Training
-from polyview.recipe.yaml_files import is_zip
+from polyview.recipe.yaml_files import is_zip, names_file
 
 __all__ = [
     "EXPRESSIONS",
@@ -67,6 +67,7 @@ __all__ = [
     "load_stored_experiment",
     "load_stored_study",
     "load_study",
+    "names_file",
     "same",
     "studies_in",
     "tables_of",

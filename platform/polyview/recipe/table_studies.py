@@ -14,7 +14,7 @@ from polyview.errors import UserError
 from polyview.recipe.study import Study
 from polyview.recipe.table import Layout, TableOfStudies
 from polyview.recipe.validation import validated
-from polyview.recipe.yaml_files import is_zip, read_yaml
+from polyview.recipe.yaml_files import is_zip, names_file, read_yaml
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,7 @@ def load_definition(paths: Sequence[Path]) -> TableOfStudies | None:
 
     Raises `UserError` where it is not as it should be, or is named beside others.
     """
-    # What is no file may yet be the name of a study's folder.
-    named = [path for path in paths if path.suffix in (".yaml", ".yml") or path.is_file()]
-    contents = {path: read_yaml(path) for path in named if not is_zip(path)}
+    contents = {path: read_yaml(path) for path in paths if names_file(path) and not is_zip(path)}
     defined = [path for path, content in contents.items() if "studies" in content]
     if not defined:
         return None

@@ -53,6 +53,11 @@ def read_yaml(path: Path) -> Any:
     return config
 
 
+def names_file(path: Path) -> bool:
+    """Whether a file is meant, there or not; what is none may be the name of a study's folder."""
+    return path.suffix in (".yaml", ".yml") or path.is_file()
+
+
 def is_zip(path: Path) -> bool:
     """Whether a file begins as a zip does, which a recipe never does and a bundle always."""
     try:

@@ -141,13 +141,14 @@ def render(
     if not cached:
         with locked(folder / ".lock"):
             fetch_contents(folder)
-            cached = _is_whole(folder, cameras)  # another process may have drawn them meanwhile
-            damaged = _damaged(folder, cameras)
+            damaged = _damaged(folder, cameras)  # or no more: another process may have drawn them meanwhile
             for part, files_of_it in damaged.items():
                 reopen_part(part.folder, files_of_it)
                 _add_part(folder, manifest, rendering, part.cameras, on_progress)
-            if missing := _missing(folder, cameras):
+            missing = _missing(folder, cameras)
+            if missing:
                 _add_part(folder, manifest, rendering, missing, on_progress)
+            cached = not damaged and not missing
     store = ViewStore.open(folder)
     reasons = store.parts[0].folder / "rejected.parquet"
     if len(store.rejected) > max_rejected * len(manifest):

@@ -8,7 +8,7 @@ from typing import Any
 
 from polyview.analysis.outcome import costs
 from polyview.errors import UserError
-from polyview.recipe import Study, load_stored_study, load_study
+from polyview.recipe import Study, load_stored_study, load_study, names_file
 from polyview.reporting.overview import Overview, StudyEntry, entry, page
 from polyview.storage.home import Home, replacing
 from polyview.storage.mirror import address, files, refresh, resolve
@@ -59,7 +59,7 @@ def find_study(
     Raises `UserError` if it cannot be read, or a folder's, which is as it ran, is to be changed.
     """
     path = Path(named)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
+    if names_file(path):
         return load_study(path, assignments, changes)
     folders = study_folders(home)
     folder = next((one for one in (home.studies / named, resolve(named).resolve()) if one in folders), None)
