@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor
 from polyview.recipe import Experiment
 from polyview.rendering.store import ViewStore
 from polyview.training.augmentation import Share
+from polyview.training.batches import Batch
 from polyview.training.checkpoint import Checkpoint, latest_checkpoint
 from polyview.training.history import Epoch
 from polyview.training.loop import Trainer, TrainingJob
@@ -270,3 +272,35 @@ def test_checkpoints_of_a_folder_are_those_of_its_job(make_job: MakeJob) -> None
     assert checkpoint is not None
     assert checkpoint.experiment == job.experiment
     assert [path.name for path in job.folder.iterdir()] == ["epoch-0002"]
+
+
+def test_while_an_epoch_ends_the_next_is_read_and_its_targets_are_of_the_labels_that_are_known_then(
+    make_job: MakeJob,
+) -> None:
+    trainer = Trainer(make_job(training__epochs=3), CPU)
+    each, epochs, began = trainer.batches.steps, trainer.batches.epoch, threading.Event()
+
+    def noted(epoch: int, *asked: Any) -> Iterator[Batch]:
+        yield from epochs(epoch, *asked)
+        if epoch == 0:
+            began.set()
+
+    trainer.batches.__dict__["epoch"] = noted
+    ahead = trainer.prepared(0)
+    first = [step.batch.sample_ids for step in itertools.islice(ahead, each)]
+    assert began.wait(60)
+    assert trainer.sample_labels is not None
+    trainer.sample_labels = dataclasses.replace(trainer.sample_labels, label=trainer.sample_labels.label * 0)
+    second = list(ahead)
+    assert first == [batch.sample_ids for batch in epochs(0, Share())]
+    later = [batch.sample_ids for epoch in (1, 2) for batch in epochs(epoch, Share())]
+    assert [step.batch.sample_ids for step in second] == later
+    assert not any(step.targets.label.any() for step in second)
+
+
+def test_steps_from_the_middle_of_one_epoch_to_the_middle_of_another_are_those_of_the_whole(make_job: MakeJob) -> None:
+    trainer = Trainer(make_job(training__epochs=3), CPU)
+    whole = [step.batch.sample_ids for step in trainer.prepared(0)]
+    assert len(whole) == 3 * trainer.batches.steps
+    for first, last in ((1, len(whole) - 1), (trainer.batches.steps, len(whole)), (2, 2)):
+        assert [step.batch.sample_ids for step in trainer.prepared(first, last)] == whole[first:last]

@@ -92,7 +92,7 @@ def test_a_gpu_rounds_the_products_of_training_where_tf32_is_asked_for_and_those
 
     trainer.model.towers.visual.register_forward_hook(note)
     before = products()
-    for step in trainer.prepared(0, 0, 1):
+    for step in trainer.prepared(0, 1):
         trainer.train_step(step)
     assert {*forward} == {*backward} == {(rounded, rounded)}
     assert products() == before
@@ -127,7 +127,7 @@ def test_a_compiled_model_trains_as_the_model_does_and_its_checkpoint_says_nothi
     losses, names = [], []
     for compiled in (False, True):
         trainer = Trainer(make_job(f"compiled-{compiled}", training__compile=compiled), CPU)
-        steps = [trainer.train_step(step) for step in trainer.prepared(0, 0, 3)]
+        steps = [trainer.train_step(step) for step in trainer.prepared(0, 3)]
         losses.append([float(step["loss"]) for step in steps])
         names.append([*trainer.model.state_dict()])
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)

@@ -53,6 +53,6 @@ def test_who_leaves_closes_what_items_are_made_of_and_leaves_no_thread() -> None
     before = threading.active_count()
     ahead = prefetch(items())
     next(ahead)
-    ahead.close()  # type: ignore[attr-defined]
+    ahead.close()
     assert closed == [True]
     assert threading.active_count() == before

@@ -54,7 +54,8 @@ def test_twenty_steps_of_every_recipe_do_not_raise_its_loss(
     people = tuple(sorted(set(store.labels("subject"))))
     trainer = Trainer(TrainingJob(experiment, store.folder, people, tmp_path), torch.device("cpu"))
     trainer.assign(0)
-    fixed = next(trainer.prepared(1000))
+    of_no_epoch = 1000 * trainer.batches.steps
+    fixed = next(trainer.prepared(of_no_epoch, of_no_epoch + 1))
     labels = trainer.sample_labels
 
     def loss() -> float:

@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -103,10 +102,9 @@ def _time_step(trainer: Trainer) -> float:
     labels = known_classes(experiment.model_copy(update={"language": language}), trainer.batches)
     trainer.sample_labels = trainer.sample_labels or labels
     trainer.model.train()
-    first, *others = islice(trainer.prepared(0), 1 + STEPS)
+    first, *others = trainer.prepared(0, 1 + STEPS)
     trainer.train_step(first)
-    timed = others or [first]  # of an epoch of one step, that one again
     started = time.perf_counter()
-    for step in timed:
+    for step in others:
         trainer.train_step(step)
-    return (time.perf_counter() - started) / len(timed)
+    return (time.perf_counter() - started) / len(others)

@@ -42,6 +42,10 @@ class Batch:
         views = self.views.to(device, non_blocking=True)
         return replace(self, views=views, augmentation=self.augmentation.to(device))
 
+    def tensors(self) -> Iterator[Tensor]:
+        """All of it that lies on the device."""
+        return (part for part in (self.views, *vars(self.augmentation).values()) if part is not None)
+
 
 @dataclass(frozen=True, eq=False)
 class Batches:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -122,9 +124,10 @@ class Trainer:
         whether this machine may soon be gone: then it is checkpointed too.
         """
         times, epochs = self.job.checkpoints, math.ceil(self.steps / self.batches.steps)
-        with CheckpointWriter(self.job.folder) as writer:
+        done = len(self.history) * self.batches.steps + self.progress.steps
+        with CheckpointWriter(self.job.folder) as writer, closing(self.prepared(done)) as ahead:
             for epoch in range(len(self.history), epochs):
-                self.history.append(self._train_epoch(epoch, warned, writer))
+                self.history.append(self._train_epoch(epoch, ahead, warned, writer))
                 ended = epoch + 1
                 saved = self._agreed(ended == epochs or times.is_due_after(ended, writer.since) or warned())
                 if saved:
@@ -161,7 +164,9 @@ class Trainer:
             tokens = self.tokens.to(self.device)
             self.sample_labels = pseudo_classes(self.model, self.batches, tokens, experiment, self.share)
 
-    def _train_epoch(self, epoch: int, warned: Callable[[], bool], writer: CheckpointWriter) -> Epoch:
+    def _train_epoch(
+        self, epoch: int, ahead: Iterator[Step], warned: Callable[[], bool], writer: CheckpointWriter
+    ) -> Epoch:
         before, self.progress = self.progress, Progress()
         started = time.perf_counter() - before.seconds
         measured = Measured(epoch, self.device, dict(before.totals), self.job.experiment.training.lr)
@@ -170,7 +175,7 @@ class Trainer:
         self.parallel.train()
         begin = epoch * self.batches.steps
         steps = min(self.batches.steps, self.steps - begin)
-        for number, step in enumerate(self.prepared(epoch, before.steps, steps), before.steps):
+        for number, step in enumerate(islice(ahead, steps - before.steps), before.steps):
             self._set_lr(begin + number)
             measured.add(self.train_step(step, with_shares=number + 1 == steps), step.batch.sample_ids)
             if self.state.average:
@@ -193,10 +198,21 @@ class Trainer:
             **self.usage.read(),
         }
 
-    def prepared(self, epoch: int, first: int = 0, last: int | None = None) -> Iterator[Step]:
-        """This worker's part of an epoch's steps, or of those from `first` up to and without `last`, on the device."""
-        batches = self.batches.epoch(epoch, self.share, first, last)
-        return on_device((Step(batch, self.targets(batch)) for batch in batches), self.device)
+    def prepared(self, first: int, last: int | None = None) -> Generator[Step]:
+        """This worker's part of a training's steps from `first` up to and without `last`, or to its end, on the device.
+
+        What follows is read meanwhile, also past the end of an epoch. Targets are made in their turn: pseudo-labels may
+        be new in the next epoch.
+        """
+        with closing(on_device(self._read(first, self.steps if last is None else last), self.device)) as batches:
+            for batch in batches:
+                yield Step(batch, self.targets(batch).to(self.device))
+
+    def _read(self, first: int, last: int) -> Generator[Batch]:
+        each = self.batches.steps
+        for epoch in range(first // each, math.ceil(last / each)):
+            begin = epoch * each
+            yield from self.batches.epoch(epoch, self.share, max(first - begin, 0), min(last - begin, each))
 
     def targets(self, batch: Batch) -> Targets:
         """What a batch's samples are to be told by now."""

@@ -29,7 +29,7 @@ class Movable(Protocol):
 Batch = TypeVar("Batch", bound=Movable)
 
 
-def prefetch(items: Generator[Item]) -> Iterator[Item]:
+def prefetch(items: Generator[Item]) -> Generator[Item]:
     """The items in their order, each made by a thread before its turn; what making one raises is raised in its turn."""
     with closing(items), ThreadPoolExecutor(max_workers=1) as thread:
         waiting = deque(thread.submit(next, items, None) for _ in range(AHEAD))
@@ -38,7 +38,7 @@ def prefetch(items: Generator[Item]) -> Iterator[Item]:
             yield item
 
 
-def on_device(batches: Generator[Batch], device: torch.device) -> Iterator[Batch]:
+def on_device(batches: Generator[Batch], device: torch.device) -> Generator[Batch]:
     """The batches on a device, read ahead and copied beside what the device computes."""
     if device.type != "cuda":
         yield from prefetch(batch.to(device) for batch in batches)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,15 +59,6 @@ class Step:
 
     batch: Batch
     targets: Targets
-
-    def to(self, device: torch.device) -> Step:
-        """The same on a device."""
-        return Step(self.batch.to(device), self.targets.to(device))
-
-    def tensors(self) -> Iterator[Tensor]:
-        """All of it that lies on the device."""
-        parts = (self.batch.views, *vars(self.batch.augmentation).values(), *vars(self.targets).values())
-        return (part for part in parts if part is not None)
 
 
 def places(mask: NDArray[np.bool_]) -> Tensor | None:
