@@ -110,7 +110,7 @@ def check_arrival() -> None:
     if not os.environ.get("POLYVIEW_HOME"):
         raise UserError(
             "POLYVIEW_HOME is not set on the cluster; before `ray start`, set it to a folder that all machines share, "
-            "or to s3://bucket/path"
+            "or to a bucket, as s3://bucket/path"
         )
 
 

@@ -254,7 +254,13 @@ def test_a_log_is_told_once_however_it_arrives(text: str, connections: list[list
 
 
 @pytest.mark.parametrize(
-    ("home", "fetch"), [("/shared", "ray rsync-down cluster.yaml"), ("s3://bucket/home", "aws s3 cp --recursive")]
+    ("home", "fetch"),
+    [
+        ("/shared", "ray rsync-down cluster.yaml /shared/studies/a-1/report/ report/"),
+        ("s3://bucket/home", "aws s3 cp --recursive s3://bucket/home/studies/a-1/report/ report/"),
+        ("gs://bucket/home", "gcloud storage cp --recursive gs://bucket/home/studies/a-1/report/* report/"),
+        ("az://faces/home", "az storage blob download-batch --source faces --pattern 'home/studies/a-1/report/*' "),
+    ],
 )
 def test_the_ways_to_a_report_name_where_the_job_left_it(home: str, fetch: str) -> None:
     log = Log(lambda _: None)
@@ -266,7 +272,7 @@ def test_the_ways_to_a_report_name_where_the_job_left_it(home: str, fetch: str) 
     asyncio.run(log.read(chunks()))
     assert log.report == f"{home}/studies/a-1/report"
     named = dict(ways(log))
-    assert f"{fetch} {log.report}/ " in named["report"]
+    assert named["report"].startswith(fetch)
     assert named["compare"].endswith("open http://127.0.0.1:5000/#/experiments/1/runs?x=y")
 
 

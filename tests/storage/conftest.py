@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 from moto.server import DomainDispatcherApplication, create_backend_app
+from tests.storage.clouds import ACCOUNT, KEY, Azurite, Google, google_at
 from werkzeug.serving import make_server
 
 from polyview.recipe import Experiment, to_yaml
@@ -27,16 +28,16 @@ DRIVER = "from polyview import cli; from polyview.storage import lease; lease.SE
 
 
 class Store:
-    """moto's S3, which notes what it is asked for.
+    """moto's S3, or what speaks through it, which notes what it is asked for.
 
     ignored: a header that it does not know. cut_off: of so many more answers half gets lost on the way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, speaks: Callable[[Any], Any] = lambda s3: s3) -> None:
         self.requests: list[tuple[str, str]] = []
         self.ignored = ""
         self.cut_off = 0
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._moto = speaks(DomainDispatcherApplication(create_backend_app))
         self._one_at_a_time = threading.Lock()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
@@ -103,6 +104,34 @@ def new_url(client: Any) -> Callable[[], str]:
         return f"s3://{name}/of/ours"
 
     return make
+
+
+@pytest.fixture(scope="package")
+def google(client: Any) -> Iterator[str]:
+    """The address of a bucket at what stands for Google."""
+    made = Store(Google)
+    client.create_bucket(Bucket="google-faces")  # all of moto's endpoints in a process have the same buckets
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", google_at(made.url))
+        yield "gs://google-faces"
+    made.close()
+
+
+@pytest.fixture(scope="package")
+def azure(tmp_path_factory: pytest.TempPathFactory, wait_for: Callable[..., Any]) -> Iterator[str]:
+    """The address of a container in Microsoft's emulator."""
+    try:
+        made = Azurite(tmp_path_factory.mktemp("azurite"))
+    except FileNotFoundError:
+        pytest.skip("Azurite is not installed: npm install --global azurite")
+    wait_for(made.answers)
+    made.client.create_container("faces")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AZURE_STORAGE_ACCOUNT_NAME", ACCOUNT)
+        patch.setenv("AZURE_STORAGE_ACCOUNT_KEY", KEY)
+        patch.setenv("AZURE_STORAGE_ENDPOINT", made.url)
+        yield "az://faces"
+    made.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from polyview.errors import UserError
 from polyview.storage import lease
-from polyview.storage.bucket import Bucket
+from polyview.storage.bucket import Bucket, open_bucket
 from polyview.storage.home import Home, locked, replacing
 from polyview.storage.lease import Lease
 
@@ -23,7 +23,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def bucket(new_url: Callable[[], str]) -> Bucket:
-    return Bucket(new_url().split("/")[2])
+    return open_bucket("s3", new_url().split("/")[2])
 
 
 def hold(bucket: Bucket, key: str) -> Lease:

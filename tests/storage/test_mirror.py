@@ -279,7 +279,7 @@ def test_a_home_that_is_a_folder_needs_no_client_of_buckets(tmp_path: Path, tiny
         "import sys; from polyview.storage.home import *; from polyview.trials.ledger import *; home = open_home()\n"
         "record = Record.model_validate_json(sys.stdin.read())\n"
         "with locked(home.trials / 'lock'): Ledger(home.trials).write(record)\n"
-        "print(len(Ledger(home.trials).all()), 'boto3' in sys.modules, 'polyview.storage.bucket' in sys.modules)"
+        "print(len(Ledger(home.trials).all()), 'boto3' in sys.modules, 'obstore' in sys.modules)"
     )
     given = os.environ | {"POLYVIEW_HOME": str(tmp_path)}
     text = record_of(tiny).model_dump_json()

@@ -39,7 +39,14 @@ TALKATIVE = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.module
 LOST = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)  # requests' errors are OSErrors
 MLFLOW = "http://127.0.0.1:5000"
 PAGE = re.compile(r"^compare .*?(http\S+)", re.MULTILINE)
-REPORT = re.compile(r"^report +((?:/|s3://)\S*)/report\.html", re.MULTILINE)
+RSYNC = "ray rsync-down cluster.yaml {0}/ report/"
+COPIES = {
+    "s3": "aws s3 cp --recursive {0}/ report/",
+    "gs": "gcloud storage cp --recursive {0}/* report/",
+    "az": "az storage blob download-batch --source {1} --pattern '{2}/*' --destination report/",
+}
+"""What copies a folder of a bucket, by what its address begins with."""
+REPORT = re.compile(r"^report +((?:/|\w+://)\S*)/report\.html", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -208,8 +215,8 @@ def ways(log: Log) -> Iterator[tuple[str, str]]:
     """How to open, from here, what a study has left on a cluster that `cluster.yaml` describes: (what, how)."""
     if log.report is None:
         return
-    fetch = "aws s3 cp --recursive" if "://" in log.report else "ray rsync-down cluster.yaml"
-    yield "report", f"{fetch} {log.report}/ report/, then open report/report.html"
+    scheme, _, rest = log.report.partition("://")
+    yield "report", f"{COPIES.get(scheme, RSYNC).format(log.report, *rest.split('/', 1))}, then open report/report.html"
     yield "compare", f"ray exec cluster.yaml --port-forward 5000 'sleep 1d', then open {log.page or MLFLOW}"
     yield "watch", f"ray dashboard cluster.yaml, then open {ADDRESS}"
 

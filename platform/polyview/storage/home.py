@@ -73,7 +73,7 @@ def sqlite_uri(file: Path) -> str:
 
 
 def open_home() -> Home:
-    """The home at `POLYVIEW_HOME`, a folder or s3://bucket/path, or `./outputs`; a folder is made if missing.
+    """The home at `POLYVIEW_HOME`, a folder or as s3://bucket/path, or `./outputs`; a folder is made if missing.
 
     Raises `UserError` if it cannot be written, or is below the folder of a user that there is not.
     """

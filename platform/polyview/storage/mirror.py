@@ -8,7 +8,6 @@ or what the file system does; where it may be shared, they look anew for what wa
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 import secrets
@@ -18,14 +17,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PosixPath, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from polyview.errors import UserError
+from polyview.storage.bucket import SCHEMES, Bucket, Stamp, open_bucket
 
-if TYPE_CHECKING:
-    from polyview.storage.bucket import Bucket, Stamp
-
-SCHEME = "s3://"
+_URLS = " or ".join(f"{scheme}://bucket/path" for scheme in SCHEMES)
 _AT_ONCE = 16
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,18 +46,20 @@ class Span(NamedTuple):
 def resolve(named: str | Path) -> Path:
     """A path by what a user calls it: a URL is where this machine mirrors it. Raises `UserError` for other URLs."""
     text = str(named)
-    if re.match(r"(s3|gs|gcs|az|https?|file):/*", text) and "://" not in text:
+    misspelt = re.match(r"(s3|gs|gcs|az|https?|file):/*", text)
+    if misspelt and "://" not in text:
         raise UserError(
-            f"{text}: an address has two strokes, as in {SCHEME}bucket/path; a folder of this name is ./{text}"
+            f"{text}: an address has two strokes, as in {misspelt[1]}://bucket/path; a folder of this name is ./{text}"
         )
     if "://" not in text:
         return Path(named)
-    parts = text.removeprefix(SCHEME).rstrip("/").split("/")
-    if not text.startswith(SCHEME) or not parts[0]:
-        raise UserError(f"{text}: neither a folder nor {SCHEME}bucket/path, which is all that polyview can write to")
+    scheme, _, rest = text.rstrip("/").partition("://")
+    parts = rest.split("/")
+    if scheme not in SCHEMES or not parts[0]:
+        raise UserError(f"{text}: neither a folder nor {_URLS}, which is all that polyview can write to")
     if not all(parts) or {".", ".."} & set(parts):
-        raise UserError(f"{text}: an empty part, `.` or `..` is no name in a bucket; write {SCHEME}bucket/path")
-    return CachedPath(_mirrors().joinpath(*parts))
+        raise UserError(f"{text}: an empty part, `.` or `..` is no name in a bucket; write {scheme}://bucket/path")
+    return CachedPath(_mirrors().joinpath(scheme, *parts))
 
 
 def expanded(path: str | Path, named_by: str = "") -> Path:
@@ -84,7 +83,10 @@ def expanded(path: str | Path, named_by: str = "") -> Path:
 
 def address(path: Path) -> str:
     """What a user calls a path: its URL where it is in a mirror."""
-    return SCHEME + path.relative_to(_mirrors()).as_posix() if isinstance(path, CachedPath) else str(path)
+    if not isinstance(path, CachedPath):
+        return str(path)
+    scheme, *parts = path.relative_to(_mirrors()).parts
+    return f"{scheme}://{'/'.join(parts)}"
 
 
 def check_mirror(path: Path) -> None:
@@ -231,17 +233,16 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def _mirrors() -> Path:
-    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "XDG_CACHE_HOME").resolve() / "polyview" / "s3"
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "XDG_CACHE_HOME").resolve() / "polyview"
 
 
 def _object(path: Path) -> tuple[Bucket, str]:
     """Where a path is in which bucket; raises `UserError` where no client for buckets is installed."""
+    scheme, name, *parts = path.relative_to(_mirrors()).parts
     try:
-        from polyview.storage.bucket import open_bucket
+        return open_bucket(scheme, name), "/".join(parts)
     except ModuleNotFoundError as error:
-        raise UserError(f"{address(path)}: needs the package {error.name}; pip install 'polyview[s3]'") from None
-    name, *parts = path.relative_to(_mirrors()).parts
-    return open_bucket(name), "/".join(parts)
+        raise UserError(f"{address(path)}: needs the package {error.name}; pip install 'polyview[{scheme}]'") from None
 
 
 def _stamps(folder: CachedPath) -> dict[Path, Stamp]:
@@ -276,14 +277,14 @@ def _look_anew(folder: Path) -> bool:
 
 def _refresh(path: Path) -> None:
     bucket, key = _object(path)
-    tag = f'"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}"' if path.exists() else None
-    found = bucket.get(key, but=tag)
+    known = path.read_bytes() if path.exists() else None
+    found = bucket.content(key, known)
     if found is None:
         # Where another process here has written it meanwhile, it is in the bucket, and the next look brings it back.
         path.unlink(missing_ok=True)
-    elif found.tag != tag:
+    elif found != known:
         with _beside(path) as temporary:
-            temporary.write_bytes(found.body)
+            temporary.write_bytes(found)
             temporary.replace(path)
 
 

@@ -194,7 +194,7 @@ def run_study(
     A trial that has a result is not run again, and one that was interrupted goes on from its last checkpoint. Ray is
     started on this machine unless `RAY_ADDRESS` names a cluster.
 
-    home: the folder, or s3://bucket/path, where everything is kept; else `POLYVIEW_HOME`, else `outputs`.
+    home: the folder, or as s3://bucket/path, where everything is kept; else `POLYVIEW_HOME`, else `outputs`.
     force: a variant whose results are set aside, so that it runs again. say: is given a line whenever there is
     something worth knowing.
 
