@@ -21,7 +21,7 @@ _SKIPPED_SHOWN = 10
 @app.command()
 def scan(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Such as synthetic, folder, bu3dfe, coma.")],
-    root: Annotated[str | None, typer.Argument(metavar="ROOT", help="The dataset's folder.")] = None,
+    root: Annotated[str | None, typer.Argument(metavar="ROOT", help="Its folder, or s3://bucket/path.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the manifest goes.")] = Path("faces.parquet"),
     sets: Sets = None,
 ) -> None:

@@ -135,5 +135,5 @@ def _check_size(files: dict[Path, Path], limit: int) -> None:
     named = ", ".join(f"{target} ({sizes[target] / MIB:.1f} MiB)" for target in largest)
     raise UserError(
         f"{total / MIB:.1f} MiB to send, and {limit / MIB:g} MiB is the limit; the largest: {named}; "
-        "data belongs on the cluster's shared folder, where corpus.root names it"
+        "data belongs on the cluster's shared folder or in a bucket, where corpus.root names it"
     )

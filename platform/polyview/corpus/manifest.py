@@ -18,6 +18,7 @@ from polyview.corpus.references import references
 from polyview.errors import UserError
 from polyview.recipe import Geometry
 from polyview.storage.home import replacing
+from polyview.storage.mirror import resolve
 
 SCHEMA = pl.Schema(
     {
@@ -225,8 +226,9 @@ def fingerprint_of(
 
 
 def _contents(frame: pl.DataFrame, root: str, named_too: bool = True) -> list[list[str]]:
-    files = {name: Path(root, name) for name in _named(frame)} if root else {}
-    referred = _belonging(frame, files, Path(root)) if named_too else {}
+    folder = resolve(root)
+    files = {name: folder / name for name in _named(frame)} if root else {}
+    referred = _belonging(frame, files, folder) if named_too else {}
     held = content_digests(
         path for name in files.values() for path in (name, *_companions(name), *referred.get(name, ()))
     )
@@ -249,9 +251,10 @@ def _belonging(frame: pl.DataFrame, files: Mapping[str, Path], root: Path) -> di
 
 def _sizes_and_times(frame: pl.DataFrame, root: str) -> Iterator[list[Any]]:
     """What a fingerprint was made of when files counted by their size and time."""
+    folder = resolve(root)
     for path, texture in frame.select("path", "texture").iter_rows():
-        own = [_size_and_time(Path(root, name)) for name in (path, texture) if root and name]
-        beside = _companions(Path(root, path)) if root and path else []
+        own = [_size_and_time(folder / name) for name in (path, texture) if root and name]
+        beside = _companions(folder / path) if root and path else []
         yield [*own, *filter(None, map(_size_and_time, beside))]
 
 

@@ -18,6 +18,7 @@ from polyview.corpus.units import on_units
 from polyview.errors import UserError
 from polyview.recipe import EXPRESSIONS, OWN_EXPRESSIONS, Corpus, Geometry
 from polyview.recipe.corpus import GENERATED
+from polyview.storage.mirror import CachedPath, fetch_all, resolve
 
 _DATASETS = {
     "synthetic": synthetic.scan,
@@ -52,7 +53,8 @@ def scan(corpus: Corpus) -> Scan:
 
     Raises `UserError` where the dataset is not at its root, nothing of it is left, or too few people are.
     """
-    dataset = _DATASETS[corpus.dataset](corpus)
+    here = _here(corpus)
+    dataset = _DATASETS[corpus.dataset](here)
     found, skipped = dataset.rows, dataset.skipped
     vocabulary = {*EXPRESSIONS, *OWN_EXPRESSIONS.get(corpus.dataset, ())}
     if unknown := sorted(set(corpus.expressions) - set(found["expression"]) - vocabulary):
@@ -69,7 +71,7 @@ def scan(corpus: Corpus) -> Scan:
     if corpus.subjects:
         drawn = _drawn(complete, corpus.subjects, f"{people} people of {corpus.dataset}")
         kept = within.filter(pl.col("subject").is_in(drawn))
-    root = str(Path(corpus.root).expanduser().resolve()) if corpus.root and corpus.dataset != "synthetic" else ""
+    root = str(Path(here.root).expanduser().resolve()) if here.root else ""
     set_in_recipe = corpus.geometry.model_dump(exclude_none=True)
     geometry = Geometry.model_validate(_GEOMETRIES.get(corpus.dataset, {}) | set_in_recipe)
     is_guessed = corpus.dataset not in GENERATED and "auto" in (geometry.axes, geometry.unit)
@@ -78,7 +80,7 @@ def scan(corpus: Corpus) -> Scan:
     if is_guessed and geometry.axes == "auto":
         axes, of_axes = common_axes(looks)
         geometry = geometry.model_copy(update={"axes": axes})
-    manifest = Manifest.build(kept, root, geometry)
+    manifest = Manifest.build(kept, root if here is corpus else str(corpus.root), geometry)
     notes = [
         *dataset.remarks,
         *remarks.on_frames(len(found) - len(sampled), corpus.frames != "all" or corpus.every > 1),
@@ -99,6 +101,17 @@ def scan(corpus: Corpus) -> Scan:
         *on_units({look.path: look.unit for look in looks if look.unit}),
     ]
     return Scan(manifest, skipped, len(found) - len(kept), tuple(notes))
+
+
+def _here(corpus: Corpus) -> Corpus:
+    """The same where it lies on this machine; of a root in a bucket all is fetched, and the root is where that is."""
+    folder = resolve(corpus.root or "")
+    if not isinstance(folder, CachedPath):
+        return corpus
+    fetch_all(folder)
+    if all(path.name.startswith(".") for path in folder.iterdir()):
+        raise UserError(f"corpus.root: {corpus.root} holds nothing; set it to where {corpus.dataset} lies")
+    return corpus.model_copy(update={"root": str(folder)})
 
 
 def _sampled(found: pl.DataFrame, corpus: Corpus) -> pl.DataFrame:

@@ -8,13 +8,14 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from polyview.errors import UserError
 from polyview.recipe.schema import Interval, Model, Natural, Positive, PositiveFloat, Unit, Weight, equals
-from polyview.storage.mirror import expanded
+from polyview.storage.mirror import CachedPath, address, expanded, resolve
 
 
 def _absolute(root: str) -> str:
     # A recipe means the same folder, and has the same hash, wherever it is read.
     try:
-        return str(expanded(root).absolute())
+        here = resolve(root)
+        return address(here) if isinstance(here, CachedPath) else str(expanded(here).absolute())
     except UserError as error:
         raise ValueError(error) from None
 
@@ -106,7 +107,7 @@ class Corpus(Model):
 
     dataset: DatasetName = "synthetic"
     root: Annotated[str, AfterValidator(_absolute)] | None = Field(
-        None, description="the dataset's folder; none for synthetic"
+        None, description="the dataset's folder, on this machine or in a bucket (s3://bucket/path); none for synthetic"
     )
     table: str | None = Field(None, description="folder only: CSV or Parquet with path, subject, expression")
     pattern: str | None = Field(

@@ -8,6 +8,7 @@ for; what it left is taken away once other parts have all its cameras.
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +49,7 @@ from polyview.rendering.store import (
     write_shard,
 )
 from polyview.storage.home import Home, locked
-from polyview.storage.mirror import address, files, remove
+from polyview.storage.mirror import address, fetch_all, files, remove, resolve
 
 REASONS_SHOWN = 3
 
@@ -74,13 +75,17 @@ class RenderSummary:
 
 @dataclass(frozen=True)
 class ShardWriter:
-    """What a worker needs to know, beside the samples, to make a shard."""
+    """What a worker needs to know, beside the samples, to make a shard.
+
+    faces: the fingerprint of the manifest that they are of.
+    """
 
     folder: Path
     root: str
     geometry: Geometry
     rendering: Rendering
     cameras: tuple[Camera, ...]
+    faces: str = ""
 
     def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
         """Make the job's shard; what a user can fix comes back as `error`, for Ray buries exceptions in tracebacks."""
@@ -96,6 +101,7 @@ class ShardWriter:
 
     def _write(self, job: dict[str, Any]) -> Shard:
         """Load and draw the job's samples, set aside those that cannot be read, write the shard."""
+        _have_here(self.root, self.faces)
         renderer = make_renderer(self.rendering)
         columns, size = column_names(self.cameras, self.rendering), self.rendering.size
         views = np.empty((len(columns), len(job["sample_id"]), size, size, 3), np.uint8)
@@ -116,6 +122,12 @@ class ShardWriter:
         path = shard_path(self.folder, job["shard"])
         write_shard(path, sample_ids, columns, views[:, : len(sample_ids)], rejected, doubts)
         return read_shard(path)
+
+
+@functools.lru_cache(maxsize=1)
+def _have_here(root: str, _faces: str) -> None:
+    """Fetch a dataset that lies in a bucket, once in a process for the same faces."""
+    fetch_all(resolve(root))
 
 
 def render(
@@ -252,7 +264,8 @@ def _fill_part(
     made: dict[int, Shard] = {}
     report = on_progress or (lambda _done, _total: None)
     report(done, len(manifest))
-    for number, shard in _run(ShardWriter(folder, manifest.root, manifest.geometry, rendering, cameras), missing):
+    writer = ShardWriter(folder, manifest.root, manifest.geometry, rendering, cameras, manifest.fingerprint)
+    for number, shard in _run(writer, missing):
         made[number] = shard
         done += shard.rows + len(shard.rejected)
         report(done, len(manifest))

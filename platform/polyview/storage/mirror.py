@@ -152,7 +152,7 @@ def fetch(path: Path) -> Path:
 
 
 def fetch_all(folder: Path, *patterns: str) -> None:
-    """Have the files of a folder here that never change, pattern by pattern.
+    """Have the files of a folder here, pattern by pattern, or all that are in it and below it.
 
     Of the whole folder nothing stays that the bucket has no more, or that was made anew there.
     """
@@ -165,8 +165,8 @@ def fetch_all(folder: Path, *patterns: str) -> None:
         for path, stamp in here.items():
             if stamp != there.get(path):
                 path.unlink(missing_ok=True)
-        for pattern in patterns:
-            _each(fetch, [path for path in there if _fits(path, folder, pattern)])
+        for pattern in patterns or ("",):
+            _each(fetch, [path for path in there if not pattern or _fits(path, folder, pattern)])
 
 
 def is_away(path: Path) -> bool:
@@ -246,10 +246,14 @@ def _object(path: Path) -> tuple[Bucket, str]:
 
 
 def _stamps(folder: CachedPath) -> dict[Path, Stamp]:
-    """All that the bucket has of a folder, in its order."""
+    """All that the bucket has of a folder, in its order, but for what no file can be called.
+
+    Such as the empty objects that a cloud's own pages make for folders, whose names end in a stroke.
+    """
     bucket, key = _object(folder)
     prefix = f"{key}/" if key else ""
-    return {folder / found.removeprefix(prefix): stamp for found, stamp in bucket.stamps(prefix).items()}
+    found = {name.removeprefix(prefix): stamp for name, stamp in bucket.stamps(prefix).items()}
+    return {folder / name: stamp for name, stamp in found.items() if not {"", ".", ".."} & {*name.split("/")}}
 
 
 def _stamp(path: Path) -> tuple[int, int]:

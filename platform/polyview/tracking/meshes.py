@@ -18,6 +18,7 @@ from polyview.corpus.manifest import Manifest
 from polyview.corpus.mesh import Mesh, MeshError
 from polyview.corpus.orientation import HEAD, UPRIGHT, guess_axes
 from polyview.recipe import Geometry
+from polyview.storage.mirror import resolve
 
 
 class Told(BaseModel):
@@ -64,8 +65,9 @@ class MeshSource(BaseModel):
         file = Path(path).resolve()
         if Path(path).is_absolute() and not file.is_file():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        here = file if file.is_file() else Path(self.root, path)
-        place = below(Path(self.root), str(here)) if self.root and here.is_file() else None
+        folder = resolve(self.root)
+        here = file if file.is_file() else folder / path
+        place = below(folder, str(here)) if self.root and here.is_file() else None
         if place is not None:
             told = self.told.get(place.as_posix(), Told())
             return load_mesh(place.as_posix(), told.texture, self.root, self.geometry, told.unit)

@@ -1,0 +1,132 @@
+"""Faces that lie in a bucket."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trimesh
+
+from polyview.corpus.datasets import synthetic
+from polyview.corpus.scan import scan
+from polyview.errors import UserError
+from polyview.recipe import Corpus, Experiment, Generator, with_overrides
+from polyview.rendering.cameras import cameras
+from polyview.rendering.pipeline import ShardWriter
+from polyview.rendering.store import ViewStore, finish_part
+
+PATTERN = "{subject}/{expression}.obj"
+EXPRESSIONS = ("happiness", "sadness")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two people's meshes, each with a texture that its material names."""
+    folder = tmp_path_factory.mktemp("faces")
+    corpus = Corpus(dataset="synthetic", expressions=EXPRESSIONS, generator=Generator(subjects=2, sequences=1))
+    for row in scan(corpus).manifest.frame.iter_rows(named=True):
+        mesh = synthetic.load(row["path"])
+        path = folder / row["subject"] / f"{row['expression']}.obj"
+        path.parent.mkdir(exist_ok=True)
+        trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=mesh.colors, process=False).export(path)
+    return folder
+
+
+def upload(client: Any, folder: Path, bucket: str, prefix: str) -> None:
+    """What a user's own tools would copy there, and what a cloud's page adds for folders."""
+    for path in folder.rglob("*"):
+        key = f"{prefix}{path.relative_to(folder).as_posix()}"
+        if path.is_dir():
+            client.put_object(Bucket=bucket, Key=f"{key}/", Body=b"")
+        else:
+            client.upload_file(str(path), bucket, key)
+
+
+@pytest.fixture
+def address(
+    new_url: Callable[[], str], client: Any, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Where the dataset lies in a bucket; this machine's disk is empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "disk"))
+    url = f"{new_url().removesuffix('/of/ours')}/data/faces"
+    upload(client, dataset, url.split("/")[2], "data/faces/")
+    return url
+
+
+def corpus_at(root: str | Path) -> Corpus:
+    return Corpus(dataset="folder", root=str(root), pattern=PATTERN, expressions=EXPRESSIONS)
+
+
+def test_faces_in_a_bucket_are_those_of_the_folder_that_was_copied_there(address: str, dataset: Path) -> None:
+    there, here = scan(corpus_at(f"{address}/")), scan(corpus_at(dataset))
+    assert there.manifest.root == address
+    assert there.manifest.fingerprint == here.manifest.fingerprint
+    assert there.manifest.frame.equals(here.manifest.frame)
+    assert (there.remarks, there.skipped.rows()) == (here.remarks, here.skipped.rows())
+    assert corpus_at(f"{address}/") == corpus_at(address)
+
+
+def test_they_are_drawn_as_those_of_the_folder_are(
+    address: str, dataset: Path, tiny: Experiment, tmp_path: Path
+) -> None:
+    found, rig = [], cameras(tiny.rendering.views)
+    for name, root in (("there", address), ("here", dataset)):
+        manifest = scan(corpus_at(root)).manifest
+        shutil.rmtree(tmp_path / "disk", ignore_errors=True)  # as on another machine, which draws and did not scan
+        part = tmp_path / name
+        manifest.save(part / "manifest.parquet")
+        rows = manifest.frame.select("sample_id", "path", "texture").to_dict(as_series=False)
+        write = ShardWriter(part, manifest.root, manifest.geometry, tiny.rendering, rig, manifest.fingerprint)
+        assert write({"shard": 0, **rows})["error"] == ""
+        finish_part(part, manifest, tiny.rendering, rig, 1)
+        found.append(ViewStore.open(part).gather(np.arange(4), rig))
+    np.testing.assert_array_equal(*found)
+    assert found[0].std() > 10
+
+
+def test_what_is_changed_or_taken_away_there_is_here(address: str, client: Any, dataset: Path) -> None:
+    bucket, before = address.split("/")[2], scan(corpus_at(address)).manifest
+    subjects = sorted(path.name for path in dataset.iterdir())
+    one, other = (f"data/faces/{subject}/happiness.obj" for subject in subjects)
+    client.copy({"Bucket": bucket, "Key": one}, bucket, other)
+    changed = scan(corpus_at(address))
+    assert changed.manifest.fingerprint != before.fingerprint
+    assert any("are there several times" in remark for remark in changed.remarks)
+    client.delete_object(Bucket=bucket, Key=other)
+    assert len(scan(corpus_at(address)).manifest) == len(before) - 1
+
+
+@pytest.mark.parametrize("name", ["../../outside.obj", "a/../../outside.obj", "/outside.obj", "a//outside.obj", "."])
+def test_an_object_whose_name_leads_out_of_the_folder_is_passed_over(
+    name: str, address: str, client: Any, tmp_path: Path
+) -> None:
+    before = len(scan(corpus_at(address)).manifest)
+    client.put_object(Bucket=address.split("/")[2], Key=f"data/faces/{name}", Body=b"v 0 0 0\n")
+    assert len(scan(corpus_at(address)).manifest) == before
+    assert not list(tmp_path.rglob("outside.obj"))
+
+
+def test_a_place_where_nothing_is_and_a_bucket_that_there_is_not(address: str) -> None:
+    nothing = re.escape(f"corpus.root: {address}/none holds nothing; set it to where folder lies")
+    with pytest.raises(UserError, match=nothing):
+        scan(corpus_at(f"{address}/none"))
+    with pytest.raises(UserError, match=r"^s3://no-such-bucket/faces/: there is no such bucket; make it"):
+        scan(corpus_at("s3://no-such-bucket/faces"))
+
+
+@pytest.mark.parametrize(
+    ("root", "line"),
+    [
+        ("s3:/bucket/faces", "an address has two strokes, as in s3://bucket/path"),
+        ("ftp://bucket/faces", "neither a folder nor s3://bucket/path"),
+        ("s3://bucket/../faces", "an empty part, `.` or `..` is no name in a bucket"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_told_with_its_key(tiny: Experiment, root: str, line: str) -> None:
+    with pytest.raises(UserError, match=f"corpus.root.*{re.escape(root)}: {re.escape(line)}"):
+        with_overrides(tiny, {"corpus.dataset": "folder", "corpus.root": root, "corpus.pattern": PATTERN})
