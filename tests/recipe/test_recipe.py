@@ -307,8 +307,8 @@ def _refers_to_nothing(text: str) -> bool:
 
 
 def _names_a_folder(text: str) -> bool:
-    """Whether it is a path of its own, and not below the folder of a user, whom there may not be."""
-    return _refers_to_nothing(text) and not text.startswith("~")
+    """Whether it is a path of its own, and not below the folder of a user, whom there may not be, nor an address."""
+    return _refers_to_nothing(text) and not text.startswith("~") and ":" not in text
 
 
 @settings(max_examples=50)

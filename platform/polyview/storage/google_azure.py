@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 _PIECE = 8 << 20
 _RETRIES: Any = {
     "max_retries": 4,
-    "retry_timeout": timedelta(seconds=60),
+    "retry_timeout": timedelta(seconds=45),
     "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 2},
 }
 # An address without encryption is there only where a user names one.
-_CLIENT: Any = {"connect_timeout": "10s", "timeout": "120s", "allow_http": True}
+_CLIENT: Any = {"connect_timeout": "5s", "timeout": "120s", "allow_http": True}
 _NO_CREDENTIALS = re.compile(r"token request|MissingAccount")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 
