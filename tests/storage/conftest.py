@@ -20,9 +20,11 @@ from werkzeug.serving import make_server
 
 from polyview.recipe import Experiment, to_yaml
 from polyview.storage import bucket
+from polyview.storage.bucket import Bucket
 from polyview.storage.home import Home
 from polyview.storage.mirror import resolve
 
+_prefixes = itertools.count()
 # What a driver that is killed holds is free after some seconds, where a user waits for half a minute.
 DRIVER = "from polyview import cli; from polyview.storage import lease; lease.SECONDS = 5.0; cli.main()"
 
@@ -132,6 +134,29 @@ def azure(tmp_path_factory: pytest.TempPathFactory, wait_for: Callable[..., Any]
         patch.setenv("AZURE_STORAGE_ENDPOINT", made.url)
         yield "az://faces"
     made.close()
+
+
+@pytest.fixture(params=["s3", "gs", "az"])
+def bucket_address(request: pytest.FixtureRequest) -> str:
+    """The address of a bucket at a store."""
+    if request.param == "s3":
+        return str(request.getfixturevalue("new_url")()).removesuffix("/of/ours")
+    return str(request.getfixturevalue({"gs": "google", "az": "azure"}[request.param]))
+
+
+@pytest.fixture
+def any_bucket(bucket_address: str) -> Iterator[Bucket]:
+    """A bucket at each sort of store."""
+    bucket.open_bucket.cache_clear()
+    scheme, _, name = bucket_address.partition("://")
+    yield bucket.open_bucket(scheme, name)
+    bucket.open_bucket.cache_clear()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """One of this test's own."""
+    return f"home-{next(_prefixes)}/"
 
 
 @pytest.fixture

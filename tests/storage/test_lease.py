@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from polyview.errors import UserError
 from polyview.storage import lease
-from polyview.storage.bucket import Bucket, open_bucket
+from polyview.storage.bucket import Bucket
 from polyview.storage.home import Home, locked, replacing
 from polyview.storage.lease import Lease
 
@@ -19,11 +18,6 @@ SECONDS = 2.0  # the store's clock tells whole seconds
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "SECONDS", SECONDS)
-
-
-@pytest.fixture
-def bucket(new_url: Callable[[], str]) -> Bucket:
-    return open_bucket("s3", new_url().split("/")[2])
 
 
 def hold(bucket: Bucket, key: str) -> Lease:
@@ -61,10 +55,10 @@ def test_who_does_not_wait_is_refused_while_the_holder_lives(home: Home) -> None
         pass
 
 
-def test_a_dead_holders_lease_is_taken_over_by_exactly_one(bucket: Bucket) -> None:
+def test_a_dead_holders_lease_is_taken_over_by_exactly_one(any_bucket: Bucket, prefix: str) -> None:
     begun = time.monotonic()
-    dead = hold(bucket, "trial/lock")
-    heirs = [Lease(bucket, "trial/lock") for _ in range(4)]
+    dead = hold(any_bucket, f"{prefix}lock")
+    heirs = [Lease(any_bucket, f"{prefix}lock") for _ in range(4)]
     taken: list[Lease] = []
 
     def inherit(heir: Lease) -> None:
@@ -100,15 +94,17 @@ def test_who_has_lost_the_lease_writes_nothing_more_below_it(home: Home, objects
     assert not (folder / "after.json").exists()
 
 
-def test_a_lease_is_kept_through_an_answer_that_is_lost(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = hold(bucket, "trial/lock")
-    put = bucket.put
+def test_a_lease_is_kept_through_an_answer_that_is_lost(
+    any_bucket: Bucket, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = hold(any_bucket, f"{prefix}lock")
+    put = any_bucket.put
 
     def put_twice(key: str, body: bytes, tag: str | None) -> str:
         put(key, body, tag)
         return put(key, body, tag)
 
-    monkeypatch.setattr(bucket, "put", put_twice)
+    monkeypatch.setattr(any_bucket, "put", put_twice)
     time.sleep(SECONDS)
     held.check()
     monkeypatch.undo()
