@@ -79,7 +79,7 @@ def test_all_machines_are_in_one_zone(config: Config) -> None:
 
 
 def test_torchs_build_is_that_of_the_machines_driver(config: Config) -> None:
-    (install,) = set(starts(config, "polyview[s3]"))
+    (install,) = set(starts(config, "polyview[az,gs,s3]"))
     assert "UV_TORCH_BACKEND=${UV_TORCH_BACKEND:-auto} ~/venv/bin/uv pip install" in install
 
 

@@ -15,7 +15,6 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -57,6 +56,8 @@ class _ObjectStore(Bucket):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
+        self._ahead: float | None = None
+        """By how much the store's clock is ahead of this process's, which no user sets."""
         with self._telling(""):
             self._store = self._open()
 
@@ -89,7 +90,7 @@ class _ObjectStore(Bucket):
             answer = self._answer(key)
             if answer is None:
                 return None
-            age = self._now() - answer.meta["last_modified"].timestamp()
+            age = self._now(key) - answer.meta["last_modified"].timestamp()
             return Found(bytes(answer.bytes()), _tag(answer.meta), age)
 
     def content(self, key: str, known: bytes | None) -> bytes | None:
@@ -140,20 +141,16 @@ class _ObjectStore(Bucket):
     def _written(self, key: str) -> int:
         return int(obstore.head(self._store, key)["last_modified"].timestamp())
 
-    def _now(self) -> float:
-        """The time by the store's clock, in seconds."""
-        return self._clock + time.monotonic()
-
-    @cached_property
-    def _clock(self) -> float:
-        """By how much the store's clock is ahead of the one of this process: by the time of an object just put."""
-        key = f".clock-{secrets.token_hex(4)}"
-        with self._telling(key):
-            obstore.put(self._store, key, b"", use_multipart=False)
+    def _now(self, key: str) -> float:
+        """The time by the store's clock, in seconds, which it tells of an object alone: one is put beside `key` once."""
+        if self._ahead is None:
+            probe = f"{key}.clock-{secrets.token_hex(4)}"
+            obstore.put(self._store, probe, b"", use_multipart=False)
             try:
-                return obstore.head(self._store, key)["last_modified"].timestamp() - time.monotonic()
+                self._ahead = obstore.head(self._store, probe)["last_modified"].timestamp() - time.monotonic()
             finally:
-                obstore.delete(self._store, key)
+                obstore.delete(self._store, probe)
+        return self._ahead + time.monotonic()
 
     @contextmanager
     def _telling(self, key: str) -> Iterator[None]:
