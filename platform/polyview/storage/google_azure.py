@@ -142,7 +142,7 @@ class _ObjectStore(Bucket):
         return int(obstore.head(self._store, key)["last_modified"].timestamp())
 
     def _now(self, key: str) -> float:
-        """The time by the store's clock, in seconds, which it tells of an object alone: one is put beside `key` once."""
+        """The time by the clock of the store, in seconds; it tells that of objects alone: one is put beside `key`."""
         if self._ahead is None:
             probe = f"{key}.clock-{secrets.token_hex(4)}"
             obstore.put(self._store, probe, b"", use_multipart=False)
