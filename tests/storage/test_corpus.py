@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from polyview.recipe import Corpus, Experiment, Generator, with_overrides
 from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter
 from polyview.rendering.store import ViewStore, finish_part
+from polyview.storage.mirror import fetch_once, resolve
 
 PATTERN = "{subject}/{expression}.obj"
 EXPRESSIONS = ("happiness", "sadness")
@@ -87,6 +89,22 @@ def test_they_are_drawn_as_those_of_the_folder_are(
         found.append(ViewStore.open(part).gather(np.arange(4), rig))
     np.testing.assert_array_equal(*found)
     assert found[0].std() > 10
+
+
+def test_a_machine_asks_once_what_a_corpus_has_however_many_of_its_processes_draw(
+    address: str, store: Any, tmp_path: Path
+) -> None:
+    def asked() -> int:
+        return len([path for verb, path in store.requests if verb == "GET" and path.count("/") < 2])
+
+    fetch_once(resolve(address), "first")
+    before = asked()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: fetch_once(resolve(address), "first"), range(4)))
+    assert asked() == before
+    fetch_once(resolve(address), "second")
+    assert asked() == before + 1
+    assert len(list(tmp_path.rglob("*.obj"))) == 4
 
 
 def test_what_is_changed_or_taken_away_there_is_here(address: str, client: Any, dataset: Path) -> None:

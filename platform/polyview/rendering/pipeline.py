@@ -49,7 +49,7 @@ from polyview.rendering.store import (
     write_shard,
 )
 from polyview.storage.home import Home, locked
-from polyview.storage.mirror import address, fetch_all, files, remove, resolve
+from polyview.storage.mirror import address, fetch_once, files, remove, resolve
 
 REASONS_SHOWN = 3
 
@@ -125,9 +125,9 @@ class ShardWriter:
 
 
 @functools.lru_cache(maxsize=1)
-def _have_here(root: str, _faces: str) -> None:
-    """Fetch a dataset that lies in a bucket, once in a process for the same faces."""
-    fetch_all(resolve(root))
+def _have_here(root: str, faces: str) -> None:
+    """Fetch a dataset that lies in a bucket; asked once in a process for the same faces."""
+    fetch_once(resolve(root), faces)
 
 
 def render(

@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PosixPath, PurePosixPath
@@ -156,17 +156,33 @@ def fetch_all(folder: Path, *patterns: str) -> None:
 
     Of the whole folder nothing stays that the bucket has no more, or that was made anew there.
     """
+    if isinstance(folder, CachedPath):
+        with alone(folder):
+            _fetch_all(folder, patterns)
+
+
+def fetch_once(folder: Path, version: str) -> None:
+    """As `fetch_all`, for all of a folder, unless a process of this machine has fetched that `version` of it."""
     if not isinstance(folder, CachedPath):
         return
     with alone(folder):
-        # What has its name here has it in the bucket, so whatever is new since this look is no matter.
-        here = {path: _stamp(path) for path in _named(folder.rglob("*"))}
-        there = _stamps(folder)
-        for path, stamp in here.items():
-            if stamp != there.get(path):
-                path.unlink(missing_ok=True)
-        for pattern in patterns or ("",):
-            _each(fetch, [path for path in there if not pattern or _fits(path, folder, pattern)])
+        mark = folder / ".fetched"
+        if not mark.exists() or mark.read_text() != version:
+            _fetch_all(folder, ())
+            mark.write_text(version)
+
+
+def _fetch_all(folder: CachedPath, patterns: Sequence[str]) -> None:
+    # What has its name here has it in the bucket, so whatever is new since this look is no matter.
+    here = {path: _stamp(path) for path in _named(folder.rglob("*"))}
+    there = _stamps(folder)
+    for path, stamp in here.items():
+        if stamp != there.get(path):
+            path.unlink(missing_ok=True)
+    for pattern in patterns:
+        _each(fetch, [path for path in there if _fits(path, folder, pattern)])
+    if not patterns:
+        _each(fetch, [path for path in there if not path.name.startswith(".")])
 
 
 def is_away(path: Path) -> bool:
