@@ -49,7 +49,7 @@ def refused(
 @pytest.mark.parametrize(
     ("home", "line"),
     [
-        ("s3://no-such-bucket/of/ours", "there is no such bucket; make it, or set POLYVIEW_HOME to one that there is"),
+        ("s3://no-such-bucket/of/ours", "there is no such bucket; make it, or name one that there is"),
         (
             "ftp://faces/of/ours",
             "ftp://faces/of/ours: neither a folder nor s3://bucket/path or gs://bucket/path or az://",

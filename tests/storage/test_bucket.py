@@ -111,9 +111,7 @@ def test_what_is_gone_or_never_was_is_one_line(any_bucket: Bucket, prefix: str, 
         with pytest.raises(OutageError, match=f"^{any_bucket.address(prefix)}none: .* run this again, and it is made"):
             ask()
     nowhere = open_bucket(any_bucket.scheme, "there-is-no-such-bucket")
-    with pytest.raises(
-        OutageError, match="there is no such bucket; make it, or set POLYVIEW_HOME to one that there is"
-    ):
+    with pytest.raises(OutageError, match="there is no such bucket; make it, or name one that there is"):
         nowhere.check(prefix)
     with pytest.raises(OutageError, match="there is no such bucket"):
         nowhere.get("key")

@@ -133,7 +133,7 @@ def test_a_place_where_nothing_is_and_a_bucket_that_there_is_not(address: str) -
     nothing = re.escape(f"corpus.root: {address}/none holds nothing; set it to where folder lies")
     with pytest.raises(UserError, match=nothing):
         scan(corpus_at(f"{address}/none"))
-    with pytest.raises(UserError, match=r"^s3://no-such-bucket/faces/: there is no such bucket; make it"):
+    with pytest.raises(UserError, match=r"^corpus.root: s3://no-such-bucket/faces/: there is no such bucket"):
         scan(corpus_at("s3://no-such-bucket/faces"))
 
 

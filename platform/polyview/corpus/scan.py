@@ -108,7 +108,10 @@ def _here(corpus: Corpus) -> Corpus:
     folder = resolve(corpus.root or "")
     if not isinstance(folder, CachedPath):
         return corpus
-    fetch_all(folder)
+    try:
+        fetch_all(folder)
+    except UserError as error:
+        raise type(error)(f"corpus.root: {error}") from None
     if all(path.name.startswith(".") for path in folder.iterdir()):
         raise UserError(f"corpus.root: {corpus.root} holds nothing; set it to where {corpus.dataset} lies")
     return corpus.model_copy(update={"root": str(folder)})

@@ -166,7 +166,7 @@ class _ObjectStore(Bucket):
             ) from None
         except FileNotFoundError as error:
             gone = "it is gone; run this again, and it is made anew"
-            none = "there is no such bucket; make it, or set POLYVIEW_HOME to one that there is"
+            none = "there is no such bucket; make it, or name one that there is"
             raise OutageError(f"{self.address(key)}: {none if _code(error) in _NO_BUCKET else gone}") from None
         except (BaseError, ValueError) as error:
             if _NO_CREDENTIALS.search(str(error)):

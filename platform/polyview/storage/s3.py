@@ -43,7 +43,7 @@ _CONFIG = Config(
 _CUT_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, HTTPError)
 _NOT_THERE, _NOT_CHANGED, _CONFLICTS = 404, 304, (409, 412)
 _REMEDIES = {
-    "NoSuchBucket": "there is no such bucket; make it, or set POLYVIEW_HOME to one that there is",
+    "NoSuchBucket": "there is no such bucket; make it, or name one that there is",
     "AccessDenied": "these credentials may not do that (403 AccessDenied); allow them to list, read, write and delete",
     "InvalidAccessKeyId": "the store does not know these credentials (403 InvalidAccessKeyId); see `aws configure`",
     "SignatureDoesNotMatch": "the secret key is not this access key's (403 SignatureDoesNotMatch); see `aws configure`",
