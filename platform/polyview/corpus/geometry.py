@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from polyview.corpus.films import FilmGuess
 from polyview.corpus.formats.landmarks import Landmarks
 from polyview.corpus.mesh import Mesh, MeshError, nose_tip
 from polyview.corpus.orientation import (
@@ -49,22 +50,47 @@ _INNER = 2.0, 98.0
 _NOSE_REACH = 25.0
 """Millimetres from the middle of the nose's outline within which its tip is."""
 
+_OUT_OF_PLACE = 20.0
+"""Millimetres by which the nose that a frame shows by itself may miss that of its film, and nothing is said."""
+
 _BACKS = (
     "turned with the backs of their triangles to the front camera: they look away (corpus.geometry.axes), are "
     "mirrored, or are wound clockwise; look at the sheet"
 )
 _HALF = "with what lies foremost at one side: half of a face, or one that looks sideways; look at the sheet"
+_APART = (
+    f"with what looks like a nose more than {_OUT_OF_PLACE:.0f} mm from that of the film: all of a film is framed "
+    "around the median of its frames' noses; look at the sheet (rendering.framing: whole needs no nose)"
+)
 
 
-def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mesh:
+def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry, film: FilmGuess | None = None) -> Mesh:
     """The mesh in millimetres, without spikes and small holes, aligned and cropped: whatever of it is asked for.
 
-    Where the nose is not known and a step needs it, it is taken to be the foremost point of the middle of the mesh.
-    What was guessed is in the mesh's `guesses`. Raises `MeshError` where alignment needs landmarks that are not there,
-    no unit makes the mesh a head, or nothing is left.
+    Where the nose is not known and a step needs it, it is taken to be the foremost point of the middle of the mesh; of
+    a frame of a `film`, to be where the film's is. What was guessed is in the mesh's `guesses`. Raises `MeshError`
+    where alignment needs landmarks that are not there, no unit makes the mesh a head, or nothing is left.
     """
+    mesh, axes, nose_is_known = _cleaned(mesh, landmarks, geometry, film)
+    if film is not None and film.nose is not None and not nose_is_known:
+        mesh = _with_nose_of_film(mesh, film.nose)
+    if geometry.align == "landmarks":
+        if axes is None:
+            raise MeshError("corpus.geometry.align: landmarks needs both eyes and the mouth marked")
+        mesh = _turned(mesh, axes.T.astype(np.float32))
+    if geometry.align != "none":
+        mesh = _centred(mesh)
+    found = [told for told, is_so in ((_BACKS, shows_backs(mesh)), (_HALF, lies_to_one_side(mesh))) if is_so]
+    mesh = replace(mesh, guesses=(*mesh.guesses, *found))
+    return cropped(mesh, geometry.crop) if geometry.crop else mesh
+
+
+def _cleaned(
+    mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry, film: FilmGuess | None
+) -> tuple[Mesh, Vector | None, bool]:
+    """The mesh before alignment, the face's own axes where landmarks tell them, and whether they tell the nose."""
     mesh.check()
-    unit, of_unit = _unit(mesh, geometry.unit)
+    unit, of_unit = _unit(mesh, geometry.unit, film)
     mesh = _in_millimetres(mesh, unit)
     turn, of_axes = _turn(mesh, geometry, landmarks)
     if turn is not None:
@@ -79,15 +105,17 @@ def prepared(mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry) -> Mes
         mesh = without_spikes(mesh, geometry.spikes)
     if geometry.holes:
         mesh = with_holes_closed(mesh, geometry.holes)
-    if geometry.align == "landmarks":
-        if axes is None:
-            raise MeshError("corpus.geometry.align: landmarks needs both eyes and the mouth marked")
-        mesh = _turned(mesh, axes.T.astype(np.float32))
-    if geometry.align != "none":
-        mesh = _centred(mesh)
-    found = [told for told, is_so in ((_BACKS, shows_backs(mesh)), (_HALF, lies_to_one_side(mesh))) if is_so]
-    mesh = replace(mesh, guesses=(*mesh.guesses, *found))
-    return cropped(mesh, geometry.crop) if geometry.crop else mesh
+    return mesh, axes, nose is not None
+
+
+def shown_nose(
+    mesh: Mesh, landmarks: Landmarks | None, geometry: Geometry, film: FilmGuess | None
+) -> NDArray[np.float32]:
+    """The tip (3,) of the nose of a file's mesh, millimetres, before alignment; raises `MeshError` as `prepared` does.
+
+    Of a frame of a `film`, it is the frame's own, in the film's unit.
+    """
+    return nose_tip(_cleaned(mesh, landmarks, geometry, film)[0])
 
 
 def shown_axes(mesh: Mesh, landmarks: Landmarks | None, unit: float | str | None) -> tuple[Way, Way] | None:
@@ -186,11 +214,13 @@ def _with_faces(mesh: Mesh, kept: NDArray[np.bool_]) -> Mesh:
     )
 
 
-def _unit(mesh: Mesh, told: float | str | None) -> tuple[float, tuple[str, ...]]:
+def _unit(mesh: Mesh, told: float | str | None, film: FilmGuess | None = None) -> tuple[float, tuple[str, ...]]:
     """Millimetres per unit, and what was guessed of it if it is not plain."""
     if told != "auto":
         return (1.0 if told is None else float(told)), ()
     unit, name = guess_unit(mesh)
+    if film is not None and film.unit is not None:
+        unit, name = film.unit
     return unit, () if unit == 1.0 else (f"taken to be in {name} (corpus.geometry.unit: {unit:g})",)
 
 
@@ -214,6 +244,13 @@ def _with_face_found(mesh: Mesh) -> Mesh:
     head = mesh.vertices[mesh.vertices[:, 1] >= mesh.vertices[:, 1].max() - _HEAD_HEIGHT]
     doubt = f"{height:.0f} mm tall, its face looked for at the top (rendering.framing: whole shows all of it)"
     return replace(mesh, nose=nose_tip(replace(mesh, vertices=head)), guesses=(*mesh.guesses, doubt))
+
+
+def _with_nose_of_film(mesh: Mesh, nose: tuple[float, float, float]) -> Mesh:
+    """The mesh with the nose where its film has it; it is said where the mesh shows another."""
+    place = np.array(nose, dtype=np.float32)
+    is_apart = np.linalg.norm(nose_tip(mesh) - place) > _OUT_OF_PLACE
+    return replace(mesh, nose=place, guesses=(*mesh.guesses, *([_APART] if is_apart else [])))
 
 
 def _placed_landmarks(landmarks: Landmarks, turn: NDArray[np.float32]) -> Landmarks:

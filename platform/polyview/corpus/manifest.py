@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from polyview.corpus.contents import content_digests
-from polyview.corpus.formats.limits import landmark_files, names_in, reading_of
+from polyview.corpus.formats.limits import FORMATS, format_of, landmark_files, names_in, reading_of
 from polyview.corpus.references import references
 from polyview.errors import UserError
 from polyview.recipe import Geometry
@@ -44,7 +44,7 @@ _AS_IT_IS = Geometry()
 DRAWING = 2
 """How `rendering` draws what is read: another number wherever the same file gives another picture.
 
-It counts in the fingerprint, so that neither a store nor a report holds pictures of two kinds.
+It counts in the fingerprint, so that neither a store nor a report holds pictures of two kinds. See `drawing_of`.
 """
 _UNNOTED_DRAWING = 2
 """That of manifests which do not note theirs: their fingerprints stay as they were."""
@@ -74,7 +74,7 @@ class Manifest:
     lying beside it as its landmarks or materials, with the geometry, and with how files are read and drawn.
     geometry: what is done to each mesh as it is loaded.
     reading: `READING` of the version that made it; 0 where no file is read, and of earlier versions, which left it out.
-    drawing: `DRAWING` of that version.
+    drawing: `drawing_of` that version.
     held: `contents`, where it was read as the manifest was built.
     """
 
@@ -91,8 +91,9 @@ class Manifest:
         """A manifest of these rows, in any order; raises `UserError` where they do not fit the schema."""
         frame = _conformed(frame).sort("sample_id")
         reading, held = reading_of(frame["path"]), _contents(frame, root)
-        fingerprint = fingerprint_of(frame, geometry, held, reading, DRAWING)
-        return cls(frame, root, fingerprint, geometry, reading, DRAWING, held)
+        drawing = drawing_of(frame, root, geometry)
+        fingerprint = fingerprint_of(frame, geometry, held, reading, drawing)
+        return cls(frame, root, fingerprint, geometry, reading, drawing, held)
 
     @cached_property
     def contents(self) -> list[list[str]]:
@@ -179,6 +180,23 @@ class Manifest:
         ]
         by_expression = self.frame.group_by("expression").agg(counts).sort("expression")
         return pl.concat([by_expression, self.frame.select(pl.lit("all").alias("expression"), *counts)])
+
+
+def guessed_films(frame: pl.DataFrame, root: str, geometry: Geometry) -> pl.DataFrame:
+    """The rows of films of which something is guessed: the unit of their files, or the nose of some frame."""
+    is_file = pl.Series([format_of(path) in FORMATS for path in frame["path"]], dtype=pl.Boolean)
+    films = frame.filter(is_file).filter(pl.col("frame").n_unique().over(SEQUENCE) > 1)
+    if geometry.unit == "auto" or films.is_empty():
+        return films
+    names, folder = cache(names_in), resolve(root)
+    marked = [bool(root and landmark_files(path, folder, names)) for path in films["path"]]
+    is_marked = pl.Series("is_marked", marked, dtype=pl.Boolean)
+    return films.with_columns(is_marked).filter((~pl.col("is_marked")).any().over(SEQUENCE)).drop("is_marked")
+
+
+def drawing_of(frame: pl.DataFrame, root: str, geometry: Geometry) -> int:
+    """`DRAWING`, and one more where films are guessed of: their frames were framed one by one by earlier versions."""
+    return DRAWING + (not guessed_films(frame, root, geometry).is_empty())
 
 
 def _conformed(frame: pl.DataFrame) -> pl.DataFrame:

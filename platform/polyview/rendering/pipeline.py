@@ -8,7 +8,6 @@ for; what it left is taken away once other parts have all its cameras.
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,9 +19,10 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
+from polyview.corpus.films import FilmGuess
 from polyview.corpus.formats.limits import reading_of
-from polyview.corpus.load import load_mesh
-from polyview.corpus.manifest import DRAWING, OPTIONAL, Manifest
+from polyview.corpus.load import have_corpus, load_mesh
+from polyview.corpus.manifest import OPTIONAL, Manifest, drawing_of
 from polyview.corpus.mesh import MeshError
 from polyview.corpus.units import USUAL, on_units, unit_in
 from polyview.errors import UserError
@@ -31,6 +31,7 @@ from polyview.recipe import Geometry, Rendering, digest
 from polyview.rendering.cameras import Camera
 from polyview.rendering.damage import damaged_files, reopen_part
 from polyview.rendering.doubts import doubt_of, summary_of
+from polyview.rendering.films import film_guesses
 from polyview.rendering.renderer import backend_of, make_renderer
 from polyview.rendering.store import (
     SCHEMA_VERSION,
@@ -49,7 +50,7 @@ from polyview.rendering.store import (
     write_shard,
 )
 from polyview.storage.home import Home, locked
-from polyview.storage.mirror import address, fetch_once, files, remove, resolve
+from polyview.storage.mirror import address, files, remove
 
 REASONS_SHOWN = 3
 
@@ -101,33 +102,29 @@ class ShardWriter:
 
     def _write(self, job: dict[str, Any]) -> Shard:
         """Load and draw the job's samples, set aside those that cannot be read, write the shard."""
-        _have_here(self.root, self.faces)
+        have_corpus(self.root, self.faces)
         renderer = make_renderer(self.rendering)
         columns, size = column_names(self.cameras, self.rendering), self.rendering.size
         views = np.empty((len(columns), len(job["sample_id"]), size, size, 3), np.uint8)
         sample_ids: list[str] = []
         rejected: list[dict[str, str]] = []
         doubts: list[dict[str, str]] = []
-        units = job.get("unit") or [None] * len(job["path"])
-        for sample_id, path, texture, unit in zip(job["sample_id"], job["path"], job["texture"], units, strict=True):
+        units, films = (job.get(name) or [None] * len(job["path"]) for name in ("unit", "film"))
+        rows = zip(job["sample_id"], job["path"], job["texture"], units, films, strict=True)
+        for sample_id, path, texture, unit, told in rows:
             try:
-                mesh = load_mesh(path, texture, self.root, self.geometry, unit)
+                film = FilmGuess.model_validate_json(told) if told else None
+                mesh = load_mesh(path, texture, self.root, self.geometry, unit, film)
                 drawn = views[:, len(sample_ids)] = renderer.render(mesh, self.cameras)
                 sample_ids.append(sample_id)
                 view = doubt_of(drawn[: len(self.cameras)], mesh, self.cameras, self.rendering)
-                told = [*(("guess", guess) for guess in mesh.guesses), *([("view", view)] if view else [])]
-                doubts += [{"sample_id": sample_id, "path": path, "kind": kind, "reason": text} for kind, text in told]
+                said = [*(("guess", guess) for guess in mesh.guesses), *([("view", view)] if view else [])]
+                doubts += [{"sample_id": sample_id, "path": path, "kind": kind, "reason": text} for kind, text in said]
             except MeshError as error:
                 rejected.append({"sample_id": sample_id, "path": path, "reason": str(error)})
         path = shard_path(self.folder, job["shard"])
         write_shard(path, sample_ids, columns, views[:, : len(sample_ids)], rejected, doubts)
         return read_shard(path)
-
-
-@functools.lru_cache(maxsize=1)
-def _have_here(root: str, faces: str) -> None:
-    """Fetch a dataset that lies in a bucket; asked once in a process for the same faces."""
-    fetch_once(resolve(root), faces)
 
 
 def render(
@@ -212,11 +209,13 @@ def _missing(folder: Path, cameras: Sequence[Camera]) -> tuple[Camera, ...]:
 
 
 def _store_name(manifest: Manifest, rendering: Rendering) -> str:
-    reading = reading_of(manifest.frame["path"])  # today's, which is not that of a manifest kept from earlier
+    # Today's, which are not those of a manifest kept from earlier.
+    reading = reading_of(manifest.frame["path"])
+    drawing = drawing_of(manifest.frame, manifest.root, manifest.geometry)
     return digest(
         {
             "schema": SCHEMA_VERSION,
-            "drawing": DRAWING,
+            "drawing": drawing,
             "fingerprint": manifest.fingerprint,
             "rendering": rendering.model_dump(mode="json", exclude={"views", "backend"}),
             "backend": backend_of(rendering),
@@ -264,6 +263,7 @@ def _fill_part(
     made: dict[int, Shard] = {}
     report = on_progress or (lambda _done, _total: None)
     report(done, len(manifest))
+    missing = _with_films(missing, manifest)
     writer = ShardWriter(folder, manifest.root, manifest.geometry, rendering, cameras, manifest.fingerprint)
     for number, shard in _run(writer, missing):
         made[number] = shard
@@ -288,6 +288,12 @@ def _remove_overtaken(store: Path) -> None:
 def _shard_jobs(frame: pl.DataFrame, rows: int) -> list[dict[str, Any]]:
     columns = frame.select("sample_id", "path", "texture", *(name for name in OPTIONAL if name in frame.columns))
     return [{"shard": number, **part.to_dict(as_series=False)} for number, part in enumerate(columns.iter_slices(rows))]
+
+
+def _with_films(jobs: list[dict[str, Any]], manifest: Manifest) -> list[dict[str, Any]]:
+    """The jobs with what is guessed of the film of each of their samples."""
+    guesses = film_guesses(manifest, [sample_id for job in jobs for sample_id in job["sample_id"]])
+    return [job | {"film": [guesses.get(sample_id) for sample_id in job["sample_id"]]} for job in jobs]
 
 
 def _run(writer: ShardWriter, jobs: list[dict[str, Any]]) -> Iterator[tuple[int, Shard]]:
