@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +196,37 @@ def _is_wrong(one: Comparison, truth: float, margin: float | None) -> bool:
     if one.verdict == "same":
         return margin is None or abs(truth) >= margin
     return one.significant and (truth == 0 or (one.difference or 0) * truth < 0)
+
+
+def near_nothing(design: str, seeds: int, people: int, discordant: float, studies: int, gained: float = 0.5) -> Rates:
+    """Studies of four variants whose predictions are the baseline's but for so many of each seed's, at random.
+
+    `gained` is the share of these that are right instead of wrong: with a half of them, nothing differs in truth.
+    """
+    rng = np.random.default_rng([seeds, people, round(100 * discordant)])
+    wrong, covered, intervals = 0, 0, 0
+    for _ in range(studies):
+        tested = test_subjects(design, seeds, people, rng)
+        rate = discordant / (SAMPLES * tested.sum(axis=1).mean())
+        truth = (2 * gained - 1) * rate
+        scores = {"full": discrete_scores(tested, np.zeros(tested.shape))}
+        for name in VARIANTS[1:]:
+            right = rng.binomial(SAMPLES, gained * rate, tested.shape)
+            scores[name] = discrete_scores(tested, right - rng.binomial(SAMPLES, (1 - gained) * rate, tested.shape))
+        found = compare(scores, "full")[1:]
+        wrong += any(_is_wrong(one, truth, None) for one in found)
+        spans = [(one.low, one.high) for one in found if one.low is not None and one.high is not None]
+        covered += sum(low <= truth <= high for low, high in spans)
+        intervals += len(spans)
+    group = f"{design}, {seeds} seeds"
+    kind = f"{people} people, {discordant:g} other predictions a seed, {gained:.0%} of them gained"
+    return Rates(group, kind, studies, 100 * wrong / studies, 100 * covered / max(intervals, 1))
+
+
+def discrete_scores(tested: NDArray[np.bool_], right: NDArray[np.int64]) -> dict[int, SeedScore]:
+    """Scores of so many right predictions of SAMPLES by each person in each seed, (J, P); others are untested."""
+    scores = seed_scores(np.where(tested, right / SAMPLES, np.nan))
+    return {seed: replace(one, step=1 / (SAMPLES * len(one.people))) for seed, one in scores.items()}
 
 
 def power(seeds: int, people: int, studies: int) -> tuple[float, float]:

@@ -73,6 +73,37 @@ def test_seeds_that_are_all_alike_tell_nothing_of_other_people() -> None:
     assert for_other_people(list(contrast([of_one, of_other], [1, -1]).values())) is None
 
 
+@pytest.mark.parametrize(
+    "right", [[0, 0, 0, 0, 0], [2, 2, 2, 2, 2], [0, 0, 0, 0, 1], [3, 3, 3, 4, 3], [-1, -1, -1, -1, -2]]
+)
+def test_no_error_is_believed_that_one_prediction_more_would_make(right: list[int]) -> None:
+    scores = [of_right_predictions(one, 4 * seed) for seed, one in enumerate(right)]
+    assert for_these_people(scores) is None
+    assert for_other_people(scores) is None
+
+
+@pytest.mark.parametrize("right", [[0, 0, 0, 1, 1], [2, 0, 0, 0, 0], [1, 2, 3]])
+def test_what_more_than_one_prediction_makes_is_an_error(right: list[int]) -> None:
+    scores = [of_right_predictions(one, 4 * seed) for seed, one in enumerate(right)]
+    found = for_these_people(scores)
+    assert found is not None
+    assert found.error == pytest.approx(np.std(right, ddof=1) / np.sqrt(len(right)) / 140)
+    assert for_other_people(scores) is not None
+
+
+def test_a_contrast_of_many_variants_has_the_step_of_their_weights() -> None:
+    scores = [{0: SeedScore(0.5, step=0.01)}, {0: SeedScore(0.4, step=0.02)}]
+    assert contrast(scores, [0.25, -0.25])[0].step == pytest.approx(0.005)
+
+
+def of_right_predictions(count: int, first: int, people: int = 20, samples: int = 7) -> SeedScore:
+    """A difference by so many right predictions, each of another person, from the `first` on."""
+    values = np.zeros(people)
+    values[first : first + abs(count)] = np.sign(count) / samples
+    by_person = {str(person): float(value) for person, value in enumerate(values)}
+    return SeedScore(float(values.mean()), by_person, step=1 / (people * samples))
+
+
 @given(st.floats(-3, 3), st.floats(0.1, 10))
 def test_other_units_and_a_shift_of_all_change_the_interval_alike(shift: float, unit: float) -> None:
     table = crossed(4, 12, np.random.default_rng(3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from tests.analysis.simulation import Rates, comparisons, factorials, power, until_decided
+from tests.analysis.simulation import Rates, comparisons, factorials, near_nothing, power, until_decided
 
 STUDIES = 250
 
@@ -47,6 +47,13 @@ def test_factorials_whose_factors_do_nothing_in_the_mean_rarely_claim_an_effect(
 @pytest.mark.parametrize("truth", [0.0, 0.05])
 def test_studies_that_go_on_until_decided_claim_no_more(truth: float, margin: float | None) -> None:
     check(until_decided(12, 50, truth, 150, margin), intervals=4)
+
+
+@pytest.mark.parametrize("gained", [0.0, 0.5])
+@pytest.mark.parametrize("discordant", [0.3, 1, 3])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_studies_in_which_few_predictions_differ_claim_no_more(seeds: int, discordant: float, gained: float) -> None:
+    check(near_nothing("holdout", seeds, 60, discordant, STUDIES // 2, gained), intervals=4)
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10, 20])

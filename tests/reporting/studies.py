@@ -17,7 +17,7 @@ from polyview.evaluation.metrics import scores
 from polyview.evaluation.protocols import PREDICTIONS
 from polyview.recipe import Study
 from polyview.recipe.evaluation import METRICS
-from polyview.trials.design import Trial, plan
+from polyview.trials.design import Trial, baselines, plan
 from polyview.trials.ledger import Record
 
 CLASSES = ("neutral", "anger", "fear")
@@ -79,9 +79,15 @@ def draw_study(rng: np.random.Generator) -> Study:
 
 
 def draw_truth(rng: np.random.Generator, folder: Path) -> Truth:
-    """A study whose probes guess better or worse; some of its trials may have no result."""
+    """A study whose probes guess better or worse; some of its trials may have no result.
+
+    A variant may predict what its baseline does, or that and one sample otherwise under one of the seeds.
+    """
     study = draw_study(rng)
     trials = plan(study)
+    against = baselines(study)
+    alike = {name for name in dict.fromkeys(trial.variant for trial in trials) if rng.random() < 0.25}
+    originals = {trial.place: trial.id for trial in trials}
     levels = {name: rng.uniform(0.4, 0.95) for name in {trial.variant for trial in trials}}
     lacking = rng.random() < 0.4
     said, records = {}, {}
@@ -89,9 +95,14 @@ def draw_truth(rng: np.random.Generator, folder: Path) -> Truth:
         if trial.variant != study.baseline and lacking and rng.random() < 0.2:
             continue
         tested = test_subjects(trial)
-        said[trial.id] = pl.DataFrame(
-            [*_answers(tested, levels[trial.variant], rng)], schema=PREDICTIONS, orient="row", strict=False
-        )
+        _, seed, fold = trial.place
+        original = originals[against[trial.variant], seed, fold]
+        if trial.variant in alike and original in said and original != trial.id:
+            said[trial.id] = said[original] if rng.random() < 0.8 else _with_one_answer_changed(said[original], rng)
+        else:
+            said[trial.id] = pl.DataFrame(
+                [*_answers(tested, levels[trial.variant], rng)], schema=PREDICTIONS, orient="row", strict=False
+            )
         records[trial.id] = _record(trial, tested, said[trial.id])
     return Truth(Outcome(study, trials, records, {}, None, "sqlite:///x", folder, predictions=said), said)
 
@@ -111,6 +122,13 @@ def _answers(people: Sequence[str], level: float, rng: np.random.Generator) -> I
                 for number in range(1 + place):
                     told = truth if rng.random() < level else str(rng.choice(CLASSES))
                     yield probe, f"{person}-{truth}-{number}", person, truth, told, 0.5
+
+
+def _with_one_answer_changed(said: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+    """What probes said, but for one sample of each probe."""
+    place = int(rng.integers(len(said) // len(PROBES)))
+    is_it = pl.int_range(pl.len()).over("probe") == place
+    return said.with_columns(prediction=pl.when(is_it).then(pl.lit(str(rng.choice(CLASSES)))).otherwise("prediction"))
 
 
 def _record(trial: Trial, tested: Sequence[str], said: pl.DataFrame) -> Record:

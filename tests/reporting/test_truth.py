@@ -45,6 +45,20 @@ def seeds_of(truth: Truth, variant: str, metric: str) -> dict[int, float]:
     return {seed: truth.score(ids, metric) for seed, ids in whole.items()}
 
 
+def one_prediction(truth: Truth, variant: str, shared: list[int], metric: str) -> float:
+    """What one prediction more in one of these seeds makes of the mean over them."""
+    probe, _, _ = metric.partition("/")
+    counts = [
+        sum(
+            truth.said[trial.id].filter(pl.col("probe") == probe).height
+            for trial in truth.outcome.trials
+            if trial.variant == variant and trial.seed == seed
+        )
+        for seed in shared
+    ]
+    return float(1 / (min(counts) * len(counts)))
+
+
 def variants_of(truth: Truth) -> list[str]:
     return list(dict.fromkeys(trial.variant for trial in truth.outcome.trials))
 
@@ -83,9 +97,12 @@ def test_means_differences_and_intervals_are_those_of_the_predictions(seed: int)
                 continue
             assert one.pairs == len(pairs)
             assert one.difference == pytest.approx(np.mean(pairs))
-            if len(pairs) > 1 and np.ptp(pairs) > 1e-9:
+            error = np.std(pairs, ddof=1) / np.sqrt(len(pairs)) if len(pairs) > 1 else 0.0
+            if error > 1.001 * one_prediction(truth, variant, list(own.keys() & base.keys()), metric):
                 paired = stats.ttest_1samp(pairs, 0).confidence_interval()
                 assert (one.seeds_low, one.seeds_high) == pytest.approx((paired.low, paired.high))
+            else:
+                assert one.seeds_low is None
 
 
 @settings(max_examples=20)
@@ -110,6 +127,27 @@ def test_a_verdict_is_what_the_adjusted_p_values_of_all_comparisons_allow(seed: 
             if one.verdict == "same":
                 assert study.margin
                 assert max(abs(one.low or 0), abs(one.high or 0)) < study.margin / 100 + 0.2
+
+
+def test_some_of_the_studies_have_differences_that_are_nothing_and_none_is_claimed() -> None:
+    found = {"nothing": 0, "one prediction": 0}
+    for seed in range(60):
+        truth = truth_of(seed)
+        study = truth.outcome.study
+        for variant, one in comparison_of_each(truth.outcome, study.metric).items():
+            if one.difference is None or one.pairs < 2:
+                continue
+            own = seeds_of(truth, variant, study.metric)
+            base = seeds_of(truth, baselines(study).get(variant, study.baseline), study.metric)
+            changed = sum(abs(own[seed] - base[seed]) > 1e-12 for seed in own.keys() & base.keys())
+            if changed == 0:
+                found["nothing"] += 1
+                assert one.verdict == "untested"
+                assert one.low is None
+            elif changed == 1 and study.metric.endswith("accuracy") and one.seeds_low is None:
+                found["one prediction"] += 1
+                assert one.verdict == "untested"
+    assert min(found.values()) > 2, found
 
 
 class Cells(HTMLParser):

@@ -50,12 +50,14 @@ def _seed_score(folds: Sequence[Record], predictions: Mapping[str, pl.DataFrame]
         score = metrics.scores(np.sum([fold.confusions[probe] for fold in folds], axis=0))[measure]
     drawn = evaluation.protocol == "holdout" and first.train_subjects
     ratio = len(first.scored_subjects) / len(first.train_subjects) if drawn else None
+    counted = sum(int(np.sum(fold.confusions.get(probe, 0))) for fold in folds)
+    step = 1 / counted if counted else 0.0
     said = [predictions[fold.id].filter(pl.col("probe") == probe) for fold in folds if fold.id in predictions]
     if len(said) < len(folds) or any(one.is_empty() for one in said):
-        return SeedScore(score, ratio=ratio, scored=_scored(folds))
+        return SeedScore(score, ratio=ratio, scored=_scored(folds), step=step)
     predicted = pl.concat(said)
     people = contributions(confusions_by_person(predicted, first.classes), measure)
-    return SeedScore(score, people, ratio, _scored(folds))
+    return SeedScore(score, people, ratio, _scored(folds), step)
 
 
 def _scored(folds: Sequence[Record]) -> Scored:

@@ -53,13 +53,15 @@ class SeedScore:
 
     `people` has a value per test subject, whose mean is the score but for the bias of the jackknife; it is empty where
     predictions were not kept. `ratio` is that of test subjects to training subjects if each seed draws its own, else
-    None. `scored` says of whom the score is; None where that is not known.
+    None. `scored` says of whom the score is; None where that is not known. `step` is what one prediction more or less
+    makes of the score; 0 where that is not known.
     """
 
     score: float
     people: Mapping[str, float] = field(default_factory=dict)
     ratio: float | None = None
     scored: Scored | None = None
+    step: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -135,15 +137,35 @@ def _weighted(scores: Sequence[SeedScore], weights: Sequence[float]) -> SeedScor
         {name: sum(weight * one.people[name] for one, weight in pairs) for name in sorted(people)},
         scores[0].ratio if all(one.ratio is not None for one in scores) else None,
         scores[0].scored,
+        max(abs(weight) * one.step for one, weight in pairs),
     )
 
 
 def for_these_people(scores: Sequence[SeedScore]) -> Estimate | None:
-    """The mean score under other seeds, for the same people; None where the seeds are fewer than two, or all alike."""
+    """The mean score under other seeds, for the same people; None where the seeds are fewer than two, or too alike.
+
+    They are too alike where the error of their mean is below its `resolution`.
+    """
     values = np.array([one.score for one in scores])
-    if len(values) < 2 or np.ptp(values) < SAME:
+    if len(values) < 2 or _is_unresolved(values.var(ddof=1) / len(values), scores):
         return None
-    return Estimate(float(values.mean()), len(values), float(values.var(ddof=1)), 0.0, len(values) - 1)
+    seed_variance = float(values.var(ddof=1))
+    return Estimate(float(values.mean()), len(values), seed_variance, 0.0, len(values) - 1)
+
+
+def resolution(scores: Sequence[SeedScore]) -> float:
+    """What one prediction more or less, in one of the seeds, makes of the mean over seeds.
+
+    An error that is no larger has not been measured. Scores are counts of right predictions: where few predictions
+    differ, seeds have the same count by chance now and then, their spread is nothing or next to it, and a t-test takes
+    that for certainty.
+    """
+    return max(SAME, max(one.step for one in scores) / len(scores))
+
+
+def _is_unresolved(variance: float, scores: Sequence[SeedScore]) -> bool:
+    """Whether the squared error of the mean is no more than its resolution, but for rounding."""
+    return variance <= (1 + 1e-9) * resolution(scores) ** 2
 
 
 def for_other_people(scores: Sequence[SeedScore]) -> Estimate | None:
@@ -154,7 +176,7 @@ def for_other_people(scores: Sequence[SeedScore]) -> Estimate | None:
     share is estimated by the products of those people's deviations, by moments, and added to the variance of the
     mean of independent seeds; degrees of freedom are Satterthwaite's (1946), never below those of the paired t-test.
     Without people, a hold-out drawn anew by every seed is corrected by its `ratio` (Nadeau and Bengio 2003). None
-    where neither can be had, or nothing varies.
+    where neither can be had, or the error is below the `resolution`.
     """
     if not all(one.people for one in scores):
         return _corrected(scores)
@@ -165,7 +187,7 @@ def for_other_people(scores: Sequence[SeedScore]) -> Estimate | None:
         return _corrected(scores)
     seed_variance, degrees = float(values.var(ddof=1)), len(values) - 1
     variance = seed_variance / len(values) + shared.covariance
-    if variance < SAME**2:
+    if _is_unresolved(variance, scores):
         return None
     spread = (SEED_WEIGHT if shared.covariance else 1) * (seed_variance / len(values)) ** 2 / degrees
     spread += shared.uncertainty / 2

@@ -291,7 +291,10 @@ def _without_interval(comparison: Comparison, against: str) -> str:
     if comparison.pairs == 1:
         return f"{name}: {points} points {against} in a single seed, which cannot tell a difference from luck."
     if comparison.seeds_low is None or comparison.seeds_high is None:
-        return f"{name} differs by exactly {points} points {against} in each of {comparison.pairs} seeds; no interval."
+        return (
+            f"{name}: {points} points {against}. Its {comparison.pairs} seeds differ by less than one prediction more "
+            "would make, or not at all, so that no interval and no verdict can be had from them."
+        )
     return (
         f"Whether {name} differs is open: {points} points {against}, and no predictions were kept from which to tell "
         f"for other people.{_on_these_people(comparison)}"
