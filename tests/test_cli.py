@@ -265,7 +265,7 @@ def test_scan_tells_what_it_skipped_and_why(capsys: pytest.CaptureFixture[str], 
     table.write_csv(tmp_path / "faces.csv")
     said = run(capsys, "scan", "folder", tmp_path, "--set", "table=faces.csv")
     assert "skipped b.txt: format .txt is not among" in said
-    assert "1 files skipped; wrote" in said
+    assert "1 file skipped; wrote" in said
     assert len(Manifest.load(tmp_path / "faces.parquet")) == 1
 
 
@@ -283,8 +283,8 @@ def test_scan_never_says_that_nothing_is_lost_where_something_is(
         "note: subjects that differ by case, space, punctuation, leading zeros or the encoding of a letter alone: "
         "'01' and" in said
     )
-    assert "note: 1 of 2 files are not there: gone.ply" in said
-    assert "12 files skipped and 1 faces left out; wrote" in said
+    assert "note: 1 of 2 files is not there: gone.ply" in said
+    assert "12 files skipped and 1 face left out; wrote" in said
 
 
 @pytest.mark.slow

@@ -172,7 +172,7 @@ def test_two_trials_are_compared_by_how_their_ids_begin(
 @pytest.mark.parametrize(
     ("assignment", "error"),
     [
-        ("corpus.generator.subjects=1", "evaluation.folds is 5 and there are 1 subjects; lower it, or bring more"),
+        ("corpus.generator.subjects=1", "evaluation.folds is 5 and there is 1 subject; lower it, or bring more"),
         ("evaluation.folds=13", "evaluation.folds is 13 and there are 12 subjects; lower it, or bring more"),
         ("training.batch_size=40", "training.batch_size is 40 and there are 27 samples to train on; lower it, or"),
         (

@@ -195,7 +195,7 @@ def test_sentences_claim_what_is_significant_and_no_more() -> None:
     assert "95 % interval \u22125.0 to +1.0" in unclear
     assert "seeds: {first: 3, most: " in unclear
     alike = told(-0.004, 0.006, p=1.0, p_same=0.02)
-    assert alike.startswith("“no text” is the same as “full” within 1 points of linear/accuracy: +0.1")
+    assert alike.startswith("“no text” is the same as “full” within 1 point of linear/accuracy: +0.1")
     assert "p = 0.02 after Bonferroni" in alike
 
 

@@ -41,7 +41,7 @@ def test_a_mesh_that_is_there_as_two_faces_is_told(root: Path, put: Callable[[Pa
     put(root / "anna" / "anger.obj", root / again)
     subject, expression = again.removesuffix(".obj").split("/")
     assert (
-        f"1 of 3 different meshes are there several times, as anna/anger.obj, {again}: anger of anna or {expression} "
+        f"1 of 3 different meshes is there several times, as anna/anger.obj, {again}: anger of anna or {expression} "
         f"of {subject}; leave each there once, or a face may be both trained on and tested on"
     ) in remarks(root)
 

@@ -82,7 +82,7 @@ def test_frames_make_films_of_a_person_and_expression(root: Path) -> None:
 
 
 def test_films_whose_frames_have_no_order_are_told(root: Path) -> None:
-    told = "1 of 1 sequences have several frames of one number, as q, so that their order is the table's; a column or"
+    told = "1 of 1 sequence has several frames of one number, as q, so that their order is the table's; a column or"
     for header, rows in (
         ("path,subject,expression,sequence", "one.ply,x,anger,q\ndeep/two.obj,x,anger,q\n"),
         ("path,subject,expression,sequence,frame", "one.ply,x,anger,q,3\ndeep/two.obj,x,anger,q,3\n"),
@@ -107,7 +107,7 @@ def test_films_whose_frames_have_no_order_are_told(root: Path) -> None:
 def test_films_that_lack_frames_are_told(root: Path, numbers: Iterable[int], gap: str | None) -> None:
     rows = "".join(f"{number},one.ply,x,anger,q,{frame}\n" for number, frame in enumerate(numbers))
     found = scanned(root, f"sample_id,path,subject,expression,sequence,frame\n{rows}9,one.ply,y,anger,q,7\n")
-    told = f"1 of 2 sequences have gaps in the numbers of their frames, as q {gap}; the frames that are there count as"
+    told = f"1 of 2 sequences has gaps in the numbers of their frames, as q {gap}; the frames that are there count as"
     assert [note.startswith(told) for note in found.remarks if "gaps" in note] == [True] * (gap is not None)
 
 
@@ -448,7 +448,7 @@ def test_people_who_lie_deeper_than_the_pattern_has_them_are_told_of_with_the_pa
     found = of_pattern(tmp_path, "*/{subject}/{expression}.obj", ["s03/happy.obj"])
     assert found.manifest.frame["subject"].to_list() == ["s01", "s02", "s01"]
     (told,) = (line for line in found.remarks if "several folders" in line)
-    assert told.startswith("1 of 2 people lie in several folders, as s01 in group1 and group2, and each is taken for")
+    assert told.startswith("1 of 2 people lies in several folders, as s01 in group1 and group2, and each is taken for")
     mixed = of_pattern(tmp_path, "{subject}/{expression}.obj", [])
     assert mixed.manifest.frame["subject"].to_list() == ["s03"]
     assert all(

@@ -23,7 +23,7 @@ def test_a_triangle_is_a_mesh() -> None:
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
-        (replace(TRIANGLE, vertices=np.zeros((0, 3), np.float32)), "empty: 0 vertices, 1 faces"),
+        (replace(TRIANGLE, vertices=np.zeros((0, 3), np.float32)), "empty: 0 vertices, 1 face"),
         (replace(TRIANGLE, faces=np.zeros((0, 3), np.int32)), "a point cloud: 3 points and no triangles"),
         (replace(TRIANGLE, vertices=np.full((3, 3), np.nan, np.float32)), "3 of 3 vertices are not finite"),
         (replace(TRIANGLE, faces=np.array([[0, 1, 99]], np.int32)), "face index 99 of 3 vertices"),

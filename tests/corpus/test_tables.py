@@ -329,7 +329,7 @@ def test_files_that_are_not_there_are_named(root: Path) -> None:
     found = scanned(root, table)
     assert len(found.manifest) == 3
     assert found.remarks == (
-        "3 of 4 files are not there: a/gone.obj, b.obj, skin.png; 1 of them are links to what is not here: fetch it "
+        "3 of 4 files are not there: a/gone.obj, b.obj, skin.png; 1 of them is a link to what is not here: fetch it "
         "first",
     )
 
@@ -338,7 +338,7 @@ def test_files_that_are_not_there_are_named(root: Path) -> None:
 def test_a_pipe_is_no_file_and_nobody_waits_for_its_writer(root: Path) -> None:
     os.mkfifo(root / "a" / "pipe.obj")
     found = scanned(root, "path,subject,expression\na/pipe.obj,anna,anger\na/0.obj,anna,anger\n")
-    assert found.remarks == ("1 of 2 files are not there: a/pipe.obj",)
+    assert found.remarks == ("1 of 2 files is not there: a/pipe.obj",)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_a_file_that_is_said_to_show_different_faces_is_told(root: Path) -> None
     rows = "a/0.obj,anna,happy\na/1.obj,bert,happy\nA/0.obj,anna,anger\na/1.obj,bert,Happiness\n"
     found = scanned(root, f"path,subject,expression\n{rows}")
     told = (
-        "1 of 2 files are said to show different faces, as a/0.obj: happiness of anna or anger of anna; correct the "
+        "1 of 2 files is said to show different faces, as a/0.obj: happiness of anna or anger of anna; correct the "
         "table: rows with a sample_id of their own all count, else the first row"
     )
     assert (len(found.manifest), found.remarks[0]) == (2, told)
@@ -423,7 +423,7 @@ def test_the_very_name_comes_first_and_of_several_alike_none_is_guessed(root: Pa
         (root / name).touch()
     found = scanned(root, "path,subject,expression\nOne.obj,anna,anger\ntwo.obj,anna,anger\nA/0.obj,anna,anger\n")
     assert found.manifest.frame["path"].to_list() == ["One.obj", "a/0.obj", "two.obj"]
-    assert found.remarks == ("1 of 3 files are not there: two.obj",)
+    assert found.remarks == ("1 of 3 files is not there: two.obj",)
 
 
 def test_one_file_under_two_spellings_is_one(root: Path) -> None:

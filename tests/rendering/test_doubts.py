@@ -82,8 +82,8 @@ def test_a_render_of_suspicious_views_is_an_error_above_max_rejected(tmp_path: P
     corpus = faces(tmp_path, [1.0, 0.05, 1.0])
     told = corpus.model_copy(update={"geometry": corpus.geometry.model_copy(update={"unit": 1.0})})
     manifest = scan(told).manifest
-    with pytest.raises(UserError, match=r"1 of 3 faces have suspicious views; 1_anger\.obj: .*corpus\.geometry\.unit"):
+    with pytest.raises(UserError, match=r"1 of 3 faces has suspicious views; 1_anger\.obj: .*corpus\.geometry\.unit"):
         render(manifest, Rendering(), RIG, Home(tmp_path / "home"), 0.1)
     summary = render(manifest, Rendering(), RIG, Home(tmp_path / "home"), 0.5)
     assert summary.rendered == 3
-    assert summary.doubts[0].startswith("1 of 3 faces have suspicious views")
+    assert summary.doubts[0].startswith("1 of 3 faces has suspicious views")

@@ -621,7 +621,7 @@ def test_what_was_pruned_once_and_trained_to_its_end_later_is_not_called_pruned(
     searched = replace(found.searched, interim_scores=interim)
     text = markdown(replace(found, study=study, searched=searched, records=records))
     assert "11 of 12 points of the search (nsga2) have a result." in text
-    assert "1 were pruned (median), and so are in none of the figures." in text
+    assert "1 was pruned (median), and so is in none of the figures." in text
 
 
 def test_a_search_that_has_tried_the_recipe_says_what_it_has_there(tmp_path: Path) -> None:

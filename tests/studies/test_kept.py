@@ -259,7 +259,7 @@ def test_predictions_of_another_trial_are_refused_and_those_that_are_missing_tol
         load_outcome(study, home)
     first.unlink()
     (told,) = caveats(load_outcome(study, home))
-    assert told.startswith("1 of 2 results have no predictions")
+    assert told.startswith("1 of 2 results has no predictions")
     first.write_bytes(kept)
     assert caveats(load_outcome(study, home)) == []
 

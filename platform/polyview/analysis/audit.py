@@ -11,6 +11,7 @@ from polyview.analysis.outcome import Outcome, confusions_of, finished, scored_p
 from polyview.analysis.supervision import supervision
 from polyview.evaluation.metrics import guessing
 from polyview.recipe import Experiment
+from polyview.wording import counted
 
 
 def audit(outcome: Outcome) -> list[Finding]:
@@ -71,11 +72,12 @@ def _unchanged(outcome: Outcome, variant: str, experiment: Experiment) -> Findin
     ]
     if not pairs:
         return None
+    trials = counted(len(pairs), "trial")
     changed = sum(one.scores != other.scores for one, other in pairs)
     if changed:
-        text = f"“{variant}” changes in {changed} of {len(pairs)} trials where labels are exchanged: they leak."
+        text = f"“{variant}” changes in {changed} of {trials} where labels are exchanged: they leak."
     else:
-        text = f"“{variant}” is unchanged in all {len(pairs)} trials by exchanged labels: pretraining reads none."
+        text = f"“{variant}” is unchanged in all {trials} by exchanged labels: pretraining reads none."
     return as_measured(text)
 
 

@@ -10,6 +10,7 @@ from polyview.analysis.statistics import Comparison, adjustment, relation, sente
 from polyview.evaluation.metrics import guessing
 from polyview.recipe import Study
 from polyview.trials.design import RAW_PIXELS, UNTRAINED, baselines
+from polyview.wording import counted
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def against_baseline(outcome: Outcome, one: Comparison, metric: str) -> Finding:
 def _level(outcome: Outcome, one: Comparison, metric: str) -> str:
     """How high a variant scores, and what guessing would give on its own faces."""
     spread = f" ± {100 * one.deviation:.1f}" if one.seeds > 1 else ""
-    count = "1 seed" if one.seeds == 1 else f"{one.seeds} seeds"
+    count = counted(one.seeds, "seed")
     whom = " on validation subjects" if one.side == "validation" else ""
     text = f"“{one.variant}” reaches {100 * one.mean:.1f}{spread} % {metric}{whom} over {count}"
     probe, _, measure = metric.partition("/")

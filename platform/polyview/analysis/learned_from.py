@@ -10,6 +10,7 @@ from polyview.analysis.supervision import describe_start, describe_supervision, 
 from polyview.recipe import Corpus
 from polyview.recipe.evaluation import Side
 from polyview.trials.design import RAW_PIXELS, REFERENCES, studied_experiment
+from polyview.wording import counted
 
 
 def learned_from(outcome: Outcome) -> list[str]:
@@ -18,8 +19,8 @@ def learned_from(outcome: Outcome) -> list[str]:
     corpus, views = study.experiment.corpus, study.experiment.rendering.views
     prints = sorted({record.manifest for _, record in finished(outcome) if record.manifest})
     counts = {trial.experiment.rendering.views.count for trial in outcome.trials if trial.variant not in REFERENCES}
-    several = f"{min(counts)} to {max(counts)} views" if len(counts) > 1 else f"{views.count} views"
-    faces = f"Faces: {corpus.dataset}, {len(corpus.expressions)} expressions, {several} of "
+    several = f"{min(counts)} to {max(counts)} views" if len(counts) > 1 else counted(views.count, "view")
+    faces = f"Faces: {corpus.dataset}, {counted(len(corpus.expressions), 'expression')}, {several} of "
     faces += f"{study.experiment.rendering.size} pixels" + (f"; manifest {', '.join(prints)}." if prints else ".")
     return [
         faces,

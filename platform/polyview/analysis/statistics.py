@@ -23,6 +23,7 @@ from polyview.analysis.inference import (
 )
 from polyview.analysis.sequential import looks, nominal_levels, sequential_p
 from polyview.recipe.evaluation import Side
+from polyview.wording import agreeing, counted
 
 Verdict = Literal["better", "worse", "same", "open", "untested"]
 POWER = 0.8
@@ -192,13 +193,13 @@ def sentence(comparison: Comparison, metric: str, baseline: str, margin: float |
     against = f"of {metric} against “{baseline}”"
     if comparison.low is None or comparison.high is None or comparison.p_adjusted is None:
         return _without_interval(comparison, against)
-    basis = f"{_count(comparison.pairs, 'seed')}{_of_people(comparison)}{_after_looks(comparison)}"
+    basis = f"{counted(comparison.pairs, 'seed')}{_of_people(comparison)}{_after_looks(comparison)}"
     excludes_zero = comparison.low > 0 or comparison.high < 0
     if comparison.verdict == "same" and margin is not None:
         span = f"95 % interval {signed(comparison.low)} to {signed(comparison.high)}"
         p = f"p {relation(comparison.p_same or 0.0)} {adjustment(margin)}"
         return (
-            f"{name} is the same as “{baseline}” within {100 * margin:g} points of {metric}: {signed(difference)} "
+            f"{name} is the same as “{baseline}” within {in_points(margin)} of {metric}: {signed(difference)} "
             f"({span}, {p}, {basis})."
         )
     if comparison.significant or excludes_zero:
@@ -308,12 +309,13 @@ def _on_these_people(comparison: Comparison) -> str:
     return f" For these people under other seeds the interval is {signed(low)} to {signed(high)}."
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def in_points(margin: float) -> str:
+    """A margin in hundredths of a score, as in `1 point` and `0.5 points`."""
+    return f"{100 * margin:g} {agreeing(round(100 * margin, 9), 'point', 'points')}"
 
 
 def _of_people(comparison: Comparison) -> str:
-    return f", {_count(comparison.people, f'{comparison.side} subject')}" if comparison.people else ""
+    return f", {counted(comparison.people, f'{comparison.side} subject')}" if comparison.people else ""
 
 
 def _after_looks(comparison: Comparison) -> str:

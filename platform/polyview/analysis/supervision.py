@@ -10,6 +10,7 @@ from polyview.recipe.weights import FORMER, OWN
 from polyview.training.provenance import Seen, provenance_of_start
 from polyview.trials.design import PIXELS
 from polyview.trials.ledger import Record
+from polyview.wording import counted
 
 SUPERVISION = {
     "pseudo": "pseudo-labels, made of the faces and the prompts of all classes, and no label was read",
@@ -87,7 +88,8 @@ def labels_read(experiment: Experiment, people: int | None) -> str:
     if people is None:
         return f"{100 * share:.3g} % of the training people" if share < 1 else "all training people"
     count = count_labelled(people, share)
-    return f"{count} of {people} training people" if count < people else f"all {people} training people"
+    of_all = counted(people, "training person", "training people")
+    return f"{count} of {of_all}" if count < people else f"all {of_all}"
 
 
 def describe_supervision(experiment: Experiment, people: int | None) -> str:

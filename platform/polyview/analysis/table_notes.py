@@ -14,6 +14,7 @@ from polyview.analysis.tables import MethodsTable, Row, describe_protocol
 from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment, UntilDecided
 from polyview.trials.design import REFERENCES, cells, crossed_name, methods
+from polyview.wording import agreeing, counted
 
 MARKS = {"better": "↑", "worse": "↓", "same": "="}
 SPREADS = {
@@ -110,7 +111,7 @@ def describe_people(label: str, outcome: Outcome) -> str:
     people = f"; each training sees {trained} people and is scored on {whom}" if tested and trained else ""
     faces = f"{study.experiment.corpus.dataset}, {describe_protocol(study)}"
     text = f"{label}: {faces}{people}; {seeds} seeds; baseline “{study.baseline}”."
-    return text.replace(" 1 seeds", " 1 seed").replace(" 1 others", " 1 other")
+    return text.replace(" 1 seeds", " 1 seed").replace(" 1 others", " 1 other").replace(" 1 people ", " 1 person ")
 
 
 def _scored_people(outcome: Outcome) -> str:
@@ -188,9 +189,11 @@ def _incomplete(outcomes: Mapping[str, Outcome]) -> Iterator[str]:
     for label, outcome in outcomes.items():
         if absent(outcome):
             count = len(outcome.trials) - len(finished(outcome))
-            yield f"{label}: {count} of {len(outcome.trials)} trials have no result (not run yet, or failed)."
+            trials, have = counted(len(outcome.trials), "trial"), agreeing(count, "has", "have")
+            yield f"{label}: {count} of {trials} {have} no result (not run yet, or failed)."
         if outcome.stale:
-            yield f"{label}: {len(outcome.stale)} results are left out, as they are of faces that have changed since."
+            stale = counted(len(outcome.stale), "result is", "results are")
+            yield f"{label}: {stale} left out, of faces that have changed since."
 
 
 def _source(row: Row) -> str:

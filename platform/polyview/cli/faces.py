@@ -14,6 +14,7 @@ from polyview.errors import UserError
 from polyview.storage.home import check_output, open_home
 from polyview.storage.mirror import address, resolve
 from polyview.terminal import console, watching
+from polyview.wording import counted
 
 _SKIPPED_SHOWN = 10
 
@@ -41,7 +42,8 @@ def scan(
         watcher.advance(1)
         lines = inspect(found.manifest)
     found.manifest.save(out)
-    table = Table("expression", "faces", "subjects", "sequences", title=f"{len(found.manifest)} faces of {dataset}")
+    title = f"{counted(len(found.manifest), 'face')} of {dataset}"
+    table = Table("expression", "faces", "subjects", "sequences", title=title)
     for row in found.manifest.summary().iter_rows():
         table.add_row(*(Text(str(cell)) for cell in row))
     console.print(table)
@@ -53,9 +55,10 @@ def scan(
         console.print(f"skipped {len(found.skipped) - _SKIPPED_SHOWN} more", highlight=False)
     for remark in found.remarks:
         console.print(f"note: {remark}", highlight=False, markup=False, soft_wrap=True)
-    left_out = f" and {found.unused} faces left out" if found.unused else ""
+    left_out = f" and {counted(found.unused, 'face')} left out" if found.unused else ""
     console.print(
-        f"{len(found.skipped)} files skipped{left_out}; wrote {out} (fingerprint {found.manifest.fingerprint})"
+        f"{counted(len(found.skipped), 'file')} skipped{left_out}; wrote {out} (fingerprint "
+        f"{found.manifest.fingerprint})"
     )
 
 

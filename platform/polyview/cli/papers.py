@@ -18,6 +18,7 @@ from polyview.errors import UserError
 from polyview.storage.home import existing_home, open_home
 from polyview.storage.mirror import address
 from polyview.terminal import console
+from polyview.wording import counted
 
 if TYPE_CHECKING:
     from polyview.analysis.outcome import Outcome
@@ -133,7 +134,7 @@ def figures(
         written, missing = write_figures(outcome, out, style), absent(outcome)
     for picture, height in written:
         _say(f"{picture.key} ({style.width:g} × {height:.1f} in): {picture.line}")
-    _say(f"wrote {out} ({len(written)} figures as PDF and SVG, and figures.tex)")
+    _say(f"wrote {out} ({counted(len(written), 'figure')} as PDF and SVG, and figures.tex)")
     if missing:
         _say(f"no result yet, as not run or failed: {'; '.join(missing)}")
     if old := left_from_before(out, written):
@@ -156,11 +157,11 @@ def bundle(
     about = write_bundle(loaded, existing_home(), path, _command(study, sets or []))
     size = f"{in_words(path.stat().st_size)}, {in_words(about.size)} unpacked"
     _say(f"wrote {path}: {len(about.members) + 1} files, {size}; sha256 {sha256(path)}")
-    _say(f"holds {about.results} of {about.trials} trials' results; no {NOT_IN_IT}")
+    _say(f"holds {about.results} of {counted(about.trials, 'result')}; no {NOT_IN_IT}")
     if about.absent:
         _say(f"incomplete: there is no result of {'; '.join(about.absent)}")
     if about.stale:
-        _say(f"{about.stale} results are of faces that have changed since, and are left out")
+        _say(f"{counted(about.stale, 'result is', 'results are')} left out, of faces that have changed since")
     if about.bare:
         _say(about.bare_results)
     needed = "".join(f" --set {shlex.quote(one.assignment)}" for one in about.needed if not one.at_hand)

@@ -11,6 +11,7 @@ import polars as pl
 from polyview.corpus.mesh import MeshError, faults_of_the_mesh
 from polyview.corpus.orientation import UPRIGHT, Way
 from polyview.recipe import Axes, Geometry
+from polyview.wording import agreeing, counted
 
 LOOKED_AT = 16
 NEARLY_ALL = 0.75
@@ -39,19 +40,24 @@ def common_axes(looks: Sequence[Look]) -> tuple[Axes | None, list[str]]:
     if ways not in (None, UPRIGHT) and count >= NEARLY_ALL * len(found):
         axes = Axes.model_validate({"up": str(ways[0]), "front": str(ways[1])})
         told = f"corpus.geometry.axes: {{up: {axes.up}, front: {axes.front}}}"
-        return axes, [f"{count} of {len(found)} meshes looked at are not upright, so all are turned ({told})"]
+        some = f"{count} of {_looked_at(found)} {agreeing(count, 'is', 'are')}"
+        return axes, [f"{some} not upright, so all are turned ({told})"]
     others = sum(one not in (None, UPRIGHT) for one in found)
     if not others and ways is None:
         return None, [
-            f"of {count} of {len(found)} meshes looked at it does not show which way they lie, so all are drawn as "
+            f"of {count} of {_looked_at(found)} it does not show which way they lie, so all are drawn as "
             "they lie; look at the sheet, and set corpus.geometry.axes if they are not upright"
         ]
     if not others:
         return None, []
     return None, [
-        f"{others} of {len(found)} meshes looked at may not be upright, but too few agree, so all are drawn as they "
+        f"{others} of {_looked_at(found)} may not be upright, but too few agree, so all are drawn as they "
         "lie; look at the sheet, and set corpus.geometry.axes if they lie otherwise"
     ]
+
+
+def _looked_at(found: Sequence[object]) -> str:
+    return counted(len(found), "mesh looked at", "meshes looked at")
 
 
 def look_at(faces: pl.DataFrame, root: str, geometry: Geometry) -> Iterator[Look]:

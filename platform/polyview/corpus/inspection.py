@@ -7,6 +7,7 @@ from collections import Counter
 from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.mesh import Mesh, MeshError
+from polyview.wording import counted
 
 LOOKED_AT = 8
 
@@ -31,7 +32,7 @@ def inspect(manifest: Manifest, count: int = LOOKED_AT) -> list[str]:
 
 def _sizes(meshes: list[Mesh]) -> str:
     longest = [float(mesh.sides.max()) for mesh in meshes]
-    return f"{min(longest):.0f} to {max(longest):.0f} mm large, of {len(meshes)} meshes looked at"
+    return f"{min(longest):.0f} to {max(longest):.0f} mm large, of {counted(len(meshes), 'mesh', 'meshes')} looked at"
 
 
 def _colours(meshes: list[Mesh]) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polyview.wording import counted
+
 
 class MeshError(ValueError):
     """Why a mesh cannot be used, in words for the person who owns the file."""
@@ -60,9 +62,9 @@ class Mesh:
     def check(self) -> None:
         """Raises `MeshError` that says what is wrong, unless the mesh can be rendered."""
         if not len(self.vertices):
-            raise MeshError(f"empty: 0 vertices, {len(self.faces)} faces")
+            raise MeshError(f"empty: 0 vertices, {counted(len(self.faces), 'face')}")
         if not len(self.faces):
-            raise MeshError(f"a point cloud: {len(self.vertices)} points and no triangles")
+            raise MeshError(f"a point cloud: {counted(len(self.vertices), 'point')} and no triangles")
         for name, array, columns in (("vertices", self.vertices, 3), ("faces", self.faces, 3), ("uv", self.uv, 2)):
             if array is not None and (array.ndim != 2 or array.shape[1] != columns):
                 raise MeshError(f"{name} have shape {array.shape}, expected (n, {columns})")

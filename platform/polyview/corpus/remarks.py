@@ -14,6 +14,7 @@ import polars as pl
 from polyview.corpus.formats.limits import is_file
 from polyview.corpus.labels import is_usual, nearest
 from polyview.corpus.manifest import SEQUENCE
+from polyview.wording import agreeing, counted
 
 _NAMES_SHOWN = 10
 
@@ -29,7 +30,7 @@ def on_columns(unread: Iterable[str], read: Sequence[str]) -> Iterator[str]:
 def on_frames(count: int, asked: bool) -> Iterator[str]:
     """That so many frames are not used, or none, though it was `asked` for less than all."""
     if count:
-        yield f"{_counted(count, 'frame')} left out by corpus.frames and corpus.every"
+        yield f"{counted(count, 'frame is', 'frames are')} left out by corpus.frames and corpus.every"
     elif asked:
         yield "no frame is left out by corpus.frames and corpus.every"
 
@@ -41,8 +42,9 @@ def on_apexes(faces: pl.DataFrame) -> Iterator[str]:
     unknown = films.filter(pl.col("strengths") == 1)
     if len(unknown):
         yield (
-            f"{len(unknown)} of {len(films)} films have one intensity in all of their frames, so that their middle is "
-            "taken for the apex; a column or a field {intensity} tells where it is"
+            f"{len(unknown)} of {counted(len(films), 'film')} {agreeing(len(unknown), 'has', 'have')} one intensity "
+            "in all of their frames, so that their middle is taken for the apex; a column or a field {intensity} "
+            "tells where it is"
         )
 
 
@@ -52,9 +54,9 @@ def on_order(faces: pl.DataFrame) -> Iterator[str]:
     unordered = films.filter("unordered")
     if len(unordered):
         yield (
-            f"{len(unordered)} of {len(films)} sequences have several frames of one number, as "
-            f"{unordered['sequence'].sort()[0]}, so that their order is the table's; a column or a field "
-            "{frame} numbers them"
+            f"{len(unordered)} of {counted(len(films), 'sequence')} {agreeing(len(unordered), 'has', 'have')} "
+            f"several frames of one number, as {unordered['sequence'].sort()[0]}, so that their order is the table's; "
+            "a column or a field {frame} numbers them"
         )
 
 
@@ -64,18 +66,18 @@ def on_gaps(faces: pl.DataFrame) -> Iterator[str]:
     pairs = faces.sort("frame").with_columns(before=pl.col("frame").shift().over(SEQUENCE)).filter(step > 0)
     wide = pairs.filter(step >= 2 * step.quantile(0.5, "lower").over(SEQUENCE)).sort(*SEQUENCE, "frame")
     if len(wide):
-        first = wide.row(0, named=True)
+        first, count = wide.row(0, named=True), wide.select(SEQUENCE).n_unique()
         yield (
-            f"{wide.select(SEQUENCE).n_unique()} of {films} sequences have gaps in the numbers of their frames, as "
-            f"{first['sequence']} between {first['before']} and {first['frame']}; the frames that are there count as "
-            "evenly spaced"
+            f"{count} of {counted(films, 'sequence')} {agreeing(count, 'has', 'have')} gaps in the numbers of their "
+            f"frames, as {first['sequence']} between {first['before']} and {first['frame']}; the frames that are there "
+            "count as evenly spaced"
         )
 
 
 def on_intensities(count: int, low: float, high: float) -> Iterator[str]:
     """That so many faces are not used."""
     if count:
-        yield f"{_counted(count, 'face')} left out by corpus.intensity, {low:g} to {high:g}"
+        yield f"{counted(count, 'face is', 'faces are')} left out by corpus.intensity, {low:g} to {high:g}"
 
 
 def on_absence(dataset: str, expressions: Sequence[str]) -> Iterator[str]:
@@ -91,8 +93,8 @@ def on_people(count: int | None, complete: int, people: int) -> Iterator[str]:
     """That only so many people are used, drawn from those who show every expression, if it is asked for."""
     if count:
         yield (
-            f"{count} people are drawn by corpus.subjects, from the {complete} of {people} who show every one of "
-            "corpus.expressions"
+            f"{counted(count, 'person is', 'people are')} drawn by corpus.subjects, from the {complete} of {people} "
+            "who show every one of corpus.expressions"
         )
 
 
@@ -104,13 +106,14 @@ def on_expressions(unused: pl.Series, expressions: Sequence[str], free: bool) ->
     if others:
         names = _listed(f"{label} ({count})" for label, count in others)
         total = sum(count for _, count in others)
-        yield f"{_counted(total, 'face')} left out, of expressions that corpus.expressions does not list: {names}"
+        faces = counted(total, "face is", "faces are")
+        yield f"{faces} left out, of expressions that corpus.expressions does not list: {names}"
     if strange:
         names = _listed(f"{label!r} ({count}{_meant(label, expressions)})" for label, count in strange)
         total = sum(count for _, count in strange)
         yield (
-            f"{_counted(total, 'face')} left out for labels that are not understood: {names}; correct the labels, "
-            "or list them in corpus.expressions"
+            f"{counted(total, 'face is', 'faces are')} left out for labels that are not understood: {names}; correct "
+            "the labels, or list them in corpus.expressions"
         )
 
 
@@ -143,8 +146,9 @@ def on_files(root: str, faces: pl.DataFrame) -> Iterator[str]:
     absent = [name for name in files if not is_file(Path(root, name))]
     if absent:
         linked = sum(Path(root, name).is_symlink() for name in absent)
-        remedy = f"; {linked} of them are links to what is not here: fetch it first" if linked else ""
-        yield f"{len(absent)} of {len(files)} files are not there: {_listed(absent)}{remedy}"
+        links, are = agreeing(linked, "is a link", "are links"), agreeing(len(absent), "is", "are")
+        remedy = f"; {linked} of them {links} to what is not here: fetch it first" if linked else ""
+        yield f"{len(absent)} of {counted(len(files), 'file')} {are} not there: {_listed(absent)}{remedy}"
 
 
 def on_copies(root: str, faces: pl.DataFrame, contents: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -160,13 +164,10 @@ def on_copies(root: str, faces: pl.DataFrame, contents: Iterable[Sequence[str]])
     if copies:
         path, told = copies[0]
         yield (
-            f"{len(copies)} of {len(alike)} different meshes are there several times, as {_listed(sorted(path))}: "
-            f"{_listed(told, ' or ')}; leave each there once, or a face may be both trained on and tested on"
+            f"{len(copies)} of {len(alike)} different meshes {agreeing(len(copies), 'is', 'are')} there several times, "
+            f"as {_listed(sorted(path))}: {_listed(told, ' or ')}; leave each there once, or a face may be both "
+            "trained on and tested on"
         )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
 
 
 def _holds_something(file: Path) -> bool:

@@ -19,6 +19,7 @@ from polyview.errors import UserError
 from polyview.recipe import EXPRESSIONS, OWN_EXPRESSIONS, Corpus, Geometry
 from polyview.recipe.corpus import GENERATED
 from polyview.storage.mirror import CachedPath, fetch_all, resolve
+from polyview.wording import counted
 
 _DATASETS = {
     "synthetic": synthetic.scan,
@@ -69,7 +70,7 @@ def scan(corpus: Corpus) -> Scan:
     complete, people = _complete(within, corpus.expressions), within["subject"].n_unique()
     kept = within
     if corpus.subjects:
-        drawn = _drawn(complete, corpus.subjects, f"{people} people of {corpus.dataset}")
+        drawn = _drawn(complete, corpus.subjects, f"{counted(people, 'person', 'people')} of {corpus.dataset}")
         kept = within.filter(pl.col("subject").is_in(drawn))
     root = str(Path(here.root).expanduser().resolve()) if here.root else ""
     set_in_recipe = corpus.geometry.model_dump(exclude_none=True)
@@ -165,6 +166,6 @@ def _nothing_left(corpus: Corpus, found: pl.DataFrame, skipped: pl.DataFrame) ->
     present = ", ".join(found["expression"].unique().sort())
     low, high = corpus.intensity
     return (
-        f"none of the {len(found)} faces of {corpus.dataset} has an expression of {', '.join(corpus.expressions)} "
-        f"at an intensity of {low:g} to {high:g}; it has {present}"
+        f"none of the {counted(len(found), 'face')} of {corpus.dataset} has an expression of "
+        f"{', '.join(corpus.expressions)} at an intensity of {low:g} to {high:g}; it has {present}"
     )

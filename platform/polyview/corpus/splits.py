@@ -9,6 +9,7 @@ import numpy as np
 
 from polyview.errors import UserError
 from polyview.recipe import digest
+from polyview.wording import agreeing, counted
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def kfold(subjects: Sequence[str], folds: int, fold: int, seed: int) -> Split:
     """
     names = _shuffled(subjects, seed)
     if len(names) < folds:
-        raise UserError(f"evaluation.folds is {folds} and there are {len(names)} subjects; lower it, or bring more")
+        raise UserError(f"evaluation.folds is {folds} and there {_are(names)}; lower it, or bring more")
     return _split(names, set(names[fold::folds]))
 
 
@@ -49,10 +50,13 @@ def leave_one_out(subjects: Sequence[str], folds: int, fold: int) -> Split:
     names = sorted(set(subjects))
     if len(names) != folds:
         raise UserError(
-            f"evaluation.folds is {folds} and there are {len(names)} subjects; for loso set "
-            f"evaluation.folds={len(names)}"
+            f"evaluation.folds is {folds} and there {_are(names)}; for loso set evaluation.folds={len(names)}"
         )
     return _split(names, {names[fold]})
+
+
+def _are(subjects: Sequence[str]) -> str:
+    return f"{agreeing(len(subjects), 'is', 'are')} {counted(len(subjects), 'subject')}"
 
 
 def labelled(subjects: Sequence[str], share: float, seed: int) -> tuple[str, ...]:

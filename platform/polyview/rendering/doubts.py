@@ -12,6 +12,7 @@ from polyview.corpus.mesh import Mesh, nose_tip
 from polyview.corpus.orientation import HEAD, extent
 from polyview.recipe import Rendering
 from polyview.rendering.cameras import Camera
+from polyview.wording import agreeing, counted
 
 LEAST, MOST = 0.05, 0.98
 """Shares of a picture that a face covers, beyond which something is amiss."""
@@ -52,9 +53,9 @@ def _cause(mesh: Mesh, rendering: Rendering) -> str:
 def summary_of(doubts: pl.DataFrame, total: int) -> list[str]:
     """A line for each guess and for the suspicious views, with how many of `total` faces it is about."""
     guesses = doubts.filter(pl.col("kind") == "guess").group_by("reason").len().sort("len", descending=True)
-    lines = [f"{count} of {total} meshes {reason}" for reason, count in guesses.head(3).iter_rows()]
+    lines = [f"{count} of {counted(total, 'mesh', 'meshes')} {reason}" for reason, count in guesses.head(3).iter_rows()]
     views = doubts.filter(pl.col("kind") == "view")
     if len(views):
         faces, first = views["sample_id"].n_unique(), f"{views['path'][0]}: {views['reason'][0]}"
-        lines.append(f"{faces} of {total} faces have suspicious views; {first}")
+        lines.append(f"{faces} of {counted(total, 'face')} {agreeing(faces, 'has', 'have')} suspicious views; {first}")
     return lines

@@ -51,6 +51,7 @@ from polyview.rendering.store import (
 )
 from polyview.storage.home import Home, locked
 from polyview.storage.mirror import address, files, remove
+from polyview.wording import counted
 
 REASONS_SHOWN = 3
 
@@ -313,6 +314,6 @@ def _too_many_rejected(rejected: pl.DataFrame, total: int, allowed: float, table
     reasons = [f"{path} ({reason})" for _, path, reason in rejected.head(REASONS_SHOWN).iter_rows()]
     more = "; …" if len(rejected) > REASONS_SHOWN else ""
     return (
-        f"{len(rejected)} of {total} meshes cannot be used, more than corpus.max_rejected={allowed:g} allows: "
-        f"{'; '.join(reasons)}{more}. All of them: {address(table)}"
+        f"{len(rejected)} of {counted(total, 'mesh', 'meshes')} cannot be used, more than corpus.max_rejected="
+        f"{allowed:g} allows: {'; '.join(reasons)}{more}. All of them: {address(table)}"
     )

@@ -18,6 +18,7 @@ from polyview.analysis.statistics import relation, signed
 from polyview.reporting.markdown import markdown_table
 from polyview.reporting.rows import NONE, first_that_fits, say_left_out
 from polyview.storage.home import replacing
+from polyview.wording import agreeing, counted
 
 RULE = (
     "identical: every seed has the same score. differs: Student's test, paired by seed, finds a difference, with p at "
@@ -73,9 +74,10 @@ class Rerun:
         counts = Counter(cell.verdict for cell in self.cells)
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
         faces = ", on faces that are not the bundle's" if self.other_faces else ""
-        less = f"; {self.left_out} of the bundle's results were not made again" if self.left_out else ""
+        were = agreeing(self.left_out, "was", "were")
+        less = f"; {self.left_out} of the bundle's results {were} not made again" if self.left_out else ""
         agrees = "agrees" if self.agrees else "does not agree"
-        return f"{agrees}{faces}: {len(self.cells)} cells, {told or 'no result'}{less}"
+        return f"{agrees}{faces}: {counted(len(self.cells), 'cell')}, {told or 'no result'}{less}"
 
 
 def tables(found: Rerun, width: int = 120) -> list[Table]:

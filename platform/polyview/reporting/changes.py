@@ -11,6 +11,7 @@ from rich.text import Text
 from polyview.analysis.changes import SAME_TRIALS, Changes, SettingChange, VariantChange
 from polyview.analysis.statistics import relation, sentence, signed
 from polyview.reporting.rows import NONE, first_that_fits, level, say_left_out, span
+from polyview.wording import counted
 
 BETWEEN = ("difference", "95 % interval,\nother people", "p, Holm")
 SHOWN = (True, (0, 1, 2)), (False, (0, 1, 2)), (False, (0,)), (False, ())
@@ -62,7 +63,7 @@ def _scores(changes: Changes, with_deviations: bool, between: Sequence[int]) -> 
 def lines(changes: Changes, before: str, after: str) -> list[str]:
     """What turned and what moved in words, what only one study has, and what the comparison does not allow for."""
     turned = [f"“{one.variant}” ({_verdicts(one)})" for one in changes.variants if one.turned]
-    count = f"{len(turned)} verdict{'s' if len(turned) > 1 else ''} turned"
+    count = f"{counted(len(turned), 'verdict')} turned"
     if changes.variants:
         found = [] if changes.settings else ["No setting differs."]
         found.append(f"{count}: {', '.join(turned)}." if turned else "No verdict turned.")
@@ -76,13 +77,13 @@ def lines(changes: Changes, before: str, after: str) -> list[str]:
         if variants
     ]
     found += [
-        f"“{one.variant}”: the difference is over the {one.between.pairs} seeds that both have, of {one.before.seeds} "
-        f"before and {one.after.seeds} after."
+        f"“{one.variant}”: the difference is over the {counted(one.between.pairs, 'seed')} that both have, of "
+        f"{one.before.seeds} before and {one.after.seeds} after."
         for one in changes.variants
         if not one.unpaired and {one.before.seeds, one.after.seeds} != {one.between.pairs}
     ]
     found += [
-        f"“{one.variant}”: the means are over {one.before.seeds} seeds before and {one.after.seeds} after."
+        f"“{one.variant}”: the means are over {counted(one.before.seeds, 'seed')} before and {one.after.seeds} after."
         for one in changes.variants
         if one.unpaired and one.before.seeds != one.after.seeds
     ]

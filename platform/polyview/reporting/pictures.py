@@ -21,6 +21,7 @@ from polyview.reporting.figures.style import Drawing
 from polyview.reporting.sections import sections
 from polyview.storage.mirror import address
 from polyview.trials.design import REFERENCES
+from polyview.wording import agreeing
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _of_classes(outcome: Outcome, baseline: str) -> list[Picture]:
             f"What {baseline} confuses",
             f"{probe}, percent of each true class, seeds summed",
             partial(draw_confusion, counts, classes),
-            f"{counts.sum():,} predictions",
+            f"{counts.sum():,} {agreeing(counts.sum(), 'prediction', 'predictions')}",
         )
         for probe, counts in confusions.items()
     ]
@@ -121,7 +122,7 @@ def _of_classes(outcome: Outcome, baseline: str) -> list[Picture]:
                 f"Fused embeddings of one seed's {_people_of(outcome, baseline)} in the plane (t-SNE): near is alike, "
                 "far says little",
                 partial(draw_embeddings, places, table["expression"].to_list(), classes),
-                f"{len(table):,} samples",
+                f"{len(table):,} {agreeing(len(table), 'sample', 'samples')}",
             )
         )
     return found

@@ -28,7 +28,7 @@ from polyview.analysis.outcome import (
     predictions_table,
 )
 from polyview.analysis.scored import no_test_results, not_compared
-from polyview.analysis.statistics import Comparison, adjustment, compare
+from polyview.analysis.statistics import Comparison, adjustment, compare, in_points
 from polyview.analysis.table_notes import describe_people, labels_read_by
 from polyview.reporting.figures.style import PAGE, drawn, svg
 from polyview.reporting.latex import escape, floating, with_needs
@@ -40,6 +40,7 @@ from polyview.reporting.sections import sections
 from polyview.storage.home import replacing
 from polyview.trials.design import REFERENCES, baselines
 from polyview.trials.watcher import duration
+from polyview.wording import agreeing, counted
 
 __all__ = ["Outcome", "csv", "html", "latex", "markdown", "predictions", "results_page", "table", "write"]
 
@@ -84,8 +85,8 @@ def markdown(outcome: Outcome) -> str:
     if names := absent(outcome):
         count = len(outcome.trials) - len(finished(outcome))
         parts.append(
-            f"**{count} of {len(outcome.trials)} trials have no result** (not run yet, or failed): "
-            f"{plain('; '.join(names))}."
+            f"**{count} of {counted(len(outcome.trials), 'trial')} {agreeing(count, 'has', 'have')} no result** (not "
+            f"run yet, or failed): {plain('; '.join(names))}."
         )
     families = comparisons(outcome, study.metric)
     parts.append(
@@ -180,8 +181,8 @@ def latex(outcome: Outcome) -> str:
     )
     if any(one.verdict == "same" for one in compared):
         reading += (
-            f" ‡ the same: p is that of two one-sided tests, which exclude differences of {study.margin:g} points or "
-            "more."
+            " ‡ the same: p is that of two one-sided tests, which exclude differences of "
+            f"{in_points(margin_of(study) or 0.0)} or more."
         )
     notes = [
         reading,

@@ -53,6 +53,7 @@ from polyview.trials.search import (
 )
 from polyview.trials.views import PreparedViews, find_faces, manifests_of, prepare_views
 from polyview.trials.watcher import Watcher
+from polyview.wording import counted
 
 if TYPE_CHECKING:
     from polyview.trials.spec import Workplace
@@ -205,8 +206,9 @@ class Driver:
         self.watcher.say(f"trials: {len(trials)} in the study, {done} done before, {len(missing)} to run")
         if stale := Ledger(self.home.trials).read_all(trial.id for trial in missing):
             self.watcher.say(
-                f"{len(stale)} results are of faces that have changed since, or that were read or drawn in another "
-                "way: they are kept, as ID.1 and so on beside the new ones, and their trials run again"
+                f"{counted(len(stale), 'result is', 'results are')} of faces that have changed since, or that were "
+                "read or drawn in another way: kept, as ID.1 and so on beside what is made anew by running the trials "
+                "again"
             )
         self._predict_again([trial for trial in trials if trial not in missing])
         if missing:
@@ -229,7 +231,8 @@ class Driver:
                 return
             if tried:
                 names = ", ".join(dict.fromkeys(trial.variant for trial in further))
-                self.watcher.say(f"open after {min(trial.seed for trial in further)} seeds, so more are run: {names}")
+                seeds = min(trial.seed for trial in further)
+                self.watcher.say(f"open after {counted(seeds, 'seed')}, so more are run: {names}")
             self.run(further)
             tried |= {trial.id for trial in further}
 
@@ -242,7 +245,7 @@ class Driver:
         from polyview.trials.trial import predict_again
 
         self.watcher.stage("predictions", len(without))
-        self.watcher.say(f"predictions: {len(without)} trials of an earlier version are scored again")
+        self.watcher.say(f"predictions: {counted(len(without), 'trial')} of an earlier version, to be scored again")
         for done, trial in enumerate(without, 1):
             if reason := predict_again(self._workplace().spec(trial)):
                 self.watcher.say(f"{trial.name}: no predictions could be made, as {reason}")
@@ -265,7 +268,7 @@ class Driver:
         diverged = diverged_trials(Ledger(self.home.trials).read_failures(trial.id for trial in searched))
         waiting = [trial for trial in self._log_ended(searched, interim_scores) if trial.id not in diverged]
         missing = total - len(searched) + len(waiting)
-        self.watcher.say(f"search: {total} points, {total - missing} done before, {missing} to run")
+        self.watcher.say(f"search: {counted(total, 'point')}, {total - missing} done before, {missing} to run")
         if missing:
             from polyview.trials.scheduler import run_search
 

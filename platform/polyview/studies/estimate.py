@@ -18,6 +18,7 @@ from polyview.trials.design import BEST, Trial, plan
 from polyview.trials.ledger import Ledger, Record, diverged_trials, pruned_trials
 from polyview.trials.search import check_search, possible_renderings, samples, wanted
 from polyview.trials.views import find_faces, views_to_render
+from polyview.wording import agreeing, counted
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,21 @@ class Estimate:
     def lines(self) -> list[str]:
         """The estimate as lines of text."""
         done = sum(state == "done" for _, state in self.trials)
-        found = [f"{done} of {done + self.missing} trials are done", f"{self.views} views have to be rendered"]
+        found = [
+            f"{done} of {counted(done + self.missing, 'trial')} {agreeing(done, 'is', 'are')} done",
+            f"{counted(self.views, 'view has', 'views have')} to be rendered",
+        ]
         if stale := sum(state.startswith("stale") for _, state in self.trials):
             found[0] += (
-                f"; {stale} have results of faces that have changed since, or that were read or drawn in another way, "
-                "which are kept beside the new ones"
+                f"; {counted(stale, 'has a result', 'have results')} of faces that have changed since, or that were "
+                "read or drawn in another way, kept beside the new"
             )
         if self.later:
-            found[0] += f"; {self.later} of the others are of points that the search has yet to ask for"
+            are = agreeing(self.later, "is", "are")
+            found[0] += f"; {self.later} of the others {are} of points that the search has yet to ask for"
         if self.undecided:
-            found.append(f"at most {self.undecided} further trials are added for comparisons that stay open")
+            further = counted(self.undecided, "further trial is", "further trials are")
+            found.append(f"at most {further} added for comparisons that stay open")
         if not self.missing:
             return found
         if not self.timed:
@@ -61,8 +67,8 @@ class Estimate:
         wall = hours / self.concurrent
         cost = f"about {hours:.2g} trial-hours, {hours * self.gpus:.2g} GPU-hours, {wall:.2g} hours of wall time with "
         cost += f"{self.concurrent} at once"
-        if self.timed < self.missing:
-            cost += f"; {self.missing - self.timed} trials like none in the ledger are taken for average ones"
+        if guessed := max(self.missing - self.timed, 0):
+            cost += f"; {counted(guessed, 'trial')} like none in the ledger counted as average"
         return [*found, cost]
 
 

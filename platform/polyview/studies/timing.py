@@ -16,6 +16,7 @@ from polyview.training.classes import known_classes
 from polyview.training.loop import Trainer, TrainingJob
 from polyview.trials.spec import TrialSpec
 from polyview.trials.watcher import duration
+from polyview.wording import counted
 
 STEPS = 2
 SAMPLES = 32
@@ -48,7 +49,8 @@ def forecast(spec: TrialSpec, experiments: Sequence[Experiment], cpus: int, conc
     pace, together = measure_pace(spec, cpus), min(concurrent, len(experiments))
     seconds = sum(map(pace.seconds, experiments)) / together
     takes = "a few seconds" if seconds < FEW_SECONDS else f"about {duration(seconds)}"
-    trials = "1 trial" if len(experiments) == 1 else f"{len(experiments)} trials, {together} at once"
+    at_once = f", {together} at once" if len(experiments) > 1 else ""
+    trials = f"{counted(len(experiments), 'trial')}{at_once}"
     return (
         f"{takes} for {trials}, once their workers have started and where nothing else runs; a step takes "
         f"{1000 * pace.step_seconds:.0f} ms here, and what the probes take is not counted"

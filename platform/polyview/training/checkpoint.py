@@ -30,6 +30,7 @@ from polyview.training.averaging import WeightAverage
 from polyview.training.history import Epoch, Progress
 from polyview.training.provenance import Provenance, provenance_of_start
 from polyview.training.sharding import copied, load_moments
+from polyview.wording import counted
 
 P = TypeVar("P")
 _HISTORY = TypeAdapter(tuple[Epoch, ...])
@@ -131,8 +132,8 @@ class Checkpoint:
         """How far its training has come, in words; empty where it has ended, or an earlier version did not say."""
         last, steps = max(self.history, key=lambda epoch: epoch.epoch, default=None), self.progress.steps
         if last is None:
-            return f"half-trained: {steps} steps of the first epoch" if steps else ""
-        return f"half-trained: {last.epoch} of {last.of} epochs" if last.epoch < last.of else ""
+            return f"half-trained: {counted(steps, 'step')} of the first epoch" if steps else ""
+        return f"half-trained: {last.epoch} of {counted(last.of, 'epoch')}" if last.epoch < last.of else ""
 
     def build_model(self) -> MultiviewModel:
         """The model, without its weights; those that it was pretrained from need not be there any more."""

@@ -20,6 +20,7 @@ from polyview.storage.mirror import address
 from polyview.trials.capacity import Demand
 from polyview.trials.waiting import saying_of_machines
 from polyview.trials.watcher import Watcher
+from polyview.wording import counted
 
 ONE_SHARD = Demand(workers=1, cpus=1, gpus=0)  # what a shard is drawn on
 
@@ -131,7 +132,7 @@ def prepare_views(faces: FoundFaces, home: Home, watcher: Watcher) -> PreparedVi
     for need, found, seconds in faces.scans:
         started = time.perf_counter() - seconds
         if len(found.skipped):
-            watcher.say(f"{len(found.skipped)} files skipped; the first: {', '.join(found.skipped.row(0))}")
+            watcher.say(f"{counted(len(found.skipped), 'file')} skipped; the first: {', '.join(found.skipped.row(0))}")
         for remark in found.remarks:
             watcher.say(remark)
         watcher.stage("render", len(found.manifest))
@@ -139,7 +140,7 @@ def prepare_views(faces: FoundFaces, home: Home, watcher: Watcher) -> PreparedVi
         prepared.stores[need.faces] = summary.store
         prepared.fingerprints[need.faces] = _fingerprints(found.manifest)
         prepared.shown[found.manifest.fingerprint] = found.manifest.frame.select("subject", "expression")
-        faces_and_views = f"views: {summary.rendered} faces x {len(need.cameras)} views"
+        faces_and_views = f"views: {counted(summary.rendered, 'face')} x {counted(len(need.cameras), 'view')}"
         if summary.cached:
             watcher.say(f"{faces_and_views}, rendered before ({address(summary.store)})")
         else:
@@ -147,11 +148,11 @@ def prepare_views(faces: FoundFaces, home: Home, watcher: Watcher) -> PreparedVi
             watcher.say(f"{faces_and_views} in {summary.seconds:.1f} s ({address(summary.store)})")
         if summary.damaged:
             first, count = address(summary.damaged[0]), len(summary.damaged)
-            watcher.say(f"{count} files of the views were gone or damaged, and are made anew; the first: {first}")
+            watcher.say(f"{counted(count, 'file')} of the views gone or damaged, to be made anew; the first: {first}")
         for line in summary.doubts:
             watcher.say(line)
         if summary.rejected:
-            watcher.say(f"{summary.rejected} meshes rejected; {address(summary.reasons)} says why")
+            watcher.say(f"{counted(summary.rejected, 'mesh', 'meshes')} rejected; {address(summary.reasons)} says why")
     return prepared
 
 

@@ -315,7 +315,7 @@ def test_bp4d(tmp_path: Path, suffix: str) -> None:
     assert happy["intensity"].to_list() == [0.5, 0.0, 0.0, 1.0]
     remark, uncoded = found.remarks
     assert uncoded.startswith(
-        "1 of 4 meshes have no code and are given intensity 0, in 1 of 1 films with codes; 0 of them"
+        "1 of 4 meshes has no code and is given intensity 0, in 1 of 1 film with codes; 0 of them"
     )
     assert "the intensities of 7 sequences are guessed" in remark
     assert remark.endswith("beside their subject or one folder above; the first is F001_T2")
@@ -346,7 +346,7 @@ def test_the_codes_of_bp4d_lie_beside_the_subjects_or_one_folder_above(
     found = scanned("bp4d", tmp_path / root)
     assert found.manifest.frame["intensity"].to_list() == [0, 0, 1, 1 / 3]
     (remark,) = found.remarks
-    assert remark.startswith("1 of 4 meshes have no code")
+    assert remark.startswith("1 of 4 meshes has no code")
     shifted = scanned("bp4d", tmp_path / root, code_shift=-1)
     assert shifted.manifest.frame["intensity"].to_list() == [0, 1, 1 / 3, 0]
     with pytest.raises(ValueError, match="code_shift is about the action units of bp4d"):

@@ -18,6 +18,7 @@ from polyview.corpus.formats.limits import in_any_case
 from polyview.corpus.manifest import Found
 from polyview.errors import UserError
 from polyview.recipe import OWN_EXPRESSIONS, Corpus
+from polyview.wording import agreeing, counted
 
 _TASKS = {f"t{number}": emotion for number, emotion in enumerate(OWN_EXPRESSIONS["bp4d"], start=1)}
 _CODES = ("AUCoding/AU_OCC", "AU_OCC", "AUCoding")
@@ -61,10 +62,11 @@ def _on_meshes_without_code(faces: pl.DataFrame, coded: Mapping[str, Strengths])
     if without:
         unknown = sum(frame in coded[film] for film, frame in without)
         films, first = len({film for film, _ in without}), without[0][0]
+        have = agreeing(len(without), "has no code and is given", "have no code and are given")
         yield (
-            f"{len(without)} of {len(meshes)} meshes have no code and are given intensity 0, in {films} of "
-            f"{len(coded)} films with codes; {unknown} of them are coded 9, which is unknown; the first is {first}, "
-            f"with codes of {_span(coded[first])} and meshes of "
+            f"{len(without)} of {counted(len(meshes), 'mesh', 'meshes')} {have} intensity 0, in {films} of "
+            f"{counted(len(coded), 'film')} with codes; {unknown} of them {agreeing(unknown, 'is', 'are')} coded 9, "
+            f"which is unknown; the first is {first}, with codes of {_span(coded[first])} and meshes of "
             f"{_span(frame for film, frame in meshes if film == first)}; where these count from different frames, set "
             "corpus.code_shift"
         )

@@ -19,6 +19,7 @@ from polyview.corpus.manifest import OPTIONAL, SCHEMA, SEQUENCE, Found
 from polyview.corpus.remarks import on_columns
 from polyview.errors import UserError
 from polyview.recipe import Corpus
+from polyview.wording import agreeing, counted
 
 _REQUIRED = ("path", "subject", "expression")
 _NUMBERS = {
@@ -105,7 +106,8 @@ def _matched(root: Path, text: str, known: Container[str]) -> pl.DataFrame:
     if not any("subject" in row or _DOUBT in row for row in rows):
         first = rows[0]["path"]
         raise UserError(
-            f"corpus.pattern: none of {len(rows)} meshes fits {text}; the first is {first}{_rather(text, first)}"
+            f"corpus.pattern: none of {counted(len(rows), 'mesh', 'meshes')} fits {text}; the first is "
+            f"{first}{_rather(text, first)}"
         )
     for row in rows:
         if "subject" not in row:
@@ -131,9 +133,9 @@ def _on_namesakes(table: pl.DataFrame, text: str) -> Iterator[str]:
     if len(several):
         subject, folders = several.row(0)
         yield (
-            f"{len(several)} of {len(places)} people lie in several folders, as {subject} in {folders[0]} and "
-            f"{folders[1]}, and each is taken for one person; if they are different people of one name, give them "
-            "names of their own in a corpus.table"
+            f"{len(several)} of {counted(len(places), 'person', 'people')} {agreeing(len(several), 'lies', 'lie')} in "
+            f"several folders, as {subject} in {folders[0]} and {folders[1]}, and each is taken for one person; if "
+            "they are different people of one name, give them names of their own in a corpus.table"
         )
 
 
@@ -262,8 +264,8 @@ def _on_blanks(table: pl.DataFrame) -> list[str]:
     if blank.is_empty():
         return []
     return [
-        f"{len(blank)} frames have no intensity where others of their film have one, and are given 0; the first is "
-        f"{blank['path'][0]}"
+        f"{counted(len(blank), 'frame has', 'frames have')} no intensity where others of their film have one, and "
+        f"{agreeing(len(blank), 'is', 'are')} given 0; the first is {blank['path'][0]}"
     ]
 
 
@@ -296,7 +298,7 @@ def _on_contradictions(table: pl.DataFrame) -> Iterator[str]:
     if len(several):
         path, of_first = several.row(0)
         yield (
-            f"{len(several)} of {len(files)} files are said to show different faces, as {path}: "
-            f"{' or '.join(of_first)}; correct the table: rows with a sample_id of their own all count, else the first "
-            "row"
+            f"{len(several)} of {counted(len(files), 'file')} {agreeing(len(several), 'is', 'are')} said to show "
+            f"different faces, as {path}: {' or '.join(of_first)}; correct the table: rows with a sample_id of their "
+            "own all count, else the first row"
         )

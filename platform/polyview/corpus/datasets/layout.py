@@ -25,6 +25,7 @@ from polyview.corpus.formats.limits import (
 from polyview.corpus.manifest import SCHEMA, SEQUENCE, SKIPPED, Found
 from polyview.errors import UserError
 from polyview.recipe import Corpus
+from polyview.wording import counted
 
 _PICTURES = (".jpg", ".png", ".bmp", ".jpeg")
 _NAMES_SHOWN = 5
@@ -103,8 +104,8 @@ class Findings:
         rows = pl.DataFrame(self.rows, schema=SCHEMA)
         guessed = rows.filter(pl.col("intensity").is_null())["sequence"].unique(maintain_order=True)
         remark = (
-            f"the intensities of {len(guessed)} sequences are guessed, from rest over the apex in the middle and "
-            f"back: {measure}; the first is {guessed[0]}"
+            f"the intensities of {counted(len(guessed), 'sequence')} are guessed, from rest over the apex in the "
+            f"middle and back: {measure}; the first is {guessed[0]}"
             if len(guessed)
             else None
         )
@@ -131,7 +132,7 @@ class Findings:
     def _twice(self) -> Iterator[tuple[str, str]]:
         for folder, files in self.repeated.items():
             first = files[0].relative_to(self.root)
-            count = "1 mesh in it is" if len(files) == 1 else f"{len(files)} meshes in it are"
+            count = counted(len(files), "mesh in it is", "meshes in it are")
             yield str(folder.relative_to(self.root)), f"{count} there already, as {first}; remove the copy"
 
 

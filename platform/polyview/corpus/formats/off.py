@@ -18,6 +18,7 @@ from polyview.corpus.formats.polygons import surface, with_polygon_colors
 from polyview.corpus.formats.scanner import byte_at, ends_line, next_line, scan_number
 from polyview.corpus.formats.skin import are_telling, color_of
 from polyview.corpus.mesh import Mesh, MeshError
+from polyview.wording import counted
 
 _HEAD = re.compile(rb"\s*(?P<places>ST)?C?(?P<normals>N)?OFF\b")
 _COUNTS = re.compile(rb"(?:\s|#[^\r\n]*+)*+(\d{1,18})\s+(\d{1,18})")
@@ -38,7 +39,7 @@ def read(data: bytes, companions: Companions) -> Mesh:
     if found < vertex_count + face_count:
         raise MeshError(f"declares {vertex_count} vertices and {face_count} faces in {found} lines: the file is cut")
     if not face_count:
-        raise MeshError(f"a point cloud: {vertex_count} points and no triangles")
+        raise MeshError(f"a point cloud: {counted(vertex_count, 'point')} and no triangles")
     rows = _alike(vertices)
     corners, colors = _faces(polygons)
     first, others = 3 + 3 * bool(head["normals"]), 2 * bool(head["places"])

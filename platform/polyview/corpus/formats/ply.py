@@ -17,6 +17,7 @@ from polyview.corpus.formats.numbers import as_colors, as_indices, read_numbers
 from polyview.corpus.formats.polygons import polygon_of_corner, surface, with_polygon_colors
 from polyview.corpus.formats.skin import Skin, are_telling, dressed, painted
 from polyview.corpus.mesh import Mesh, MeshError
+from polyview.wording import counted
 
 _HEADER = 1 << 16
 _KINDS = {
@@ -83,7 +84,7 @@ def read(data: bytes, companions: Companions) -> Mesh:
     faces = tables.get("face", _Table({}, {}))
     corners = _corners(tables)
     if not len(corners):
-        raise MeshError(f"a point cloud: {len(vertices['x'])} points and no triangles")
+        raise MeshError(f"a point cloud: {counted(len(vertices['x']), 'point')} and no triangles")
     kinds = {element.name: element.properties for element in elements}
     bare = _texture_coordinates(vertices, faces, corners)
     colors, by_face = _colors(vertices, kinds["vertex"]), _colors(faces.numbers, kinds.get("face", {}))

@@ -20,6 +20,7 @@ from polyview.corpus.formats.numbers import as_indices
 from polyview.corpus.formats.polygons import as_polygons, ended, polygon_of_corner, surface, with_corner_colors
 from polyview.corpus.formats.skin import Skin, color_of, dressed, painted, seen
 from polyview.corpus.mesh import Mesh, MeshError
+from polyview.wording import counted
 
 _MOST_VISITS = 100_000
 """Of nodes, each as often as it is used."""
@@ -93,7 +94,7 @@ def _nothing(nodes: Sequence[Node]) -> MeshError:
     points = [node.array(b"point") for node in nodes if node.kind == b"Coordinate"]
     count = sum(len(values) // 3 for values in points if values is not None)
     if count and not any(node.array(b"coordIndex") is not None for node in nodes):
-        return MeshError(f"a point cloud: {count} points and no triangles")
+        return MeshError(f"a point cloud: {counted(count, 'point')} and no triangles")
     return MeshError("holds no IndexedFaceSet with both point and coordIndex")
 
 

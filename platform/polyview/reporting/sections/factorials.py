@@ -16,6 +16,7 @@ from polyview.reporting.figures.intervals import draw_effects
 from polyview.reporting.rows import NONE
 from polyview.reporting.sections.section import Section
 from polyview.trials.design import cells, fraction_cells, short_names
+from polyview.wording import agreeing, counted
 
 READING = (
     "An effect is the mean with a factor's second value less that with its first, over all else; of two factors, half "
@@ -52,10 +53,12 @@ def _factorial(
     sentences = [Finding(_effect_sentence(effect, metric, factors), True) for effect in found if effect.significant]
     untested = sum(effect.p is None for effect in found)
     if insignificant := sum(not effect.significant for effect in found) - untested:
-        sentences.append(Finding(f"{insignificant} of {len(found)} effects are not significant.", False))
+        are = agreeing(insignificant, "is", "are")
+        text = f"{insignificant} of {counted(len(found), 'effect')} {are} not significant."
+        sentences.append(Finding(text, False))
     if untested:
-        text = f"{untested} of {len(found)} effects have no test, for want of seeds or of any spread of them."
-        sentences.append(as_measured(text))
+        some = f"{untested} of {counted(len(found), 'effect')} {agreeing(untested, 'has', 'have')}"
+        sentences.append(as_measured(f"{some} no test, for want of seeds or of any spread of them."))
     sentences.append(as_measured(READING))
     return Section(
         title,

@@ -11,13 +11,14 @@ import yaml
 from polyview.analysis.findings import as_measured
 from polyview.analysis.outcome import Outcome
 from polyview.analysis.searches import best, importance, pareto
-from polyview.recipe import flat
+from polyview.recipe import Study, flat
 from polyview.reporting.figures.maps import UNASKED, draw_parallel
 from polyview.reporting.figures.style import Drawing
 from polyview.reporting.sections.section import Section
 from polyview.trials.design import BEST, point_name, short_names, studied_experiment
 from polyview.trials.ledger import pruned_trials
 from polyview.trials.search import COSTS, objectives, own_point, values, wanted
+from polyview.wording import agreeing, counted
 
 
 def search(outcome: Outcome) -> Section:
@@ -26,11 +27,12 @@ def search(outcome: Outcome) -> Section:
     assert study.search is not None
     found = best(study, points, records)
     done = sum(trial.id in records for trial in outcome.searched.trials)
-    sentences = [as_measured(f"{done} of {wanted(study)} points of the search ({study.search.sampler}) have a result.")]
+    sentences = [as_measured(_how_far(done, study))]
     if study.search.prune:
         # One that was pruned once may have been trained to its end since, as without pruning.
         pruned = pruned_trials(outcome.searched.interim_scores) - records.keys()
-        text = f"{len(pruned)} were pruned ({study.search.prune.rule}), and so are in none of the figures."
+        were, are = agreeing(len(pruned), "was", "were"), agreeing(len(pruned), "is", "are")
+        text = f"{len(pruned)} {were} pruned ({study.search.prune.rule}), and so {are} in none of the figures."
         sentences.append(as_measured(text))
     if found is None:
         return Section("Search", "search", sentences)
@@ -57,8 +59,14 @@ def search(outcome: Outcome) -> Section:
         _front_rows(outcome) if len(objectives(study)) > 1 else _top_rows(outcome),
         _parallel(outcome),
         f"Every point with a result, a line each; the darker, the higher {objectives(study)[0]}",
-        f"{len(_valued(outcome))} points, each under one seed",
+        f"{counted(len(_valued(outcome)), 'point')}, each under one seed",
     )
+
+
+def _how_far(done: int, study: Study) -> str:
+    assert study.search is not None
+    points, have = counted(wanted(study), "point"), agreeing(done, "has", "have")
+    return f"{done} of {points} of the search ({study.search.sampler}) {have} a result."
 
 
 def _of_the_best(outcome: Outcome) -> str:

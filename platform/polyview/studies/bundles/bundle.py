@@ -54,6 +54,7 @@ from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import Ledger, diverged_trials
 from polyview.trials.search import Points, samples
 from polyview.trials.views import Fingerprints, corpora, faces_digest
+from polyview.wording import counted
 
 STUDY, MANIFESTS = "study.json", "manifests"
 NOT_IN_IT = "faces, pictures, embeddings, checkpoints or logs"
@@ -109,7 +110,7 @@ class About(Contents):
     @property
     def bare_results(self) -> str:
         """What is to be known of results without predictions, in words."""
-        return f"{self.bare} results have no predictions, so nothing bears out their scores"
+        return f"{counted(self.bare, 'result has', 'results have')} no predictions that bear out the scores"
 
 
 @dataclass(frozen=True, eq=False)

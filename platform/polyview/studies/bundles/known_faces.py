@@ -15,6 +15,7 @@ from polyview.corpus.manifest import OPTIONAL, SCHEMA, Manifest, fingerprint_of,
 from polyview.recipe import Geometry
 from polyview.storage.home import Home
 from polyview.storage.mirror import fetch, files
+from polyview.wording import counted
 
 MOST_ROWS = 20_000_000
 _CONTENTS = "contents"
@@ -118,14 +119,14 @@ class FaceDifferences:
 
     def __str__(self) -> str:
         if self.same:
-            told = f"the same {self.samples} samples"
+            told = f"the same {counted(self.samples, 'sample')}"
             return told if self.by_contents else f"{told} by name; what their files held was not known to the bundle"
         parts = [
             f"{self.missing} missing" if self.missing else "",
             f"{self.changed} that hold something else" if self.changed else "",
             f"{self.further} that the bundle has not" if self.further else "",
         ]
-        return f"not the same, of {self.samples} samples {', '.join(filter(None, parts))}"
+        return f"not the same, of {counted(self.samples, 'sample')} {', '.join(filter(None, parts))}"
 
 
 def find_manifests(home: Home, fingerprints: Iterable[str]) -> dict[str, Manifest]:

@@ -25,6 +25,7 @@ from polyview.trials.design import BEST, plan
 from polyview.trials.ledger import Record
 from polyview.trials.search import Points
 from polyview.trials.views import corpora
+from polyview.wording import counted
 
 _TAKES = "where the faces and the same weights lie, resources, fewer seeds or variants"
 _JUDGED = ("metric", "metrics", "margin", "baseline")
@@ -50,7 +51,8 @@ class FoundCorpus:
 
     def __str__(self) -> str:
         if self.fingerprint == self.bundled:
-            return f"faces of {self.corpus.dataset}: the same {self.samples} samples (manifest {self.fingerprint})"
+            samples = counted(self.samples, "sample")
+            return f"faces of {self.corpus.dataset}: the same {samples} (manifest {self.fingerprint})"
         told = self.differences or "not the same, and the bundle does not say which they were"
         return f"faces of {self.corpus.dataset}: {told} (manifest {self.fingerprint}, in the bundle {self.bundled})"
 
@@ -128,9 +130,11 @@ def compare_with(bundle: Bundle, outcome: Outcome, found: Sequence[FoundCorpus])
     own = {_run_of(record): record.scores for record in bundle.outcome.records.values()}
     copies = [record.scores == own[run] for record in outcome.records.values() if (run := _run_of(record)) in own]
     if sum(copies):
-        lines.append(f"{sum(copies)} results are the bundle's own and were not run again: this home had them already")
+        own_results = counted(sum(copies), "result is", "results are")
+        lines.append(f"{own_results} the bundle's own and not run again: this home had them already")
     if changed := copies.count(False):
-        lines.append(f"{changed} results are of the bundle's own runs with other scores: it or this home was changed")
+        others = counted(changed, "result is", "results are")
+        lines.append(f"{others} of the bundle's own runs with other scores: it or this home was changed")
     if _has_another_best(bundle.outcome, outcome):
         lines.append("the search chose another point here, so the two best points found are of different recipes")
     return Rerun(
