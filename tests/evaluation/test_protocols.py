@@ -77,6 +77,17 @@ def test_few_shot_probes_read_no_label_of_anybody_else(make_embedded: MakeEmbedd
     assert one == other
 
 
+def test_a_few_shot_probe_that_is_shown_one_expression_names_it_always(make_embedded: MakeEmbedded) -> None:
+    train, test = make_embedded("a"), make_embedded("b")
+    (one,) = few(train.subjects, 1, 0)
+    labels = ["x" if who == one else label for who, label in zip(train.subjects, train.labels, strict=True)]
+    found = evaluate(dataclasses.replace(train, labels=labels), test, None, ["linear"], [*CLASSES, "x"], 0, shots=(1,))
+    predicted = found.predictions.filter(pl.col("probe") == "linear@1")
+    assert set(predicted["prediction"]) == {"x"}
+    assert len(predicted) == len(test.labels)
+    assert found.confusions["linear"] != found.confusions["linear@1"]
+
+
 def test_more_shots_than_people_are_refused(make_embedded: MakeEmbedded) -> None:
     with pytest.raises(UserError, match=r"evaluation\.shots has 13, and there are 12 training subjects whose labels"):
         evaluate(make_embedded("a"), make_embedded("b"), None, ["linear"], CLASSES, seed=0, shots=(13,))

@@ -18,6 +18,8 @@ from PIL import Image
 from polyview.cli import main
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.mesh import MeshError
+from polyview.corpus.scan import scan
+from polyview.corpus.splits import few
 from polyview.errors import UserError
 from polyview.modeling.export import export_weights
 from polyview.modeling.model import MultiviewModel
@@ -30,6 +32,7 @@ from polyview.training.provenance import Seen
 from polyview.training.saving import CheckpointTimes
 from polyview.trials.design import REFERENCES
 from polyview.trials.ledger import Ledger, Record
+from polyview.trials.people import check_samples, sides_of
 from polyview.trials.scoring import embedded, evaluate_checkpoint, interim_score, score
 from polyview.trials.spec import Faces, TrialSpec
 from polyview.trials.trial import check_faces, check_recipe, predict_again, run_trial, seen_by_start
@@ -694,6 +697,32 @@ def test_a_few_shot_score_can_be_looked_at_on_the_way(assign: Assign) -> None:
     assert record is not None
     for metric in ("linear@1/uar", "linear@2/accuracy", "linear/accuracy"):
         assert interim_score(spec, metric) == record.scores[metric]
+
+
+def test_exchanged_labels_of_one_person_that_are_all_alike_cost_no_trial(assign: Assign) -> None:
+    changes = {"evaluation__shots": [1], "language__shuffled": "all", "corpus__expressions": ["neutral", "happiness"]}
+    raw = {key.replace(".", "__"): value for key, value in REFERENCES["raw pixels"].items()}
+    alike = 0
+    for seed in range(8):
+        spec = assign(**changes, **raw, seed=seed)
+        list(run_trial(spec))
+        (predictions,) = Ledger(spec.trials).read_predictions([spec.experiment.digest]).values()
+        alike += predictions.filter(pl.col("probe") == "linear@1")["prediction"].n_unique() == 1
+    assert alike
+
+
+def test_a_person_who_shows_one_expression_only_is_no_shot(tiny: Experiment) -> None:
+    faces = scan(tiny.corpus).manifest.frame
+    recipe = with_overrides(tiny, {"evaluation.shots": [1]})
+    check_samples(recipe, faces)
+    sides = sides_of(recipe, faces["subject"].to_list())
+    (one,) = few(sides.train, 1, recipe.seed)
+    lacking = faces.filter((pl.col("subject") != one) | (pl.col("expression") == "neutral"))
+    with pytest.raises(
+        UserError, match=rf"evaluation\.shots has 1, and the 1 person who is drawn \({one}\) shows neutral"
+    ):
+        check_samples(recipe, lacking)
+    check_samples(with_overrides(tiny, {"evaluation.shots": [2]}), lacking)
 
 
 def test_more_shots_than_labelled_people_are_found_before_training(assign: Assign) -> None:

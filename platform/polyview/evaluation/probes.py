@@ -61,6 +61,11 @@ def linear(train: Embedded, test: Embedded, seed: int) -> Predicted:
         return Predicted(model.predict(asked).tolist(), model.predict_proba(asked).max(axis=1))
 
 
+def always(train: Embedded, test: Embedded, seed: int) -> Predicted:  # noqa: ARG001
+    """What a probe predicts that was fitted on one class: that, whatever it is asked."""
+    return Predicted([train.labels[0]] * len(test.labels), np.ones(len(test.labels)))
+
+
 @dataclass(frozen=True, eq=False)
 class LinearProbe:
     """A fitted linear probe that stands by itself: its classes (K), and weights (K, D) and biases (K,) of features."""

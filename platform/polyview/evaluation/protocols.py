@@ -13,8 +13,9 @@ from polyview.corpus.splits import few
 from polyview.errors import UserError
 from polyview.evaluation.embedded import Embedded
 from polyview.evaluation.metrics import confusion, scores
-from polyview.evaluation.probes import Predicted, knn, linear, zero_shot
+from polyview.evaluation.probes import Predicted, always, knn, linear, zero_shot
 from polyview.recipe import ProbeName, few_shot
+from polyview.wording import agreeing, counted
 
 SCHEMA = pl.Schema(
     {"protocol": pl.String, "fold": pl.Int64, "probe": pl.String, "metric": pl.String, "value": pl.Float64}
@@ -61,8 +62,9 @@ def evaluate(
     """Probes fitted on the training subjects and scored on the test subjects, by whatever `protocol` split them.
 
     For each number of people in `shots` there is a further linear probe, fitted on as many of the training subjects;
-    under one `seed` more people include fewer. `anchors` is (K, D), one text direction per class in the order of
-    `classes`; without it zero_shot is left out.
+    under one `seed` more people include fewer. Where these few show one expression only, as exchanged labels may have
+    it, the probe names that one always: it was shown no other. `anchors` is (K, D), one text direction per class in
+    the order of `classes`; without it zero_shot is left out.
     Raises `UserError` if a subject is on both sides, a side is empty, or there are fewer people than `shots` has.
     """
     _refuse_shared_subjects(train, test)
@@ -73,7 +75,9 @@ def evaluate(
     }
     for people in shots:
         check_shots(people, len(set(train.subjects)))
-        predicted[few_shot(people)] = linear(train.of(few(train.subjects, people, seed)), test, seed)
+        shown = train.of(few(train.subjects, people, seed))
+        fit = linear if len(set(shown.labels)) > 1 else always
+        predicted[few_shot(people)] = fit(shown, test, seed)
     rows = []
     confusions: dict[str, list[list[int]]] = {}
     for probe, found in predicted.items():
@@ -108,8 +112,8 @@ def check_shots(people: int, labelled: int) -> None:
     """Raises `UserError` where a probe is to be fitted on more people than have labels that may be read."""
     if people > labelled:
         raise UserError(
-            f"evaluation.shots has {people}, and there are {labelled} training subjects whose labels may be read; "
-            "lower it, or raise language.labelled"
+            f"evaluation.shots has {people}, and there {agreeing(labelled, 'is', 'are')} "
+            f"{counted(labelled, 'training subject')} whose labels may be read; lower it, or raise language.labelled"
         )
 
 
@@ -120,7 +124,7 @@ def _refuse_shared_subjects(train: Embedded, test: Embedded) -> None:
     shared = sorted(set(train.subjects) & set(test.subjects))
     if shared:
         names = ", ".join(shared[:5]) + (", ..." if len(shared) > 5 else "")
-        count = "1 subject is" if len(shared) == 1 else f"{len(shared)} subjects are"
+        count = counted(len(shared), "subject is", "subjects are")
         raise UserError(f"evaluation: {count} in both the training and the test set ({names}); split by subject")
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import polars as pl
 
 from polyview.corpus.manifest import SEQUENCE
-from polyview.corpus.splits import Split, holdout, kfold, labelled, leave_one_out
+from polyview.corpus.splits import Split, few, holdout, kfold, labelled, leave_one_out
 from polyview.errors import UserError
 from polyview.evaluation.protocols import check_shots
 from polyview.recipe import Experiment
 from polyview.recipe.corpus import GENERATED
 from polyview.training.order import check_people, check_size
+from polyview.wording import agreeing, counted
 
 
 def sides_of(experiment: Experiment, subjects: Sequence[str], others: Sequence[str] | None = None) -> Split:
@@ -42,6 +43,7 @@ def check_samples(experiment: Experiment, samples: pl.DataFrame, others: pl.Data
     readable = labelled(sides.train, experiment.language.labelled, experiment.seed)
     for people in experiment.evaluation.shots:
         check_shots(people, len(readable))
+        _check_shown(train, few(readable, people, experiment.seed))
     shown = sorted(set(train.filter(pl.col("subject").is_in(readable))["expression"]))
     if "linear" in experiment.evaluation.probes and len(shown) < 2:
         raise UserError(
@@ -58,6 +60,18 @@ def check_samples(experiment: Experiment, samples: pl.DataFrame, others: pl.Data
             owners = np.unique(train["subject"].to_list(), return_inverse=True)[1]
             check_people(owners, training.persons, training.batch_size // training.persons)
     return sides
+
+
+def _check_shown(samples: pl.DataFrame, chosen: Sequence[str]) -> None:
+    """Raises `UserError` where the few people of a few-shot probe show one expression, of which it learns nothing."""
+    shown = samples.filter(pl.col("subject").is_in(chosen))["expression"].unique()
+    if len(shown) < 2:
+        people = counted(len(chosen), "person who is", "people who are")
+        raise UserError(
+            f"evaluation.shots has {len(chosen)}, and the {people} drawn ({', '.join(chosen[:3])}) "
+            f"{agreeing(len(chosen), 'shows', 'show')} {', '.join(shown) or 'nothing'} only; raise it, or set "
+            "corpus.subjects to draw people who show every expression"
+        )
 
 
 def _check_other_people(experiment: Experiment, trained_on: set[str], scored: set[str]) -> None:
