@@ -15,7 +15,7 @@ from polyview.analysis.comparisons import comparison_of_each
 from polyview.analysis.findings import verdicts
 from polyview.analysis.learned_from import learned_from
 from polyview.analysis.needed import needed_trials, open_variants
-from polyview.analysis.notes import caveats
+from polyview.analysis.notes import caveats, notes
 from polyview.analysis.outcome import Outcome
 from polyview.analysis.table_notes import table_notes
 from polyview.analysis.tables import make_table
@@ -305,3 +305,16 @@ def test_people_of_other_names_or_of_two_datasets_are_said_to_be_unseen(
     made = crossed(tmp_path, "folder" if other == "folder" else "bu3dfe", other, names)
     assert f"scores are of the 30 of {other}, whom neither saw." in markdown(made)
     assert "have names of people" not in markdown(made)
+
+
+def test_variants_of_pictures_by_other_backends_are_told(tmp_path: Path) -> None:
+    experiment = {"rendering.backend": "opengl"}
+    study = STUDY.model_copy(update={"variants": {"by OpenGL": experiment}, "remove": {}, "references": False})
+    levels = {"full": 0.7, "by OpenGL": 0.72}
+    (told,) = [note for note in notes(outcome(tmp_path, study, levels)) if "rendering.backend" in note]
+    assert told.startswith(
+        "The pictures are not all of one rendering.backend (“by OpenGL” by opengl, “full” by raster)."
+    )
+    plain = STUDY.model_copy(update={"variants": {"slow": {"training.lr": 0.1}}, "remove": {}, "references": False})
+    of_one = notes(outcome(tmp_path, plain, {"full": 0.7, "slow": 0.72}))
+    assert not [note for note in of_one if "rendering.backend" in note]

@@ -336,6 +336,12 @@ def test_a_variant_of_pictures_that_nothing_reads_is_refused_before_it_runs(tiny
     check_variants_are_meant(study_of(tiny, variants={"depth": {"rendering.shading": "depth"}}))
 
 
+def test_a_variant_of_another_backend_is_compared_and_one_of_the_same_is_refused(tiny: Experiment) -> None:
+    check_variants_are_meant(study_of(tiny, variants={"by OpenGL": {"rendering.backend": "opengl"}}))
+    with pytest.raises(UserError, match=r"'full' and 'raster' differ in rendering\.backend alone, and auto is raster"):
+        check_variants_are_meant(study_of(tiny, variants={"raster": {"rendering.backend": "raster"}}))
+
+
 @pytest.mark.parametrize("name", ["untrained", "raw pixels"])
 def test_the_name_of_a_reference_row_is_of_that_row_alone(tiny: Experiment, name: str) -> None:
     meant = {"untrained": {"training.epochs": 0}, "raw pixels": {"training.epochs": 0, "model.tower": "pixels"}}[name]

@@ -16,11 +16,13 @@ from polyview.analysis.outcome import (
     shared_faces,
 )
 from polyview.analysis.scored import no_test_results, not_compared, shared_names
-from polyview.analysis.statistics import Comparison, adjustment
+from polyview.analysis.statistics import Comparison, adjustment, in_points
 from polyview.analysis.supervision import known_to_start
 from polyview.recipe import UntilDecided
+from polyview.rendering.renderer import backend_of
 from polyview.trials.design import REFERENCES, UNTRAINED, studied_experiment
 from polyview.trials.ledger import Record
+from polyview.wording import agreeing, counted
 
 CEILING = 0.95
 """A score above which little is left to gain."""
@@ -63,12 +65,27 @@ def notes(outcome: Outcome) -> list[str]:
             f"The trials were not all trained in one precision ({counts}): differences between them may come from "
             "that. Set training.precision to compare like with like."
         )
+    reading += _drawn_by(outcome)
     reading += [
         f"In {outcome.study.baseline} {term} had {share:.1%} of the gradient at most: leaving it out says nothing of "
         f"what it could earn. Raise objective.{term}.weight."
         for term, share in idle_terms(outcome).items()
     ]
     return reading
+
+
+def _drawn_by(outcome: Outcome) -> list[str]:
+    """Which variants are of pictures of another backend than others."""
+    variants: dict[str, dict[str, None]] = {}
+    for trial, _ in finished(outcome):
+        variants.setdefault(backend_of(trial.experiment.rendering), {})[trial.variant] = None
+    if len(variants) < 2:
+        return []
+    told = ", ".join(f"{quoted(names)} by {backend}" for backend, names in sorted(variants.items()))
+    return [
+        f"The pictures are not all of one rendering.backend ({told}). They agree but for a few pixels at edges, "
+        "and a difference between these variants is that of other pictures of the same faces."
+    ]
 
 
 def _zero_shot(outcome: Outcome) -> list[str]:
@@ -109,8 +126,8 @@ def _stale(outcome: Outcome) -> list[str]:
     if not outcome.stale:
         return []
     return [
-        f"{len(outcome.stale)} results are left out: they are of faces that have changed since, or that were read or "
-        "drawn in another way. Running the study again keeps them beside the new ones."
+        f"{counted(len(outcome.stale), 'result is', 'results are')} left out: of faces that have changed since, or "
+        "that were read or drawn in another way. Running the study again keeps what it has beside the new."
     ]
 
 
@@ -123,8 +140,9 @@ def _without_predictions(outcome: Outcome) -> list[str]:
     remedy = " Running the study again makes them where a checkpoint is left." if untried else ""
     failed = f" Of {missing - untried} they could not be made." if missing > untried else ""
     return [
-        f"{missing} of {len(results)} results have no predictions, without which a seed says nothing of other people: "
-        f"intervals are reckoned from the others or from the seeds alone.{failed}{remedy}"
+        f"{missing} of {counted(len(results), 'result')} {agreeing(missing, 'has', 'have')} no predictions, without "
+        "which a seed says nothing of other people: intervals are reckoned from the others or from the seeds "
+        f"alone.{failed}{remedy}"
     ]
 
 
@@ -134,7 +152,7 @@ def _shared(outcome: Outcome) -> list[str]:
     if not shared:
         return []
     people = scored_people(outcome)
-    who = f"1 face of a {people.removesuffix('s')} was" if len(shared) == 1 else f"{len(shared)} faces of {people} were"
+    who = counted(len(shared), f"face of a {people.removesuffix('s')} was", f"faces of {people} were")
     return [f"{who} trained on too, under another name: {_first(shared)}. Mend the corpus."]
 
 
@@ -168,6 +186,12 @@ def _known_people(outcome: Outcome) -> list[str]:
     ]
 
 
+_SHOWING_NOTHING = (
+    "scored picture is of one colour and shows nothing",
+    "scored pictures are of one colour and show nothing",
+)
+
+
 def _blank(outcome: Outcome) -> list[str]:
     """Which variants were scored on pictures that show nothing."""
     found: dict[str, set[str]] = {}
@@ -175,8 +199,8 @@ def _blank(outcome: Outcome) -> list[str]:
         if record.blank_pictures:
             found.setdefault(trial.variant, set()).update(record.blank_pictures)
     return [
-        f"Of “{variant}” {len(names)} scored pictures are of one colour and show nothing: its score says nothing of "
-        "faces. A film that ends as it began cancels itself out in a dynamic image; set corpus.frames: rise."
+        f"Of “{variant}” {counted(len(names), *_SHOWING_NOTHING)}: its score says nothing of faces. A film that ends "
+        "as it began cancels itself out in a dynamic image; set corpus.frames: rise."
         for variant, names in found.items()
     ]
 
@@ -205,10 +229,8 @@ def _how_to_read(outcome: Outcome, variants: Sequence[Comparison], untested: boo
     if study.references:
         start = ", which here is the pretrained one before this training," if study.experiment.model.start else ""
         text += f" The untrained tower{start} and raw pixels are a family of their own."
-    if study.margin:
-        text += (
-            f" A variant is the same where two one-sided tests exclude differences of {study.margin:g} points or more."
-        )
+    if margin := margin_of(study):
+        text += f" A variant is the same where two one-sided tests exclude differences of {in_points(margin)} or more."
     if isinstance(study.seeds, UntilDecided):
         text += (
             f" Seeds were added, {study.seeds.first} at a time and {study.seeds.most} at most, for the comparisons "

@@ -16,6 +16,7 @@ from polyview.errors import UserError
 from polyview.recipe import Experiment, Study, with_overrides
 from polyview.recipe.prompts import with_prompts_read
 from polyview.recipe.unread import why_unread
+from polyview.rendering.renderer import backend_of
 from polyview.trials.factorial import fractional_factorial
 
 MANY = 500  # trials: more than this are asked for by accident
@@ -273,13 +274,19 @@ def _check_baseline(study: Study) -> None:
 def _check_what_is_read_differs(experiments: Mapping[str, Experiment], place: str) -> None:
     owners: dict[str, str] = {}
     for name, experiment in experiments.items():
-        rendering = experiment.rendering.model_copy(update={"outputs": ()})
+        drawn = experiment.rendering
+        rendering = drawn.model_copy(update={"outputs": (), "backend": backend_of(drawn)})
         read = with_prompts_read(experiment).model_copy(update={"rendering": rendering})
         owner = owners.setdefault(read.digest, name)
-        if owner != name and experiments[owner].rendering != experiment.rendering:
+        if owner != name and experiments[owner].rendering.outputs != drawn.outputs:
             raise UserError(
                 f"{place}: variants {owner!r} and {name!r} differ in rendering.outputs alone, which no training and no "
                 "probe reads; drop one of them"
+            )
+        if owner != name and experiments[owner].rendering != drawn:
+            raise UserError(
+                f"{place}: variants {owner!r} and {name!r} differ in rendering.backend alone, and auto is "
+                f"{backend_of(drawn)}, so that their pictures are the same; drop one of them"
             )
         if owner != name:
             raise UserError(
