@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +16,56 @@ import pytest
 
 from polyview.errors import UserError
 from polyview.parallel import check_address, own_log
+
+
+def test_a_ray_that_does_not_let_this_user_in_is_told_soon_and_in_one_line(tmp_path: Path) -> None:
+    """Another user's, whose token this user does not have, by its address and as what `auto` finds; and a dead one."""
+    folder = Path(tempfile.mkdtemp(prefix="p", dir="/tmp"))  # a name of pytest's is too long for Ray's sockets
+    others = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    hold = f"""
+import ray
+ray.init(address="local", include_dashboard=False, num_cpus=1, object_store_memory=80_000_000, _temp_dir="{folder}/r")
+print(ray.get_runtime_context().gcs_address, flush=True)
+input()
+"""
+    theirs = subprocess.Popen(
+        [sys.executable, "-c", hold], env=others, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert theirs.stdout is not None
+        address = theirs.stdout.readline().strip()
+        here = others | {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "another"}
+        refused = "Ray runs there and does not let this user in, as another user's does; unset RAY_ADDRESS"
+        assert refused in one_line(here | {"RAY_ADDRESS": address})
+        assert one_line(here | {"RAY_ADDRESS": "auto"}).startswith("RAY_ADDRESS=auto: Ray runs there and does not let")
+    finally:
+        theirs.communicate("\n", timeout=60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_what_listens_and_is_no_ray_is_told_soon_and_in_one_line() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        told = one_line(os.environ | {"RAY_ADDRESS": address})
+    assert told.startswith(f"RAY_ADDRESS={address} did not answer within 12 s: no cluster is there; unset RAY_ADDRESS")
+
+
+def one_line(environment: dict[str, str]) -> str:
+    """What a process says that starts Ray, and nothing but that, within a quarter of a minute."""
+    script = """
+from polyview.errors import UserError
+from polyview.parallel import start_ray
+try:
+    start_ray()
+except UserError as error:
+    print(error)
+"""
+    began = time.monotonic()
+    told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert time.monotonic() - began < 15
+    assert not told.stderr
+    (line,) = told.stdout.splitlines()
+    return line
 
 
 def test_a_dashboards_address_is_no_rays() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +26,9 @@ SECONDS_TO_ANSWER = 10.0
 LONGEST_TEMPORARY = 37
 """Letters of the temporary folder that leave Ray room for its sockets, whose paths have 107 at most."""
 NO_CLUSTER = "no cluster is there; unset RAY_ADDRESS to run on this machine, or start the cluster again"
+SECONDS_TO_LET_IN = 12.0
+_KNOCK = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')"
+_REFUSED = re.compile(r"Unauthenticated|InvalidAuthToken|Permission denied")
 STARTS = 4
 LATE = "timed out during startup"
 
@@ -63,10 +67,8 @@ def start_ray() -> None:
     with chdir(PACKAGE.parent), _own_sigterm():
         if address:
             check_address(address)
-            try:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-            except ConnectionError:
-                raise UserError(f"RAY_ADDRESS={address}: {NO_CLUSTER}") from None
+            _check_entrance(address)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
             _start_here()
             _end_agents_with_this_process()
@@ -85,6 +87,36 @@ def check_address(address: str) -> None:
             socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
         except (OSError, OverflowError) as error:
             raise UserError(f"RAY_ADDRESS={address} does not answer ({error}): {NO_CLUSTER}") from None
+
+
+def _check_entrance(address: str) -> None:
+    """Raises `UserError`, soon and in one line, where Ray at RAY_ADDRESS is not there or does not let this user in.
+
+    A process of its own knocks: Ray itself tries for minutes and fills the terminal, and `auto` is whatever Ray runs on
+    this machine, whoever started it. What Ray's own jobs run in has let them in already.
+    """
+    if address == "local" or "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return
+    knock = [sys.executable, "-c", _KNOCK, address]
+    try:
+        told = subprocess.run(knock, capture_output=True, text=True, timeout=SECONDS_TO_LET_IN, check=False)
+    except subprocess.TimeoutExpired as error:
+        said, ended = (error.stderr or b"").decode(errors="replace"), False
+    else:
+        if told.returncode == 0:
+            return
+        said, ended = told.stderr, True
+    if _REFUSED.search(said):
+        raise UserError(
+            f"RAY_ADDRESS={address}: Ray runs there and does not let this user in, as another user's does; unset "
+            "RAY_ADDRESS to run on this machine, or name your own cluster's HOST:PORT"
+        )
+    if not ended:
+        raise UserError(f"RAY_ADDRESS={address} did not answer within {SECONDS_TO_LET_IN:.0f} s: {NO_CLUSTER}")
+    if "Version mismatch" in said:
+        versions = " ".join(said[said.index("Version mismatch") :].split())
+        raise UserError(f"RAY_ADDRESS={address}: {versions}; run the same versions here and there")
+    raise UserError(f"RAY_ADDRESS={address}: {NO_CLUSTER}")
 
 
 def _start_here() -> None:
