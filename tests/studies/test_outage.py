@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,8 +17,9 @@ from typing import Any
 import pytest
 from tests.ports import free_port
 
-from polyview.recipe import Study, with_overrides
-from polyview.storage.home import Home
+from polyview.cli.studies import run_and_show
+from polyview.recipe import Experiment, Study, with_overrides
+from polyview.storage.home import Home, open_home
 from polyview.studies.driver import run_stages
 from polyview.tracking.store import reachable
 from polyview.trials.design import Trial
@@ -122,3 +124,21 @@ def test_a_server_that_is_away_for_a_while_or_until_the_end_is_told_everything_o
     parent, runs = runs_of(home)
     assert sorted(run.data.tags["polyview.trial"] for run in runs) == sorted(before)
     assert {run.info.status for run in (parent, *runs)} == {"FINISHED"}
+
+
+def test_a_page_of_a_store_that_is_gone_is_not_offered(
+    raw: Experiment, prepare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        gone = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("POLYVIEW_HOME", str(tmp_path))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", gone)
+        prepare(open_home(), raw)
+        run_and_show(Study(name="alone", experiment=raw, seeds=(0,), references=False))
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("compare")]
+    assert told == f"compare   MLflow at {gone} does not answer; run this again when it does, and it is told all"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    run_and_show(Study(name="alone", experiment=raw, seeds=(0,), references=False))
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("compare")]
+    assert told.startswith("compare   polyview ui, then open http://127.0.0.1:5000/#/experiments/")

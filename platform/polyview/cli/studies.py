@@ -23,6 +23,7 @@ from polyview.terminal import console, errors, watching
 
 if TYPE_CHECKING:
     from polyview.analysis.outcome import Outcome
+    from polyview.storage.home import Home
 
 
 class Format(StrEnum):
@@ -217,18 +218,28 @@ def run_and_show(study: Any, force: str | None = None) -> tuple[Any, bool]:
 
     Returns the `Outcome`, and whether a trial failed.
     """
-    from polyview.reporting.report import results_page
     from polyview.studies.driver import run_stages
 
+    home = open_home()
     with watching() as watcher:
-        outcome, failures = run_stages(study, open_home(), watcher, force)
+        outcome, failures = run_stages(study, home, watcher, force)
     _print_table(outcome)
     for failure in failures:
         errors.print(f"failed: {failure.trial.name}: {failure.reason}", f"  log: {failure.log}", sep="\n", markup=False)
     _print_page("report", outcome.folder / "report" / "report.html")
-    first = "" if outcome.tracking_address.startswith("http") else "polyview ui, then open "
-    console.print(f"compare   {first}{results_page(outcome)}", highlight=False, soft_wrap=True)
+    console.print(f"compare   {_where_to_compare(outcome, home)}", highlight=False, soft_wrap=True)
     return outcome, bool(failures)
+
+
+def _where_to_compare(outcome: Any, home: Home) -> str:
+    """MLflow's page of a study, or what to do where its store does not answer."""
+    from polyview.reporting.report import results_page
+    from polyview.tracking.store import reachable
+
+    if reachable(home.tracking_uri) is not None:
+        return f"MLflow at {outcome.tracking_address} does not answer; run this again when it does, and it is told all"
+    first = "" if outcome.tracking_address.startswith("http") else "polyview ui, then open "
+    return f"{first}{results_page(outcome)}"
 
 
 def _print_table(outcome: Outcome) -> None:
