@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -96,6 +97,18 @@ def test_no_terminal_cuts_a_name_or_a_verdict_off(tmp_path: Path, width: int) ->
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "…" not in shown
     assert re.search(r"^ no +\d[^…]* worse *\n alignment|^ no alignment .* worse *$", shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize("width", [14, 16, 20, 24, 28, 34])
+def test_a_terminal_of_few_columns_folds_cells_and_loses_no_letter(tmp_path: Path, width: int) -> None:
+    def letters(columns: int) -> Counter[str]:
+        console = Console(width=columns, file=io.StringIO())
+        console.print(table(with_predictions(outcome(tmp_path)), columns))
+        shown = console.file.getvalue()  # type: ignore[attr-defined]
+        assert max(map(len, shown.splitlines())) <= columns
+        return Counter(letter for letter in shown if not letter.isspace() and letter != "─")
+
+    assert letters(width) == letters(40)
 
 
 @pytest.mark.parametrize("name", ["[x]", "[/x]", "[bold]", "a [/] b"])

@@ -63,7 +63,7 @@ def span(low: float | None, high: float | None) -> str:
 
 
 def first_that_fits(tables: Iterable[Table], width: int) -> Table:
-    """The first table that a terminal shows without cutting a cell off, else the last.
+    """The first table that a terminal shows without cutting a cell off, else the last, whose cells are folded.
 
     width: the terminal's, in columns. Where not all has room, Rich would take it from the first column, of names.
     """
@@ -75,7 +75,9 @@ def first_that_fits(tables: Iterable[Table], width: int) -> Table:
                 column.min_width = max(map(cell_len, lines), default=0)
         edges = 0 if table.pad_edge else 1  # which Rich measures though it leaves it out
         if Measurement.get(console, console.options, table).minimum - edges <= width:
-            break
+            return table
+    for column in table.columns:
+        column.min_width, column.no_wrap, column.overflow = 1, False, "fold"
     return table
 
 
