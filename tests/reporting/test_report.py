@@ -26,7 +26,7 @@ from polyview.analysis.outcome import Outcome, Searched
 from polyview.analysis.statistics import holm
 from polyview.analysis.table_notes import table_notes
 from polyview.analysis.tables import make_table
-from polyview.recipe import Generator, Layout, Pruning, Resources, Study
+from polyview.recipe import Generator, Layout, Parameter, Pruning, Resources, Study, with_overrides
 from polyview.reporting.report import csv, html, latex, markdown, predictions, table, write
 from polyview.training.provenance import Seen
 from polyview.trials.design import REFERENCES, plan
@@ -132,15 +132,38 @@ def test_a_baseline_of_a_long_name_takes_no_column_from_the_table(tmp_path: Path
     assert next(line for line in lines if "no alignment" in line).rstrip().endswith("worse")
 
 
-def test_a_score_on_pictures_of_one_colour_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changes", "said", "unsaid"),
+    [
+        ({"model.temporal": "dynamic_image"}, "set corpus.frames: rise.", "from the first frame to the apex"),
+        (
+            {"model.temporal": "dynamic_image", "corpus.frames": "rise"},
+            "nothing moves from the first frame to the apex",
+            "set corpus.frames: rise",
+        ),
+        ({"model.temporal": "frame"}, "Look at polyview sheet.", "dynamic image"),
+    ],
+)
+def test_pictures_of_one_colour_are_told_with_what_there_is_to_do(
+    tmp_path: Path, changes: dict[str, str], said: str, unsaid: str
+) -> None:
     made = outcome(tmp_path)
     assert "of one colour" not in markdown(made)
-    records = {
-        trial.id: made.records[trial.id].model_copy(update={"blank_pictures": ("a", "b")} if trial.seed else {})
+    blank = {
+        trial.id: record.model_copy(
+            update={
+                "blank_pictures": ("a", "b")[: 1 + (trial.variant == "one view")] if trial.seed else (),
+                "experiment": with_overrides(record.experiment, changes),
+            }
+        )
         for trial in made.trials
+        if (record := made.records[trial.id])
     }
-    text = markdown(replace(made, records=records))
-    assert "Of “one view” 2 scored pictures are of one colour and show nothing" in text
+    text = markdown(replace(made, records=blank))
+    assert "Of “one view” 2 scored pictures are of one colour, where no score says anything of a face. " in text
+    assert "Of “full” 1 scored picture is of one colour" in text
+    assert said in text
+    assert unsaid not in text
     assert "under another name" not in text
 
 

@@ -18,7 +18,7 @@ from polyview.analysis.outcome import (
 from polyview.analysis.scored import no_test_results, not_compared, shared_names
 from polyview.analysis.statistics import Comparison, adjustment, in_points
 from polyview.analysis.supervision import known_to_start
-from polyview.recipe import UntilDecided
+from polyview.recipe import Experiment, UntilDecided
 from polyview.rendering.renderer import backend_of
 from polyview.trials.design import REFERENCES, UNTRAINED, studied_experiment
 from polyview.trials.ledger import Record
@@ -193,16 +193,27 @@ _SHOWING_NOTHING = (
 
 
 def _blank(outcome: Outcome) -> list[str]:
-    """Which variants were scored on pictures that show nothing."""
-    found: dict[str, set[str]] = {}
+    """Which variants were scored on pictures that show nothing, and why that may be."""
+    found: dict[str, tuple[Experiment, set[str]]] = {}
     for trial, record in finished(outcome):
         if record.blank_pictures:
-            found.setdefault(trial.variant, set()).update(record.blank_pictures)
+            found.setdefault(trial.variant, (record.experiment, set()))[1].update(record.blank_pictures)
     return [
-        f"Of “{variant}” {counted(len(names), *_SHOWING_NOTHING)}: its score says nothing of faces. A film that ends "
-        "as it began cancels itself out in a dynamic image; set corpus.frames: rise."
-        for variant, names in found.items()
+        f"Of “{variant}” {counted(len(names), *_SHOWING_NOTHING)}, where no score says anything of a face. "
+        f"{_why_blank(experiment)}"
+        for variant, (experiment, names) in found.items()
     ]
+
+
+def _why_blank(experiment: Experiment) -> str:
+    if experiment.model.temporal != "dynamic_image":
+        return "Look at polyview sheet."
+    if experiment.scored_corpus.frames == "rise":
+        return (
+            "In their films nothing moves from the first frame to the apex, or it moves back before: look at the order "
+            "of the frames, and at their intensities."
+        )
+    return "A film that ends as it began cancels itself out in a dynamic image; set corpus.frames: rise."
 
 
 def _how_to_read(outcome: Outcome, variants: Sequence[Comparison], untested: bool) -> str:
