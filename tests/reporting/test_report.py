@@ -638,6 +638,18 @@ def test_a_search_is_told_by_its_best_its_front_and_what_matters(tmp_path: Path)
     assert "attention" in drawn
 
 
+def test_of_keys_with_a_condition_the_recipe_is_said_to_have_those_that_it_fulfils(tmp_path: Path) -> None:
+    found = search_outcome(tmp_path)
+    assert found.study.search is not None
+    space = dict(found.study.search.space) | {
+        "language.prompts": Parameter(categorical=("label", "pseudo")),
+        "language.pseudo.assign": Parameter(categorical=("sinkhorn", "kmeans"), when={"language.prompts": "pseudo"}),
+    }
+    study = found.study.model_copy(update={"search": found.study.search.model_copy(update={"space": space})})
+    text = markdown(replace(found, study=study))
+    assert "The recipe itself has weight=0.5, count=3, fusion=attention, prompts=label, and no score" in text
+
+
 def test_what_was_pruned_once_and_trained_to_its_end_later_is_not_called_pruned(tmp_path: Path) -> None:
     found, rule = search_outcome(tmp_path), Pruning()
     assert found.study.search is not None

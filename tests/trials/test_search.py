@@ -248,6 +248,48 @@ def test_choices_that_fit_only_together_are_not_refused(tiny: Experiment) -> Non
     search.check_search(study_of(tiny, space=space))
 
 
+@pytest.mark.parametrize(
+    ("space", "error"),
+    [
+        (
+            {"rendering.views.count": {"integer": [1, 3]}, "model.fusion": {"categorical": ["mean", "attention"]}},
+            "rendering.views.count: 1 makes no experiment, whatever the other keys are: objective.decorrelation needs",
+        ),
+        (
+            {"rendering.views.count": {"integer": [1, 3]}, "language.prompts": {"categorical": ["label", "none"]}},
+            "language.prompts: 'none' makes no experiment, whatever .*: objective.alignment needs text",
+        ),
+        (
+            {
+                "objective.alignment.weight": {"uniform": [0.5, 2.0]},
+                "language.prompts": {"categorical": ["label", "pseudo", "none"]},
+                "language.pseudo.assign": {
+                    "categorical": ["sinkhorn", "kmeans"],
+                    "when": {"language.prompts": "pseudo"},
+                },
+            },
+            "language.prompts: 'none' makes no experiment",
+        ),
+    ],
+)
+def test_a_value_that_no_point_could_have_is_refused_and_not_passed_over(
+    tiny: Experiment, space: dict[str, Any], error: str
+) -> None:
+    with pytest.raises(UserError, match=error):
+        search.check_search(study_of(tiny, space=space))
+
+
+def test_a_value_that_fits_few_of_very_many_others_is_not_refused(tiny: Experiment) -> None:
+    # One view needs the last choice of the first key; in order, hundreds of points come before it.
+    space = {
+        "objective.decorrelation.augment": {"categorical": [False, True]},
+        "training.batch_size": {"integer": [4, 16]},
+        "training.epochs": {"integer": [1, 300]},
+        "rendering.views.count": {"integer": [1, 3]},
+    }
+    search.check_search(study_of(tiny, space=space))
+
+
 def test_a_key_may_be_read_at_a_value_between_the_ends_of_another(tiny: Experiment) -> None:
     one_view = with_overrides(tiny, {"rendering.views.count": 1, "objective.decorrelation.augment": True})
     space = {

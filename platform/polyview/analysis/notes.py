@@ -187,8 +187,8 @@ def _known_people(outcome: Outcome) -> list[str]:
 
 
 _SHOWING_NOTHING = (
-    "scored picture is of one colour and shows nothing",
-    "scored pictures are of one colour and show nothing",
+    "scored picture is of one colour",
+    "scored pictures are of one colour",
 )
 
 

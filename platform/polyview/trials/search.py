@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import random
 import warnings
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,18 @@ from polyview.storage.home import replacing
 from polyview.storage.mirror import address
 from polyview.trials.design import Trial, studied_experiment, vary
 from polyview.trials.ledger import InterimScores, Ledger, Record, pruned_trials
-from polyview.trials.space import Point, Space, choices, combinations, contains, ends, is_active, is_discrete, suggest
+from polyview.trials.space import (
+    Point,
+    Space,
+    choices,
+    combinations,
+    contains,
+    draw,
+    ends,
+    is_active,
+    is_discrete,
+    suggest,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -83,11 +95,18 @@ def make_trial(study: Study, point: Point, number: int) -> Trial:
 def own_point(study: Study) -> Point | None:
     """The recipe's own values as a point; None where the space has them not."""
     assert study.search is not None
+    point = recipe_point(study)
+    return point if contains(study.search.space, point) else None
+
+
+def recipe_point(study: Study) -> Point:
+    """The recipe's own values of the keys whose conditions they fulfil, whether or not the space has them."""
+    assert study.search is not None
     recipe, point = studied_experiment(study), dict[str, Any]()
     for key, parameter in study.search.space.items():
         if is_active(parameter, point):
             point[key] = _value_at(recipe, key)
-    return point if contains(study.search.space, point) else None
+    return point
 
 
 def make_trials(study: Study, points: Sequence[Point]) -> list[Trial]:
@@ -112,7 +131,7 @@ def check_search(study: Study) -> None:
             )
     errors = [error for key, parameter in space.items() for error in _errors_of(study, key, parameter)]
     if not errors:
-        errors = _errors_together(study) or _unread(study)
+        errors = _errors_together(study) or _never_tried(study) or _unread(study)
     if errors:
         lines = dict.fromkeys(f"  {error}" for error in errors)
         raise UserError("\n".join([f"{study.name}: search.space cannot be tried", *lines]))
@@ -283,6 +302,43 @@ def _corners(space: Space) -> Iterator[Point]:
     for key, values in itertools.chain.from_iterable(parameter.conditions.items() for parameter in space.values()):
         tried[key] += [value for value in values if not any(same(value, other) for other in tried[key])]
     return combinations(space, tried)
+
+
+def _never_tried(study: Study) -> list[str]:
+    """Which values make no experiment with any of the others: a search would pass over them, and nobody be told."""
+    assert study.search is not None
+    space = study.search.space
+    asked = [(key, value) for key, parameter in space.items() if is_discrete(parameter) for value in ends(parameter)]
+    reasons = [(key, value, _why_never_tried(study, key, value)) for key, value in asked]
+    return [
+        f"{key}: {value!r} makes no experiment, whatever the other keys are: {reason}; or leave this value out"
+        for key, value, reason in reasons
+        if reason
+    ]
+
+
+def _why_never_tried(study: Study, key: str, value: Any) -> str:
+    """What is wrong with a value where no point that has it makes an experiment; empty where one does.
+
+    That is said of the recipe with this value alone, if that is no experiment either: at a point much may be wrong.
+    """
+    assert study.search is not None
+    points = _points_with(study.search.space, key, value)
+    at_points = list(itertools.takewhile(bool, (_errors(study, point) for point in points)))
+    if not points or len(at_points) < len(points):
+        return ""
+    return (_errors(study, {key: value}) or at_points[0])[0]
+
+
+def _points_with(space: Space, key: str, value: Any) -> list[Point]:
+    """The points that have this value, of numbers that are not whole the ends alone; drawn where they are many."""
+    tried = {name: choices(parameter) or list(ends(parameter)) for name, parameter in space.items()} | {key: [value]}
+    points = list(itertools.islice(combinations(space, tried), MOST_CORNERS + 1))
+    if len(points) > MOST_CORNERS:
+        # In order they would share the first keys' values, and all fail by one of these.
+        chances = random.Random(0)
+        points = [draw(space, tried, chances) for _ in range(MOST_CORNERS)]
+    return [point for point in points if key in point]
 
 
 def _unread(study: Study) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,15 @@ def is_active(parameter: Parameter, point: Point) -> bool:
 def combinations(space: Space, values: Mapping[str, Sequence[Any]]) -> Iterator[Point]:
     """Every combination of the keys' `values` that makes a point, each once."""
     return _completions({}, list(space), space, values)
+
+
+def draw(space: Space, values: Mapping[str, Sequence[Any]], chances: random.Random) -> Point:
+    """A point with one of the `values` of each key that it has."""
+    point: Point = {}
+    for key, parameter in space.items():
+        if is_active(parameter, point):
+            point[key] = chances.choice(values[key])
+    return point
 
 
 def ends(parameter: Parameter) -> Sequence[Any]:

@@ -6,18 +6,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import yaml
-
 from polyview.analysis.findings import as_measured
 from polyview.analysis.outcome import Outcome
 from polyview.analysis.searches import best, importance, pareto
-from polyview.recipe import Study, flat
 from polyview.reporting.figures.maps import UNASKED, draw_parallel
 from polyview.reporting.figures.style import Drawing
 from polyview.reporting.sections.section import Section
-from polyview.trials.design import BEST, point_name, short_names, studied_experiment
+from polyview.trials.design import BEST, point_name, short_names
 from polyview.trials.ledger import pruned_trials
-from polyview.trials.search import COSTS, objectives, own_point, values, wanted
+from polyview.trials.search import COSTS, objectives, own_point, recipe_point, values, wanted
 from polyview.wording import agreeing, counted
 
 
@@ -84,11 +81,9 @@ def _of_the_best(outcome: Outcome) -> str:
 
 
 def _of_the_recipe(outcome: Outcome) -> str:
-    """What the recipe has at the keys of the search, null where it lacks the part, and on the validation subjects."""
+    """What the recipe has at the keys that it has, null where it lacks the part, and on the validation subjects."""
     study, own = outcome.study, own_point(outcome.study)
-    assert study.search is not None
-    leaves = dict(flat(studied_experiment(study).model_dump(mode="json")))
-    named = point_name(_rounded({key: yaml.safe_load(leaves.get(key, "null")) for key in study.search.space}))
+    named = point_name(_rounded(recipe_point(study)))
     pairs = zip(outcome.searched.points, outcome.searched.trials, strict=True)
     records = [outcome.records[trial.id] for point, trial in pairs if point == own and trial.id in outcome.records]
     score = next((record.scores[study.metric] for record in records if study.metric in record.scores), None)
