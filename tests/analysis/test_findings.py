@@ -53,6 +53,12 @@ PSEUDO: dict[str, Any] = {"objective": {"contrast": {}, "alignment": {}}, "langu
         (PSEUDO, 9, "pseudo-labels, .*, and no label was read; identities were"),
         ({"language.prompts": "pseudo", "language.pseudo.centre": "all"}, 9, "pseudo-labels, .* no label was read"),
         ({"objective": {"triplet": {}}, "language.prompts": "none"}, 9, "none, and no label was read; identities were"),
+        (
+            {"objective": {"decorrelation": {}}, "training.persons": 2},
+            9,
+            "none, and no label was read; identities were",
+        ),
+        ({"training.persons": 2, "training.epochs": 0}, 9, "none, and no label was read"),
         ({"objective": {"decorrelation": {}}}, 9, "none, and no label was read"),
         ({"training.epochs": 0}, 9, "none, and no label was read"),
     ],

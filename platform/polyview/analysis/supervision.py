@@ -75,11 +75,14 @@ def _content(experiment: Experiment) -> str | None:
 
 
 def reads_identities(experiment: Experiment) -> bool:
-    """Whether the pretraining reads who a face is: to centre on each person, or to keep a person's faces together."""
-    objective, language = experiment.objective, experiment.language
+    """Whether the pretraining reads who a face is.
+
+    It does so to centre on each person, to keep a person's faces together, and to make batches of whole people.
+    """
+    objective, language, training = experiment.objective, experiment.language, experiment.training
     assigned = language.assigns and (objective.label_terms or objective.pair_terms)
     centred = assigned and language.pseudo.centre == "subject"
-    return bool(experiment.training.trains and (centred or objective.pair_terms))
+    return bool(training.trains and (centred or objective.pair_terms or training.persons))
 
 
 def labels_read(experiment: Experiment, people: int | None) -> str:
