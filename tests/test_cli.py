@@ -367,6 +367,21 @@ def test_a_folder_that_was_deleted_is_one_line(
     assert capsys.readouterr().err == "polyview: the current folder is not there any more; change to one that is\n"
 
 
+@pytest.mark.parametrize("place", ["word", "home", "folder"])
+def test_a_name_that_is_not_utf8_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    name = os.fsdecode(b"gr\xf6.yaml")
+    (tmp_path / name).mkdir()
+    if place == "home":
+        monkeypatch.setenv("POLYVIEW_HOME", name)
+    monkeypatch.chdir(tmp_path / name if place == "folder" else tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["report", name if place == "word" else "study.yaml"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith("gr\ufffd.yaml: its name is not UTF-8; rename it\n")
+
+
 def test_a_manifest_is_not_written_under_the_name_of_another_kind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

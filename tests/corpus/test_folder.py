@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -327,6 +328,15 @@ def test_what_lies_among_meshes_as_if_it_were_one_is_said_not_to_be_read(tmp_pat
     with (tmp_path / "faces.csv").open("a") as table:
         table.write("a/anger.obj,a,anger\n")
     assert dict(scan(listed).skipped.rows()) == reasons
+
+
+def test_a_name_that_is_not_utf8_is_skipped_and_others_are_read(tmp_path: Path) -> None:
+    latin = os.fsdecode(b"c\xe4cilie")
+    found = of_pattern(tmp_path, "{subject}/{expression}.obj", ["anna/happy.obj", f"{latin}/happy.obj"])
+    assert found.manifest.subjects == ["anna"]
+    assert found.skipped.rows() == [("c\ufffdcilie/happy.obj", "its name is not UTF-8; rename it")]
+    with pytest.raises(UserError, match=r"corpus.root: .*/c\ufffdcilie: its name is not UTF-8; rename it"):
+        scan(Corpus(dataset="folder", root=str(tmp_path / latin), pattern="{subject}_{expression}.obj"))
 
 
 def test_a_folder_of_archives_alone_says_so(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import typer
 from polyview.environment import check_arrival, draw_without_windows, find_writable_places, reach_directly
 from polyview.errors import UserError
 from polyview.parallel import own_log
+from polyview.storage.names import is_text, shown, why_no_text
 from polyview.studies.interruption import exit_code, handle_signals
 from polyview.terminal import errors
 
@@ -76,6 +77,13 @@ def _check_folder() -> None:
         raise UserError("the current folder is not there any more; change to one that is") from None
 
 
+def _check_names(words: Sequence[str]) -> None:
+    """Raises `UserError` where a word, the home or the current folder could not be written in a record or a report."""
+    for name in (*words, os.environ.get("POLYVIEW_HOME", ""), str(Path.cwd())):
+        if not is_text(name):
+            raise UserError(f"{shown(name)}: {why_no_text(name)}")
+
+
 def _fullest_place(words: Sequence[str]) -> str:
     """Which of the places that a command writes to is full, in words; empty where none is."""
     outputs = [after for word, after in pairwise(words) if word in ("-o", "--out")]
@@ -100,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             draw_without_windows()
             reach_directly("localhost", "127.0.0.1", "::1")
         _check_folder()
+        _check_names(words)
         check_arrival()
         app([word for word in words if word != "--debug"])
     except SystemExit:

@@ -19,6 +19,7 @@ from polyview.errors import UserError
 from polyview.recipe import EXPRESSIONS, OWN_EXPRESSIONS, Corpus, Geometry
 from polyview.recipe.corpus import GENERATED
 from polyview.storage.mirror import CachedPath, fetch_all, resolve
+from polyview.storage.names import is_text, shown, why_no_text
 from polyview.wording import counted
 
 _DATASETS = {
@@ -55,6 +56,9 @@ def scan(corpus: Corpus) -> Scan:
     Raises `UserError` where the dataset is not at its root, nothing of it is left, or too few people are.
     """
     here = _here(corpus)
+    root = str(Path(here.root).expanduser().resolve()) if here.root and corpus.dataset != "synthetic" else ""
+    if not is_text(root):
+        raise UserError(f"corpus.root: {shown(root)}: {why_no_text(root)}")
     dataset = _DATASETS[corpus.dataset](here)
     found, skipped = dataset.rows, dataset.skipped
     vocabulary = {*EXPRESSIONS, *OWN_EXPRESSIONS.get(corpus.dataset, ())}
@@ -72,7 +76,6 @@ def scan(corpus: Corpus) -> Scan:
     if corpus.subjects:
         drawn = _drawn(complete, corpus.subjects, f"{counted(people, 'person', 'people')} of {corpus.dataset}")
         kept = within.filter(pl.col("subject").is_in(drawn))
-    root = str(Path(here.root).expanduser().resolve()) if here.root else ""
     set_in_recipe = corpus.geometry.model_dump(exclude_none=True)
     geometry = Geometry.model_validate(_GEOMETRIES.get(corpus.dataset, {}) | set_in_recipe)
     is_guessed = corpus.dataset not in GENERATED and "auto" in (geometry.axes, geometry.unit)

@@ -236,6 +236,56 @@ def test_a_film_that_is_still_packed_is_told(bu4dfe: Path) -> None:
     assert scanned("bu4dfe", bu4dfe).skipped.rows() == [("F001/Sad.zip", "an archive; unpack it first")]
 
 
+def test_a_film_without_a_mesh_is_told_unless_it_is_found_elsewhere(bu4dfe: Path) -> None:
+    assert scanned("bu4dfe", bu4dfe).skipped.is_empty()  # the landmarks lie in folders of such names
+    inner = bu4dfe / "F001" / "Sad" / "Sad"
+    inner.mkdir()
+    for file in [*inner.parent.glob("*.*")]:
+        file.rename(inner / file.name)
+    shutil.rmtree(bu4dfe / "M043" / "Fear")
+    (bu4dfe / "M043" / "Fear").mkdir()
+    assert scanned("bu4dfe", bu4dfe).skipped.rows() == [
+        ("F001/Sad", "no mesh lies in it; found Sad"),
+        ("M043/Fear", "no mesh lies in it; found nothing"),
+    ]
+
+
+def test_meshes_in_a_folder_of_another_name_than_a_person_s_are_told(bu4dfe: Path) -> None:
+    (bu4dfe / "part").mkdir()
+    (bu4dfe / "M043").rename(bu4dfe / "part" / "M043")
+    write_wrl(bu4dfe / "F0002" / "Sad" / "000.wrl")
+    write_wrl(bu4dfe / "part" / "F001 (2)" / "Sad" / "000.wrl")
+    write_wrl(bu4dfe / "sample.wrl" / "face.wrl")
+    (bu4dfe / "notes").mkdir()
+    expected = (
+        "its name is not that of a person, expected folders F001 to M043 with sequences such as F001/Angry/000.wrl"
+    )
+    assert set(scanned("bu4dfe", bu4dfe).skipped.rows()) == {
+        ("F0002", f"{expected}; it holds Sad/000.wrl"),
+        ("part/F001 (2)", f"{expected}; it holds Sad/000.wrl"),
+        ("sample.wrl", f"{expected}; it holds face.wrl"),
+    }
+
+
+def test_a_frame_of_a_number_that_is_too_long_is_told(bu4dfe: Path) -> None:
+    number = "20260101123456789012"
+    write_wrl(bu4dfe / "F001" / "Sad" / f"{number}.wrl")
+    (row,) = scanned("bu4dfe", bu4dfe).skipped.rows()
+    assert row == (f"F001/Sad/{number}.wrl", "a frame's number has at most 18 digits")
+
+
+def test_names_that_are_not_utf8_are_told_as_far_as_they_can_be_read(bu4dfe: Path) -> None:
+    (bu4dfe / "F001" / "Sad").rename(bu4dfe / "F001" / os.fsdecode(b"traurig\xe4"))
+    latin = bu4dfe / os.fsdecode(b"M\xe4nner")
+    latin.mkdir()
+    (bu4dfe / "M043").rename(latin / "M043")
+    found = scanned("bu4dfe", bu4dfe)
+    assert found.manifest.subjects == ["F001"]
+    told = dict(found.skipped.rows())
+    assert told["F001/traurig\ufffd"].startswith("not one of angry")
+    assert told["M\ufffdnner/M043"] == "its name is not UTF-8; rename it"
+
+
 def test_bu4dfe(bu4dfe: Path) -> None:
     found = scanned("bu4dfe", bu4dfe)
     frame = found.manifest.frame

@@ -19,6 +19,7 @@ from polyview.corpus.manifest import OPTIONAL, SCHEMA, SEQUENCE, Found
 from polyview.corpus.remarks import on_columns
 from polyview.errors import UserError
 from polyview.recipe import Corpus
+from polyview.storage.names import NOT_UTF8, is_text, shown
 from polyview.wording import agreeing, counted
 
 _REQUIRED = ("path", "subject", "expression")
@@ -85,7 +86,9 @@ def _matched(root: Path, text: str, known: Container[str]) -> pl.DataFrame:
     pattern = Pattern.parse(text)
     files = sorted(file.relative_to(root) for file in _files_below(root))
     meshes = [file for file in files if format_of(file.name) in FORMATS]
-    others = [{"path": file.as_posix(), _DOUBT: reason} for file, reason in overlooked(files, meshes)]
+    others = [{"path": shown(file), _DOUBT: NOT_UTF8} for file in meshes if not is_text(file)]
+    files, meshes = list(filter(is_text, files)), list(filter(is_text, meshes))
+    others += [{"path": file.as_posix(), _DOUBT: reason} for file, reason in overlooked(files, meshes)]
     if not meshes:
         found = f"; it holds {others[0]['path']}: {others[0][_DOUBT]}" if others else ""
         raise UserError(f"corpus.root: {root} holds no mesh ({' '.join(FORMATS)}){found}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -15,6 +16,7 @@ import polars as pl
 
 from polyview.corpus.datasets.unread import PACKED, is_archive
 from polyview.corpus.formats.limits import (
+    FORMATS,
     LEADS_NOWHERE,
     entries,
     format_of,
@@ -25,10 +27,13 @@ from polyview.corpus.formats.limits import (
 from polyview.corpus.manifest import SCHEMA, SEQUENCE, SKIPPED, Found
 from polyview.errors import UserError
 from polyview.recipe import Corpus
+from polyview.storage.names import NOT_UTF8, is_text, shown
 from polyview.wording import counted
 
 _PICTURES = (".jpg", ".png", ".bmp", ".jpeg")
 _NAMES_SHOWN = 5
+_MOST_DIGITS = 18
+"""Those of a number that a column of whole numbers holds in any case."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Findings:
 
     expected: what the root of the dataset holds; subjects: all whose folders, archives or broken links are there;
     films: how each sequence was spelt first; places: where each frame was found first; repeated: by folder the files
-    that were found elsewhere before.
+    that were found elsewhere before; bare: the folders of sequences without a mesh, and what the sequences are called.
     """
 
     dataset: str
@@ -57,6 +62,7 @@ class Findings:
     films: dict[tuple[str, str], str] = field(default_factory=dict)
     places: dict[tuple[str, str, int], Path] = field(default_factory=dict)
     repeated: dict[Path, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    bare: dict[Path, tuple[str, str]] = field(default_factory=dict)
 
     def add(
         self,
@@ -78,6 +84,9 @@ class Findings:
             self.repeated[file.parent].append(first)
             return
         path = file.relative_to(self.root)
+        if not is_text(path):
+            self.leave_out(file, NOT_UTF8)
+            return
         self.rows.append(
             {
                 "sample_id": str(without_gz(path).with_suffix("")),
@@ -93,7 +102,7 @@ class Findings:
         )
 
     def leave_out(self, file: Path, reason: str) -> None:
-        self.left_out.append((str(file.relative_to(self.root)), reason))
+        self.left_out.append((shown(file.relative_to(self.root)), reason))
 
     def found(self, measure: str = "the dataset does not tell them") -> Found:
         """What `scan` of a dataset gives; `measure` says why intensities were guessed.
@@ -111,7 +120,7 @@ class Findings:
         )
         turn = math.pi * (pl.col("frame").rank("ordinal").over(SEQUENCE) - 0.5) / pl.len().over(SEQUENCE)
         rows = rows.with_columns(pl.col("intensity").fill_null(turn.sin()))
-        left_out = [*self._absent(), *self._twice(), *self.left_out]
+        left_out = [*self._absent(), *self._bare(), *self._twice(), *self.left_out]
         skipped = pl.DataFrame(left_out, schema=SKIPPED, orient="row")
         return Found(rows, skipped, (remark,) if remark else ())
 
@@ -120,20 +129,29 @@ class Findings:
         present = {row["subject"] for row in self.rows}
         for subject in self.subjects:
             if subject.name not in present:
-                yield str(subject.place.relative_to(self.root)), self._why_absent(subject)
+                yield shown(subject.place.relative_to(self.root)), self._why_absent(subject)
 
     def _why_absent(self, subject: Subject) -> str:
         """Several datasets call their subjects alike, so what is in the folder may be of another one."""
+        if not is_text(subject.place):
+            return NOT_UTF8
         if subject.place.is_dir():
             found = _names_in(subject.place)
             return f"no face of {subject.name} is found in it: expected {self.expected}; found {found}"
         return LEADS_NOWHERE if is_broken_link(subject.place) else PACKED
 
+    def _bare(self) -> Iterator[tuple[str, str]]:
+        """Sequences without a mesh, here or elsewhere, in the folder of a person that has meshes of others."""
+        people = {self.root / PurePath(row["path"]).parent.parent for row in self.rows}
+        for folder, (subject, sequence) in self.bare.items():
+            if folder.parent in people and (subject, sequence.casefold()) not in self.films:
+                yield shown(folder.relative_to(self.root)), f"no mesh lies in it; found {_names_in(folder)}"
+
     def _twice(self) -> Iterator[tuple[str, str]]:
         for folder, files in self.repeated.items():
             first = files[0].relative_to(self.root)
             count = counted(len(files), "mesh in it is", "meshes in it are")
-            yield str(folder.relative_to(self.root)), f"{count} there already, as {first}; remove the copy"
+            yield shown(folder.relative_to(self.root)), f"{count} there already, as {first}; remove the copy"
 
 
 def find_subjects(
@@ -165,7 +183,20 @@ def find_subjects(
     findings = Findings(corpus.dataset, root, expected, [*folders, *absent])
     for folder in closed:
         findings.leave_out(folder, "a folder that this user may not read")
+    people = {subject.place for subject in named}
+    parts = {place.parent for place in people} - {root}
+    for folder in (entry for entry in (*others, *inner) if entry.is_dir() and entry not in (*people, *parts, *closed)):
+        if folder.parent in (root, *parts) and (mesh := _mesh_of_a_person(folder)):
+            findings.leave_out(folder, f"its name is not that of a person, expected {expected}; it holds {mesh}")
     return findings, folders
+
+
+def _mesh_of_a_person(folder: Path) -> str | None:
+    """The first mesh where a person's folder has its own: in it, or in those in it."""
+    inner = entries(folder)
+    below = (mesh for entry in inner if entry.is_dir() for mesh in meshes_in(entry, *FORMATS))
+    mesh = next(itertools.chain(meshes_in(folder, *FORMATS), below), None)
+    return shown(mesh.relative_to(folder)) if mesh else None
 
 
 def _stem(archive: Path) -> str:
@@ -185,15 +216,20 @@ def add_sequence(
     strengths: the intensity of frames by number, 0 where it is not known. Without them it is guessed.
     """
     frames: dict[int, Path] = {}
-    for file in meshes_in(folder, ".wrl", ".obj", ".ply"):
+    sequence = f"{subject}_{folder.name}"
+    meshes = meshes_in(folder, ".wrl", ".obj", ".ply")
+    if not meshes:
+        findings.bare[folder] = subject, sequence
+    for file in meshes:
         match = re.fullmatch(pattern, without_gz(file).name, re.IGNORECASE)
         if match is None:
             findings.leave_out(file, f"its name is not that of a numbered frame of {folder.name}")
+        elif len(match[1]) > _MOST_DIGITS:
+            findings.leave_out(file, f"a frame's number has at most {_MOST_DIGITS} digits")
         elif int(match[1]) in frames:
             findings.leave_out(file, f"frame {int(match[1])} is there a second time")
         else:
             frames[int(match[1])] = file
-    sequence = f"{subject}_{folder.name}"
     for number, file in sorted(frames.items()):
         strength = None if strengths is None else strengths.get(number) or 0.0
         findings.add(file, subject, expression, strength, sequence, number, picture_beside(file))
@@ -231,6 +267,6 @@ def wanted_folders(findings: Findings, parent: Path, names: Iterable[str]) -> Se
 
 
 def _names_in(root: Path) -> str:
-    names = sorted(entry.name for entry in root.iterdir())
+    names = sorted(shown(entry.name) for entry in root.iterdir())
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return (", ".join(names[:_NAMES_SHOWN]) or "nothing") + more

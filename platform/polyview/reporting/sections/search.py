@@ -9,6 +9,7 @@ from typing import Any
 from polyview.analysis.findings import as_measured
 from polyview.analysis.outcome import Outcome
 from polyview.analysis.searches import best, importance, pareto
+from polyview.recipe import Study
 from polyview.reporting.figures.maps import UNASKED, draw_parallel
 from polyview.reporting.figures.style import Drawing
 from polyview.reporting.sections.section import Section
