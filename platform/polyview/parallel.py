@@ -26,7 +26,8 @@ SECONDS_TO_ANSWER = 10.0
 LONGEST_TEMPORARY = 37
 """Letters of the temporary folder that leave Ray room for its sockets, whose paths have 107 at most."""
 NO_CLUSTER = "no cluster is there; unset RAY_ADDRESS to run on this machine, or start the cluster again"
-SECONDS_TO_LET_IN = 12.0
+SECONDS_TO_LET_IN = 25.0
+"""A busy machine takes ten to connect."""
 _KNOCK = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')"
 _REFUSED = re.compile(r"Unauthenticated|InvalidAuthToken|Permission denied")
 STARTS = 4
@@ -97,26 +98,35 @@ def _check_entrance(address: str) -> None:
     """
     if address == "local" or "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         return
-    knock = [sys.executable, "-c", _KNOCK, address]
-    try:
-        told = subprocess.run(knock, capture_output=True, text=True, timeout=SECONDS_TO_LET_IN, check=False)
-    except subprocess.TimeoutExpired as error:
-        said, ended = (error.stderr or b"").decode(errors="replace"), False
-    else:
-        if told.returncode == 0:
-            return
-        said, ended = told.stderr, True
+    code, said = _knock(address)
+    if code == 0:
+        return
     if _REFUSED.search(said):
         raise UserError(
             f"RAY_ADDRESS={address}: Ray runs there and does not let this user in, as another user's does; unset "
             "RAY_ADDRESS to run on this machine, or name your own cluster's HOST:PORT"
         )
-    if not ended:
+    if code == -signal.SIGKILL:
         raise UserError(f"RAY_ADDRESS={address} did not answer within {SECONDS_TO_LET_IN:.0f} s: {NO_CLUSTER}")
     if "Version mismatch" in said:
         versions = " ".join(said[said.index("Version mismatch") :].split())
         raise UserError(f"RAY_ADDRESS={address}: {versions}; run the same versions here and there")
     raise UserError(f"RAY_ADDRESS={address}: {NO_CLUSTER}")
+
+
+def _knock(address: str) -> tuple[int, str]:
+    """How a process ends that connects to a Ray, and what it says; it is killed once it is refused, or too late."""
+    knock, said = [sys.executable, "-c", _KNOCK, address], ""
+    with subprocess.Popen(knock, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        late = threading.Timer(SECONDS_TO_LET_IN, process.kill)
+        late.start()
+        assert process.stderr is not None
+        for line in process.stderr:
+            said += line
+            if _REFUSED.search(line):
+                process.kill()
+        late.cancel()
+    return process.returncode, said
 
 
 def _start_here() -> None:
