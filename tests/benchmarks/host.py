@@ -46,7 +46,8 @@ from torch import Tensor
 from polyview.corpus.scan import scan
 from polyview.recipe import Experiment, load_experiment
 from polyview.rendering.cameras import cameras
-from polyview.rendering.store import ViewStore, finish_part, rows_per_shard, shard_path, write_shard
+from polyview.rendering.shards import rows_per_shard, shard_path, write_shard
+from polyview.rendering.store import ViewStore, finish_part
 from polyview.storage.home import bundled
 from polyview.training.batches import Batches
 from polyview.training.loop import Trainer, TrainingJob

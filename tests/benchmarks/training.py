@@ -48,7 +48,8 @@ from polyview.corpus.scan import scan
 from polyview.recipe import Experiment, load_experiment
 from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter
-from polyview.rendering.store import ViewStore, finish_part, rows_per_shard
+from polyview.rendering.shards import rows_per_shard
+from polyview.rendering.store import ViewStore, finish_part
 from polyview.storage.home import bundled
 from polyview.trials.scoring import default_device
 

@@ -28,7 +28,8 @@ from polyview.rendering import pipeline
 from polyview.rendering.cameras import Camera
 from polyview.rendering.pipeline import RenderSummary, is_rendered, render
 from polyview.rendering.renderer import make_renderer
-from polyview.rendering.store import ViewStore, part_path, rows_per_shard
+from polyview.rendering.shards import rows_per_shard
+from polyview.rendering.store import ViewStore, part_path
 from polyview.storage.home import Home
 
 pytestmark = pytest.mark.usefixtures("local_ray")

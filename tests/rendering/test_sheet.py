@@ -11,8 +11,9 @@ from polyview.corpus.manifest import Manifest
 from polyview.errors import UserError
 from polyview.recipe import Rendering
 from polyview.rendering.cameras import Camera
+from polyview.rendering.shards import shard_path, write_shard
 from polyview.rendering.sheet import contact_sheet, is_sheet
-from polyview.rendering.store import ViewStore, column_names, finish_part, shard_path, write_shard
+from polyview.rendering.store import ViewStore, column_names, finish_part
 
 RIG = (Camera(-30, 0), Camera(30, 10))
 COLORS = np.array([[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [250, 0, 250]], [[0, 250, 250], [0, 0, 0]]], np.uint8)

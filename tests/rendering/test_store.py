@@ -16,16 +16,8 @@ from polyview.corpus.manifest import SCHEMA, Manifest
 from polyview.errors import UserError
 from polyview.recipe import Rendering
 from polyview.rendering.cameras import Camera
-from polyview.rendering.store import (
-    ViewStore,
-    column_names,
-    finish_part,
-    part_path,
-    read_shard,
-    rows_per_shard,
-    shard_path,
-    write_shard,
-)
+from polyview.rendering.shards import read_shard, rows_per_shard, shard_path, write_shard
+from polyview.rendering.store import ViewStore, column_names, finish_part, part_path
 
 SIZE, RIG = 16, (Camera(-30, 0), Camera(0, 0), Camera(30, 0))
 NAMES = [camera.name for camera in RIG]

@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from polyview.rendering.store import Part, pixel_offsets, shard_path
+from polyview.rendering.shards import pixel_offsets, shard_path
+from polyview.rendering.store import Part
 from polyview.storage.mirror import files, is_away, remove
 
 

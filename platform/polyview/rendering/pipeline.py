@@ -33,21 +33,16 @@ from polyview.rendering.damage import damaged_files, reopen_part
 from polyview.rendering.doubts import doubt_of, summary_of
 from polyview.rendering.films import film_guesses
 from polyview.rendering.renderer import backend_of, make_renderer
+from polyview.rendering.shards import Shard, read_shard, rows_per_shard, shard_columns, shard_path, write_shard
 from polyview.rendering.store import (
     SCHEMA_VERSION,
     Part,
-    Shard,
     ViewStore,
     column_names,
     complete_parts,
     fetch_contents,
     finish_part,
     part_path,
-    read_shard,
-    rows_per_shard,
-    shard_columns,
-    shard_path,
-    write_shard,
 )
 from polyview.storage.home import Home, locked
 from polyview.storage.mirror import address, files, remove
