@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import polars as pl
@@ -280,31 +280,30 @@ def _counts(shown: pl.DataFrame, people: Sequence[str]) -> dict[str, Any]:
 
 def failed_run(trial: Trial, failure: TrialFailure) -> TrialRun:
     """What MLflow is told of a trial that failed."""
-    return TrialRun(
-        id=trial.id,
-        name=trial.name,
-        variant=trial.variant,
-        started=failure.started,
-        ended=failure.ended,
-        status="FAILED",
-        params=trial.experiment.model_dump(mode="json"),
-        tags={**_names(trial), "failure": failure.reason},
-        artifacts={"log.txt": "\n".join(failure.last_lines), "experiment.yaml": to_yaml(trial.experiment)},
-    )
+    run = _run_without_scores(trial, failure, "FAILED", {"failure": failure.reason})
+    return replace(run, artifacts={"log.txt": "\n".join(failure.last_lines), **run.artifacts})
 
 
 def pruned_run(trial: Trial, interim: InterimScores) -> TrialRun:
     """What MLflow is told of a point that its search has pruned."""
+    told = {"manifest": interim.manifest, "pruned": f"after epoch {max(interim.scores)}"}
+    run = _run_without_scores(trial, interim, "KILLED", told)
+    points = [Point(epoch, interim.ended, {interim.metric: score}) for epoch, score in interim.scores.items()]
+    return replace(run, interim=points)
+
+
+def _run_without_scores(
+    trial: Trial, known: TrialFailure | InterimScores, status: Literal["FAILED", "KILLED"], tags: Mapping[str, str]
+) -> TrialRun:
     return TrialRun(
         id=trial.id,
         name=trial.name,
         variant=trial.variant,
-        started=interim.started,
-        ended=interim.ended,
-        status="KILLED",
+        started=known.started,
+        ended=known.ended,
+        status=status,
         params=trial.experiment.model_dump(mode="json"),
-        tags={**_names(trial), "manifest": interim.manifest, "pruned": f"after epoch {max(interim.scores)}"},
-        interim=[Point(epoch, interim.ended, {interim.metric: score}) for epoch, score in interim.scores.items()],
+        tags={**_names(trial), **tags},
         artifacts={"experiment.yaml": to_yaml(trial.experiment)},
     )
 

@@ -26,7 +26,9 @@ RAW_PIXELS = "raw pixels"
 BEST = "best found"
 """The best point of a search, run again on the study's own seeds."""
 PIXELS = "pixels"  # stands in for a tower where the probes read the pixels themselves
-_OF_SEARCH = re.compile(rf"{BEST}|search \d+")
+POINT = "search"
+"""What the rows of a search's points are called, each with its number."""
+_OF_SEARCH = re.compile(rf"{BEST}|{POINT} \d+")
 NOTHING_TRAINED: Mapping[str, Any] = {"training.epochs": 0, "training.steps": None}
 REFERENCES: Mapping[str, Mapping[str, Any]] = {
     UNTRAINED: NOTHING_TRAINED,

@@ -18,7 +18,7 @@ from polyview.recipe.objective import Alignment, Objective
 from polyview.recipe.unread import why_unread
 from polyview.storage.home import replacing
 from polyview.storage.mirror import address
-from polyview.trials.design import Trial, studied_experiment, vary
+from polyview.trials.design import POINT, Trial, studied_experiment, vary
 from polyview.trials.ledger import InterimScores, Ledger, Record, pruned_trials
 from polyview.trials.space import (
     Point,
@@ -89,7 +89,7 @@ def make_trial(study: Study, point: Point, number: int) -> Trial:
     varied = vary(study, point, f"{study.name}: search at {point}")
     evaluation = varied.evaluation.model_copy(update={"validation": search.validation})
     scored = varied.model_copy(update={"seed": search.seed, "evaluation": evaluation})
-    return Trial(f"search {number}", search.seed, scored)
+    return Trial(f"{POINT} {number}", search.seed, scored)
 
 
 def own_point(study: Study) -> Point | None:
