@@ -157,7 +157,8 @@ def bundle(
     about = write_bundle(loaded, existing_home(), path, _command(study, sets or []))
     size = f"{in_words(path.stat().st_size)}, {in_words(about.size)} unpacked"
     _say(f"wrote {path}: {len(about.members) + 1} files, {size}; sha256 {sha256(path)}")
-    _say(f"holds {about.results} of {counted(about.trials, 'result')}; no {NOT_IN_IT}")
+    results = counted(about.trials, "trial's result", "trials' results")
+    _say(f"holds {about.results} of {results}; no {NOT_IN_IT}")
     if about.absent:
         _say(f"incomplete: there is no result of {'; '.join(about.absent)}")
     if about.stale:

@@ -25,7 +25,7 @@ from polyview.trials.design import BEST, plan
 from polyview.trials.ledger import Record
 from polyview.trials.search import Points
 from polyview.trials.views import corpora
-from polyview.wording import counted
+from polyview.wording import agreeing, counted
 
 _TAKES = "where the faces and the same weights lie, resources, fewer seeds or variants"
 _JUDGED = ("metric", "metrics", "margin", "baseline")
@@ -130,8 +130,10 @@ def compare_with(bundle: Bundle, outcome: Outcome, found: Sequence[FoundCorpus])
     own = {_run_of(record): record.scores for record in bundle.outcome.records.values()}
     copies = [record.scores == own[run] for record in outcome.records.values() if (run := _run_of(record)) in own]
     if sum(copies):
-        own_results = counted(sum(copies), "result is", "results are")
-        lines.append(f"{own_results} the bundle's own and not run again: this home had them already")
+        own_results = counted(
+            sum(copies), "result is the bundle's own and was", "results are the bundle's own and were"
+        )
+        lines.append(f"{own_results} not run again: this home had {agreeing(sum(copies), 'it', 'them')} already")
     if changed := copies.count(False):
         others = counted(changed, "result is", "results are")
         lines.append(f"{others} of the bundle's own runs with other scores: it or this home was changed")
