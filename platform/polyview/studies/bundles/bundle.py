@@ -110,7 +110,11 @@ class About(Contents):
     @property
     def bare_results(self) -> str:
         """What is to be known of results without predictions, in words."""
-        return f"{counted(self.bare, 'result has', 'results have')} no predictions that bear out the scores"
+        return counted(
+            self.bare,
+            "result has no predictions, so nothing bears out its scores",
+            "results have no predictions, so nothing bears out their scores",
+        )
 
 
 @dataclass(frozen=True, eq=False)
