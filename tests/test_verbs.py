@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from polyview.cli import main
-from polyview.recipe import Experiment, load_study
+from polyview.recipe import Experiment, load_study, with_overrides
 from polyview.storage.home import Home
 from polyview.studies.kept import save_study
 from polyview.studies.outcome import study_folder
@@ -154,7 +154,7 @@ def test_two_trials_are_compared_by_how_their_ids_begin(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     ledger = Ledger(study.parent / "home" / "trials")
-    one, other = tiny, tiny.model_copy(update={"seed": 7})
+    one, other = tiny, with_overrides(tiny, {"seed": 7, "objective.decorrelation.off_diagonal": 0.5})
     for recipe, score in ((one, 0.5), (other, 0.75)):
         scores = {"linear/accuracy": score}
         ledger.write(Record(id=recipe.digest, experiment=recipe, started=0, ended=1, scores=scores))
@@ -164,6 +164,15 @@ def test_two_trials_are_compared_by_how_their_ids_begin(
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert any({"linear/accuracy", "50.0", "75.0", "+25.0"} <= set(line) for line in lines)
     assert any({"seed", "0", "7"} <= set(line) for line in lines)
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["compare", one.digest[:8], other.digest[:8]])
+    narrow = capsys.readouterr().out
+    assert "…" not in narrow
+    cells = [line.split("│") for line in narrow.splitlines()]
+    keys = "".join(cell[2].strip() for cell in cells if len(cell) > 2)
+    assert "objective.decorrelation.off_diagonal" in keys
+    assert "linear/accuracy" in keys
     assert "no finished trial" in refused(capsys, "compare", "nosuch", one.digest)
 
 

@@ -34,6 +34,19 @@ def differences(one: Record, other: Record) -> list[DifferenceTable]:
     return [section for section in sections if section.rows]
 
 
+def incomparable(one: Record, other: Record) -> str | None:
+    """Why the scores of two records may differ though their recipes are worth the same; None where none is known."""
+    known = {
+        "on faces of one manifest": (one.manifest, other.manifest),
+        "of the same people": (one.scored_subjects, other.scored_subjects),
+        "between the same classes": (one.classes, other.classes),
+    }
+    unlike = [what for what, (first, second) in known.items() if first and second and first != second]
+    if not unlike:
+        return None
+    return f"The scores are not {', nor '.join(unlike)}: their differences may come from that alone."
+
+
 def _texts(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[Row, ...]:
     keys = dict.fromkeys([*one, *other])
     sections = {key.rpartition(".")[0] for key in keys}  # one that is null in one of the two has keys in the other
@@ -57,4 +70,5 @@ def _seconds(record: Record) -> dict[str, str]:
 
 
 def _faces(record: Record) -> dict[str, str]:
-    return {"manifest": record.manifest, "test subjects": ", ".join(record.test_subjects)}
+    kind = "validation subjects" if record.validation_subjects else "test subjects"
+    return {"manifest": record.manifest, kind: ", ".join(record.scored_subjects), "classes": ", ".join(record.classes)}

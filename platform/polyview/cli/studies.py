@@ -194,17 +194,21 @@ def _compare_studies(names: tuple[str, str], studies: tuple[Any, Any]) -> None:
 
 
 def _compare_trials(one: str, other: str) -> None:
-    from polyview.analysis.compare import differences
+    from polyview.analysis.compare import differences, incomparable
     from polyview.trials.ledger import Ledger
 
     ledger = Ledger(existing_home().trials)
     records = ledger.find(one), ledger.find(other)
-    table = Table("", "", *(record.id for record in records), "difference")
+    table = Table()
+    for title in ("", "", *(record.id for record in records), "difference"):
+        table.add_column(title, overflow="fold")
     for section in differences(*records):
         for row in section.rows:
             table.add_row(*map(Text, (section.name, *row)))
         table.add_section()
     console.print(table)
+    if reason := incomparable(*records):
+        console.print(reason, highlight=False, markup=False)
 
 
 def run_and_report(study: Any, force: str | None = None) -> None:
