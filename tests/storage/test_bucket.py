@@ -115,6 +115,8 @@ def test_what_is_gone_or_never_was_is_one_line(any_bucket: Bucket, prefix: str, 
         nowhere.check(prefix)
     with pytest.raises(OutageError, match="there is no such bucket"):
         nowhere.get("key")
+    with pytest.raises(OutageError, match="there is no such bucket"):
+        nowhere.stamps(prefix)
 
 
 @pytest.mark.parametrize(

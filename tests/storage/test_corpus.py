@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
+from azure.storage.blob import BlobServiceClient
+from tests.storage.clouds import ACCOUNT, KEY
 
 from polyview.corpus.datasets import synthetic
 from polyview.corpus.scan import scan
@@ -20,7 +23,8 @@ from polyview.recipe import Corpus, Experiment, Generator, with_overrides
 from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter
 from polyview.rendering.store import ViewStore, finish_part
-from polyview.storage.mirror import fetch_once, resolve
+from polyview.storage.bucket import open_bucket
+from polyview.storage.mirror import fetch_all, fetch_once, resolve
 
 PATTERN = "{subject}/{expression}.obj"
 EXPRESSIONS = ("happiness", "sadness")
@@ -117,6 +121,27 @@ def test_what_is_changed_or_taken_away_there_is_here(address: str, client: Any, 
     assert any("are there several times" in remark for remark in changed.remarks)
     client.delete_object(Bucket=bucket, Key=other)
     assert len(scan(corpus_at(address)).manifest) == len(before) - 1
+
+
+def test_what_a_clouds_pages_make_for_folders_is_no_file(
+    bucket_address: str, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "disk"))
+    open_bucket.cache_clear()
+    for name, body in (("", b""), ("empty/", b""), ("a/", b""), ("a/x.obj", b"v 0 0 0\n"), ("a/none.mtl", b"")):
+        if bucket_address.startswith("az://"):
+            at = BlobServiceClient(os.environ["AZURE_STORAGE_ENDPOINT"], {"account_name": ACCOUNT, "account_key": KEY})
+            at.get_blob_client("faces", f"pages/{name}").upload_blob(body)
+        else:
+            client.put_object(Bucket=bucket_address.split("/")[2], Key=f"pages/{name}", Body=body)
+    folder = resolve(f"{bucket_address}/pages")
+    fetch_all(folder)
+    fetched = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    assert {path.relative_to(folder).as_posix(): path.read_bytes() for path in fetched} == {
+        "a/x.obj": b"v 0 0 0\n",
+        "a/none.mtl": b"",
+    }
+    open_bucket.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["../../outside.obj", "a/../../outside.obj", "/outside.obj", "a//outside.obj", "."])

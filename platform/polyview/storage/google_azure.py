@@ -45,6 +45,7 @@ _RETRIES: Any = {
 # An address without encryption is there only where a user names one.
 _CLIENT: Any = {"connect_timeout": "5s", "timeout": "120s", "allow_http": True}
 _NO_CREDENTIALS = re.compile(r"token request|MissingAccount")
+_FORBIDDEN = re.compile(r"status code: 40[13] ")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 
 
@@ -117,7 +118,8 @@ class _ObjectStore(Bucket):
 
     def stamps(self, prefix: str) -> dict[str, Stamp]:
         with self._telling(prefix):
-            found = [one for page in obstore.list(self._store, prefix or None) for one in page]
+            listed = [one for page in obstore.list(self._store, prefix or None) for one in page]
+            found = [one for one in listed if not self._stands_for_a_folder(one)]
         stamps = {one["path"]: Stamp(one["size"], int(one["last_modified"].timestamp())) for one in found}
         return dict(sorted(stamps.items()))
 
@@ -137,6 +139,19 @@ class _ObjectStore(Bucket):
             if _code(error) in _NO_BUCKET:
                 raise
             return None
+
+    def _stands_for_a_folder(self, listed: Any) -> bool:
+        """Whether its name ends in a stroke, which obstore leaves out: then nothing is there by the name that it says.
+
+        A cloud's own pages make such empty objects. Leases are empty too, and hidden: for them nothing is asked.
+        """
+        if listed["size"] or listed["path"].rpartition("/")[2].startswith("."):
+            return False
+        try:
+            obstore.head(self._store, listed["path"])
+        except FileNotFoundError:
+            return True
+        return False
 
     def _written(self, key: str) -> int:
         return int(obstore.head(self._store, key)["last_modified"].timestamp())
@@ -159,19 +174,26 @@ class _ObjectStore(Bucket):
             yield
         except FileExistsError:
             raise
-        except (PermissionDeniedError, UnauthenticatedError) as error:
-            raise OutageError(
-                f"{self.address(key)}: these credentials may not do that ({_code(error)}); allow them to list, read, "
-                f"write and delete, or {self.credentials}"
-            ) from None
-        except FileNotFoundError as error:
-            gone = "it is gone; run this again, and it is made anew"
-            none = "there is no such bucket; make it, or name one that there is"
-            raise OutageError(f"{self.address(key)}: {none if _code(error) in _NO_BUCKET else gone}") from None
-        except (BaseError, ValueError) as error:
-            if _NO_CREDENTIALS.search(str(error)):
-                raise UserError(f"{self.address(key)}: no credentials are found; {self.credentials}") from None
-            raise OutageError(f"{self.address(key)}: {type(error).__name__}: {_said(error)}") from None
+        except (BaseError, FileNotFoundError, ValueError) as error:
+            raise self._refusal(key, error) from None
+
+    def _refusal(self, key: str, error: Exception) -> UserError:
+        # To a request for a list obstore tells all that is refused as one sort of error: its code says which it is.
+        code = _code(error)
+        if code in _NO_BUCKET:
+            reason = "there is no such bucket; make it, or name one that there is"
+        elif isinstance(error, FileNotFoundError):
+            reason = "it is gone; run this again, and it is made anew"
+        elif _NO_CREDENTIALS.search(str(error)):
+            return UserError(f"{self.address(key)}: no credentials are found; {self.credentials}")
+        elif isinstance(error, PermissionDeniedError | UnauthenticatedError) or _FORBIDDEN.search(str(error)):
+            reason = (
+                f"these credentials may not do that ({code}); allow them to list, read, write and delete, or "
+                f"{self.credentials}"
+            )
+        else:
+            reason = f"{type(error).__name__}: {_said(error)}"
+        return OutageError(f"{self.address(key)}: {reason}")
 
 
 class GoogleBucket(_ObjectStore):
