@@ -19,7 +19,7 @@ from tests.storage.clouds import ACCOUNT, KEY
 from polyview.corpus.datasets import synthetic
 from polyview.corpus.scan import scan
 from polyview.errors import UserError
-from polyview.recipe import Corpus, Experiment, Generator, with_overrides
+from polyview.recipe import Corpus, Experiment, Generator, load_study, to_yaml, with_overrides
 from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter
 from polyview.rendering.store import ViewStore, finish_part
@@ -173,3 +173,27 @@ def test_a_place_where_nothing_is_and_a_bucket_that_there_is_not(address: str) -
 def test_an_address_that_leads_nowhere_is_told_with_its_key(tiny: Experiment, root: str, line: str) -> None:
     with pytest.raises(UserError, match=f"corpus.root.*{re.escape(root)}: {re.escape(line)}"):
         with_overrides(tiny, {"corpus.dataset": "folder", "corpus.root": root, "corpus.pattern": PATTERN})
+
+
+def study_of(folder: Path, tiny: Experiment, root: str) -> Path:
+    """A study whose only variant has its faces elsewhere."""
+    changes = {"corpus.dataset": "folder", "corpus.root": "s3://bucket/faces", "corpus.pattern": PATTERN}
+    (folder / "recipe.yaml").write_text(to_yaml(with_overrides(tiny, changes)))
+    path = folder / "study.yaml"
+    path.write_text(
+        "name: study\nexperiment: recipe.yaml\nseeds: [0]\nmetric: knn/accuracy\n"
+        f"variants: {{elsewhere: {{corpus.root: '{root}'}}}}\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize("root", ["s3://bucket/others", "gs://bucket/faces", "az://container/faces/"])
+def test_a_variant_may_have_its_faces_in_a_bucket(root: str, tiny: Experiment, tmp_path: Path) -> None:
+    study = load_study(study_of(tmp_path, tiny, root))
+    changed = with_overrides(study.experiment, study.files.settled(study.variants["elsewhere"]))
+    assert changed.corpus.root == root.rstrip("/")
+
+
+def test_an_address_of_a_variant_that_leads_nowhere_is_told_with_its_key(tiny: Experiment, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"study.yaml: variants.elsewhere.corpus.root: s3:/bucket: an address has two"):
+        load_study(study_of(tmp_path, tiny, "s3:/bucket"))

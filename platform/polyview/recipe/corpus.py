@@ -11,11 +11,22 @@ from polyview.recipe.schema import Interval, Model, Natural, Positive, PositiveF
 from polyview.storage.mirror import CachedPath, address, expanded, resolve
 
 
+def absolute_root(root: str, named_by: str = "") -> str:
+    """Where a dataset lies, which a recipe means wherever it is read: a folder's full path, or an address in a bucket.
+
+    Raises `UserError` for what is neither; `named_by` is the key that a user gave it with.
+    """
+    try:
+        here = resolve(root)
+    except UserError as error:
+        raise UserError(f"{named_by}: {error}" if named_by else str(error)) from None
+    return address(here) if isinstance(here, CachedPath) else str(expanded(here, named_by).absolute())
+
+
 def _absolute(root: str) -> str:
     # A recipe means the same folder, and has the same hash, wherever it is read.
     try:
-        here = resolve(root)
-        return address(here) if isinstance(here, CachedPath) else str(expanded(here).absolute())
+        return absolute_root(root)
     except UserError as error:
         raise ValueError(error) from None
 

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from polyview.errors import UserError
-from polyview.recipe.corpus import Corpus
+from polyview.recipe.corpus import Corpus, absolute_root
 from polyview.recipe.experiment import Experiment, weights_digest
 from polyview.recipe.language import Language
 from polyview.recipe.named import PROMPTS, ROOTS, NamedFiles, all_beside, beside, names_in
@@ -22,7 +22,6 @@ from polyview.recipe.study import Study
 from polyview.recipe.validation import validated
 from polyview.recipe.weights import OWN, weights_file
 from polyview.recipe.yaml_files import first_comment, read_yaml
-from polyview.storage.mirror import expanded
 
 
 def build_corpus(dataset: str, root: str | None, assignments: Sequence[str] = ()) -> Corpus:
@@ -111,7 +110,7 @@ def _named_files(study: Mapping[str, Any], path: Path) -> dict[str, Any]:
         if key == PROMPTS:
             found["prompts"][name] = known["prompts"].get(name) or _checked_prompts(place_of, named_by)
         elif key in ROOTS:
-            found["roots"][name] = known["roots"].get(name) or str(expanded(place_of, named_by).absolute())
+            found["roots"][name] = known["roots"].get(name) or absolute_root(place_of, named_by)
         elif name != OWN and (file := weights_file("", place_of)):
             found["weights"][name] = [str(Path(place_of).absolute()), weights_digest(file)]
         elif name in known["weights"]:
