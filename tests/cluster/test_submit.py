@@ -258,7 +258,7 @@ def test_a_log_is_told_once_however_it_arrives(text: str, connections: list[list
     [
         ("/shared", "ray rsync-down cluster.yaml /shared/studies/a-1/report/ report/"),
         ("s3://bucket/home", "aws s3 cp --recursive s3://bucket/home/studies/a-1/report/ report/"),
-        ("gs://bucket/home", "gcloud storage cp --recursive gs://bucket/home/studies/a-1/report/* report/"),
+        ("gs://bucket/home", "gcloud storage cp --recursive 'gs://bucket/home/studies/a-1/report/*' report/"),
         ("az://faces/home", "az storage blob download-batch --source faces --pattern 'home/studies/a-1/report/*' "),
     ],
 )

@@ -23,6 +23,7 @@ from polyview.recipe import Corpus, Experiment, Generator, load_study, to_yaml, 
 from polyview.rendering.cameras import cameras
 from polyview.rendering.pipeline import ShardWriter
 from polyview.rendering.store import ViewStore, finish_part
+from polyview.storage import mirror
 from polyview.storage.bucket import open_bucket
 from polyview.storage.mirror import fetch_all, fetch_once, resolve
 
@@ -118,7 +119,7 @@ def test_what_is_changed_or_taken_away_there_is_here(address: str, client: Any, 
     client.copy({"Bucket": bucket, "Key": one}, bucket, other)
     changed = scan(corpus_at(address))
     assert changed.manifest.fingerprint != before.fingerprint
-    assert any("are there several times" in remark for remark in changed.remarks)
+    assert any("there several times" in remark for remark in changed.remarks)
     client.delete_object(Bucket=bucket, Key=other)
     assert len(scan(corpus_at(address)).manifest) == len(before) - 1
 
@@ -160,6 +161,49 @@ def test_a_place_where_nothing_is_and_a_bucket_that_there_is_not(address: str) -
         scan(corpus_at(f"{address}/none"))
     with pytest.raises(UserError, match=r"^corpus.root: s3://no-such-bucket/faces/: there is no such bucket"):
         scan(corpus_at("s3://no-such-bucket/faces"))
+
+
+def test_a_folder_that_becomes_a_file_is_followed_and_of_all_that_is_gone_nothing_stays(
+    address: str, client: Any, tmp_path: Path
+) -> None:
+    bucket, corpus = address.split("/")[2], f"{address}/sub"
+    client.put_object(Bucket=bucket, Key="data/faces/sub/a/b.obj", Body=b"v 0 0 0\n")
+    fetch_all(resolve(corpus))
+    client.delete_object(Bucket=bucket, Key="data/faces/sub/a/b.obj")
+    client.put_object(Bucket=bucket, Key="data/faces/sub/a", Body=b"a file")
+    fetch_all(resolve(corpus))
+    assert [path.read_bytes() for path in tmp_path.rglob("sub/a")] == [b"a file"]
+    client.delete_object(Bucket=bucket, Key="data/faces/sub/a")
+    with pytest.raises(UserError, match="holds nothing"):
+        scan(corpus_at(corpus))
+
+
+def test_objects_that_no_disk_can_hold_are_told_in_one_line(address: str, client: Any) -> None:
+    client.put_object(Bucket=address.split("/")[2], Key=f"data/faces/{'x' * 300}.obj", Body=b"v 0 0 0\n")
+    with pytest.raises(UserError, match=f"^corpus.root: {address} cannot be kept as files here: .*too long"):
+        scan(corpus_at(address))
+
+
+@pytest.mark.parametrize("home", ["", "/home", "/.."])
+def test_faces_and_a_home_that_lie_in_one_another_are_refused(
+    home: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = {"": address, "/home": f"{address}/home", "/..": address.rpartition("/")[0]}[home]
+    monkeypatch.setenv("POLYVIEW_HOME", inside)
+    with pytest.raises(UserError, match=f"^corpus.root: {address} and the home, {inside}, lie in one another"):
+        scan(corpus_at(address))
+
+
+def test_containers_of_one_name_in_two_accounts_have_a_mirror_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = []
+    for account in ("one", "two"):
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", account)
+        found.append(resolve("az://faces/home"))
+        assert mirror.address(found[-1]) == "az://faces/home"
+    assert found[0] != found[1]
 
 
 @pytest.mark.parametrize(

@@ -39,13 +39,13 @@ TALKATIVE = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.module
 LOST = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError)  # requests' errors are OSErrors
 MLFLOW = "http://127.0.0.1:5000"
 PAGE = re.compile(r"^compare .*?(http\S+)", re.MULTILINE)
-RSYNC = "ray rsync-down cluster.yaml {0}/ report/"
+RSYNC = "ray rsync-down cluster.yaml {0}/ report/, then open report/report.html"
 COPIES = {
-    "s3": "aws s3 cp --recursive {0}/ report/",
-    "gs": "gcloud storage cp --recursive {0}/* report/",
-    "az": "az storage blob download-batch --source {1} --pattern '{2}/*' --destination report/",
+    "s3": "aws s3 cp --recursive {0}/ report/, then open report/report.html",
+    "gs": "gcloud storage cp --recursive '{0}/*' report/, then open report/report.html",
+    "az": "az storage blob download-batch --source {1} --pattern '{2}/*' --destination ., then open {2}/report.html",
 }
-"""What copies a folder of a bucket, by what its address begins with."""
+"""How to open a report that is in a bucket, by what its address begins with."""
 REPORT = re.compile(r"^report +((?:/|\w+://)\S*)/report\.html", re.MULTILINE)
 
 
@@ -216,7 +216,7 @@ def ways(log: Log) -> Iterator[tuple[str, str]]:
     if log.report is None:
         return
     scheme, _, rest = log.report.partition("://")
-    yield "report", f"{COPIES.get(scheme, RSYNC).format(log.report, *rest.split('/', 1))}, then open report/report.html"
+    yield "report", COPIES.get(scheme, RSYNC).format(log.report, *rest.split("/", 1))
     yield "compare", f"ray exec cluster.yaml --port-forward 5000 'sleep 1d', then open {log.page or MLFLOW}"
     yield "watch", f"ray dashboard cluster.yaml, then open {ADDRESS}"
 

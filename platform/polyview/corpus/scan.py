@@ -18,7 +18,8 @@ from polyview.corpus.units import on_units
 from polyview.errors import UserError
 from polyview.recipe import EXPRESSIONS, OWN_EXPRESSIONS, Corpus, Geometry
 from polyview.recipe.corpus import GENERATED
-from polyview.storage.mirror import CachedPath, fetch_all, resolve
+from polyview.storage.home import named_home
+from polyview.storage.mirror import CachedPath, address, fetch_all, resolve
 from polyview.storage.names import is_text, shown, why_no_text
 from polyview.wording import counted
 
@@ -112,10 +113,18 @@ def _here(corpus: Corpus) -> Corpus:
     folder = resolve(corpus.root or "")
     if not isinstance(folder, CachedPath):
         return corpus
+    home = named_home().root
+    if folder == home or folder in home.parents or home in folder.parents:
+        raise UserError(
+            f"corpus.root: {corpus.root} and the home, {address(home)}, lie in one another; put the faces beside the "
+            "home, for what the one has and the other has not would be taken away"
+        )
     try:
         fetch_all(folder)
     except UserError as error:
         raise type(error)(f"corpus.root: {error}") from None
+    except OSError as error:
+        raise UserError(f"corpus.root: {corpus.root} cannot be kept as files here: {error}") from None
     if all(path.name.startswith(".") for path in folder.iterdir()):
         raise UserError(f"corpus.root: {corpus.root} holds nothing; set it to where {corpus.dataset} lies")
     return corpus.model_copy(update={"root": str(folder)})

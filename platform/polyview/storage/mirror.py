@@ -56,10 +56,10 @@ def resolve(named: str | Path) -> Path:
     scheme, _, rest = text.rstrip("/").partition("://")
     parts = rest.split("/")
     if scheme not in SCHEMES or not parts[0]:
-        raise UserError(f"{text}: neither a folder nor {_URLS}, which is all that polyview can write to")
+        raise UserError(f"{text}: neither a folder nor {_URLS}, which is all that polyview knows")
     if not all(parts) or {".", ".."} & set(parts):
         raise UserError(f"{text}: an empty part, `.` or `..` is no name in a bucket; write {scheme}://bucket/path")
-    return CachedPath(_mirrors().joinpath(scheme, *parts))
+    return CachedPath(_mirrors().joinpath(scheme, *_account(scheme), *parts))
 
 
 def expanded(path: str | Path, named_by: str = "") -> Path:
@@ -85,7 +85,7 @@ def address(path: Path) -> str:
     """What a user calls a path: its URL where it is in a mirror."""
     if not isinstance(path, CachedPath):
         return str(path)
-    scheme, *parts = path.relative_to(_mirrors()).parts
+    scheme, parts = _parts(path)
     return f"{scheme}://{'/'.join(parts)}"
 
 
@@ -179,10 +179,21 @@ def _fetch_all(folder: CachedPath, patterns: Sequence[str]) -> None:
     for path, stamp in here.items():
         if stamp != there.get(path):
             path.unlink(missing_ok=True)
+            _remove_emptied(path.parent, folder)
     for pattern in patterns:
         _each(fetch, [path for path in there if _fits(path, folder, pattern)])
     if not patterns:
         _each(fetch, [path for path in there if not path.name.startswith(".")])
+
+
+def _remove_emptied(folder: Path, below: Path) -> None:
+    """Take away a folder in which nothing is, and those around it; a bucket has none of them."""
+    while folder != below:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent
 
 
 def is_away(path: Path) -> bool:
@@ -252,9 +263,20 @@ def _mirrors() -> Path:
     return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "XDG_CACHE_HOME").resolve() / "polyview"
 
 
+def _account(scheme: str) -> list[str]:
+    """The folder between a scheme and its buckets: at Azure two accounts may have containers of one name."""
+    return [os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "unnamed")] if scheme == "az" else []
+
+
+def _parts(path: Path) -> tuple[str, tuple[str, ...]]:
+    """The scheme of a mirrored path, and its bucket and what leads on from there."""
+    scheme, *parts = path.relative_to(_mirrors()).parts
+    return scheme, tuple(parts[len(_account(scheme)) :])
+
+
 def _object(path: Path) -> tuple[Bucket, str]:
     """Where a path is in which bucket; raises `UserError` where no client for buckets is installed."""
-    scheme, name, *parts = path.relative_to(_mirrors()).parts
+    scheme, (name, *parts) = _parts(path)
     try:
         return open_bucket(scheme, name), "/".join(parts)
     except ModuleNotFoundError as error:
