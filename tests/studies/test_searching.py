@@ -170,7 +170,8 @@ def test_a_search_stops_what_promises_nothing_once_and_for_all(tiny: Experiment,
         assert "loss" in scored[trial_id]
     (parent,) = [run for run in runs(home, study) if "mlflow.parentRunId" not in run.data.tags]
     assert parent.info.status == "FINISHED"
-    assert f"{len(pruned)} were pruned (asha)" in (outcome.folder / "report" / "report.md").read_text()
+    were = "was" if len(pruned) == 1 else "were"
+    assert f"{len(pruned)} {were} pruned (asha)" in (outcome.folder / "report" / "report.md").read_text()
 
     idle = Listener()
     again, _ = run_stages(study, home, idle)
