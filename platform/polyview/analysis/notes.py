@@ -186,12 +186,6 @@ def _known_people(outcome: Outcome) -> list[str]:
     ]
 
 
-_SHOWING_NOTHING = (
-    "scored picture is of one colour",
-    "scored pictures are of one colour",
-)
-
-
 def _blank(outcome: Outcome) -> list[str]:
     """Which variants were scored on pictures that show nothing, and why that may be."""
     found: dict[str, tuple[Experiment, set[str]]] = {}
@@ -199,8 +193,8 @@ def _blank(outcome: Outcome) -> list[str]:
         if record.blank_pictures:
             found.setdefault(trial.variant, (record.experiment, set()))[1].update(record.blank_pictures)
     return [
-        f"Of “{variant}” {counted(len(names), *_SHOWING_NOTHING)}, where no score says anything of a face. "
-        f"{_why_blank(experiment)}"
+        f"Of “{variant}” {counted(len(names), 'scored picture is', 'scored pictures are')} of one colour, where no "
+        f"score says anything of a face. {_why_blank(experiment)}"
         for variant, (experiment, names) in found.items()
     ]
 

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
 
 from polyview.corpus.datasets import facekit, synthetic
 from polyview.corpus.films import FilmGuess, common_nose, common_unit
 from polyview.corpus.mesh import Mesh, MeshError, faults_of_the_mesh
 from polyview.recipe import Geometry
-from polyview.storage.mirror import fetch_once, resolve
+from polyview.storage.mirror import resolve
 
 _AS_IT_IS = Geometry()
-
-
-@lru_cache(maxsize=1)
-def have_corpus(root: str, faces: str) -> None:
-    """Fetch a dataset that lies in a bucket; asked once in a process for the same faces, by their fingerprint."""
-    fetch_once(resolve(root), faces)
 
 
 def load_mesh(

@@ -76,8 +76,8 @@ def evaluate(
     for people in shots:
         check_shots(people, len(set(train.subjects)))
         shown = train.of(few(train.subjects, people, seed))
-        fit = linear if len(set(shown.labels)) > 1 else always
-        predicted[few_shot(people)] = fit(shown, test, seed)
+        several = len(set(shown.labels)) > 1
+        predicted[few_shot(people)] = linear(shown, test, seed) if several else always(shown, test)
     rows = []
     confusions: dict[str, list[list[int]]] = {}
     for probe, found in predicted.items():

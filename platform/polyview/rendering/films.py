@@ -10,12 +10,13 @@ from typing import Any
 import polars as pl
 
 from polyview.corpus.films import LOOKED_AT
-from polyview.corpus.load import guess_film, have_corpus
+from polyview.corpus.load import guess_film
 from polyview.corpus.manifest import SEQUENCE, Manifest, guessed_films
 from polyview.errors import UserError
 from polyview.parallel import in_parallel
 from polyview.recipe import Geometry
 from polyview.rendering.sequences import evenly
+from polyview.storage.mirror import fetch_once, resolve
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class FilmGuesser:
     def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
         """The film's guess as JSON; what a user can fix comes back as `error`."""
         try:
-            have_corpus(self.root, self.faces)
+            fetch_once(resolve(self.root), self.faces)
             guess = guess_film(json.loads(job["looked_at"]), self.root, self.geometry)
         except (UserError, OSError) as error:
             return {"error": f"{job['film']}: {error}"}

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from polyview.corpus.films import FilmGuess
 from polyview.corpus.formats.limits import reading_of
-from polyview.corpus.load import have_corpus, load_mesh
+from polyview.corpus.load import load_mesh
 from polyview.corpus.manifest import OPTIONAL, Manifest, drawing_of
 from polyview.corpus.mesh import MeshError
 from polyview.corpus.units import USUAL, on_units, unit_in
@@ -45,7 +45,7 @@ from polyview.rendering.store import (
     part_path,
 )
 from polyview.storage.home import Home, locked
-from polyview.storage.mirror import address, files, remove
+from polyview.storage.mirror import address, fetch_once, files, remove, resolve
 from polyview.wording import counted
 
 REASONS_SHOWN = 3
@@ -98,7 +98,7 @@ class ShardWriter:
 
     def _write(self, job: dict[str, Any]) -> Shard:
         """Load and draw the job's samples, set aside those that cannot be read, write the shard."""
-        have_corpus(self.root, self.faces)
+        fetch_once(resolve(self.root), self.faces)
         renderer = make_renderer(self.rendering)
         columns, size = column_names(self.cameras, self.rendering), self.rendering.size
         views = np.empty((len(columns), len(job["sample_id"]), size, size, 3), np.uint8)

@@ -73,9 +73,7 @@ class _ObjectStore(Bucket):
         os.utime(path, (written, written))
 
     def put(self, key: str, body: bytes, tag: str | None) -> str:
-        mode: Any = "create"
-        if tag is not None:
-            mode = json.loads(tag)
+        mode: Any = "create" if tag is None else json.loads(tag)
         with self._telling(key):
             try:
                 return _tag(obstore.put(self._store, key, body, mode=mode, use_multipart=False))
