@@ -11,13 +11,21 @@ STUDIES = 250
 
 
 def check(rates: Rates, intervals: int = 1) -> None:
-    """At most 5 % false claims, and 93 to 97 % of intervals cover, but for three binomial errors of so many studies.
+    """At most 5 % false claims, and 93 to 97 % of intervals cover, but for three binomial errors of so many studies."""
+    check_at_most(rates, intervals)
+    assert rates.covered <= 97 + 3 * error_of(rates, 0.97) / math.sqrt(intervals), rates
 
-    Where few of a few people are tested under few seeds, intervals may be too wide.
-    """
-    error = 100 * math.sqrt(0.05 * 0.95 / rates.studies)
+
+def check_at_most(rates: Rates, intervals: int = 1) -> None:
+    """The same of scores that are counts of few predictions, whose intervals may be too wide."""
+    error = error_of(rates, 0.95)
     assert rates.false_claims <= 5 + 3 * error, rates
     assert rates.covered >= 93 - 3 * error / math.sqrt(intervals), rates
+
+
+def error_of(rates: Rates, share: float) -> float:
+    """The standard error, in percent, of a share of so many studies."""
+    return 100 * math.sqrt(share * (1 - share) / rates.studies)
 
 
 @pytest.mark.parametrize("people", [20, 50, 100])
@@ -38,6 +46,11 @@ def test_the_paired_t_test_takes_people_who_are_tested_again_for_others() -> Non
     check(rates)
 
 
+@pytest.mark.parametrize("noise", ["people alone", "people and rest"])
+def test_few_of_few_people_under_three_seeds_have_intervals_that_are_not_too_wide(noise: str) -> None:
+    check(comparisons("holdout", 3, 20, noise, 2 * STUDIES), intervals=4)
+
+
 @pytest.mark.parametrize("seeds", [3, 5, 10, 20])
 def test_factorials_whose_factors_do_nothing_in_the_mean_rarely_claim_an_effect(seeds: int) -> None:
     check(factorials(seeds, 50, STUDIES), intervals=6)
@@ -53,7 +66,7 @@ def test_studies_that_go_on_until_decided_claim_no_more(truth: float, margin: fl
 @pytest.mark.parametrize("discordant", [0.3, 1, 3])
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_studies_in_which_few_predictions_differ_claim_no_more(seeds: int, discordant: float, gained: float) -> None:
-    check(near_nothing("holdout", seeds, 60, discordant, STUDIES // 2, gained), intervals=4)
+    check_at_most(near_nothing("holdout", seeds, 60, discordant, STUDIES // 2, gained), intervals=4)
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10, 20])

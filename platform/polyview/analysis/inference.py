@@ -18,8 +18,8 @@ CONFIDENCE = 0.95
 SAME = 1e-12  # differences of scores closer than this differ by rounding alone
 FEW = 0.1
 """Share of the people of one score whom another may lack, and both still be of the same people."""
-SEED_WEIGHT = 4.0
-"""How much the uncertain variance between few seeds counts in the degrees of freedom; chosen by simulation."""
+SEED_FACTOR = 2.0
+"""So many times the variance between few seeds counts in the degrees of freedom; chosen by simulation."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,9 @@ def for_other_people(scores: Sequence[SeedScore]) -> Estimate | None:
     People and seeds are crossed random effects: a person who is a test subject of several seeds makes their scores
     alike, which the spread between seeds does not show. The covariance of two seeds' scores through the people they
     share is estimated by the products of those people's deviations, by moments, and added to the variance of the
-    mean of independent seeds; degrees of freedom are Satterthwaite's (1946), never below those of the paired t-test.
+    mean of independent seeds. Degrees of freedom are Satterthwaite's (1946), with Welch's correction (1947) of the
+    covariance's, never below those of the paired t-test; in them, few seeds that happen to be alike count as differing
+    by what the sampling of people alone makes them differ.
     Without people, a hold-out drawn anew by every seed is corrected by its `ratio` (Nadeau and Bengio 2003). None
     where neither can be had, or the error is below the `resolution`.
     """
@@ -189,9 +191,10 @@ def for_other_people(scores: Sequence[SeedScore]) -> Estimate | None:
     variance = seed_variance / len(values) + shared.covariance
     if _is_unresolved(variance, scores):
         return None
-    spread = (SEED_WEIGHT if shared.covariance else 1) * (seed_variance / len(values)) ** 2 / degrees
-    spread += shared.uncertainty / 2
-    effective = variance**2 / spread if spread else math.inf
+    alone = shared.sampling_variance - shared.covariance
+    expected, most = (max(factor * seed_variance, alone) / len(values) for factor in (1.0, SEED_FACTOR))
+    spread = most**2 / degrees + shared.squared_per_degree
+    effective = (expected + shared.covariance) ** 2 / spread if spread else math.inf
     return Estimate(
         float(values.mean()),
         len(values),
@@ -220,6 +223,12 @@ class _Shared:
     covariance: float
     uncertainty: float
     sampling_variance: float
+
+    @property
+    def squared_per_degree(self) -> float:
+        """The covariance squared, over its degrees of freedom and two: an estimate's square is too large by as much."""
+        square = self.covariance**2
+        return self.uncertainty / 2 * square / (square + self.uncertainty) if square else 0.0
 
 
 def _table(scores: Sequence[SeedScore]) -> NDArray[np.float64]:
