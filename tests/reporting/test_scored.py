@@ -33,6 +33,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "other split": {"evaluation.split_seed": 7},
     "other faces": {"corpus.generator.seed": 9},
     "two classes": {"corpus.expressions": ["neutral", "surprise"]},
+    "strong faces": {"corpus.intensity": [0.5, 1.0]},
+    "strongest": {"corpus.intensity": [0.9, 1.0]},
 }
 ALIKE: dict[str, dict[str, Any]] = {
     "apex alone": {"corpus.frames": "apex"},
@@ -59,9 +61,16 @@ def results_of(folder: Path, study: Study, change: Callable[[Trial, Record], Rec
 
 
 def of_whom_it_asks(trial: Trial, record: Record) -> Record:
-    """The record with the people whom its split draws and the classes of its corpus."""
+    """The record with the people whom its split draws, and the classes and faces of its corpus.
+
+    Some of the faces are of an intensity of at least 0.5, and of at least 0.9 none that show anger.
+    """
     people = {} if trial.experiment.evaluation.split_seed is None else {"test_subjects": _people("r", 30)}
-    classes = trial.experiment.corpus.expressions
+    classes, weakest = trial.experiment.corpus.expressions, trial.experiment.corpus.intensity[0]
+    if weakest:
+        kept = [int(weakest < 0.9 or name != "anger") for name in classes]
+        halves = {probe: (np.array(counts) // 2 * kept).T.tolist() for probe, counts in record.confusions.items()}
+        return record.model_copy(update=people | {"confusions": halves})
     if len(classes) == len(record.classes):
         return record.model_copy(update=people)
     counts = (np.eye(len(classes), dtype=int) * 20 + 5).tolist()
@@ -92,7 +101,11 @@ def test_variants_of_other_people_or_classes_have_no_difference_interval_or_p_in
         assert verdict in ("better", "open")
     assert "“other split” is scored on other people than “full”, so that the two are not compared." in text
     assert "“two classes” is scored on other classes than “full”" in text
-    note = "“other split”, “other faces” (other people); “two classes” (other classes)."
+    assert "“strong faces” is scored on other faces than “full”" in text
+    note = (
+        "“other split”, “other faces” (other people); “two classes”, “strongest” (other classes); "
+        "“strong faces” (other faces)."
+    )
     assert note in text
     assert note in html(made)
     assert any(note in line for line in caveats(made))
@@ -118,12 +131,12 @@ def test_such_variants_are_neither_marked_nor_bold_in_tables_for_papers(tmp_path
     table = make_table("people", Layout(), {"people": made})
     by_name = {row.name: row.cells[0] for row in table.rows}
     assert all((cell := by_name[name]) and cell.verdict == "untested" and not cell.best for name in OTHERS)
-    assert any("“two classes” (other classes)" in note for note in table_notes(table))
+    assert any("“two classes”, “strongest” (other classes)" in note for note in table_notes(table))
     assert "untested" in tables.csv(table)
     lines = latex(made).splitlines()
     best = next(line for line in lines if r"\textbf" in line)
     assert best.startswith("full")
-    assert any("``two classes'' (other classes)" in line for line in lines)
+    assert any("``strongest'' (other classes)" in line for line in lines)
 
 
 def test_averages_and_ranks_are_over_columns_of_the_same_people_and_classes(tmp_path: Path) -> None:
@@ -134,7 +147,9 @@ def test_averages_and_ranks_are_over_columns_of_the_same_people_and_classes(tmp_
     }
     table = make_table("three", Layout(), made)
     assert {len(numbers) for numbers in table.averaged.values()} == {2}
-    assert any("in which every method has a score of the same people and classes" in one for one in table_notes(table))
+    assert any(
+        "in which every method has a score of the same people, classes and faces" in one for one in table_notes(table)
+    )
 
 
 def test_python_and_mlflow_have_the_same_verdict(tmp_path: Path) -> None:

@@ -72,7 +72,16 @@ def _scored(folds: Sequence[Record]) -> Scored:
         (corpus.dataset, *drawn),
         frozenset(subject for fold in folds for subject in fold.scored_subjects),
         frozenset(first.classes),
+        _faces(folds),
     )
+
+
+def _faces(folds: Sequence[Record]) -> dict[str, int]:
+    """How many faces of each class that occurs were scored, in all folds together; each probe was given the same."""
+    counts = [np.sum(next(iter(fold.confusions.values())), axis=1) for fold in folds if fold.confusions]
+    if not counts or not folds[0].classes:
+        return {}
+    return {name: int(count) for name, count in zip(folds[0].classes, np.sum(counts, axis=0), strict=True) if count}
 
 
 def comparisons(outcome: Outcome, metric: str) -> tuple[list[Comparison], list[Comparison]]:

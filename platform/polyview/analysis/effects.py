@@ -45,7 +45,7 @@ def effects(factors: Mapping[str, Sequence[Any]], scores: Mapping[Cell, Mapping[
 
     A factor with more than two values has an effect for each value but the first. Effects whose cells are all equal
     in the design are listed once, as aliases. Cells without a seed in common, or that are scored on other people or
-    between other classes than one another, allow no effect at all: the list is empty.
+    faces, or between other classes, than one another, allow no effect at all: the list is empty.
     """
     names, levels = list(factors), {name: list(values) for name, values in factors.items()}
     tried, by_seed = list(scores), list(scores.values())

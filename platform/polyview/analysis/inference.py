@@ -17,7 +17,7 @@ from polyview.recipe.evaluation import Side
 CONFIDENCE = 0.95
 SAME = 1e-12  # differences of scores closer than this differ by rounding alone
 FEW = 0.1
-"""Share of the people of one score whom another may lack, and both still be of the same people."""
+"""Share of the people or faces of one score that another may lack, and both still be of the same."""
 SEED_FACTOR = 2.0
 """So many times the variance between few seeds counts in the degrees of freedom; chosen by simulation."""
 
@@ -27,13 +27,15 @@ class Scored:
     """Of whom a score is, and between which classes: what two scores must share to be compared as a pair.
 
     `side` is that of `subjects`, who are whatever their names are in one `corpus`: a dataset, and the seed of its
-    generator. Early records have neither subjects nor classes, and are taken at their word.
+    generator. `classes` are those that the recipe lists, and `faces` counts what was scored of each that occurs. Early
+    records have neither subjects nor classes nor counts, and are taken at their word.
     """
 
     side: Side
     corpus: tuple[str, ...]
     subjects: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
+    faces: Mapping[str, int] = field(default_factory=dict)
 
     def is_of_the_people_of(self, other: Scored) -> bool:
         """Whether both are of the same people but for a few, whose faces one of them could not use, as far as known."""
@@ -43,8 +45,16 @@ class Scored:
         return (alike or not known) and (self.side, self.corpus) == (other.side, other.corpus)
 
     def is_between_the_classes_of(self, other: Scored) -> bool:
-        """Whether both tell the same classes apart, as far as that is known."""
-        return not self.classes or not other.classes or self.classes == other.classes
+        """Whether both tell the same classes apart, listed and there, as far as that is known."""
+        listed = not self.classes or not other.classes or self.classes == other.classes
+        return listed and (not self.faces or not other.faces or self.faces.keys() == other.faces.keys())
+
+    def is_of_as_many_faces_as(self, other: Scored) -> bool:
+        """Whether both are of as many faces of each class but for a few, as far as that is known."""
+        if not self.faces or not other.faces:
+            return True
+        unlike = sum(abs(self.faces.get(name, 0) - other.faces.get(name, 0)) for name in {*self.faces, *other.faces})
+        return unlike <= FEW * max(sum(self.faces.values()), sum(other.faces.values()))
 
 
 @dataclass(frozen=True)
@@ -104,9 +114,10 @@ class Estimate:
 
 
 def unpaired(scores: Sequence[Mapping[int, SeedScore]]) -> str:
-    """Why several variants' scores (variant, then seed) are no pairs: `other people`, `other classes`, or both.
+    """Why several variants' scores (variant, then seed) are no pairs: `other people`, `other classes`, `other faces`.
 
-    Empty where every seed that all have scores the same people between the same classes in all of them.
+    Of people who differ the faces do, which is not said besides. Empty where every seed that all have scores the same
+    people, between the same classes, by as many faces, in all of them.
     """
     shared = set.intersection(*(set(one) for one in scores))
     pairs = [
@@ -117,7 +128,12 @@ def unpaired(scores: Sequence[Mapping[int, SeedScore]]) -> str:
     ]
     people = all(first.is_of_the_people_of(other) for first, other in pairs)
     classes = all(first.is_between_the_classes_of(other) for first, other in pairs)
-    return " and ".join(["other people"] * (not people) + ["other classes"] * (not classes))
+    faces = all(first.is_of_as_many_faces_as(other) for first, other in pairs)
+    return " and ".join(
+        ["other people"] * (not people)
+        + ["other classes"] * (not classes)
+        + ["other faces"] * (people and classes and not faces)
+    )
 
 
 def contrast(scores: Sequence[Mapping[int, SeedScore]], weights: Sequence[float]) -> dict[int, SeedScore]:

@@ -229,7 +229,7 @@ def _how_to_read(outcome: Outcome, variants: Sequence[Comparison], untested: boo
     if untested:
         want = "of seeds or of a spread of them"
         if any(one.unpaired for one in variants):
-            want = "of seeds, of a spread of them, or of the same people and classes"
+            want = "of seeds, of a spread of them, or of the same people, classes and faces"
         text += f" What could not be tested, for want {want}, is one of the comparisons too."
     if study.references:
         start = ", which here is the pretrained one before this training," if study.experiment.model.start else ""

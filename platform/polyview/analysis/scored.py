@@ -11,14 +11,14 @@ from polyview.trials.ledger import Record
 
 
 def unpaired_variants(outcome: Outcome) -> dict[str, str]:
-    """Why variants are not compared with their baseline, by their name: `other people`, `other classes`, or both."""
+    """Why variants are not compared with their baseline, by their name; see `unpaired` of `inference`."""
     return {
         name: one.unpaired for name, one in comparison_of_each(outcome, outcome.study.metric).items() if one.unpaired
     }
 
 
 def not_compared(outcome: Outcome) -> list[str]:
-    """Which variants are scored on other people or between other classes, and what can be done about it."""
+    """Which variants are scored on other people or faces or between other classes, and what can be done about it."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in unpaired_variants(outcome).items():
         by_reason.setdefault(reason, []).append(name)
@@ -26,9 +26,9 @@ def not_compared(outcome: Outcome) -> list[str]:
         return []
     told = "; ".join(f"{quoted(names)} ({reason})" for reason, names in by_reason.items())
     return [
-        f"Not compared, as they are scored on other people than their baseline or between other classes: {told}. Such "
-        "scores have neither a difference nor an interval or p of one. What changes them belongs under across, where "
-        "each value has a baseline of its own."
+        "Not compared, as they are scored on other people or faces than their baseline or between other classes: "
+        f"{told}. Such scores have neither a difference nor an interval or p of one. What changes them belongs under "
+        "across, where each value has a baseline of its own."
     ]
 
 

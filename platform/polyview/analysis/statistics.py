@@ -30,7 +30,7 @@ POWER = 0.8
 MOST_SEEDS = 100
 
 UNTESTED: Final = "untested"
-"""In place of a verdict: for want of seeds, of any spread of them, or of the same people and classes."""
+"""In place of a verdict: for want of seeds, of any spread of them, or of the same people, classes and faces."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Comparison:
     there is a margin, and decides the verdict; `p_same` is the adjusted p-value of a difference of a margin or more.
     Where a study was looked at several times, after `looks`, all of these allow for it. `against` names the baseline;
     a baseline itself has none. `unpaired` says why there is no difference, where the two are scored on other people or
-    between other classes, and `side` of which subjects the score is. What the scores cannot give is None.
+    faces or between other classes, and `side` of which subjects the score is. What the scores cannot give is None.
     """
 
     variant: str

@@ -93,7 +93,7 @@ def _averages(table: MethodsTable) -> str:
     counted = {metric: len(numbers) for metric, numbers in table.averaged.items()}
     whole = all(count == sum(column.metric == metric for column in table.columns) for metric, count in counted.items())
     apart = any(unpaired_variants(outcome) for outcome in table.outcomes.values())
-    score = "score of the same people and classes" if apart else "score"
+    score = "score of the same people, classes and faces" if apart else "score"
     over = "all columns" if whole else f"the columns in which every method has a {score}"
     return (
         f"Averages and mean ranks (1 is best) are over {over} of a metric, and are not tested; references have no rank."

@@ -106,8 +106,8 @@ class Results:
         `mean` and `deviation` are over the `seeds`. `low` and `high` bound the 95 % interval of the `difference` for
         other people under other seeds, `seeds_low` and `seeds_high` that for these people under other seeds. `p` is
         the adjusted p-value that decides the `verdict`, which is `baseline`, `better`, `worse`, `same`, `open`, or
-        `untested` for want of seeds, of any spread of them, or of the same people and classes. What the scores cannot
-        give is null.
+        `untested` for want of seeds, of any spread of them, or of the same people, classes and faces. What the
+        scores cannot give is null.
         """
         families, own = comparisons(self.outcome, self.study.metric), set(baselines(self.study).values())
         rows = [
