@@ -23,7 +23,7 @@ from polyview.cli.app import PLAIN
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.scan import scan
 from polyview.errors import UserError
-from polyview.recipe import Experiment, load_experiment, to_yaml
+from polyview.recipe import Experiment, load_experiment, to_yaml, with_overrides
 from polyview.rendering.store import ViewStore
 from polyview.storage.home import REPOSITORY, open_home
 from polyview.tracking.store import reachable
@@ -325,6 +325,11 @@ def test_a_checkpoint_is_asked_again(
     list(Trainer(TrainingJob(tiny, tiny_store.folder, others, tmp_path / "mixed"), torch.device("cpu")).epochs())
     told = "pretrained on other people than its recipe names"
     assert told in refuse(capsys, "evaluate", tmp_path / "mixed")
+    moved = with_overrides(tiny, {"corpus.generator.seed": 99}, "test")
+    list(Trainer(TrainingJob(moved, tiny_store.folder, people, tmp_path / "moved"), torch.device("cpu")).epochs())
+    stores = set((home / "views").iterdir())
+    assert "put the faces back, or run its study again" in refuse(capsys, "evaluate", tmp_path / "moved")
+    assert set((home / "views").iterdir()) == stores, "nothing is rendered for a checkpoint of other faces"
 
 
 def test_a_dry_run_lists_the_trials_and_runs_none(capsys: pytest.CaptureFixture[str], study: Path, home: Path) -> None:

@@ -204,7 +204,9 @@ def test_sentences_without_an_interval_say_why() -> None:
     assert "\u221210.0 points" in single
     assert "single seed, which cannot tell a difference from luck" in single
     alike = sentence(Comparison("a", 2, 0.6, 0.1, 2, difference=0.0), "linear/accuracy", "full")
-    assert alike.startswith("“a”: 0.0 points of linear/accuracy against “full”. Its 2 seeds differ by less than one")
+    assert alike.startswith(
+        "“a”: 0.0 points of linear/accuracy against “full”. The error that comes of its 2 seeds is no more than one"
+    )
     assert "nothing can be said" in sentence(Comparison("a", 0, math.nan, math.nan), "linear/accuracy", "full")
 
 

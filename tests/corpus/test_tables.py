@@ -256,6 +256,21 @@ def test_an_intensity_that_is_none_is_skipped_with_its_reason(root: Path) -> Non
     assert found.skipped.rows() == [("a/0.obj", "its intensity 3.0 is not between 0 and 1")]
 
 
+@pytest.mark.parametrize(("neutral", "strong"), [("0", "60"), ("0", "1.5"), ("", "100")])
+def test_intensities_in_percent_are_refused_and_not_skipped_one_by_one(root: Path, neutral: str, strong: str) -> None:
+    rows = "".join(f"a/{number}.obj,anna,anger,{strong}\n" for number in range(4))
+    table = f"path,subject,expression,intensity\na/4.obj,anna,neutral,{neutral}\n{rows}"
+    with pytest.raises(UserError, match=rf"line 3: intensity '{strong}' is not from 0 to 1.*100 of percentages"):
+        scanned(root, table)
+
+
+def test_a_number_that_is_none_in_a_pattern_is_told_of_the_pattern(root: Path) -> None:
+    (root / "a" / "anna_anger_12345678901234567890.obj").touch()
+    corpus = Corpus(dataset="folder", root=str(root / "a"), pattern="{subject}_{expression}_{frame}.obj")
+    with pytest.raises(UserError, match=r"^corpus.pattern: anna_anger_\d+.obj: frame '\d+' is not a whole number"):
+        scan(corpus)
+
+
 def test_a_person_is_one_however_much_space_is_around_the_name(root: Path) -> None:
     found = of_subjects(root, ["1", "1 ", " 1", "\t1"])
     assert found.manifest.subjects == ["1"]

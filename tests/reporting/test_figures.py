@@ -251,6 +251,14 @@ def test_long_names_that_differ_in_their_middle_alone_are_shown_whole() -> None:
     assert "…" in shown[2]
 
 
+@pytest.mark.parametrize("room", range(8, 24))
+def test_a_shortened_name_repeats_no_letter(room: int) -> None:
+    names = [f"labelled={share}, fusion={how}, weight=0.3" for share in (0.25, 1.0) for how in ("mean", "attention")]
+    for name, shown in zip(names, labels(names, room), strict=True):
+        head, _, tail = shown.partition("…\n…")
+        assert " ".join(shown.split()) == name or (name.startswith(head) and len(head) + len(tail) < len(name))
+
+
 def test_confusions_are_shares_of_the_true_class() -> None:
     counts = np.array([[3, 1, 0], [0, 8, 2], [0, 0, 0]])
     shown = texts(partial(draw_confusion, counts, ["anger", "fear", "joy"]))

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,7 @@ from polyview.analysis.statistics import holm
 from polyview.analysis.table_notes import table_notes
 from polyview.analysis.tables import make_table
 from polyview.recipe import Generator, Layout, Parameter, Pruning, Resources, Study, with_overrides
+from polyview.reporting.pictures import pictures
 from polyview.reporting.report import csv, html, latex, markdown, predictions, table, write
 from polyview.training.provenance import Seen
 from polyview.trials.design import REFERENCES, plan
@@ -298,13 +299,30 @@ def test_faces_of_another_corpus_that_were_trained_on_are_told_wherever_a_reader
     ]
 
 
+def with_embeddings(made: Outcome, folder: Path, spread: float) -> Outcome:
+    """The results with embeddings of twelve samples, which are so unlike."""
+    rows = [(f"s{i}", f"p{i}", "anger", [1.0 + spread * i, 0.5]) for i in range(12)]
+    names = ["sample_id", "subject", "expression", "embedding"]
+    table = pl.DataFrame(rows, schema=names, orient="row", schema_overrides={"embedding": pl.Array(pl.Float32, 2)})
+    table.write_parquet(folder / "embeddings.parquet")
+    return replace(made, embeddings=folder / "embeddings.parquet")
+
+
+@pytest.mark.parametrize(("protocol", "unit"), [("holdout", "seed"), ("subject_kfold", "fold")])
+def test_a_picture_of_embeddings_says_of_whom_it_is(
+    tmp_path: Path, protocol: Literal["holdout", "subject_kfold"], unit: str
+) -> None:
+    made = outcome(tmp_path)
+    evaluation = made.study.experiment.evaluation.model_copy(update={"protocol": protocol, "folds": 5})
+    folded = made.study.experiment.model_copy(update={"evaluation": evaluation})
+    trials = tuple(replace(trial, experiment=folded) for trial in made.trials)
+    found = {one.key: one for one in pictures(with_embeddings(replace(made, trials=trials), tmp_path, 0.1))}
+    assert found["embeddings"].caption.startswith(f"Fused embeddings of one {unit}'s")
+
+
 def test_embeddings_that_are_all_alike_are_not_drawn(tmp_path: Path) -> None:
     def drawn(spread: float) -> bool:
-        rows = [(f"s{i}", f"p{i}", "anger", [1.0 + spread * i, 0.5]) for i in range(12)]
-        names = ["sample_id", "subject", "expression", "embedding"]
-        table = pl.DataFrame(rows, schema=names, orient="row", schema_overrides={"embedding": pl.Array(pl.Float32, 2)})
-        table.write_parquet(tmp_path / "embeddings.parquet")
-        write(replace(outcome(tmp_path), embeddings=tmp_path / "embeddings.parquet"))
+        write(with_embeddings(outcome(tmp_path), tmp_path, spread))
         return (tmp_path / "report" / "figures" / "embeddings.svg").exists()
 
     assert not drawn(0.0)

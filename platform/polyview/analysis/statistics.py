@@ -293,8 +293,8 @@ def _without_interval(comparison: Comparison, against: str) -> str:
         return f"{name}: {points} points {against} in a single seed, which cannot tell a difference from luck."
     if comparison.seeds_low is None or comparison.seeds_high is None:
         return (
-            f"{name}: {points} points {against}. Its {comparison.pairs} seeds differ by less than one prediction more "
-            "would make, or not at all, so that no interval and no verdict can be had from them."
+            f"{name}: {points} points {against}. The error that comes of its {comparison.pairs} seeds is no more than "
+            "one prediction more in one of them would make, so that no interval and no verdict can be had from them."
         )
     return (
         f"Whether {name} differs is open: {points} points {against}, and no predictions were kept from which to tell "

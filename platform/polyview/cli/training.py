@@ -62,14 +62,16 @@ def evaluate(
 ) -> None:
     """Score a checkpoint by the probes, on the test subjects of its pretraining."""
     from polyview.recipe import with_overrides
-    from polyview.trials.scoring import evaluate_checkpoint, note_of_pictures
+    from polyview.trials.scoring import check_faces, evaluate_checkpoint, note_of_pictures
     from polyview.trials.views import find_faces, prepare_views
 
     opened = _open_checkpoint(checkpoint)
     recipe = opened.experiment
     asked = with_overrides(recipe, {"evaluation.probes": probe}, "--probe") if probe else recipe
     with watching() as watcher:
-        views = prepare_views(find_faces([recipe]), open_home(), watcher)
+        faces = find_faces([recipe])
+        check_faces(opened, faces.manifests(recipe)[0])
+        views = prepare_views(faces, open_home(), watcher)
         stores = views.store_of(recipe), views.test_store_of(recipe)
         shots = () if probe else recipe.evaluation.shots
         evaluation = evaluate_checkpoint(opened, asked.evaluation.probes, *stores, shots)

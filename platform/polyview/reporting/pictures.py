@@ -119,8 +119,8 @@ def _of_classes(outcome: Outcome, baseline: str) -> list[Picture]:
             Picture(
                 "embeddings",
                 f"Where {baseline} puts the {_people_of(outcome, baseline)}",
-                f"Fused embeddings of one seed's {_people_of(outcome, baseline)} in the plane (t-SNE): near is alike, "
-                "far says little",
+                f"Fused embeddings of one {_unit(outcome, baseline)}'s {_people_of(outcome, baseline)} in the plane "
+                "(t-SNE): near is alike, far says little",
                 partial(draw_embeddings, places, table["expression"].to_list(), classes),
                 f"{len(table):,} {agreeing(len(table), 'sample', 'samples')}",
             )
@@ -151,6 +151,12 @@ def _basis(outcome: Outcome) -> str:
 def _people_of(outcome: Outcome, variant: str) -> str:
     """What those are called whom a variant's scores are of."""
     return scored_people(replace(outcome, trials=[one for one in outcome.trials if one.variant == variant]))
+
+
+def _unit(outcome: Outcome, variant: str) -> str:
+    """What a trial of a variant scores: a seed, or one of its folds."""
+    folded = any(one.experiment.evaluation.repeats > 1 for one in outcome.trials if one.variant == variant)
+    return "fold" if folded else "seed"
 
 
 def _seeds(outcome: Outcome) -> str:

@@ -309,7 +309,10 @@ def open_checkpoint(path: Path) -> Checkpoint:
                 raise
         else:
             return checkpoint
-    raise UserError(f"{address(path)}: no checkpoint here; expected model.safetensors, or epoch-NNNN folders")
+    raise UserError(
+        f"{address(path)}: no checkpoint here; expected model.safetensors, or epoch-NNNN folders; the references, the "
+        "untrained tower and raw pixels, have none"
+    )
 
 
 def _newest(path: Path) -> Checkpoint | None:

@@ -11,6 +11,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from polyview.corpus.manifest import Manifest
 from polyview.corpus.splits import exchanged
 from polyview.errors import UserError
 from polyview.evaluation.embed import anchors, embed, raw_pixels
@@ -144,18 +145,23 @@ def evaluate_checkpoint(
     spec = TrialSpec(probed, store, checkpoint.folder, test)
     fetch_pictures(recipe, *spec.stores)
     sides = spec.sides()
-    trained_on = sides[0].store.manifest
-    if not trained_on.is_of_faces(source.manifest):
-        raise UserError(
-            f"{checkpoint.folder}: pretrained on other faces (manifest {source.manifest}) than lie at the recipe's "
-            f"corpus now ({trained_on.fingerprint}); its test subjects cannot be known"
-        )
+    check_faces(checkpoint, sides[0].store.manifest)
     if {*source.subjects} != {*sides[0].subjects}:
         raise UserError(
             f"{checkpoint.folder}: pretrained on other people than its recipe names; experiment.yaml was changed, and "
             "its test subjects cannot be known"
         )
     return score(probed, checkpoint.load_model(), *sides)
+
+
+def check_faces(checkpoint: Checkpoint, manifest: Manifest) -> None:
+    """Raises `UserError` if a checkpoint was pretrained on other faces than the manifest has."""
+    if not manifest.is_of_faces(checkpoint.source.manifest):
+        raise UserError(
+            f"{checkpoint.folder}: pretrained on other faces (manifest {checkpoint.source.manifest}) than lie at the "
+            f"recipe's corpus now ({manifest.fingerprint}), so that its test subjects cannot be known; put the faces "
+            "back, or run its study again"
+        )
 
 
 def note_of_pictures(checkpoint: Checkpoint, store: Path) -> str | None:

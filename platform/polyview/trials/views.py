@@ -107,9 +107,13 @@ class FoundFaces:
         # torch takes seconds to import, which a study that finds all its trials done need not wait for.
         from polyview.trials.people import check_samples, samples_of
 
-        manifests = {need.faces: found.manifest.frame for need, found, _ in self.scans}
-        tables = [manifests[faces_digest(corpus, experiment.rendering)] for corpus in corpora(experiment)]
+        tables = [manifest.frame for manifest in self.manifests(experiment)]
         check_samples(experiment, *(samples_of(table, experiment.model.temporal) for table in tables))
+
+    def manifests(self, experiment: Experiment) -> list[Manifest]:
+        """Those of the experiment's corpora, that it is trained on first."""
+        found = {need.faces: scanned.manifest for need, scanned, _ in self.scans}
+        return [found[faces_digest(corpus, experiment.rendering)] for corpus in corpora(experiment)]
 
 
 def find_faces(experiments: Iterable[Experiment]) -> FoundFaces:

@@ -24,7 +24,7 @@ from polyview.wording import agreeing, counted
 
 _REQUIRED = ("path", "subject", "expression")
 _NUMBERS = {
-    "intensity": "a number",
+    "intensity": "a number from 0 to 1",
     "frame": "a whole number of at most 18 digits",
     "unit": "m, cm, mm, um or the millimetres of one unit",
 }
@@ -242,8 +242,20 @@ def _with_numbers(table: pl.DataFrame) -> pl.DataFrame:
             wrong |= number.ne_missing(number.cast(pl.Int64, strict=False))
         if wrong.fill_null(False).any():
             row = table.row(wrong.fill_null(False).arg_max() or 0, named=True)
-            raise UserError(f"corpus.table: {row['row'] or row['path']}: {name} {row[name]!r} is not {kind}")
+            raise UserError(f"{_source(row)}: {name} {row[name]!r} is not {kind}")
+    strong = numbers["intensity"] > 1
+    if strong.sum() > 1 and not (numbers["intensity"].is_between(0, 1, closed="right")).any():
+        row = table.row(strong.arg_max() or 0, named=True)
+        raise UserError(
+            f"{_source(row)}: intensity {row['intensity']!r} is not from 0 to 1, and so are all others that are not 0; "
+            "divide them by the largest that there can be, which is 100 of percentages"
+        )
     return table.with_columns(numbers).cast({"frame": pl.Int64})
+
+
+def _source(row: Mapping[str, str | None]) -> str:
+    """Where a row was read: the line of a table, or the path that a pattern was held against."""
+    return f"corpus.table: {row['row']}" if row["row"] else f"corpus.pattern: {row['path']}"
 
 
 def _named(table: pl.DataFrame) -> pl.DataFrame:

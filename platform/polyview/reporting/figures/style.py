@@ -153,7 +153,8 @@ def _shortened(name: str, names: Sequence[str], room: float) -> str:
     whole, letters = wrapped(name, room), _letters(name, room)
     head, tail = name[: letters - 1], name[1 - letters :]
     alike = any(one != name and one.startswith(head) and one.endswith(tail) for one in names)
-    return whole if lines([whole]) < 3 or alike else f"{head}…\n…{tail}"
+    overlap = len(head) + len(tail) >= len(name)
+    return whole if lines([whole]) < 3 or alike or overlap else f"{head}…\n…{tail}"
 
 
 def _letters(text: str, room: float) -> int:
