@@ -8,7 +8,7 @@ import pytest
 
 from polyview.analysis.comparisons import scores
 from polyview.analysis.outcome import Outcome
-from polyview.analysis.supervision import describe_start, describe_supervision, supervision
+from polyview.analysis.supervision import describe_start, describe_supervision
 from polyview.recipe import Experiment, Study, with_overrides
 from polyview.studies.bundles.portable import Names
 from polyview.training.provenance import Seen
@@ -31,7 +31,7 @@ from polyview.trials.ledger import Record
     ],
 )
 def test_a_recipes_supervision_is_what_its_terms_read(tiny: Experiment, changes: dict[str, Any], expected: str) -> None:
-    assert supervision(with_overrides(tiny, changes)) == expected
+    assert with_overrides(tiny, changes).supervision == expected
 
 
 FEW: dict[str, Any] = {"language.labelled": 0.1}

@@ -24,6 +24,7 @@ from polyview.corpus.scan import scan
 from polyview.errors import UserError
 from polyview.modeling.towers import load_open_clip
 from polyview.recipe import Experiment, Resources, Study, to_yaml, with_overrides
+from polyview.reporting.report import markdown
 from polyview.storage.home import Home
 from polyview.studies.driver import run_stages
 from polyview.studies.kept import read_study
@@ -262,8 +263,10 @@ def test_a_start_that_has_seen_test_subjects_is_told_before_training(
     further = Study(name="further", experiment=experiment, seeds=(other.seed,), references=False)
     outcome, _ = run_stages(further, home, listener)
     (record,) = outcome.records.values()
-    seen = {*open_checkpoint(home.trials / first.id).source.subjects} & {*record.test_subjects}
-    assert record.seen_by_start == Seen(subjects=tuple(sorted(seen)))
+    trained_on = {*open_checkpoint(home.trials / first.id).source.subjects}
+    seen = trained_on & {*record.test_subjects}
+    assert record.seen_by_start == Seen(subjects=tuple(sorted(seen)), labels={"synthetic of seed 0": len(trained_on)})
+    assert "by their names, and had read labels of 8 people of synthetic of seed 0." in markdown(outcome)
     told = f"full: model.pretrained has seen, by their names, {len(seen)} of the people who will be scored, such as "
     assert [said.startswith(told) for said in listener.said].count(True) == 1
     run_stages(further, home, listener)

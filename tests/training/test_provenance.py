@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -92,10 +94,12 @@ def test_of_records_of_earlier_versions_it_is_found_out(tiny: Experiment) -> Non
     def seen(experiment: Experiment, **people: tuple[str, ...]) -> Seen:
         return seen_by_start(Record(id="x", experiment=experiment, started=0, ended=1, **people))  # type: ignore[arg-type]
 
-    assert seen(ours, test_subjects=known) == seen(ours, validation_subjects=known) == Seen(subjects=known)
-    assert seen(own, test_subjects=known) == Seen()
+    labels = {f"synthetic of seed {OWN_SEED}": len(trained_on)}
+    both = Seen(subjects=known, labels=labels)
+    assert seen(ours, test_subjects=known) == seen(ours, validation_subjects=known) == both
+    assert seen(own, test_subjects=known) == Seen(labels=labels)
     crossed = {"protocol": "cross_dataset", "test": ours.corpus.model_dump(mode="json")}
-    assert seen(with_overrides(own, {"evaluation": crossed}), test_subjects=known) == Seen(subjects=known)
+    assert seen(with_overrides(own, {"evaluation": crossed}), test_subjects=known) == both
     pixels = {"model.tower": "pixels", "training.epochs": 0}
     assert seen(with_overrides(ours, pixels), test_subjects=known) == Seen()
 
@@ -114,6 +118,41 @@ def test_a_checkpoint_goes_on_knowing_whom_its_start_had_seen(
     assert checkpoint.start.people == {"bu3dfe": ("F0001",)}
     assert checkpoint.provenance.among(BU3DFE, ["F0001"]).subjects == ("F0001",)
     assert checkpoint.provenance.among(tiny.corpus, job.subjects).subjects == tuple(sorted(job.subjects))
+
+
+@pytest.mark.parametrize(
+    ("changes", "share", "told"),
+    [
+        ({"language__prompts": "none", "objective": {"decorrelation": {}}}, 0.0, "and had read labels of nobody"),
+        ({"language__prompts": "pseudo"}, 0.0, "and had read labels of nobody"),
+        ({}, 1.0, r"and had read labels of \d+ people of synthetic of seed \d+"),
+        ({"language__labelled": 0.3}, 0.3, r"and had read labels of (1 person|\d+ people) of synthetic of seed \d+"),
+    ],
+)
+def test_what_starts_from_exported_weights_says_of_whom_these_had_read_labels(
+    make_job: MakeJob, tiny: Experiment, tmp_path: Path, changes: dict[str, Any], share: float, told: str
+) -> None:
+    job = make_job(training__epochs=1, **changes)
+    list(Trainer(job, CPU).epochs())
+    checkpoint, weights = open_checkpoint(job.folder), tmp_path / "weights.safetensors"
+    export_weights(checkpoint.load_model(), checkpoint.provenance.as_metadata(), weights)
+    unlabelled = {"language.prompts": "none", "objective": {"decorrelation": {}}, "model.pretrained": str(weights)}
+    later = with_overrides(tiny, unlabelled)
+    seen = seen_by_start(Record(id="x", experiment=later, started=0, ended=1))
+    assert sum((seen.labels or {}).values()) == round(share * len(job.subjects))
+    assert re.search(told + "$", describe_start(later, seen))
+
+
+def test_of_weights_that_do_not_say_whose_labels_they_read_it_is_not_known(tiny: Experiment, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    former = {"people": {"bu3dfe": ["F0001"]}, "complete": True}
+    export_weights(MultiviewModel(tiny), {"polyview": json.dumps(former)}, weights)
+    start = provenance_of_start(Modeling(tower=tiny.model.tower, pretrained=str(weights)))
+    assert start.people == {"bu3dfe": ("F0001",)}
+    assert start.and_of(GENERATED, ["s000"], ["s000"]).labelled is None
+    later = with_overrides(tiny, {"model.pretrained": str(weights)})
+    told = describe_start(later, start.at_start(BU3DFE, ["F0001"]))
+    assert told.endswith("by their names, and of which it is not known whether they had read labels")
 
 
 def test_a_checkpoint_that_does_not_say_it_asks_its_recipe(make_job: MakeJob, tiny: Experiment, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from polyview.cli import main
 from polyview.corpus.manifest import Manifest
 from polyview.corpus.mesh import MeshError
 from polyview.corpus.scan import scan
-from polyview.corpus.splits import few
+from polyview.corpus.splits import few, labelled
 from polyview.errors import UserError
 from polyview.modeling.export import export_weights
 from polyview.modeling.model import MultiviewModel
@@ -113,8 +113,8 @@ def run(spec: TrialSpec) -> Record:
 def test_exported_weights_carry_whom_they_have_seen_through_every_further_training(
     assign: Assign, tmp_path: Path, suffix: str
 ) -> None:
-    first = assign(seed=1)
-    assert run(first).seen_by_start == Seen()
+    first, corpus = assign(seed=1), "synthetic of seed 0"
+    assert run(first).seen_by_start == Seen(labels={})
 
     def export(spec: TrialSpec, name: str) -> str:
         with pytest.raises(SystemExit) as ended:
@@ -123,9 +123,9 @@ def test_exported_weights_carry_whom_they_have_seen_through_every_further_traini
         return str(tmp_path / name)
 
     weights = export(first, f"first{suffix}")
-    known = run(second := assign(seed=3, model__pretrained=weights))
+    known = run(second := assign(seed=3, model__pretrained=weights, language__labelled=0.1))
     trained, scored = {*run(first).train_subjects}, {*known.test_subjects}
-    assert known.seen_by_start == Seen(subjects=tuple(sorted(trained & scored)))
+    assert known.seen_by_start == Seen(subjects=tuple(sorted(trained & scored)), labels={corpus: len(trained)})
     assert trained & scored
     assert scored - trained
     Path(weights).rename(tmp_path / "elsewhere")
@@ -134,9 +134,14 @@ def test_exported_weights_carry_whom_they_have_seen_through_every_further_traini
     third = assign(seed=4, model__pretrained=export(second, f"second{suffix}"))
     known_by_both = run(third)
     both = trained | {*known.train_subjects}
-    assert known_by_both.seen_by_start == Seen(subjects=tuple(sorted(both & {*known_by_both.test_subjects})))
+    read = trained | {*labelled(known.train_subjects, 0.1, 3)}
+    assert len(read) < len(both)
+    assert known_by_both.seen_by_start == Seen(
+        subjects=tuple(sorted(both & {*known_by_both.test_subjects})), labels={corpus: len(read)}
+    )
     others = {"dataset": "synthetic", "generator": Generator(seed=9, subjects=4).model_dump()}
-    assert seen_by_start(with_overrides(third.experiment, {"corpus": others}), known_by_both.test_subjects) == Seen()
+    elsewhere = with_overrides(third.experiment, {"corpus": others})
+    assert not seen_by_start(elsewhere, known_by_both.test_subjects).subjects
 
 
 def test_whom_weights_of_others_have_seen_is_not_known(assign: Assign, tiny: Experiment, tmp_path: Path) -> None:

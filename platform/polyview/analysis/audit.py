@@ -8,7 +8,6 @@ from polyview.analysis.comparisons import scores
 from polyview.analysis.findings import Finding, as_measured
 from polyview.analysis.inference import for_other_people
 from polyview.analysis.outcome import Outcome, confusions_of, finished, scored_people, shared_faces
-from polyview.analysis.supervision import supervision
 from polyview.evaluation.metrics import guessing
 from polyview.recipe import Experiment
 from polyview.wording import counted
@@ -58,7 +57,7 @@ def _text_of_before(outcome: Outcome, variant: str, experiment: Experiment) -> F
 
 def _unchanged(outcome: Outcome, variant: str, experiment: Experiment) -> Finding | None:
     """Pretraining that reads no label must come to the same scores, to the last bit, whatever the labels are."""
-    if supervision(experiment) == "label":
+    if experiment.supervision == "label":
         return as_measured(f"“{variant}” may read labels in pretraining, so exchanging them says nothing.")
     true = {
         _with_true_labels(trial.experiment): record

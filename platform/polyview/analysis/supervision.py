@@ -18,14 +18,8 @@ SUPERVISION = {
 }
 
 
-def supervision(experiment: Experiment) -> str:
-    """Where the classes come from that this recipe learns from: `none` if no loss term reads any."""
-    reads = experiment.objective.label_terms or experiment.objective.pair_terms
-    return experiment.language.prompts if reads and experiment.training.trains else "none"
-
-
 def describe_start(experiment: Experiment, seen: Seen) -> str:
-    """What the towers had learned before, in words, and whom of those who are scored they had seen."""
+    """What the towers had learned before, in words, whom of those who are scored they had seen, and of whom labels."""
     name = experiment.model.start
     if name is None:
         return "random weights"
@@ -34,9 +28,17 @@ def describe_start(experiment: Experiment, seen: Seen) -> str:
         earlier = " of an earlier version" if _content(experiment) in FORMER else ""
         return f"polyview's own weights{earlier}, which have read the labels of generated people, {whom} among them"
     if seen.complete:
-        return f"weights {name}, which had seen {whom}, by their names"
+        return f"weights {name}, which had seen {whom}, by their names, {_labels(seen)}"
     unknown = "of which it is not known here what they have seen"
     return f"weights {name}, {unknown}" + (f", but {whom} are among it" if seen.subjects else "")
+
+
+def _labels(seen: Seen) -> str:
+    """Of whom weights had read labels, as a clause."""
+    if seen.labels is None:
+        return "and of which it is not known whether they had read labels"
+    read = [f"{counted(count, 'person', 'people')} of {corpus}" for corpus, count in seen.labels.items()]
+    return f"and had read labels of {' and '.join(read) or 'nobody'}"
 
 
 def seen_by_start(record: Record) -> Seen:
@@ -46,11 +48,11 @@ def seen_by_start(record: Record) -> Seen:
     experiment = record.experiment
     if experiment.model.tower == PIXELS:
         return Seen()
-    return provenance_of_start(experiment.model).among(experiment.scored_corpus, record.scored_subjects)
+    return provenance_of_start(experiment.model).at_start(experiment.scored_corpus, record.scored_subjects)
 
 
 def known_to_start(outcome: Outcome) -> dict[str, Seen]:
-    """Whom of those who are scored the weights had seen that trials started from, by variant."""
+    """Whom of those who are scored the weights had seen that trials started from, by variant; its seeds start alike."""
     found: dict[str, list[Seen]] = {}
     for trial, record in finished(outcome):
         found.setdefault(trial.variant, []).append(seen_by_start(record))
@@ -58,6 +60,7 @@ def known_to_start(outcome: Outcome) -> dict[str, Seen]:
         variant: Seen(
             subjects=tuple(sorted({subject for one in seen for subject in one.subjects})),
             complete=all(one.complete for one in seen),
+            labels=seen[0].labels,
         )
         for variant, seen in found.items()
     }
@@ -97,7 +100,7 @@ def labels_read(experiment: Experiment, people: int | None) -> str:
 
 def describe_supervision(experiment: Experiment, people: int | None) -> str:
     """What the pretraining read, in words, where it had so many people; None: how many is not known yet."""
-    source = supervision(experiment)
+    source = experiment.supervision
     if source != "label":
         return SUPERVISION[source] + ("; identities were" if reads_identities(experiment) else "")
     exchanged = ", exchanged at random among them" if experiment.language.shuffled != "none" else ""

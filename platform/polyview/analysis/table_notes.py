@@ -9,7 +9,7 @@ from polyview.analysis.notes import doubtful_faces
 from polyview.analysis.outcome import Outcome, absent, centred_variants, finished, quoted, scored_people
 from polyview.analysis.scored import no_test_results, not_compared, shared_names, unpaired_variants
 from polyview.analysis.statistics import adjustment
-from polyview.analysis.supervision import form_of_labels, known_to_start, supervision
+from polyview.analysis.supervision import form_of_labels, known_to_start
 from polyview.analysis.tables import MethodsTable, Row, describe_protocol
 from polyview.corpus.splits import count_labelled
 from polyview.recipe import Experiment, UntilDecided
@@ -159,7 +159,7 @@ def _read_by_probes(outcomes: Mapping[str, Outcome]) -> str:
 
 
 def _source_of_labels(experiment: Experiment) -> str:
-    match supervision(experiment):
+    match experiment.supervision:
         case "label":
             exchanged = ", exchanged at random" if experiment.language.shuffled != "none" else ""
             others = "; pseudo-labels for those who have none" if experiment.language.assigns else ""

@@ -233,6 +233,12 @@ class Experiment(Model):
         return self.evaluation.other_corpus or self.corpus
 
     @property
+    def supervision(self) -> Literal["label", "pseudo", "none"]:
+        """Where the classes come from that its training learns from: `none` if no loss term reads any."""
+        reads = self.objective.label_terms or self.objective.pair_terms
+        return self.language.prompts if reads and self.training.trains else "none"
+
+    @property
     def digest(self) -> str:
         """Sixteen hex digits that identify what is computed.
 

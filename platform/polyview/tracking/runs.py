@@ -12,7 +12,7 @@ import polars as pl
 from polyview.analysis.comparisons import comparisons
 from polyview.analysis.outcome import Outcome, other_metrics
 from polyview.analysis.statistics import Comparison, relation, signed
-from polyview.analysis.supervision import labels_read, supervision
+from polyview.analysis.supervision import labels_read
 from polyview.recipe import Experiment, Study, flat, to_yaml
 from polyview.recipe.study import DESCRIPTIVE
 from polyview.trials.design import Trial, baselines
@@ -101,7 +101,7 @@ class StudyRun:
 def study_tags(study: Study) -> dict[str, str]:
     """What a study's run is found by: its supervision, and what the study asks beside its experiment."""
     asked = study.model_dump(mode="json", exclude={"experiment", "files", *DESCRIPTIVE})
-    return {"supervision": supervision(study.experiment), "study": json.dumps(asked)}
+    return {"supervision": study.experiment.supervision, "study": json.dumps(asked)}
 
 
 def variant_runs(study: Study, trials: Sequence[Trial]) -> list[VariantRun]:
@@ -216,7 +216,7 @@ def started_run(trial: Trial, started: float) -> TrialRun:
         started=started,
         status="RUNNING",
         params=trial.experiment.model_dump(mode="json"),
-        tags={**_names(trial), "supervision": supervision(trial.experiment)},
+        tags={**_names(trial), "supervision": trial.experiment.supervision},
     )
 
 
@@ -233,7 +233,7 @@ def finished_run(trial: Trial, record: Record, shown: Mapping[str, pl.DataFrame]
         tags={
             **_names(trial),
             "manifest": record.manifest,
-            "supervision": supervision(experiment),
+            "supervision": experiment.supervision,
             "labels may be read of": labels_read(experiment, len(record.train_subjects) or None),
             "precision": record.precision,
             "mlflow.source.git.commit": record.environment.get("git_commit", "unknown"),

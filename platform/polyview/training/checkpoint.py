@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from polyview.corpus.manifest import Manifest
+from polyview.corpus.splits import labelled
 from polyview.environment import describe_environment
 from polyview.errors import DiskFullError, UserError
 from polyview.language.pseudolabels import SampleLabels
@@ -101,8 +102,11 @@ class Checkpoint:
 
     @property
     def provenance(self) -> Provenance:
-        """Whom its weights have seen."""
-        return self.start.and_of(self.experiment.corpus, self.source.subjects)
+        """Whom its weights have seen, and whose labels they have read."""
+        experiment, people = self.experiment, self.source.subjects
+        reads = experiment.supervision == "label"
+        read = labelled(people, experiment.language.labelled, experiment.seed) if reads else ()
+        return self.start.and_of(experiment.corpus, people, read)
 
     @property
     def history(self) -> tuple[Epoch, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -22,27 +22,40 @@ _SORTED_BY_HAND = "folder"
 
 
 class Seen(BaseModel):
-    """Whom of some people weights have seen, by their names; where not `complete`, they may have seen more of them."""
+    """Whom of some people weights have seen, by their names; where not `complete`, they may have seen more of them.
+
+    `labels` says of how many people of each corpus they have read labels; None where that is not known.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     subjects: tuple[str, ...] = ()
     complete: bool = True
+    labels: dict[str, int] | None = None
 
 
 class Provenance(BaseModel):
-    """The people that weights were trained on, their names by corpus; `complete` where there are no others."""
+    """The people that weights were trained on, their names by corpus; `complete` where there are no others.
+
+    `labelled` are those of whom labels were read; None where that is not known, as earlier versions did not note it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     people: dict[str, tuple[str, ...]] = {}
     complete: bool = True
+    labelled: dict[str, tuple[str, ...]] | None = None
 
-    def and_of(self, corpus: Corpus, subjects: Iterable[str]) -> Self:
-        """This, and subjects of a corpus besides."""
+    def and_of(self, corpus: Corpus, subjects: Iterable[str], labelled: Iterable[str] = ()) -> Self:
+        """This, and subjects of a corpus besides, of some of whom labels were read."""
         name = _corpus_name(corpus.dataset, corpus.generator.seed)
-        both = sorted({*self.people.get(name, ()), *subjects})
-        return self.model_copy(update={"people": {**self.people, name: tuple(both)}})
+        read = None if self.labelled is None else _with(self.labelled, name, labelled)
+        return self.model_copy(update={"people": _with(self.people, name, subjects), "labelled": read})
+
+    def at_start(self, corpus: Corpus, scored: Iterable[str]) -> Seen:
+        """What a training that starts from these weights is to know of them, where it is scored on those subjects."""
+        labels = None if self.labelled is None else {name: len(people) for name, people in self.labelled.items()}
+        return self.among(corpus, scored).model_copy(update={"labels": labels})
 
     def among(self, corpus: Corpus, subjects: Iterable[str]) -> Seen:
         """Which of a corpus's subjects these weights have seen.
@@ -63,7 +76,12 @@ class Provenance(BaseModel):
         return {_KEY: self.model_dump_json()}
 
 
-NOBODY, UNKNOWN = Provenance(), Provenance(complete=False)
+NOBODY, UNKNOWN = Provenance(labelled={}), Provenance(complete=False)
+
+
+def _with(people: Mapping[str, tuple[str, ...]], corpus: str, more: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    both = {*people.get(corpus, ()), *more}
+    return {**people, corpus: tuple(sorted(both))} if both else {**people}
 
 
 def namesakes(corpus: Corpus, trained_on: Iterable[str], other: Corpus, scored: Iterable[str]) -> tuple[str, ...]:
@@ -98,7 +116,8 @@ def read_provenance(file: Path) -> Provenance:
 def _of_own(drawn: int) -> Provenance:
     """Of polyview's own weights, by the split of their recipe, experiments/generator_pretraining.yaml."""
     trained_on = holdout([subject_name(person) for person in range(drawn)], 0.1, 0).train
-    return Provenance(people={_corpus_name("synthetic", OWN_SEED): trained_on})
+    people = {_corpus_name("synthetic", OWN_SEED): trained_on}
+    return Provenance(people=people, labelled=people)
 
 
 def _corpus_name(dataset: str, seed: int) -> str:

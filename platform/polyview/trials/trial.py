@@ -133,7 +133,7 @@ def seen_by_start(experiment: Experiment, scored: Sequence[str], checkpoint: Che
     if is_raw_pixels(experiment):
         return Seen()
     start = checkpoint.start if checkpoint else provenance_of_start(experiment.model)
-    return start.among(experiment.scored_corpus, scored)
+    return start.at_start(experiment.scored_corpus, scored)
 
 
 def predict_again(spec: TrialSpec) -> str | None:
