@@ -143,6 +143,21 @@ def test_what_starts_from_exported_weights_says_of_whom_these_had_read_labels(
     assert re.search(told + "$", describe_start(later, seen))
 
 
+@pytest.mark.parametrize("pretrained", [None, "polyview"])
+def test_of_checkpoints_that_do_not_note_whose_labels_their_start_had_read_the_recipe_tells(
+    make_job: MakeJob, pretrained: str | None
+) -> None:
+    job = make_job(model__tower="tiny-resnet", model__pretrained=pretrained, training__epochs=1)
+    list(Trainer(job, CPU).epochs())
+    checkpoint = open_checkpoint(job.folder)
+    noted = checkpoint.source.start
+    assert noted is not None
+    former = checkpoint.source.model_copy(update={"start": noted.model_copy(update={"labelled": None})})
+    (checkpoint.folder / "source.json").write_text(former.model_dump_json())
+    assert checkpoint.start == noted
+    assert noted.labelled == (provenance_of_start(Modeling(pretrained="polyview")).people if pretrained else {})
+
+
 def test_of_weights_that_do_not_say_whose_labels_they_read_it_is_not_known(tiny: Experiment, tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
     former = {"people": {"bu3dfe": ["F0001"]}, "complete": True}

@@ -60,7 +60,7 @@ def known_to_start(outcome: Outcome) -> dict[str, Seen]:
         variant: Seen(
             subjects=tuple(sorted({subject for one in seen for subject in one.subjects})),
             complete=all(one.complete for one in seen),
-            labels=seen[0].labels,
+            labels=next((one.labels for one in seen if one.labels is not None), None),
         )
         for variant, seen in found.items()
     }

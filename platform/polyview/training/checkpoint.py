@@ -97,8 +97,13 @@ class Checkpoint:
 
     @property
     def start(self) -> Provenance:
-        """Whom the weights had seen that training started from."""
-        return self.source.start or provenance_of_start(self.experiment.model)
+        """Whom the weights had seen that training started from.
+
+        Earlier versions did not note that, or not whose labels were read, which the recipe may tell still.
+        """
+        noted, asked = self.source.start, provenance_of_start(self.experiment.model)
+        is_whole = noted and (noted.labelled is not None or noted.people != asked.people)
+        return noted if noted and is_whole else asked
 
     @property
     def provenance(self) -> Provenance:
