@@ -83,12 +83,18 @@ def test_weights_of_another_model_are_refused_by_name(tmp_path: Path, vit: str) 
         build(vit, path)
 
 
+@pytest.mark.parametrize("content", [b"no weights at all", b"hello", b"a: 1\n", b""])
 @pytest.mark.parametrize("name", ["garbage.safetensors", "garbage.pt"])
-def test_a_file_that_holds_no_weights_is_refused_in_one_line(tmp_path: Path, vit: str, name: str) -> None:
-    (tmp_path / name).write_bytes(b"no weights at all")
-    with pytest.raises(UserError, match=f"model.pretrained '.*{name}': ") as caught:
+def test_a_file_that_holds_no_weights_is_refused_in_one_line(
+    tmp_path: Path, vit: str, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"model.pretrained '.*{name}': .*; give weights of") as caught:
         build(vit, tmp_path / name)
     assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+    if name == "garbage.pt":
+        assert "garbage.pt is no file of weights" in str(caught.value)
 
 
 def test_a_pickle_in_place_of_weights_is_never_run(tmp_path: Path, vit: str) -> None:
@@ -112,14 +118,14 @@ def test_an_unknown_tower_is_refused_with_the_nearest_names() -> None:
 
 def test_unknown_weights_are_refused_with_those_that_there_are(tmp_path: Path) -> None:
     check_tower(Modeling(tower="RN50-quickgelu", pretrained="openai"))
-    with pytest.raises(UserError, match=r"'opnai' is no file, and not among open_clip's for RN50: openai, yfcc15m"):
+    with pytest.raises(UserError, match=r"'opnai' is no file, and none of the weights known for RN50: openai, yfcc15m"):
         check_tower(Modeling(tower="RN50", pretrained="opnai"))
-    with pytest.raises(UserError, match=r"gone.pt' is no file, .* for tiny-resnet: none"):
+    with pytest.raises(UserError, match=r"gone.pt' is no file, .* for tiny-resnet: polyview"):
         check_tower(Modeling(tower="tiny-resnet", pretrained=str(tmp_path / "gone.pt")))
 
 
 def test_polyviews_own_weights_are_named_to_who_writes_them_otherwise() -> None:
-    with pytest.raises(UserError, match=r"'Polyview' is no file, .* for tiny-resnet: none; nearest: polyview"):
+    with pytest.raises(UserError, match=r"'Polyview' is no file, .* for tiny-resnet: polyview; nearest: polyview"):
         check_tower(Modeling(tower="tiny-resnet", pretrained="Polyview"))
 
 
@@ -249,7 +255,7 @@ def test_a_tower_of_the_hub_starts_from_the_weights_there_or_from_a_file(
 
 
 def test_a_folder_without_weights_is_named_with_the_file_that_lacks(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"{tmp_path}' is a folder without open_clip_model.safetensors, and not among"):
+    with pytest.raises(UserError, match=rf"{tmp_path}' is a folder without open_clip_model.safetensors, and none of"):
         check_tower(Modeling(pretrained=str(tmp_path)))
 
 

@@ -391,6 +391,16 @@ def test_what_a_study_sets_is_under_every_recipe_that_is_put_under_it(study: Pat
     assert load_study(study, [f"experiment={other}"]).experiment.training.epochs == 7
 
 
+@pytest.mark.parametrize("value", ["3", "true", "[]", "[1]", "[[1]]"])
+def test_an_experiment_that_is_no_recipe_is_refused(study: Path, value: str) -> None:
+    told = r"experiment: .* is not allowed; expected a recipe's keys, or its file"
+    with pytest.raises(UserError, match=told):
+        load_study(study, [f"experiment={value}"])
+    study.write_text(f"name: odd\nexperiment: {value}\nset: {{training.epochs: 1}}\n")
+    with pytest.raises(UserError, match=told):
+        load_study(study)
+
+
 @pytest.mark.parametrize(
     ("line", "error"),
     [

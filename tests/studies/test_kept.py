@@ -18,7 +18,7 @@ from polyview.recipe import Corpus, Experiment, Study, load_study
 from polyview.reporting.report import write
 from polyview.storage.home import REPOSITORY, Home
 from polyview.studies.kept import find_study, overview, read_study, save_study, study_folders, variants_lost
-from polyview.studies.outcome import load_outcome, study_folder
+from polyview.studies.outcome import STAGES, Stages, load_outcome, study_folder
 from polyview.trials.design import Trial, plan
 from polyview.trials.ledger import Ledger, TrialFailure
 
@@ -49,6 +49,33 @@ def test_what_a_study_of_the_same_name_had_and_this_one_has_not_is_known(home: H
     assert variants_lost(folder, before) == []
     now = before.model_copy(update={"variants": {"fast": {"training.lr": 0.5}}, "seeds": (4,)})
     assert variants_lost(folder, now) == ["mean"]
+
+
+def test_a_study_is_found_by_its_name_where_no_other_has_it(home: Home, tiny: Experiment) -> None:
+    one = Study(name="one", experiment=tiny)
+    save_study(study_folder(one, home), one)
+    assert find_study("one", home) == one
+    assert find_study("on", home) is None
+    other = one.model_copy(update={"experiment": tiny.model_copy(update={"seed": 5})})
+    save_study(study_folder(other, home), other)
+    with pytest.raises(UserError, match=r"^one: several studies are called so; name one of one-\w+, one-\w+$"):
+        find_study("one", home)
+
+
+def test_how_long_a_study_took_is_not_taken_from_another_of_its_name(home: Home, tiny: Experiment) -> None:
+    study = Study(name="same", experiment=tiny, seeds=(0, 1))
+    folder = study_folder(study, home)
+    save_study(folder, study)
+    stages = Stages(folder / STAGES)
+    stages.record("trials", 3.0)
+    stages.record("trials", 4.0)
+    assert load_outcome(study, home).stages == {"trials": 7.0}, "a run may come to a stage twice"
+    Stages(folder / STAGES).record("trials", 5.0)
+    more_seeds = study.model_copy(update={"seeds": (0, 1, 2)})
+    assert load_outcome(study, home).stages == load_outcome(more_seeds, home).stages == {"trials": 5.0}
+    other = study.model_copy(update={"variants": {"wide": {"model.projector": [64, 64]}}, "references": False})
+    save_study(folder, other.model_copy(update={"seeds": (1, 2)}))
+    assert load_outcome(study, home).stages == {}
 
 
 def test_the_question_is_the_comment_above_the_first_key_or_what_the_study_says(

@@ -37,7 +37,7 @@ app = typer.Typer(
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="A recipe, as in experiments/.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study, as in ablations/.")]
-STUDY_OR_BUNDLE = "A study: its file, as in ablations/, its folder's name in the home, or a bundle of one."
+STUDY_OR_BUNDLE = "A study: its file, as in ablations/, its name or its folder's in the home, or a bundle of one."
 
 
 PLAIN = {

@@ -156,7 +156,7 @@ def _list_studies() -> None:
 @app.command()
 def compare(
     one: Annotated[
-        str, typer.Argument(metavar="ONE", help="A study: its file, or its folder's name; or a trial's id.")
+        str, typer.Argument(metavar="ONE", help="A study: its file, its name or its folder's; or a trial's id.")
     ],
     other: Annotated[str, typer.Argument(metavar="OTHER", help="Another study, or another trial.")],
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import logging
+import pickle
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,6 +94,10 @@ def build_towers(modeling: Modeling, image_size: int) -> Any:
                 load_open_clip().load_checkpoint(towers, str(file))
     except Exception as error:  # a file of weights that is none leads its readers to raise all sorts
         reason = " ".join(str(error).split())[:300]
+        if file and isinstance(
+            error, pickle.UnpicklingError | LookupError | EOFError
+        ):  # they quote bytes or code
+            reason = f"{file.name} is no file of weights"
         if modeling.patch_dropout and "patch_drop_rate" in reason:  # of timm's towers, only transformers take that
             raise UserError(_WITHOUT_PATCHES.format(modeling.tower)) from error
         remedy = f"; give weights of {modeling.tower}, as open_clip or polyview export writes them" if file else ""
@@ -186,13 +191,13 @@ def check_tower(modeling: Modeling) -> None:
         raise UserError(f"model.pretrained: polyview has weights of {', '.join(own_towers())}, and none of {tower}")
     weights = open_clip.get_pretrained_cfg(tower, pretrained)
     if not weights:
-        tags = open_clip.list_pretrained_tags_by_model(tower)
         own = [OWN] if weights_file(tower, OWN) else []
-        close = difflib.get_close_matches(pretrained.lower(), [*own, *tags], n=1)
+        names = [*own, *open_clip.list_pretrained_tags_by_model(tower)]
+        close = difflib.get_close_matches(pretrained.lower(), names, n=1)
         what = f"a folder without {IN_FOLDERS}" if Path(pretrained).is_dir() else "no file"
         raise UserError(
-            f"model.pretrained: {pretrained!r} is {what}, and not among open_clip's for {tower}: "
-            f"{', '.join(tags) or 'none'}" + (f"; nearest: {close[0]}" if close else "")
+            f"model.pretrained: {pretrained!r} is {what}, and none of the weights known for {tower}: "
+            f"{', '.join(names) or 'none'}" + (f"; nearest: {close[0]}" if close else "")
         )
     if weights.get("quick_gelu") and not open_clip.get_model_config(tower).get("quick_gelu"):
         # open_clip only warns, and computes something else than what was pretrained.

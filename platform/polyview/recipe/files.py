@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from polyview.errors import UserError
 from polyview.recipe.corpus import Corpus, absolute_root
@@ -84,6 +84,9 @@ def load_study(path: Path, assignments: Sequence[str] = (), changes: Mapping[str
         config["experiment"] = _read_recipe(Path(overrides.pop("experiment")))
     elif isinstance(config.get("experiment"), str):
         config["experiment"] = _read_recipe(path.parent / config["experiment"])
+    for recipe in (config.get("experiment"), overrides.get("experiment")):
+        if recipe is not None and not isinstance(recipe, Mapping | DictConfig):
+            raise UserError(f"{path}: experiment: {recipe} is not allowed; expected a recipe's keys, or its file")
     for key, value in [*_shared(config, path), *overrides.items()]:
         if key in ("seed", "experiment.seed"):
             listed = value if isinstance(value, list) else [value]

@@ -16,7 +16,7 @@ from polyview.trials.design import baselines
 
 NONE = "—"
 THESE_PEOPLE = "these people"
-ALIKE = "no spread"  # the seeds differ by the same
+ALIKE = "too alike"  # the seeds' error is no more than one prediction makes
 
 
 def comparison_heads(outcome: Outcome, metric: str) -> list[str]:

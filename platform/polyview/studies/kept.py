@@ -12,10 +12,10 @@ from polyview.recipe import Study, load_stored_study, load_study, names_file
 from polyview.reporting.overview import Overview, StudyEntry, entry, page
 from polyview.storage.home import Home, replacing
 from polyview.storage.mirror import address, files, refresh, resolve
-from polyview.studies.outcome import load_outcome, progress
+from polyview.studies.outcome import STUDY, load_outcome, progress
 from polyview.trials.design import plan
 
-STUDY, LOCK = "study.json", "lock"
+LOCK = "lock"
 
 
 def save_study(folder: Path, study: Study) -> None:
@@ -54,15 +54,20 @@ def study_folders(home: Home) -> list[Path]:
 def find_study(
     named: str, home: Home, assignments: Sequence[str] = (), changes: Mapping[str, Any] | None = None
 ) -> Study | None:
-    """A study by its YAML file, read as `load_study` does, or by its folder in the home; None if it is neither.
+    """A study by its YAML file, read as `load_study` does, or by its name or folder in the home; None if it is neither.
 
-    Raises `UserError` if it cannot be read, or a folder's, which is as it ran, is to be changed.
+    Raises `UserError` if it cannot be read, several have the name, or a folder's, which is as it ran, is to be changed.
     """
     path = Path(named)
     if names_file(path):
         return load_study(path, assignments, changes)
     folders = study_folders(home)
     folder = next((one for one in (home.studies / named, resolve(named).resolve()) if one in folders), None)
+    called_so = [one for one in folders if one.name.rpartition("-")[0] == named]
+    if folder is None and len(called_so) > 1:
+        names = ", ".join(one.name for one in called_so)
+        raise UserError(f"{named}: several studies are called so; name one of {names}")
+    folder = folder or next(iter(called_so), None)
     if folder and (assignments or changes):
         raise UserError(f"{named}: a study as it ran, in which nothing can be set; name its file, or leave out --set")
     return read_study(folder) if folder else None

@@ -15,7 +15,7 @@ from polyview.analysis.outcome import Outcome, Searched
 from polyview.analysis.people import bears_out, contradiction
 from polyview.analysis.searches import best_trials
 from polyview.errors import UserError
-from polyview.recipe import Study
+from polyview.recipe import Study, load_stored_study
 from polyview.storage.home import Home, replacing
 from polyview.storage.mirror import address, refresh
 from polyview.studies.known_files import with_known_files
@@ -25,24 +25,43 @@ from polyview.trials.search import Points, interim_scores_of, make_trials, wante
 from polyview.trials.views import Fingerprints, corpus_digest, manifests_of
 
 POINTS, LINKS, STAGES, SHEET = "points.json", "links.json", "stages.json", "views.png"
-FACES = "faces.json"
+FACES, STUDY = "faces.json", "study.json"
 
 
 @dataclass
 class Stages:
-    """The wall time of each stage, kept in a file: a stage that had nothing to do keeps its last time."""
+    """The wall time of each stage, kept in a file: a stage that had nothing to do keeps its last time.
+
+    One that a run comes to twice, as a search's study does to its trials, has the sum.
+    """
 
     path: Path
     seconds: dict[str, float] = field(default_factory=dict)
+    _begun: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.seconds = _read_json(self.path)
 
     def record(self, name: str, seconds: float) -> None:
         """Note a stage's time."""
-        self.seconds[name] = seconds
+        self.seconds[name] = seconds + (self.seconds.get(name, 0.0) if name in self._begun else 0.0)
+        self._begun.add(name)
         with replacing(self.path) as temporary:
             temporary.write_text(json.dumps(self.seconds))
+
+
+def _ran_here(trials: Sequence[Trial], folder: Path) -> bool:
+    """Whether the study that last ran in a folder has these trials, or some, or more: another may have its name."""
+    path = folder / STUDY
+    refresh([path])
+    if not path.exists():  # as in a bundle, and as of earlier versions
+        return True
+    try:
+        last = {trial.id for trial in plan(load_stored_study(path.read_text(encoding="utf-8"), address(path)))}
+    except UserError:
+        return False
+    here = {trial.id for trial in trials}
+    return last <= here or here <= last
 
 
 def study_folder(study: Study, home: Home) -> Path:
@@ -83,7 +102,7 @@ def load_outcome(study: Study, home: Home, faces: Fingerprints | None = None) ->
         study,
         trials,
         records,
-        Stages(folder / STAGES).seconds,
+        Stages(folder / STAGES).seconds if _ran_here(trials, folder) else {},
         sheet if sheet.exists() else None,
         home.tracking_address,
         folder,

@@ -66,7 +66,10 @@ class Results:
 
     @property
     def report(self) -> Path:
-        """The page that the last run of the study wrote, `report.html`; the tables and figures lie beside it."""
+        """The page that the last run in the study's folder wrote, `report.html`; the tables and figures lie beside it.
+
+        A study of the same name and recipe has the same folder.
+        """
         return self.outcome.folder / "report" / "report.html"
 
     @property

@@ -20,6 +20,7 @@ from polyview.storage.home import replacing
 from polyview.storage.mirror import address, files, move, refresh
 from polyview.training.history import Epoch
 from polyview.training.provenance import Seen
+from polyview.wording import counted
 
 R = TypeVar("R", bound=BaseModel)
 LOCK = "lock"
@@ -170,7 +171,8 @@ class Ledger:
             return None
         except (ValueError, TypeError, KeyError) as error:
             count = error.error_count() if isinstance(error, ValidationError) else 1
-            raise UserError(f"{address(path)}: not a trial's record ({count} errors); delete it to re-run") from None
+            told = counted(count, "error")
+            raise UserError(f"{address(path)}: not a trial's record ({told}); delete it to re-run") from None
         if record.id != trial_id:
             raise UserError(f"{address(path)}: the record of another trial, {record.id}; delete it to re-run")
         return record

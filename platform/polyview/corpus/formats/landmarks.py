@@ -40,7 +40,10 @@ def find_landmarks(path: str, root: str) -> Landmarks | None:
     """Those of the mesh at `path`, from the first of its files of landmarks; raises `MeshError` if that is broken."""
     for file in landmark_files(path, Path(root)):
         data = unpacked(read_bytes(file, _LARGEST))
-        return read_bnd(data) if format_of(file.name) == ".bnd" else read_lm3(data)
+        try:
+            return read_bnd(data) if format_of(file.name) == ".bnd" else read_lm3(data)
+        except MeshError as error:
+            raise MeshError(f"{error}, in {file.name}; mend it, or put it elsewhere") from None
     return None
 
 
