@@ -94,9 +94,7 @@ def build_towers(modeling: Modeling, image_size: int) -> Any:
                 load_open_clip().load_checkpoint(towers, str(file))
     except Exception as error:  # a file of weights that is none leads its readers to raise all sorts
         reason = " ".join(str(error).split())[:300]
-        if file and isinstance(
-            error, pickle.UnpicklingError | LookupError | EOFError
-        ):  # they quote bytes or code
+        if file and isinstance(error, pickle.UnpicklingError | LookupError | EOFError):  # they quote bytes or code
             reason = f"{file.name} is no file of weights"
         if modeling.patch_dropout and "patch_drop_rate" in reason:  # of timm's towers, only transformers take that
             raise UserError(_WITHOUT_PATCHES.format(modeling.tower)) from error

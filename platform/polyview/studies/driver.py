@@ -27,13 +27,13 @@ from polyview.studies.known_people import known_people
 from polyview.studies.outcome import (
     POINTS,
     SHEET,
-    STAGES,
     Stages,
     is_complete,
     load_outcome,
     refresh_folder,
     save_faces,
     save_links,
+    stages_of,
     study_folder,
 )
 from polyview.studies.tracking import TrackedStudy
@@ -102,7 +102,7 @@ def _prepare(study: Study, trials: Sequence[Trial], home: Home, watcher: Watcher
     check_recipes(missing, study.resources)
     faces = find_faces([*(trial.experiment for trial in trials), *possible_renderings(study)])
     check_people(missing, faces)
-    stages = Stages(folder / STAGES)
+    stages = stages_of(trials, folder)
     views = prepare_views(faces, home, watcher)
     if views.seconds:
         stages.record("render", views.seconds)

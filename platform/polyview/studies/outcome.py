@@ -50,6 +50,14 @@ class Stages:
             temporary.write_text(json.dumps(self.seconds))
 
 
+def stages_of(trials: Sequence[Trial], folder: Path) -> Stages:
+    """How long the stages took of the study with these trials; nothing is known where another has run there since."""
+    stages = Stages(folder / STAGES)
+    if not _ran_here(trials, folder):
+        stages.seconds = {}
+    return stages
+
+
 def _ran_here(trials: Sequence[Trial], folder: Path) -> bool:
     """Whether the study that last ran in a folder has these trials, or some, or more: another may have its name."""
     path = folder / STUDY
@@ -102,7 +110,7 @@ def load_outcome(study: Study, home: Home, faces: Fingerprints | None = None) ->
         study,
         trials,
         records,
-        Stages(folder / STAGES).seconds if _ran_here(trials, folder) else {},
+        stages_of(trials, folder).seconds,
         sheet if sheet.exists() else None,
         home.tracking_address,
         folder,
