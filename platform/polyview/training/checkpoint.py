@@ -101,9 +101,11 @@ class Checkpoint:
 
         Earlier versions did not note that, or not whose labels were read, which the recipe may tell still.
         """
-        noted, asked = self.source.start, provenance_of_start(self.experiment.model)
-        is_whole = noted and (noted.labelled is not None or noted.people != asked.people)
-        return noted if noted and is_whole else asked
+        noted = self.source.start
+        if noted and noted.labelled is not None:
+            return noted
+        asked = provenance_of_start(self.experiment.model)
+        return asked if noted is None or noted.people == asked.people else noted
 
     @property
     def provenance(self) -> Provenance:
