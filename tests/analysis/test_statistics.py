@@ -188,7 +188,7 @@ def test_sentences_claim_what_is_significant_and_no_more() -> None:
         "(95 % interval 2.0 to 10.2, p = 0.01 after Holm, 3 seeds, 60 test subjects)."
     )
     assert "may cost 6.1 points" in told(-0.102, -0.02, p=0.07)
-    assert told(-0.102, -0.02, p=0.07).endswith("of 4 comparisons, one such interval can be luck.")
+    assert told(-0.102, -0.02, p=0.07).endswith("of 4 comparisons, some such intervals are luck.")
     assert "gains 6.1 points" in told(0.02, 0.102)
     unclear = told(-0.05, 0.01, p=0.2)
     assert "Whether “no text” differs is open: \u22122.0 points" in unclear

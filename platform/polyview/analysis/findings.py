@@ -82,7 +82,9 @@ def _against_reference(found: Comparison, study: Study) -> Finding:
     span = f"{size}, 95 % interval {signed(-found.high)} to {signed(-found.low)}, {p}"
     if not found.significant and (found.low > 0 or found.high < 0):
         verb = "may beat" if gain > 0 else "may do worse than"
-        return Finding(f"{name} {verb} {other}: {span}; of {found.family} such intervals one can be luck.", False)
+        return Finding(
+            f"{name} {verb} {other}: {span}; of {found.family} comparisons, some such intervals are luck.", False
+        )
     if not found.significant:
         return Finding(f"Whether {name} beats {other} is open: {span}.", False)
     return Finding(f"{name} {'beats' if gain > 0 else 'does worse than'} {other}: {span}.", True)

@@ -19,7 +19,11 @@ SAME = 1e-12  # differences of scores closer than this differ by rounding alone
 FEW = 0.1
 """Share of the people or faces of one score that another may lack, and both still be of the same."""
 SEED_FACTOR = 2.0
-"""So many times the variance between few seeds counts in the degrees of freedom; chosen by simulation."""
+"""The variance between seeds has a share of the degrees of freedom as if it were so many times as large.
+
+Where it comes out small by chance, Satterthwaite's degrees of freedom, into which estimates are put, are too many. The
+factor and Welch's addition below were chosen by simulation, on the sorts of noise of tests/analysis/simulation.py.
+"""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Estimate:
 
     `error` is the standard error of `mean`, with so many `degrees` of freedom. `seed_variance` is the variance of one
     seed's number, and `people_variance` what is left of the squared error however many seeds there are.
-    `sampling_variance` is what the test subjects of a seed let expect of the former at least; 0 if that is not known.
+    `sampling_variance` is what the sampling of test subjects lets expect of the former at least; 0 if not known.
     """
 
     mean: float
@@ -190,9 +194,10 @@ def for_other_people(scores: Sequence[SeedScore]) -> Estimate | None:
     People and seeds are crossed random effects: a person who is a test subject of several seeds makes their scores
     alike, which the spread between seeds does not show. The covariance of two seeds' scores through the people they
     share is estimated by the products of those people's deviations, by moments, and added to the variance of the
-    mean of independent seeds. Degrees of freedom are Satterthwaite's (1946), with Welch's correction (1947) of the
-    covariance's, never below those of the paired t-test; in them, few seeds that happen to be alike count as differing
-    by what the sampling of people alone makes them differ.
+    mean of independent seeds. Degrees of freedom are as Satterthwaite (1946) has them but for three things: the seeds'
+    part is reckoned with `SEED_FACTOR`, and with what the sampling of people alone makes seeds differ if they differ by
+    less; the covariance has two more, as Welch (1947) adds to each part, without taking two from the sum as he does;
+    and they are never below those of the paired t-test.
     Without people, a hold-out drawn anew by every seed is corrected by its `ratio` (Nadeau and Bengio 2003). None
     where neither can be had, or the error is below the `resolution`.
     """
@@ -207,7 +212,7 @@ def for_other_people(scores: Sequence[SeedScore]) -> Estimate | None:
     variance = seed_variance / len(values) + shared.covariance
     if _is_unresolved(variance, scores):
         return None
-    alone = shared.sampling_variance - shared.covariance
+    alone = max(shared.sampling_variance - shared.covariance, 0.0)
     expected, most = (max(factor * seed_variance, alone) / len(values) for factor in (1.0, SEED_FACTOR))
     spread = most**2 / degrees + shared.squared_per_degree
     effective = (expected + shared.covariance) ** 2 / spread if spread else math.inf
@@ -217,7 +222,7 @@ def for_other_people(scores: Sequence[SeedScore]) -> Estimate | None:
         seed_variance,
         shared.covariance,
         max(effective, degrees),
-        shared.sampling_variance,
+        alone,
     )
 
 
@@ -242,7 +247,7 @@ class _Shared:
 
     @property
     def squared_per_degree(self) -> float:
-        """The covariance squared, over its degrees of freedom and two: an estimate's square is too large by as much."""
+        """The covariance squared, over its degrees of freedom and two."""
         square = self.covariance**2
         return self.uncertainty / 2 * square / (square + self.uncertainty) if square else 0.0
 

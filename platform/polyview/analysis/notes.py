@@ -220,7 +220,8 @@ def _how_to_read(outcome: Outcome, variants: Sequence[Comparison], untested: boo
         f"± is the standard deviation over seeds, and does not say how a score would vary with other {people}; the "
         f"intervals of polyview table do. Differences are to the baseline, paired by seed and {person}, in "
         "points. The interval and p are for other people under other seeds: both are taken as drawn at random, as "
-        f"crossed effects with Satterthwaite's degrees of freedom, and a {person} of several seeds is one person; "
+        "crossed effects, with degrees of freedom near Satterthwaite's that were chosen by simulation, and a "
+        f"{person} of several seeds is one person; "
         f"a {person}'s part of F1 is the jackknife's. A number of seeds takes the difference and the spread that "
         "were seen for the true ones, which few seeds hardly tell. Beside them is Student's interval over seeds, for "
         f"these people under other seeds. Intervals are each for itself; p is {adjusted}, and a difference is claimed "
@@ -233,7 +234,7 @@ def _how_to_read(outcome: Outcome, variants: Sequence[Comparison], untested: boo
         text += f" What could not be tested, for want {want}, is one of the comparisons too."
     if study.references:
         start = ", which here is the pretrained one before this training," if study.experiment.model.start else ""
-        text += f" The untrained tower{start} and raw pixels are a family of their own."
+        text += f" The untrained tower{start} and raw pixels are a family of their own, in each metric."
     if margin := margin_of(study):
         text += f" A variant is the same where two one-sided tests exclude differences of {in_points(margin)} or more."
     if isinstance(study.seeds, UntilDecided):

@@ -209,7 +209,7 @@ def sentence(comparison: Comparison, metric: str, baseline: str, margin: float |
         size = f"{abs(100 * difference):.1f} points {against} ({span} {adjustment(margin)}, {basis})"
         if comparison.significant:
             return f"{name} {verb}s {size}.{_narrow(comparison)}"
-        luck = f"of {comparison.family} comparisons, one such interval can be luck"
+        luck = f"of {comparison.family} comparisons, some such intervals are luck"
         return f"{name} may {verb} {size}: {luck}.{_narrow(comparison)}"
     span = f"95 % interval {signed(comparison.low)} to {signed(comparison.high)}"
     return (

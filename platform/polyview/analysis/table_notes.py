@@ -80,7 +80,7 @@ def _marks(table: MethodsTable) -> str:
     return (
         f"↑ better, ↓ worse than {than}{_at_the_same_value(table)}{same}: p at most 0.05 for other people under other "
         f"seeds, {adjusted} over all comparisons of a study, as in its own report, where references are a family of "
-        f"their own. Of several studies each errs for itself.{without}"
+        f"their own in each metric. Of several studies each errs for itself.{without}"
     )
 
 

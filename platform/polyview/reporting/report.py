@@ -177,7 +177,7 @@ def latex(outcome: Outcome) -> str:
     reading = (
         "± is the standard deviation over seeds; intervals have 95 %. Bold: the best mean. † p at most 0.05 for other "
         f"people under other seeds{adjusted}"
-        f"{'; references are a family of their own' if study.references else ''}."
+        f"{'; references are a family of their own, in each metric' if study.references else ''}."
     )
     if any(one.verdict == "same" for one in compared):
         reading += (
