@@ -33,7 +33,8 @@ def table_notes(table: MethodsTable) -> list[str]:
         found.append(
             "Bold: no other method of the column, references aside, can be told to be better (one-sided tests of all "
             "pairs for other people, after Bonferroni over the other methods); in 19 columns of 20 the truly best is "
-            "bold."
+            "bold, and so is what was measured too roughly to tell. It asks another question than ↑ and ↓, by other "
+            "tests, and may differ from them."
         )
     if table.averaged:
         found.append(_averages(table))
@@ -110,7 +111,10 @@ def describe_people(label: str, outcome: Outcome) -> str:
     whom = f"{tested} {_scored_people(outcome)}"
     people = f"; each training sees {trained} people and is scored on {whom}" if tested and trained else ""
     faces = f"{study.experiment.corpus.dataset}, {describe_protocol(study)}"
-    text = f"{label}: {faces}{people}; {seeds} seeds; baseline “{study.baseline}”."
+    start = (
+        "; “untrained” is the pretrained tower as it is" if study.references and study.experiment.model.start else ""
+    )
+    text = f"{label}: {faces}{people}; {seeds} seeds; baseline “{study.baseline}”{start}."
     return text.replace(" 1 seeds", " 1 seed").replace(" 1 others", " 1 other").replace(" 1 people ", " 1 person ")
 
 
