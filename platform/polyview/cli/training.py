@@ -62,7 +62,7 @@ def evaluate(
 ) -> None:
     """Score a checkpoint by the probes, on the test subjects of its pretraining."""
     from polyview.recipe import with_overrides
-    from polyview.trials.scoring import check_faces, evaluate_checkpoint, note_of_pictures
+    from polyview.trials.scoring import check_is_of, evaluate_checkpoint, note_of_pictures
     from polyview.trials.views import find_faces, prepare_views
 
     opened = _open_checkpoint(checkpoint)
@@ -70,7 +70,7 @@ def evaluate(
     asked = with_overrides(recipe, {"evaluation.probes": probe}, "--probe") if probe else recipe
     with watching() as watcher:
         faces = find_faces([recipe])
-        check_faces(opened, faces.manifests(recipe)[0])
+        check_is_of(opened, faces.manifests(recipe)[0])
         views = prepare_views(faces, open_home(), watcher)
         stores = views.store_of(recipe), views.test_store_of(recipe)
         shots = () if probe else recipe.evaluation.shots

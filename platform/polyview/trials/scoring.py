@@ -145,7 +145,7 @@ def evaluate_checkpoint(
     spec = TrialSpec(probed, store, checkpoint.folder, test)
     fetch_pictures(recipe, *spec.stores)
     sides = spec.sides()
-    check_faces(checkpoint, sides[0].store.manifest)
+    check_is_of(checkpoint, sides[0].store.manifest)
     if {*source.subjects} != {*sides[0].subjects}:
         raise UserError(
             f"{checkpoint.folder}: pretrained on other people than its recipe names; experiment.yaml was changed, and "
@@ -154,7 +154,7 @@ def evaluate_checkpoint(
     return score(probed, checkpoint.load_model(), *sides)
 
 
-def check_faces(checkpoint: Checkpoint, manifest: Manifest) -> None:
+def check_is_of(checkpoint: Checkpoint, manifest: Manifest) -> None:
     """Raises `UserError` if a checkpoint was pretrained on other faces than the manifest has."""
     if not manifest.is_of_faces(checkpoint.source.manifest):
         raise UserError(
